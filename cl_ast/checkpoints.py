@@ -1,0 +1,147 @@
+"""Where a trunk comes from: the package, the hub, or a local folder."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cl_ast.backbone import Backbone
+from cl_ast.errors import BackboneError
+
+AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
+SHORT_NAMES = {"ast-base": AST_BASE_HUB}
+MINI = "ast-mini"
+MINI_FOLDER = Path(__file__).parent / "data" / MINI
+
+
+def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
+    """Load a trunk, check that nothing of it is missing, and freeze it.
+
+    Args:
+        name: "ast-mini" (in the package), "ast-base" (the AudioSet checkpoint), any hub name, or a local folder
+            in transformers' format.
+        device: where it lives.
+
+    Raises:
+        BackboneError: it is not there, cannot be fetched, is not an AST, or lacks tensors.
+    """
+    if name == MINI and not MINI_FOLDER.exists():
+        return _seeded_mini().to(device)
+    place = str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
+    return Backbone(_pretrained(place, name), name).to(device)
+
+
+def default_name() -> str:
+    """The trunk of a new registry: `ast-base` where the hub cache has it or the hub answers, else `ast-mini`."""
+    return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI
+
+
+def _pretrained(place: str, name: str) -> Any:
+    model_class = _ast_model_class()
+    if not Path(place).exists() and place.count("/") != 1:
+        raise BackboneError(
+            f"no trunk called {name!r}: not a folder, not a hub name (owner/model), "
+            f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
+        )
+    try:
+        with _quiet():
+            model, report = model_class.from_pretrained(
+                place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackboneError(f"the trunk {name} cannot be loaded: {reason}") from error
+    # The hub checkpoint carries a classifier for AudioSet, which a trunk does not need.
+    extra = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
+    wrong = [*report["missing_keys"], *extra, *report["mismatched_keys"]]
+    if wrong:
+        raise BackboneError(
+            f"the trunk {name} does not fit an AST: {len(wrong)} tensors missing, unexpected or of another shape "
+            f"(first: {wrong[0]}); save it again with transformers' save_pretrained"
+        )
+    return model
+
+
+def _ast_model_class() -> Any:
+    try:
+        from transformers import ASTModel
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackboneError(
+            "transformers cannot load its AST model: torch and torchaudio must be the same release "
+            f"(pip install 'torch==2.11.*' 'torchaudio==2.11.*'); it said: {error}"
+        ) from error
+    return ASTModel
+
+
+def _seeded_mini() -> Backbone:
+    """A small AST with seeded random weights, until the package ships trained ones."""
+    from transformers import ASTConfig
+
+    config = ASTConfig(
+        hidden_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        frequency_stride=16,
+        time_stride=16,
+        max_length=256,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(20230915)
+        model = _ast_model_class()(config)
+        for name, tensor in model.named_parameters():
+            if name.startswith("embeddings.") and tensor.dim() == 3:
+                torch.nn.init.normal_(tensor, std=0.02)
+    return Backbone(model, MINI)
+
+
+def is_trained(name: str) -> bool:
+    """Whether this trunk has learned anything: the packaged one may still be a seeded random one."""
+    return name != MINI or MINI_FOLDER.exists()
+
+
+def _cached(hub_name: str) -> bool:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub_name, "config.json"), str)
+
+
+def _hub_has(hub_name: str) -> bool:
+    """One short question to the hub; no network, or offline mode, is a no."""
+    import os
+
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    if constants.HF_HUB_OFFLINE or os.environ.get("TRANSFORMERS_OFFLINE", "").lower() in {"1", "true", "yes"}:
+        return False
+    try:
+        get_hf_file_metadata(hf_hub_url(hub_name, "config.json"), timeout=3)
+    except Exception:  # any failure to reach it means the same to us
+        return False
+    return True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or load reports from transformers: what matters is checked and said by us."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
+
+    hub_verbosity = hub_logging.get_verbosity()
+    verbosity = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    hub_logging.set_verbosity(40)  # ERROR
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(hub_verbosity)
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,245 @@
+"""A task on a trunk: adapter, head, labels and front end, and the file that holds them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.adapter import Adapter, check_shapes
+from cl_ast.adapters.forms import Weight, layer_norm
+from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
+from cl_ast.backbone import POOLINGS, Backbone, pooled
+from cl_ast.errors import CorruptRegistryError, MethodError
+from cl_ast.frontend import FrontEnd
+
+FORMAT = 1
+HEADER = "cl_ast"
+_TRUNK = "trunk."
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """What a task is, apart from its weights.
+
+    Attributes:
+        labels: in the order of the head's outputs.
+        front_end: what is done to a clip.
+        pooling: of the output tokens, one of `POOLINGS`.
+        positions: "resize", or "zeros" to reproduce the papers' published code.
+    """
+
+    name: str
+    method: MethodSpec
+    labels: tuple[str, ...]
+    front_end: FrontEnd
+    pooling: str = "mean"
+    positions: str = "resize"
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise MethodError(f"no pooling called {self.pooling!r}; there are {', '.join(POOLINGS)}")
+        if self.positions not in ("resize", "zeros"):
+            raise MethodError(f"positions are 'resize' or 'zeros', not {self.positions!r}")
+
+
+class TaskModel:
+    """One task: features in, logits out, over a shared trunk that it never writes.
+
+    Full fine-tuning is the exception that the comparison needs: it holds a trunk of its own.
+    """
+
+    def __init__(
+        self, settings: TaskSettings, backbone: Backbone, adapter: Adapter, head: Mapping[str, Tensor]
+    ) -> None:
+        self.settings = settings
+        self.backbone = backbone
+        self.adapter = adapter
+        self.head = dict(head)
+        shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
+        check_shapes(shapes, self.head, f"the head of {settings.name}")
+
+    @classmethod
+    def fresh(cls, settings: TaskSettings, backbone: Backbone, generator: torch.Generator) -> "TaskModel":
+        """A task that has learned nothing: the plain trunk under a random head."""
+        if settings.method.trains == "trunk":
+            backbone = backbone.copy()
+        shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
+        width = shapes["head.weight"][1]
+        trunk = backbone.tensors()
+        head = {
+            "head.norm.weight": trunk["norm.weight"].detach().clone(),
+            "head.norm.bias": trunk["norm.bias"].detach().clone(),
+            **{
+                name: Weight(shapes[name], "uniform", width).make(generator).to(backbone.device)
+                for name in ("head.weight", "head.bias")
+            },
+        }
+        return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator), head)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Normalised features (batch, frames, 128) to logits (batch, classes)."""
+        with self.acting():
+            tokens = self.backbone.run(self.embed(features))
+        return self.classify(tokens)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Features (batch, frames, 128) to the tokens before the first layer."""
+        return self.backbone.embed(features, positions=self.settings.positions)
+
+    def acting(self) -> AbstractContextManager[None]:
+        """The block in which the trunk's layers run with this task's adapter."""
+        return self.backbone.attached(self.adapter) if self.adapter.acts() else nullcontext()
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
+        head = self.head
+        eps = self.backbone.shape.norm_eps
+        normed = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
+        return F.linear(pooled(normed, self.settings.pooling), head["head.weight"], head["head.bias"])
+
+    def trainable(self) -> list[Tensor]:
+        """Everything an optimiser may move, in a fixed order."""
+        trunk: Iterable[Tensor] = ()
+        if self.settings.method.trains == "trunk":
+            # The head's norm stands in for the trunk's last one.
+            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith("norm."))
+        return [*trunk, *self.adapter.trainable(), *self.head.values()]
+
+    def state(self) -> dict[str, Tensor]:
+        """The explicit list of tensors that are this task."""
+        trunk = {}
+        if self.settings.method.trains == "trunk":
+            trunk = {f"{_TRUNK}{name}": t.detach() for name, t in self.backbone.tensors().items()}
+        return {**trunk, **self.adapter.tensors, **self.head}
+
+    def trainable_parameters(self) -> int:
+        """As the papers count: without the head, except that a linear probe is its head."""
+        head = sum(tensor.numel() for tensor in self.head.values())
+        if self.settings.method.trains == "head":
+            return head
+        if self.settings.method.trains == "trunk":
+            return self.backbone.parameters
+        return sum(tensor.numel() for tensor in self.adapter.trainable())
+
+    # The file
+
+    def to_bytes(self, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
+        """A safetensors file that describes itself: everything needed to answer, and to rebuild a lost row.
+
+        Args:
+            backbone: the registry's trunk (not the copy that full fine-tuning made).
+            extra: further facts for the header: source, seed, version and the like.
+            router: the task's routing state.
+        """
+        from safetensors.torch import save
+
+        header = {
+            "format": FORMAT,
+            "name": self.settings.name,
+            "method": self.settings.method.text,
+            "labels": list(self.settings.labels),
+            "front_end": asdict(self.settings.front_end),
+            "pooling": self.settings.pooling,
+            "positions": self.settings.positions,
+            "backbone": {
+                "name": backbone.name,
+                "fingerprint": backbone.fingerprint,
+                "parameters": backbone.parameters,
+                "bytes": backbone.bytes,
+            },
+            "trainable_parameters": self.trainable_parameters(),
+            **extra,
+        }
+        tensors = {**self.state(), **{f"router.{name}": tensor for name, tensor in router.items()}}
+        stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        # Sorted keys: the same task is the same bytes.
+        return bytes(save(stored, metadata={HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)}))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """What an adapter file holds."""
+
+    model: TaskModel
+    router: Mapping[str, Tensor]
+    header: Mapping[str, Any]
+
+
+def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
+    """Read an adapter file strictly: right trunk, every tensor there, none too many, no NaN.
+
+    Raises:
+        CorruptRegistryError: it is not such a file, or was made for another trunk.
+        MethodError: its tensors do not fit its method.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+        settings = _settings(header)
+        fingerprint, trunk_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
+    if fingerprint != backbone.fingerprint:
+        raise CorruptRegistryError(
+            f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
+            f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
+    router = _under("router.", tensors)
+    state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
+    return StoredTask(_restore(settings, backbone, state), router, header)
+
+
+def _settings(header: Mapping[str, Any]) -> TaskSettings:
+    return TaskSettings(
+        name=str(header["name"]),
+        method=parse(header["method"]),
+        labels=tuple(map(str, header["labels"])),
+        front_end=FrontEnd(**header["front_end"]),
+        pooling=header["pooling"],
+        positions=header["positions"],
+    )
+
+
+def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
+    trunk = _under(_TRUNK, state)
+    head = {name: t for name, t in state.items() if name.startswith("head.")}
+    rest = {
+        name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(_TRUNK)
+    }
+    if settings.method.trains == "trunk":
+        own = backbone.copy()
+        shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}
+        check_shapes(shapes, trunk, f"the copy of the trunk of {settings.name}")
+        with torch.no_grad():
+            for name, tensor in own.tensors().items():
+                tensor.copy_(trunk[name])
+        backbone = own
+    elif trunk:
+        raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
+    return TaskModel(settings, backbone, Adapter(settings.method, backbone, rest), head)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:
+    """The best labels of each row with their softmax probabilities, best first."""
+    probabilities = logits.float().softmax(dim=-1)
+    best = probabilities.topk(min(top_k or len(labels), len(labels)), dim=-1)
+    return [
+        [(labels[index], value) for index, value in zip(indices, values, strict=True)]
+        for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
