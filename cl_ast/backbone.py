@@ -56,9 +56,7 @@ class Shape:
 
     def of(self, site: str) -> tuple[int, int]:
         """Input and output width of a site."""
-        return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(
-            site, (self.width, self.width)
-        )
+        return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(site, (self.width, self.width))
 
 
 AST_BASE = Shape()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cl_ast.backbone import Backbone
+from cl_ast.backbone import Backbone, Shape
 from cl_ast.errors import BackboneError
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
@@ -34,6 +34,30 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     return Backbone(_pretrained(place, name), name).to(device)
 
 
+def sizes(name: str) -> tuple[Shape, int]:
+    """The shape of a trunk and how many parameters it has, from its configuration alone.
+
+    Raises:
+        BackboneError: there is no such configuration at hand.
+    """
+    from transformers import ASTConfig
+
+    place = SHORT_NAMES.get(name, name)
+    if name == MINI and not MINI_FOLDER.exists():
+        config = _seeded_mini_config()
+    elif place == AST_BASE_HUB:
+        config = ASTConfig()  # its defaults are this checkpoint's
+    else:
+        try:
+            with _quiet():
+                config = ASTConfig.from_pretrained(str(MINI_FOLDER) if name == MINI else place)
+        except (OSError, ValueError) as error:
+            raise BackboneError(f"no configuration of a trunk called {name!r}: {_first_line(error)}") from error
+    with torch.device("meta"):
+        trunk = Backbone(_ast_model_class()(config), name, fingerprint="-")
+    return trunk.shape, trunk.parameters
+
+
 def default_name() -> str:
     """The trunk of a new registry: `ast-base` where the hub cache has it or the hub answers, else `ast-mini`."""
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI
@@ -52,8 +76,7 @@ def _pretrained(place: str, name: str) -> Any:
                 place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackboneError(f"the trunk {name} cannot be loaded: {reason}") from error
+        raise BackboneError(f"the trunk {name} cannot be loaded: {_first_line(error)}") from error
     # The hub checkpoint carries a classifier for AudioSet, which a trunk does not need.
     extra = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
     wrong = [*report["missing_keys"], *extra, *report["mismatched_keys"]]
@@ -76,11 +99,14 @@ def _ast_model_class() -> Any:
     return ASTModel
 
 
-def _seeded_mini() -> Backbone:
-    """A small AST with seeded random weights, until the package ships trained ones."""
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _seeded_mini_config() -> Any:
     from transformers import ASTConfig
 
-    config = ASTConfig(
+    return ASTConfig(
         hidden_size=256,
         num_hidden_layers=3,
         num_attention_heads=4,
@@ -89,9 +115,13 @@ def _seeded_mini() -> Backbone:
         time_stride=16,
         max_length=256,
     )
+
+
+def _seeded_mini() -> Backbone:
+    """A small AST with seeded random weights, until the package ships trained ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(20230915)
-        model = _ast_model_class()(config)
+        model = _ast_model_class()(_seeded_mini_config())
         for name, tensor in model.named_parameters():
             if name.startswith("embeddings.") and tensor.dim() == 3:
                 torch.nn.init.normal_(tensor, std=0.02)

@@ -215,9 +215,7 @@ def _settings(header: Mapping[str, Any]) -> TaskSettings:
 def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
     trunk = _under(_TRUNK, state)
     head = {name: t for name, t in state.items() if name.startswith("head.")}
-    rest = {
-        name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(_TRUNK)
-    }
+    rest = {name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(_TRUNK)}
     if settings.method.trains == "trunk":
         own = backbone.copy()
         shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}

@@ -73,9 +73,7 @@ class Number:
             kind = "a whole number" if whole else "a number"
             raise MethodError(f"{self.name}={value}: {self.meaning} takes {kind}") from None
         if not self.low <= number <= self.high:
-            raise MethodError(
-                f"{self.name}={value}: {self.meaning} must lie between {self.low:g} and {self.high:g}"
-            )
+            raise MethodError(f"{self.name}={value}: {self.meaning} must lie between {self.low:g} and {self.high:g}")
         return number
 
     def text(self, value: Value) -> str:

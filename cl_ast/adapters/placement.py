@@ -40,9 +40,7 @@ class Placement:
 Part = tuple[Placement, Params]
 
 
-def act(
-    parts: Sequence[Part], run: Callable[[Tensor], Tensor], x: Tensor, *, training: bool = False
-) -> Tensor:
+def act(parts: Sequence[Part], run: Callable[[Tensor], Tensor], x: Tensor, *, training: bool = False) -> Tensor:
     """The adapted block: `run` is the stock block, x its input (batch, tokens, width).
 
     Deltas do not see one another, except that "before" changes what the block (and so "after") sees.

@@ -109,11 +109,7 @@ def cost(
     `trainable_parameters` counts the adapter without the head, as the papers do; `linear` has nothing but its
     head, so that is counted where `classes` is given. `bytes` adds the head where `classes` is given.
     """
-    weights = [
-        weight
-        for layer in range(shape.depth)
-        for _, _, weight in layer_weights(spec, shape, layer).values()
-    ]
+    weights = [weight for layer in range(shape.depth) for _, _, weight in layer_weights(spec, shape, layer).values()]
     trained = sum(_size(weight.shape) for weight in weights if weight.trained)
     stored = sum(_size(weight.shape) for weight in weights)
     head = sum(map(_size, head_shapes(shape, classes, pooling).values())) if classes else 0

@@ -1,0 +1,82 @@
+"""Labelled clips to batches of features: decoded in threads, kept in memory while they fit."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cl_ast import audio
+from cl_ast.audio import Waveform
+from cl_ast.frontend import BINS, FrontEnd
+from cl_ast.progress import Report, Step, silent
+
+CACHE_BYTES = 2**31
+_CHUNK = 64
+
+
+def read_all(paths: Sequence[Path]) -> list[Waveform]:
+    """Read clips in threads, in order. Raises AudioError for the first that cannot be read."""
+    if len(paths) == 1:
+        return [audio.read(paths[0])]
+    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+        return list(pool.map(audio.read, paths))
+
+
+def chunks(count: int, size: int) -> Iterator[range]:
+    """Ranges of at most `size` that cover `count` things."""
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
+
+
+class ClipSet:
+    """Features of labelled clips under one front end.
+
+    They are computed once and kept where they fit into `cache_bytes`, else computed again each time.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        targets: Sequence[int],
+        front_end: FrontEnd,
+        *,
+        device: torch.device | str = "cpu",
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.paths = list(paths)
+        self.targets = torch.tensor(targets, dtype=torch.long)
+        self.front_end = front_end
+        self.device = torch.device(device)
+        size = len(self.paths) * front_end.frames * BINS * 4
+        self._cached = size <= cache_bytes
+        self._features: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, stage: str, report: Report = silent) -> None:
+        """Read every clip now, so that a clip that cannot be read is known before training starts."""
+        kept = torch.empty(len(self) if self._cached else 0, self.front_end.frames, BINS)
+        for part in chunks(len(self), _CHUNK):
+            features = self._compute(part)
+            if self._cached:
+                kept[part.start : part.stop] = features
+            report(Step(stage, part.stop, len(self)))
+        self._features = kept if self._cached else None
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Features (batch, frames, 128) and targets (batch,), on the device."""
+        features = self._compute(indices) if self._features is None else self._features[list(indices)]
+        targets = self.targets[list(indices)]
+        if self.device.type == "cuda":
+            features, targets = features.pin_memory(), targets.pin_memory()
+        return (
+            features.to(self.device, non_blocking=True),
+            targets.to(self.device, non_blocking=True),
+        )
+
+    def _compute(self, indices: Sequence[int]) -> Tensor:
+        return self.front_end(read_all([self.paths[index] for index in indices]))

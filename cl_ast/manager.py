@@ -1,0 +1,446 @@
+"""The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import torch
+
+import streams
+from cl_ast import audio, checkpoints
+from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.audio import Waveform
+from cl_ast.backbone import Backbone
+from cl_ast.clips import ClipSet, chunks, read_all
+from cl_ast.errors import (
+    AudioError,
+    ClAstError,
+    RegistryError,
+    StreamError,
+    TaskExistsError,
+    TaskNotFoundError,
+)
+from cl_ast.frontend import FrontEnd
+from cl_ast.measuring import Measured, answer, logits_of, measure
+from cl_ast.prediction import Failure, Prediction, Window
+from cl_ast.progress import Report, Step, silent
+from cl_ast.router import Route, Router, RouterSpace, TaskRouting, learn
+from cl_ast.stats import stats
+from cl_ast.task_model import StoredTask, TaskModel, TaskSettings, from_bytes, label_scores
+from cl_ast.training import TrainOptions, train
+from registry import Accuracy, BackboneRecord, NewVersion, Registry, TaskRecord
+
+_ROUTER_CLIPS = 2_000  # training clips that make a task's prototypes, at most
+_PREDICT_CHUNK = 32
+
+Clip = str | Path | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What `add_task` came to.
+
+    Attributes:
+        task: as it now stands in the registry.
+        validation_accuracy, epoch: of the weights that were kept.
+        measured: every task's test accuracy after it; empty with `evaluate=False`.
+        skipped: earlier tasks that could not be measured, and why.
+    """
+
+    task: TaskRecord
+    validation_accuracy: float
+    epoch: int
+    measured: tuple[Measured, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+class Manager:
+    """Many audio tasks over one frozen trunk.
+
+        with Manager.open("my-registry", backbone="ast-mini") as manager:
+            manager.add_task(streams.load("path/to/clips"))
+            for answer in manager.predict(["clip.wav"]):
+                print(answer.task, answer.labels[0])
+
+    The trunk is loaded when it is first needed. Not to be shared between threads.
+    """
+
+    def __init__(self, registry: Registry, *, backbone: str | None = None, device: str = "auto") -> None:
+        self.registry = registry
+        self.device = pick_device(device)
+        self._asked = backbone
+        self._backbone: Backbone | None = None
+        self._space: RouterSpace | None = None
+        self._loaded: dict[str, StoredTask] = {}
+
+    @classmethod
+    def open(cls, location: str | Path, *, backbone: str | None = None, device: str = "auto") -> "Manager":
+        """Open a registry, or make one.
+
+        Args:
+            location: its folder.
+            backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
+            device: "auto", "cpu", "cuda" or "mps".
+
+        Raises:
+            RegistryError: it cannot be opened, or the device is not there.
+        """
+        return cls(Registry.open(location), backbone=backbone, device=device)
+
+    def close(self) -> None:
+        self.registry.close()
+
+    def __enter__(self) -> "Manager":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The trunk
+
+    @property
+    def backbone_name(self) -> str:
+        """The registry's trunk; of a new registry, the one asked for, or the best that is at hand."""
+        known = self.registry.backbone
+        if self._asked is None:
+            self._asked = known.name if known else checkpoints.default_name()
+        return self._asked
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen trunk. Raises BackboneError, or RegistryError where it is not the registry's."""
+        if self._backbone is None:
+            loaded = checkpoints.load(self.backbone_name, device=self.device)
+            self._refuse_other_trunk(loaded)
+            self._backbone = loaded
+        return self._backbone
+
+    @property
+    def space(self) -> RouterSpace:
+        """How the trunk describes clips to the router; measured once a registry and kept in it."""
+        if self._space is None:
+            known = self.registry.backbone
+            if known and known.background:
+                self._space = RouterSpace.from_bytes(known.background, self.backbone)
+            else:
+                self._space = RouterSpace.of(self.backbone)
+        return self._space
+
+    def _refuse_other_trunk(self, loaded: Backbone) -> None:
+        known = self.registry.backbone
+        if known and known.fingerprint != loaded.fingerprint:
+            raise RegistryError(
+                f"the registry was made with the trunk {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
+                f"({loaded.fingerprint[:12]}) is another; leave out --backbone, or use another registry"
+            )
+
+    def _keep_trunk(self) -> None:
+        """Say in the registry which trunk it is for; at the first task, not before."""
+        if self.registry.backbone is None or not self.registry.backbone.background:
+            trunk = self.backbone
+            self.registry.set_backbone(
+                BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, self.space.to_bytes())
+            )
+
+    # Learning
+
+    def add_task(
+        self,
+        task: streams.Task,
+        *,
+        method: MethodSpec | str = "conformer",
+        options: TrainOptions | None = None,
+        pooling: str = "mean",
+        positions: str = "resize",
+        replace: bool = False,
+        evaluate: bool = True,
+        report: Report = silent,
+    ) -> Learned:
+        """Train one more task, measure every task after it, and commit it all in one transaction.
+
+        Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was.
+
+        Raises:
+            TaskExistsError: the name is taken and `replace` is not given.
+            MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
+        """
+        options = options or TrainOptions()
+        spec = parse(method) if isinstance(method, str) else method
+        self._check_name(task.name, replace)
+        front_end = FrontEnd.for_seconds(task.clip_seconds)
+        settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
+        fingerprint = task.fingerprint()
+        model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
+        trained = train(
+            model, self._clips(task, "train", front_end), self._clips(task, "validation", front_end),
+            options, report,
+        )  # fmt: skip
+        routing = self._learn_routing(task, options.seed, report)
+        candidate = StoredTask(model, routing.tensors(), {})
+        measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
+        own = [one.oracle for one in measured if one.task == task.name]
+        self._keep_trunk()
+        record = self.registry.commit(
+            task.name,
+            model.to_bytes(self.backbone, {}, routing.tensors()),
+            NewVersion(
+                method=spec.text,
+                labels=task.labels,
+                trainable_parameters=model.trainable_parameters(),
+                seed=options.seed,
+                seconds=trained.seconds,
+                source=task.source.to_json(),
+                data_fingerprint=fingerprint,
+                protocol=task.protocol,
+                packages=package_versions(),
+                learned_accuracy=own[0] if own else None,
+            ),
+            [accuracy for one in measured for accuracy in _accuracies(one)],
+            replace=replace,
+        )
+        self._loaded[record.version.adapter_sha256] = candidate
+        return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
+
+    def _check_name(self, name: str, replace: bool) -> None:
+        """Fail before training, not after it."""
+        try:
+            self.registry.task(name)
+        except TaskNotFoundError:
+            return
+        if not replace:
+            raise TaskExistsError(
+                f"a task called {name} is there already; add --replace for a new version, or give --name"
+            )
+
+    def _clips(self, task: streams.Task, split: str, front_end: FrontEnd) -> ClipSet:
+        clips: Sequence[streams.Clip] = getattr(task, split)
+        index = {label: position for position, label in enumerate(task.labels)}
+        return ClipSet(
+            [clip.path for clip in clips],
+            [index[clip.label] for clip in clips],
+            front_end,
+            device=self.backbone.device,
+        )
+
+    def _learn_routing(self, task: streams.Task, seed: int, report: Report) -> TaskRouting:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(task.train), generator=generator)[:_ROUTER_CLIPS].sort().values.tolist()
+        training = [task.train[index] for index in order]
+        index = {label: position for position, label in enumerate(task.labels)}
+        return learn(
+            self._describe(training, "learning the route", report),
+            [index[clip.label] for clip in training],
+            self._describe(task.validation[:_ROUTER_CLIPS], "calibrating the route", report),
+            generator=generator,
+        )
+
+    def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report) -> torch.Tensor:
+        out = [self.space.describe([])]
+        for part in chunks(len(clips), 2 * _PREDICT_CHUNK):
+            out.append(self.space.describe(read_all([clips[i].path for i in part])))
+            report(Step(stage, part.stop, len(clips)))
+        return torch.cat(out)
+
+    # Measuring
+
+    def evaluate(
+        self, names: Sequence[str] = (), *, auto: bool = True, report: Report = silent
+    ) -> tuple[list[Measured], dict[str, str]]:
+        """Measure tasks again (all by default), by name and by router, and record it.
+
+        Returns what was measured, and the tasks that could not be with the reason.
+
+        Raises:
+            TaskNotFoundError: a name that is not there.
+        """
+        records = [self.registry.task(name) for name in names] or self.registry.tasks()
+        router = self._router() if auto else None
+        measured, skipped = self._measure([(record.name, _source_of(record)) for record in records], router, report)
+        if measured:
+            self.registry.record([accuracy for one in measured for accuracy in _accuracies(one)])
+        return measured, skipped
+
+    def _measure_all(
+        self, task: streams.Task, candidate: StoredTask, report: Report
+    ) -> tuple[list[Measured], dict[str, str]]:
+        """Every task with the new one beside it, before it is committed."""
+        others = [record for record in self.registry.tasks() if record.name.lower() != task.name.lower()]
+        self._loaded[task.name] = candidate
+        try:
+            router = self._router({task.name: candidate})
+            sources = [(record.name, _source_of(record)) for record in others]
+            return self._measure([*sources, (task.name, task.source)], router, report, task)
+        finally:
+            del self._loaded[task.name]
+
+    def _measure(
+        self,
+        sources: Sequence[tuple[str, streams.Source]],
+        router: Router | None,
+        report: Report,
+        at_hand: streams.Task | None = None,
+    ) -> tuple[list[Measured], dict[str, str]]:
+        measured, skipped = [], {}
+        for name, source in sources:
+            try:
+                task = at_hand if at_hand and at_hand.name == name else streams.reload(source)
+                space = self.space if router else None
+                measured.append(measure(name, task.test, self.model, router, space, report))
+            except (StreamError, AudioError) as error:
+                if at_hand and at_hand.name == name:
+                    raise
+                # An earlier task whose clips have moved is no reason to lose the new one.
+                skipped[name] = str(error)
+        return measured, skipped
+
+    # Answering
+
+    def model(self, name: str) -> TaskModel:
+        """One task, ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""
+        return self._stored(name).model
+
+    def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
+        """Logits (n, classes) of 16 kHz waveforms under one task, asked by name."""
+        return logits_of(self.model(task), waveforms)
+
+    def predict(
+        self,
+        clips: Iterable[Clip],
+        *,
+        task: str = "auto",
+        top_k: int | None = 5,
+        window: Window | None = None,
+    ) -> Iterator[Prediction | Failure]:
+        """Answer clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
+
+        Args:
+            task: a name, or "auto" to let the router choose.
+            top_k: how many labels; None for all.
+
+        Raises:
+            TaskNotFoundError: no such task, or no task at all.
+        """
+        if not self.registry.tasks():
+            raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
+        if task != "auto":
+            self.model(task)  # a wrong name fails before any clip is read
+        router = self._router() if task == "auto" else None
+        pieces = itertools.chain.from_iterable(self._pieces(clip, window) for clip in clips)
+        while group := list(itertools.islice(pieces, _PREDICT_CHUNK)):
+            yield from self._answer(group, task, router, top_k)
+
+    def _pieces(self, clip: Clip, window: Window | None) -> Iterator["_Piece | Failure"]:
+        name = str(clip) if isinstance(clip, str | Path) else "-"
+        try:
+            waveform = audio.read(clip)
+        except AudioError as error:
+            yield Failure(name, error)
+            return
+        if window is None:
+            yield _Piece(name, waveform)
+            return
+        for start, end, piece in window.cut(waveform):
+            yield _Piece(name, piece, start, end)
+
+    def _answer(
+        self, group: Sequence["_Piece | Failure"], task: str, router: Router | None, top_k: int | None
+    ) -> Iterator[Prediction | Failure]:
+        pieces = [piece for piece in group if isinstance(piece, _Piece)]
+        waveforms = [piece.waveform for piece in pieces]
+        if router is None:
+            routes = [Route(self.registry.task(task).name, 1.0, True, ())] * len(pieces)
+        else:
+            routes = router.choose(self.space.describe(waveforms)) if pieces else []
+        answers = iter(zip(pieces, routes, answer(waveforms, routes, self.model), strict=True))
+        for item in group:
+            if isinstance(item, Failure):
+                yield item
+                continue
+            piece, route, logits = next(answers)
+            labels = label_scores(logits[None], self.model(route.task).settings.labels, top_k)[0]
+            yield Prediction(
+                path=piece.path,
+                task=route.task,
+                task_score=route.score,
+                known=route.known,
+                labels=tuple(labels),
+                tasks=route.nearest if router else None,
+                start=piece.start,
+                end=piece.end,
+            )
+
+    def stats(self) -> dict[str, Any]:
+        """Accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
+        return stats(self.registry)
+
+    # What is loaded
+
+    def _stored(self, name: str) -> StoredTask:
+        if name in self._loaded:  # a task that is being measured before it is committed
+            return self._loaded[name]
+        current = self.registry.task(name).version
+        found = self._loaded.get(current.adapter_sha256)
+        if found is None:
+            try:
+                found = from_bytes(self.registry.read_adapter(current), self.backbone)
+            except ClAstError as error:
+                if name in str(error):
+                    raise
+                raise type(error)(f"{name}: {error}") from error
+            self._loaded[current.adapter_sha256] = found
+        return found
+
+    def _router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
+        stored = {record.name: record.name for record in self.registry.tasks()}
+        candidates = candidates or {}
+        taken = {name.lower() for name in candidates}
+        tasks = {name: self._stored(name) for name in stored if name.lower() not in taken} | dict(candidates)
+        return Router({name: TaskRouting.from_tensors(one.router) for name, one in tasks.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A clip, or a window of one."""
+
+    path: str
+    waveform: Waveform
+    start: float | None = None
+    end: float | None = None
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is the GPU where there is one. Raises RegistryError for a device that is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there.get(name, False):
+        raise RegistryError(f"no device {name!r} here; use --device cpu")
+    return torch.device(name)
+
+
+def package_versions() -> dict[str, str]:
+    """What a result may depend on."""
+    found = {}
+    for package in ("cl-ast", "torch", "transformers", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _source_of(record: TaskRecord) -> streams.Source:
+    return streams.Source.from_json(record.version.source)
+
+
+def _accuracies(measured: Measured) -> list[Accuracy]:
+    out = [Accuracy(measured.task, "oracle", measured.oracle, measured.clips)]
+    if measured.auto is not None:
+        out.append(Accuracy(measured.task, "auto", measured.auto, measured.clips, measured.routed or {}))
+    return out

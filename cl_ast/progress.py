@@ -1,0 +1,30 @@
+"""What long work tells whoever watches; the library itself prints nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a stage has come.
+
+    Attributes:
+        stage: such as "reading clips" or "training".
+        done, total: in the stage's own unit, mostly clips.
+        note: where in the stage, such as "epoch 3/30".
+        loss, accuracy: while training, over the epoch so far.
+    """
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+    loss: float | None = None
+    accuracy: float | None = None
+
+
+Report = Callable[[Step], None]
+
+
+def silent(_: Step) -> None:
+    """Watch nothing."""

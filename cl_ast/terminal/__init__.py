@@ -1,0 +1,1 @@
+"""How results and progress look in a terminal; used by the command line only."""

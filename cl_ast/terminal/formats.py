@@ -1,0 +1,59 @@
+"""Results as text for machines: json, jsonl, csv, and Audacity's label track."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cl_ast.prediction import Prediction
+
+
+def as_json(value: Any) -> str:
+    """Indented, with every letter as it is."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A header and a line a row; nothing for no rows."""
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def predictions(answers: Iterable[Prediction], kind: str) -> str:
+    """Predictions as json, jsonl, csv (a line a label) or audacity (start, end, best label)."""
+    found = list(answers)
+    if kind == "json":
+        return as_json([answer.to_json() for answer in found])
+    if kind == "jsonl":
+        return "\n".join(json.dumps(answer.to_json(), ensure_ascii=False) for answer in found)
+    if kind == "csv":
+        return as_csv([row for answer in found for row in _rows(answer)])
+    return "\n".join(_audacity(answer) for answer in found)
+
+
+def _rows(answer: Prediction) -> list[dict[str, Any]]:
+    span = {} if answer.start is None else {"start": answer.start, "end": answer.end}
+    return [
+        {
+            "path": answer.path,
+            **span,
+            "task": answer.task,
+            "task_score": answer.task_score,
+            "known": answer.known,
+            "rank": rank,
+            "label": label,
+            "score": score,
+        }
+        for rank, (label, score) in enumerate(answer.labels, 1)
+    ]
+
+
+def _audacity(answer: Prediction) -> str:
+    name = f"{answer.task}: {answer.labels[0][0]}" if answer.known else "unknown"
+    return f"{answer.start or 0:.6f}\t{answer.end or 0:.6f}\t{name}"

@@ -1,0 +1,219 @@
+"""Results as tables for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cl_ast.prediction import Prediction
+from registry import TaskRecord, VersionRecord
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to standard output; as wide as it needs to be where that is not a terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    console.print(*parts, sep="\n")
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def size(count: float | None) -> str:
+    """Bytes as a person reads them."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def predictions(answers: Sequence[Prediction]) -> RenderableType:
+    """A row a clip (or window): task, best label, the runners-up."""
+    windows = any(answer.start is not None for answer in answers)
+    table = _table("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "then")
+    for answer in answers:
+        (label, score), *others = answer.labels
+        span = [f"{answer.start:.2f}", f"{answer.end:.2f}"] if windows else []
+        task = answer.task if answer.known else f"unknown (nearest: {answer.task})"
+        then = ", ".join(f"{name} {value:.2f}" for name, value in others)
+        style = "" if answer.known else "yellow"
+        table.add_row(answer.path, *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim"))
+    return table
+
+
+def tasks(records: Sequence[TaskRecord]) -> RenderableType:
+    """A row a task, in learning order."""
+    if not records:
+        return "no task yet; teach one with: cl-ast add-task TASK"
+    table = _table("task", "method", "classes", "parameters", "size", "version", "learned %", "on")
+    for record in records:
+        v = record.version
+        table.add_row(
+            record.name,
+            v.method,
+            str(v.classes),
+            f"{v.trainable_parameters:,}",
+            size(v.adapter_bytes),
+            str(v.number),
+            percent(v.learned_accuracy),
+            f"{v.created:%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
+    """Everything about one task."""
+    v = record.version
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("task", record.name),
+        ("labels", ", ".join(record.labels)),
+        ("method", v.method),
+        ("parameters", f"{v.trainable_parameters:,}"),
+        ("size", size(v.adapter_bytes)),
+        ("data", f"{v.source.get('data', '')} ({v.data_fingerprint[:12]})"),
+        ("split", v.protocol),
+        ("seed", str(v.seed)),
+        ("trained in", f"{v.seconds:.0f} s"),
+        ("with", ", ".join(f"{name} {number}" for name, number in v.packages.items())),
+        ("file", f"{v.adapter_sha256[:12]}….safetensors"),
+    ):
+        facts.add_row(Text(name, style="bold"), value)
+    table = _table("version", "method", "size", "learned %", "on", "current")
+    for one in versions:
+        current = "●" if one.id == v.id else ""
+        table.add_row(
+            str(one.number),
+            one.method,
+            size(one.adapter_bytes),
+            percent(one.learned_accuracy),
+            f"{one.created:%Y-%m-%d %H:%M}",
+            current,
+        )
+    return Group(facts, table)
+
+
+def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A row a method."""
+    table = _table("method", "parameters", "bytes a task", "source")
+    for row in rows:
+        table.add_row(row["method"], f"{row['trainable_parameters']:,}", size(row["bytes"]), Text(row["source"], "dim"))
+    return table
+
+
+def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Test accuracy of each task just measured."""
+    table = _table("task", "clips", "by name %", "routed %", "to its task %", "declined %")
+    for row in rows:
+        table.add_row(
+            row["task"],
+            str(row["clips"]),
+            percent(row["accuracy"]),
+            percent(row["auto_accuracy"]),
+            percent(row["routed_right"]),
+            percent(row["declined"]),
+        )
+    return table
+
+
+def stats(report: Mapping[str, Any]) -> RenderableType:
+    """The accuracy matrices, the metrics and the storage."""
+    names = [task["name"] for task in report["tasks"]]
+    if not names:
+        return "no task yet; teach one with: cl-ast add-task TASK"
+    trunk = report["backbone"]
+    parts: list[RenderableType] = [
+        f"trunk {trunk['name']}: {trunk['parameters']:,} parameters, {size(trunk['bytes'])}, frozen",
+        _tasks_of(report),
+    ]
+    for mode, title in (("oracle", "asked by name"), ("auto", "task chosen by the router")):
+        if any(value is not None for row in report["matrix"][mode] for value in row):
+            parts.append(_matrix(names, report["matrix"][mode], f"accuracy %, {title} (row: after learning)"))
+    parts.append(_metrics(report["metrics"]))
+    if report["routing"]["confusion"] and report["routing"]["task_accuracy"] is not None:
+        parts.append(_confusion(names, report["routing"]))
+    storage = report["storage"]
+    copies = "copy of the trunk" if len(names) == 1 else "copies of the trunk"
+    parts.append(
+        f"storage: {size(storage['adapter_bytes'])} for {len(names)} tasks, where {len(names)} full {copies} "
+        f"take {size(storage['full_copies_bytes'])} ({storage['ratio']:.1f} times as much); "
+        f"database {size(storage['database_bytes'])}"
+    )
+    return Group(*_spaced(parts))
+
+
+def _tasks_of(report: Mapping[str, Any]) -> Table:
+    table = _table("task", "method", "classes", "parameters", "size", "learned %", "now %", "routed %")
+    for task in report["tasks"]:
+        table.add_row(
+            task["name"],
+            task["method"],
+            str(task["classes"]),
+            f"{task['trainable_parameters']:,}",
+            size(task["bytes"]),
+            percent(task["learned_accuracy"]),
+            percent(task["accuracy"]),
+            percent(task["auto_accuracy"]),
+        )
+    return table
+
+
+def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]], title: str) -> Table:
+    table = _table("", *names, title=title)
+    for name, row in zip(names, matrix, strict=True):
+        table.add_row(name, *("" if value is None else percent(value) for value in row))
+    return table
+
+
+def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
+    table = _table("%", "by name", "routed", "what it is")
+    for key, title, what in (
+        ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
+        ("forgetting", "forgetting", "best earlier less last, mean over earlier tasks (RWalk)"),
+        ("backward_transfer", "backward transfer", "last less first, mean over earlier tasks (GEM)"),
+    ):
+        table.add_row(title, percent(metrics["oracle"][key]), percent(metrics["auto"][key]), Text(what, style="dim"))
+    return table
+
+
+def _confusion(names: Sequence[str], routing: Mapping[str, Any]) -> Table:
+    table = _table("", *names, title=f"routing: {percent(routing['task_accuracy'])} % of clips to their own task")
+    for i, (name, row) in enumerate(zip(names, routing["confusion"], strict=True)):
+        table.add_row(name, *(Text(str(n), style="bold" if i == j else "") for j, n in enumerate(row)))
+    return table
+
+
+def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
+    return [item for part in parts for item in (part, "")][:-1]
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    from rich import box
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        numeric = column.endswith("%") or column in _NUMBERS
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    return table
+
+
+_NUMBERS = {
+    "classes",
+    "parameters",
+    "size",
+    "bytes a task",
+    "clips",
+    "version",
+    "probability",
+    "from",
+    "to",
+    "by name",
+    "routed",
+}

@@ -1,0 +1,77 @@
+"""Progress on standard error: one bar a stage in a terminal, one line a stage elsewhere."""
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cl_ast.progress import Step
+
+
+class Watch:
+    """A `Report` that draws. Use as a context manager; `quiet` draws nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[note]}", style="dim"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._stage: str | None = None
+        self._bar: TaskID | None = None
+        self._tenth = 0
+
+    def __enter__(self) -> "Watch":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bars."""
+        if not self._quiet:
+            self._console.print(line, markup=False, soft_wrap=True)
+
+    def __call__(self, step: Step) -> None:
+        if self._quiet:
+            return
+        if not self._console.is_terminal:
+            self._line(step)
+            return
+        if step.stage != self._stage:
+            if self._bar is not None:
+                self._bars.remove_task(self._bar)
+            self._stage = step.stage
+            self._bar = self._bars.add_task(step.stage, total=step.total, note="")
+        assert self._bar is not None
+        self._bars.update(self._bar, completed=step.done, total=step.total, note=_note(step))
+        if step.done >= step.total:
+            self._bars.remove_task(self._bar)
+            self._bar = self._stage = None
+
+    def _line(self, step: Step) -> None:
+        """Logs get a line when a stage ends, and one every tenth of a training."""
+        tenth = 10 * step.done // max(1, step.total)
+        if step.done == step.total or (step.note and tenth != self._tenth):
+            sys.stderr.write(f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip() + "\n")
+        self._tenth = tenth
+
+
+def _note(step: Step) -> str:
+    parts = [step.note]
+    if step.loss is not None:
+        parts.append(f"loss {step.loss:.3f}")
+    if step.accuracy is not None:
+        parts.append(f"accuracy {step.accuracy:.1%}")
+    return "  ".join(part for part in parts if part)

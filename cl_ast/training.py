@@ -1,0 +1,212 @@
+"""One task: the trunk frozen and in evaluation mode, adapter and head trained, the best validation weights kept."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.clips import ClipSet, chunks
+from cl_ast.errors import TrainingError
+from cl_ast.progress import Report, Step, silent
+from cl_ast.task_model import TaskModel
+
+_EVALUATION_BATCH = 32
+_REPORT_EVERY = 10  # steps; reading the loss waits for the device
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The recipe. Defaults are the papers' (PETL of AST, section III-A), which all tasks there share.
+
+    Attributes:
+        learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
+        frequency_mask, time_mask: SpecAugment's widest masks, in bins and frames; 0 is none.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float | None = None
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    frequency_mask: int = 0
+    time_mask: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 100:
+            raise TrainingError(f"the learning rate must be above 0, not {self.learning_rate:g}")
+        if self.weight_decay < 0 or self.frequency_mask < 0 or self.time_mask < 0:
+            raise TrainingError("weight decay and masks cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training came to; the model holds the weights of `epoch`.
+
+    Attributes:
+        epoch: the best on validation, from 1.
+        accuracy, loss: on validation, at that epoch.
+        seconds: of training, reading of clips aside.
+    """
+
+    epoch: int
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+def train(
+    model: TaskModel,
+    training: ClipSet,
+    validation: ClipSet,
+    options: TrainOptions,
+    report: Report = silent,
+) -> Trained:
+    """Train a fresh task in place. The trunk's weights do not change (full fine-tuning trains its own copy).
+
+    Raises:
+        TrainingError: the loss is no longer a number, or the device's memory is full.
+        AudioError: a clip cannot be read.
+    """
+    training.load("reading training clips", report)
+    validation.load("reading validation clips", report)
+    started = time.perf_counter()
+    device = model.backbone.device
+    seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    try:
+        with seeded, _trainable(model):
+            torch.manual_seed(options.seed)
+            epoch, accuracy, loss = _epochs(model, training, validation, options, report)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
+        ) from error
+    return Trained(epoch, accuracy, loss, time.perf_counter() - started)
+
+
+def accuracy_of(model: TaskModel, clips: ClipSet) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy over labelled clips."""
+    right = torch.zeros((), device=model.backbone.device)
+    loss = torch.zeros((), device=model.backbone.device)
+    with torch.inference_mode(), precision(model.backbone.device):
+        for part in chunks(len(clips), _EVALUATION_BATCH):
+            features, targets = clips.batch(part)
+            logits = model.logits(features).float()
+            right += (logits.argmax(dim=-1) == targets).sum()
+            loss += F.cross_entropy(logits, targets, reduction="sum")
+    return float(right) / len(clips), float(loss) / len(clips)
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """bf16 on a GPU, where adapters stay in single precision; single precision elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _epochs(
+    model: TaskModel, training: ClipSet, validation: ClipSet, options: TrainOptions, report: Report
+) -> tuple[int, float, float]:
+    parameters = model.trainable()
+    optimiser = torch.optim.AdamW(
+        parameters,
+        lr=options.learning_rate or model.settings.method.learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        weight_decay=options.weight_decay,
+        fused=model.backbone.device.type == "cuda",
+    )
+    steps = -(-len(training) // options.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    best: tuple[float, float, int] | None = None
+    kept: dict[str, Tensor] = {}
+    for epoch in range(1, options.epochs + 1):
+        _epoch(model, training, options, optimiser, schedule, epoch, report)
+        accuracy, loss = accuracy_of(model, validation)
+        if loss != loss:
+            raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
+        if best is None or (accuracy, -loss) > best[:2]:
+            best = (accuracy, -loss, epoch)
+            kept = {name: tensor.detach().clone() for name, tensor in model.state().items()}
+    assert best is not None
+    with torch.no_grad():
+        for name, tensor in model.state().items():
+            tensor.copy_(kept[name])
+    return best[2], best[0], -best[1]
+
+
+def _epoch(
+    model: TaskModel,
+    training: ClipSet,
+    options: TrainOptions,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    epoch: int,
+    report: Report,
+) -> None:
+    order = torch.randperm(len(training)).tolist()
+    device = model.backbone.device
+    loss_sum = torch.zeros((), device=device)
+    right = torch.zeros((), device=device)
+    model.adapter.training = True
+    try:
+        for step, part in enumerate(chunks(len(order), options.batch_size)):
+            features, targets = training.batch(order[part.start : part.stop])
+            features = augment(features, options, training.front_end.padding)
+            with precision(device):
+                logits = model.logits(features)
+                loss = F.cross_entropy(logits.float(), targets)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            loss_sum += loss.detach() * len(targets)
+            right += (logits.detach().argmax(dim=-1) == targets).sum()
+            if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
+                seen = part.stop
+                report(
+                    Step(
+                        "training",
+                        (epoch - 1) * len(order) + seen,
+                        options.epochs * len(order),
+                        f"epoch {epoch}/{options.epochs}",
+                        float(loss_sum) / seen,
+                        float(right) / seen,
+                    )
+                )
+    finally:
+        model.adapter.training = False
+
+
+def augment(features: Tensor, options: TrainOptions, fill: float) -> Tensor:
+    """SpecAugment (Park et al. 2019): one band of bins and one of frames masked, other ones in each clip."""
+    if not options.frequency_mask and not options.time_mask:
+        return features
+    from torchaudio.functional import mask_along_axis_iid
+
+    masked = features.unsqueeze(1)  # (batch, 1, frames, bins)
+    for width, axis in ((options.frequency_mask, 3), (options.time_mask, 2)):
+        if width:
+            masked = mask_along_axis_iid(masked, min(width, masked.shape[axis]), fill, axis)
+    return masked.squeeze(1)
+
+
+@contextmanager
+def _trainable(model: TaskModel) -> Iterator[None]:
+    """Exactly the task's own tensors need gradients inside the block, and nothing does after it."""
+    tensors = model.trainable()
+    for tensor in tensors:
+        tensor.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for tensor in tensors:
+            tensor.requires_grad_(False)
+            tensor.grad = None

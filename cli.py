@@ -1,0 +1,636 @@
+"""The command line: parse, call one method of the library, print.
+
+Nothing heavier than click is imported until a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cl_ast.errors import ClAstError
+
+if TYPE_CHECKING:
+    import streams
+    from cl_ast.manager import Learned, Manager
+    from cl_ast.measuring import Measured
+    from cl_ast.terminal.watching import Watch
+    from registry import Registry
+
+REGISTRY_VARIABLE = "CL_AST_REGISTRY"
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+
+
+@dataclass(frozen=True)
+class App:
+    """The global options."""
+
+    location: str
+    device: str
+    quiet: bool
+    verbose: bool
+
+    def manager(self, backbone: str | None = None) -> Manager:
+        from cl_ast.manager import Manager
+
+        return Manager.open(self.location, backbone=backbone, device=self.device)
+
+    def registry(self) -> Registry:
+        from registry import Registry
+
+        return Registry.open(self.location)
+
+    def watch(self) -> Watch:
+        from cl_ast.terminal.watching import Watch
+
+        return Watch(quiet=self.quiet)
+
+
+class Commands(click.Group):
+    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClAstError as error:
+            reason = str(error)
+        except KeyboardInterrupt:
+            reason = "stopped; the registry is as it was before this task"
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            raise
+        except Exception as error:
+            reason = f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
+        if ctx.params.get("verbose"):
+            traceback.print_exc()
+        click.echo(f"cl-ast: {reason}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--registry",
+    "location",
+    envvar=REGISTRY_VARIABLE,
+    metavar="PATH",
+    help=f"Folder of the registry, made on first use. [env: {REGISTRY_VARIABLE}; default: the user data folder]",
+)
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of errors.")
+@click.version_option(package_name="cl-ast")
+@click.pass_context
+def main(ctx: click.Context, location: str | None, device: str, quiet: bool, verbose: bool) -> None:
+    """Teach one frozen Audio Spectrogram Transformer many audio tasks, and forget none.
+
+    \b
+    cl-ast add-task path/to/labelled-clips
+    cl-ast predict clip.wav --task auto
+    cl-ast stats
+    """
+    ctx.obj = App(location or _user_folder(), device, quiet, verbose)
+
+
+def _user_folder() -> str:
+    import platformdirs
+
+    return str(Path(platformdirs.user_data_dir("cl-ast")) / "registry")
+
+
+Command = Callable[..., Any]
+
+
+def _format(*kinds: str) -> Callable[[Command], Command]:
+    return click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
+
+
+_TRAINING_OPTIONS = (
+    click.option("--method", default=None, help="How to adapt: see `cl-ast methods`.  [default: conformer]"),
+    click.option("--backbone", help="The trunk of a new registry: ast-mini, ast-base, a hub name or a folder."),
+    click.option("--epochs", type=click.IntRange(1), help="[default: the papers' for the data set, else 30]"),
+    click.option("--batch-size", type=click.IntRange(1), help="[default: the papers' for the data set, else 32]"),
+    click.option("--lr", type=float, help="Learning rate at the start of the cosine. [default: the method's]"),
+    click.option("--weight-decay", type=float, default=0.1, show_default=True),
+    click.option("--beta1", type=float, default=0.9, show_default=True),
+    click.option("--beta2", type=float, default=0.98, show_default=True),
+    click.option("--epsilon", type=float, default=1e-6, show_default=True),
+    click.option("--freq-mask", type=click.IntRange(0), help="SpecAugment, in bins. [default: the data set's]"),
+    click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames. [default: the data set's]"),
+    click.option(
+        "--pooling",
+        type=click.Choice(["mean", "mean+std"]),
+        help="Of the output tokens. [default: mean; mean+std over ast-mini]",
+    ),
+    click.option(
+        "--positions",
+        type=click.Choice(["resize", "zeros"]),
+        default="resize",
+        show_default=True,
+        help="The trunk's position table: fitted to the clip, or left out as the papers' code does.",
+    ),
+    click.option("--fold", help="The fold to test on. [default: the last]"),
+    click.option(
+        "--split-by",
+        type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
+        default="auto",
+        show_default=True,
+        help="How a folder is split.",
+    ),
+    click.option("--few-shot", type=click.IntRange(1), metavar="K", help="Train on K clips a class."),
+    click.option("--max-seconds", type=float, help="Cut clips to this length."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
+    click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
+    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
+)
+
+
+def _training_options(command: Command) -> Command:
+    for option in reversed(_TRAINING_OPTIONS):
+        command = option(command)
+    return command
+
+
+@main.command("add-task")
+@click.argument("task")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
+@click.option("--name", help="What to call the task. [default: the data set's or folder's name]")
+@_training_options
+@_format("json")
+@click.pass_obj
+def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: str, **options: Any) -> None:
+    """Train one more task, then measure what happened to the others.
+
+    TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
+    with file and label (and split, fold or speaker).
+
+    \b
+    cl-ast add-task path/to/clips --epochs 20
+    cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
+    """
+    with app.manager(options["backbone"]) as manager, app.watch() as watch:
+        learned = _learn(manager, watch, task, data, None, name, options)
+    if kind == "json":
+        _print_json(_learned_json(learned))
+        return
+    from cl_ast.terminal import tables
+
+    tables.show(_learned_line(learned))
+    if learned.measured:
+        tables.show(tables.measured([_measured_json(one) for one in learned.measured]))
+
+
+@main.command()
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@click.option("--data-root", type=click.Path(path_type=Path), help="The folder that holds the data sets.")
+@_training_options
+@_format("json")
+@click.pass_obj
+def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: str, **options: Any) -> None:
+    """Learn several tasks in order, then print the statistics.
+
+    \b
+    cl-ast stream dogs/ birds/ commands/ --epochs 20
+    cl-ast stream esc50 us8k gsc fsc --data-root path/to/data
+    """
+    with app.manager(options["backbone"]) as manager, app.watch() as watch:
+        for task in tasks:
+            watch.say(_learned_line(_learn(manager, watch, task, None, data_root, None, options)))
+        report = manager.stats()
+    _print_stats(report, kind)
+
+
+def _learn(
+    manager: Manager,
+    watch: Watch,
+    task: str,
+    data: Path | None,
+    data_root: Path | None,
+    name: str | None,
+    options: dict[str, Any],
+) -> Learned:
+    import streams
+    from cl_ast.recipes import recipe_for
+    from cl_ast.training import TrainOptions
+
+    loaded = streams.load(
+        task,
+        data=data,
+        data_root=data_root,
+        name=name,
+        fold=options["fold"],
+        few_shot=options["few_shot"],
+        max_seconds=options["max_seconds"],
+        seed=options["seed"],
+        split_by=options["split_by"],
+        download=options["download"],
+    )
+    recipe = recipe_for(loaded.source.task)
+    _announce(manager, watch, loaded)
+    learned = manager.add_task(
+        loaded,
+        method=options["method"] or f"conformer:k={recipe.kernel}",
+        options=TrainOptions(
+            epochs=options["epochs"] or recipe.epochs,
+            batch_size=options["batch_size"] or recipe.batch_size,
+            learning_rate=options["lr"],
+            weight_decay=options["weight_decay"],
+            beta1=options["beta1"],
+            beta2=options["beta2"],
+            epsilon=options["epsilon"],
+            frequency_mask=recipe.frequency_mask if options["freq_mask"] is None else options["freq_mask"],
+            time_mask=recipe.time_mask if options["time_mask"] is None else options["time_mask"],
+            seed=options["seed"],
+        ),
+        pooling=options["pooling"] or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
+        positions=options["positions"],
+        replace=options["replace"],
+        evaluate=not options["no_eval"],
+        report=watch,
+    )
+    for skipped, reason in learned.skipped.items():
+        watch.say(f"{skipped} could not be measured: {reason}")
+    return learned
+
+
+def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:
+    from cl_ast.checkpoints import is_trained
+
+    if manager.registry.backbone is None:
+        note = "" if is_trained(manager.backbone_name) else ": seeded random weights, not trained ones"
+        watch.say(f"new registry over the trunk {manager.backbone_name}{note}")
+    counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
+    watch.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+
+
+def _learned_line(learned: Learned) -> str:
+    version = learned.task.version
+    tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
+    return (
+        f"{learned.task.name} learned in {version.seconds:.0f} s: {tested}"
+        f"validation {learned.validation_accuracy:.1%} at epoch {learned.epoch}; "
+        f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
+    )
+
+
+def _learned_json(learned: Learned) -> dict[str, Any]:
+    version = learned.task.version
+    return {
+        "task": learned.task.name,
+        "version": version.number,
+        "method": version.method,
+        "classes": version.classes,
+        "trainable_parameters": version.trainable_parameters,
+        "bytes": version.adapter_bytes,
+        "validation_accuracy": learned.validation_accuracy,
+        "accuracy": version.learned_accuracy,
+        "epoch": learned.epoch,
+        "seconds": version.seconds,
+        "measured": [_measured_json(one) for one in learned.measured],
+        "skipped": dict(learned.skipped),
+    }
+
+
+def _measured_json(one: Measured) -> dict[str, Any]:
+    routed = one.routed
+    return {
+        "task": one.task,
+        "clips": one.clips,
+        "accuracy": one.oracle,
+        "auto_accuracy": one.auto,
+        "routed_right": None if routed is None else routed.get(one.task, 0) / one.clips,
+        "declined": None if routed is None else one.declined / one.clips,
+    }
+
+
+@main.command()
+@click.argument("clips", nargs=-1, required=True, metavar="CLIP...")
+@click.option("--task", default="auto", show_default=True, help="A task's name, or auto to let the router choose.")
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
+@click.option("--window", type=float, help="Answer every window of this many seconds.")
+@click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
+@_format("json", "jsonl", "csv", "audacity")
+@click.pass_obj
+def predict(
+    app: App, /, clips: tuple[str, ...], task: str, top_k: int, window: float | None, hop: float | None, kind: str
+) -> None:
+    """Answer clips: audio files, folders of them, or - for standard input.
+
+    \b
+    cl-ast predict clip.wav
+    cl-ast predict recordings/ --task birds --top-k 1 --format csv
+    cl-ast predict long.flac --window 2 --hop 1 --format audacity
+    """
+    if hop is not None and window is None:
+        raise click.UsageError("--hop needs --window")
+    from cl_ast.prediction import Failure, Prediction, Window
+
+    cut = None if window is None else Window(window, hop or window)
+    answers: list[Prediction] = []
+    failed = False
+    with app.manager() as manager:
+        for answer in manager.predict(_clips(clips), task=task, top_k=top_k, window=cut):
+            if isinstance(answer, Failure):
+                failed = True
+                click.echo(f"cl-ast: {answer.error}", err=True)
+            else:
+                answers.append(answer)
+    from cl_ast.terminal import formats, tables
+
+    if kind != "table":
+        click.echo(formats.predictions(answers, kind))
+    elif answers:
+        tables.show(tables.predictions(answers))
+    if failed:
+        sys.exit(1)
+
+
+def _clips(given: Sequence[str]) -> Iterable[Any]:
+    """Files as they are, folders as the audio files in them, - as standard input."""
+    for name in given:
+        if name == "-":
+            yield sys.stdin.buffer
+        elif Path(name).is_dir():
+            found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            if not found:
+                raise ClAstError(f"{name}: no audio files (wav, flac, ogg, mp3) in this folder")
+            yield from found
+        else:
+            yield name
+
+
+@main.command()
+@click.argument("tasks", nargs=-1, metavar="[TASK...]")
+@click.option("--task", "mode", type=click.Choice(["auto", "oracle"]), default="auto", show_default=True)
+@_format("json")
+@click.pass_obj
+def evaluate(app: App, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
+    """Measure tasks again on their test clips, and record it.
+
+    `--task oracle` asks every task by its name only; `auto` also lets the router choose.
+
+    \b
+    cl-ast evaluate
+    cl-ast evaluate birds --task oracle
+    """
+    with app.manager() as manager, app.watch() as watch:
+        measured, skipped = manager.evaluate(tasks, auto=mode == "auto", report=watch)
+    rows = [_measured_json(one) for one in measured]
+    if kind == "json":
+        _print_json(rows)
+    else:
+        from cl_ast.terminal import tables
+
+        tables.show(tables.measured(rows))
+    for name, reason in skipped.items():
+        click.echo(f"cl-ast: {name} could not be measured: {reason}", err=True)
+    if skipped:
+        sys.exit(1)
+
+
+@main.command()
+@_format("json", "csv")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the accuracy of each task over the stream.")
+@click.pass_obj
+def stats(app: App, /, kind: str, plot: Path | None) -> None:
+    """Accuracy matrix, forgetting, routing and storage.
+
+    \b
+    cl-ast stats
+    cl-ast stats --format json
+    cl-ast stats --plot retention.png
+    """
+    from cl_ast.stats import stats as collect
+
+    with app.registry() as registry:
+        report = collect(registry)
+    _print_stats(report, kind)
+    if plot is not None:
+        from cl_ast.terminal.plot import draw
+
+        draw(report, plot)
+
+
+def _print_stats(report: dict[str, Any], kind: str) -> None:
+    if kind == "json":
+        _print_json(report)
+    elif kind == "csv":
+        from cl_ast.terminal.formats import as_csv
+
+        click.echo(as_csv(report["tasks"]))
+    else:
+        from cl_ast.terminal import tables
+
+        tables.show(tables.stats(report))
+
+
+@main.command("tasks")
+@_format("json")
+@click.pass_obj
+def list_tasks(app: App, /, kind: str) -> None:
+    """List the tasks, in the order in which they were learned.
+
+    \b
+    cl-ast tasks
+    """
+    with app.registry() as registry:
+        records = registry.tasks()
+    if kind == "json":
+        _print_json([_task_json(record) for record in records])
+        return
+    from cl_ast.terminal import tables
+
+    tables.show(tables.tasks(records))
+
+
+@main.command()
+@click.argument("task")
+@_format("json")
+@click.pass_obj
+def show(app: App, /, task: str, kind: str) -> None:
+    """Everything about one task, and its versions.
+
+    \b
+    cl-ast show birds
+    """
+    with app.registry() as registry:
+        record, versions = registry.task(task), registry.versions(task)
+    if kind == "json":
+        _print_json({**_task_json(record), "versions": [_version_json(one) for one in versions]})
+        return
+    from cl_ast.terminal import tables
+
+    tables.show(tables.task(record, versions))
+
+
+def _task_json(record: Any) -> dict[str, Any]:
+    return {"name": record.name, "labels": list(record.labels), **_version_json(record.version)}
+
+
+def _version_json(version: Any) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "method": version.method,
+        "classes": version.classes,
+        "trainable_parameters": version.trainable_parameters,
+        "bytes": version.adapter_bytes,
+        "learned_accuracy": version.learned_accuracy,
+        "seconds": version.seconds,
+        "seed": version.seed,
+        "source": dict(version.source),
+        "data_fingerprint": version.data_fingerprint,
+        "protocol": version.protocol,
+        "packages": dict(version.packages),
+        "sha256": version.adapter_sha256,
+        "created": version.created.isoformat(),
+    }
+
+
+@main.command()
+@click.argument("task")
+@click.argument("new_name")
+@click.pass_obj
+def rename(app: App, /, task: str, new_name: str) -> None:
+    """Give a task another name: cl-ast rename birds garden-birds"""
+    with app.registry() as registry:
+        click.echo(f"{task} is now called {registry.rename(task, new_name).name}")
+
+
+@main.command()
+@click.argument("task")
+@click.pass_obj
+def remove(app: App, /, task: str) -> None:
+    """Forget a task; every other one answers as before: cl-ast remove birds"""
+    with app.registry() as registry:
+        registry.remove(task)
+    click.echo(f"{task} is removed")
+
+
+@main.command()
+@click.argument("task")
+@click.argument("version", type=click.IntRange(1), required=False)
+@click.pass_obj
+def rollback(app: App, /, task: str, version: int | None) -> None:
+    """Let an earlier version answer again (the one before, by default): cl-ast rollback birds 1"""
+    with app.registry() as registry:
+        click.echo(f"{task} answers with version {registry.rollback(task, version).number} now")
+
+
+@main.command()
+@click.pass_obj
+def verify(app: App, /) -> None:
+    """Check that every file is what the database says: cl-ast verify"""
+    with app.registry() as registry:
+        problems = registry.verify()
+        count = len(registry.tasks())
+    for problem in problems:
+        click.echo(f"cl-ast: {problem}", err=True)
+    if problems:
+        sys.exit(1)
+    click.echo(f"{count} tasks, every file as it was written")
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
+@click.pass_obj
+def gc(app: App, /, dry_run: bool) -> None:
+    """Drop files that nothing names, and versions that no longer answer: cl-ast gc --dry-run"""
+    with app.registry() as registry:
+        report = registry.gc(dry_run=dry_run)
+    for file in report.dropped:
+        click.echo(f"{file.path.name}  {file.bytes:,} bytes  {file.why}")
+    click.echo(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} dropped")
+
+
+@main.command()
+@click.pass_obj
+def rebuild(app: App, /) -> None:
+    """Make the database again from the adapter files alone: cl-ast rebuild"""
+    from registry import Registry
+
+    report = Registry.rebuild(app.location)
+    for problem in report.skipped:
+        click.echo(f"cl-ast: left out: {problem}", err=True)
+    click.echo(f"{report.tasks} tasks, {report.versions} versions restored")
+    if report.backup:
+        click.echo(f"the former database is kept as {report.backup}")
+
+
+@main.command()
+@click.argument("specs", nargs=-1, metavar="[SPEC...]")
+@click.option("--backbone", default="ast-base", show_default=True, help="The trunk to count for.")
+@click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
+@_format("json", "csv")
+def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
+    """Every method, or these: trainable parameters, bytes a task, source. Needs no weights.
+
+    \b
+    cl-ast methods
+    cl-ast methods conformer:houlsby,k=8 lora:qkvo,r=3 --format json
+    """
+    from cl_ast.adapters.listing import rows
+    from cl_ast.adapters.spec import parse
+    from cl_ast.checkpoints import sizes
+
+    for spec in specs:
+        parse(spec)
+    found = rows(specs, *sizes(backbone), classes=classes)
+    if kind == "json":
+        _print_json(found)
+    elif kind == "csv":
+        from cl_ast.terminal.formats import as_csv
+
+        click.echo(as_csv(found))
+    else:
+        from cl_ast.terminal import tables
+
+        tables.show(tables.methods(found))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("cl-ast-demo"), metavar="[DIR]")
+@click.pass_obj
+def demo(app: App, /, folder: Path) -> None:
+    """The whole story in minutes, offline, on the CPU; clips and registry stay in DIR (cl-ast-demo/).
+
+    \b
+    cl-ast demo
+    """
+    from cl_ast import demo as story
+    from cl_ast.checkpoints import MINI, is_trained
+    from cl_ast.manager import Manager
+    from cl_ast.prediction import Prediction
+    from cl_ast.terminal import tables
+
+    home = folder / "registry"
+    if home.exists():
+        raise ClAstError(f"{folder} holds a demo already; remove it, or name another folder: cl-ast demo DIR")
+    kind = "the small trunk in the package" if is_trained(MINI) else "a small trunk of seeded random weights"
+    tables.show(f"Three small tasks, made here, learned one after another over ast-mini ({kind}).", "")
+    folders = story.make_clips(folder / "clips")
+    with Manager.open(home, backbone=MINI, device="cpu") as manager, app.watch() as watch:
+        for learned in story.learn_all(manager, folders, watch):
+            tables.show(_learned_line(learned))
+        asked = [*story.clips_to_ask(folders), *story.make_strangers(folder / "strangers")]
+        answers = [a for a in manager.predict(asked, top_k=2) if isinstance(a, Prediction)]
+        report = manager.stats()
+    tables.show("", "Clips that no task has seen, and two that belong to none: cl-ast predict … --task auto", "")
+    tables.show(tables.predictions(answers))
+    tables.show("What is kept of each task, and what was forgotten: cl-ast stats", "")
+    tables.show(tables.stats(report))
+    tables.show("", f"Everything is in {folder}. Ask it more: cl-ast --registry {home} predict CLIP")
+
+
+def _print_json(value: Any) -> None:
+    from cl_ast.terminal.formats import as_json
+
+    click.echo(as_json(value))
+
+
+if __name__ == "__main__":
+    main(prog_name="cl-ast")

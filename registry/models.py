@@ -1,0 +1,138 @@
+"""The tables. What must hold is written here as constraints, so that no code path can break it.
+
+    backbone 1 ──< versions >── 1 tasks      tasks.current_version_id ──> versions
+    versions 1 ──< measurements 1 ──< accuracies >── 1 versions
+
+An accuracy belongs to the *version* that was measured: a task's later version never inherits it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA_VERSION = 1
+Blob = bytes  # where a column is called bytes
+_NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite stores no time zone, so it is put back on the way out."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of every table."""
+
+
+class BackboneRow(Base):
+    """The one trunk: a second row cannot be."""
+
+    __tablename__ = "backbone"
+    __table_args__ = (CheckConstraint("id = 1", name="one_backbone"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    fingerprint: Mapped[str]
+    parameters: Mapped[int]
+    bytes: Mapped[int]
+    background: Mapped[Blob]
+
+
+class TaskRow(Base):
+    """A task. `key` is its name folded (see `names.key`); `last_number` outlives the version that had it."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (_NEVER_REUSE_IDS,)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    created: Mapped[datetime] = mapped_column(Instant)
+    last_number: Mapped[int]
+    # Checked when the transaction ends: a task and its first version point at each other, and one must come first.
+    current_version_id: Mapped[int] = mapped_column(
+        ForeignKey("versions.id", name="current", deferrable=True, initially="DEFERRED", use_alter=True),
+        unique=True,
+    )
+
+
+class VersionRow(Base):
+    """One learned version of a task."""
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("task_id", "number"),
+        CheckConstraint("number > 0", name="number_from_one"),
+        CheckConstraint("length(adapter_sha256) = 64", name="sha256_length"),
+        _NEVER_REUSE_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    backbone_id: Mapped[int] = mapped_column(ForeignKey("backbone.id"))
+    method: Mapped[str]
+    labels: Mapped[list[str]] = mapped_column(JSON)
+    adapter_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    adapter_bytes: Mapped[int]
+    trainable_parameters: Mapped[int]
+    learned_accuracy: Mapped[float | None]
+    seed: Mapped[int]
+    seconds: Mapped[float]
+    source: Mapped[dict[str, Any]] = mapped_column(JSON)
+    data_fingerprint: Mapped[str]
+    protocol: Mapped[str]
+    packages: Mapped[dict[str, str]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(Instant)
+
+
+class MeasurementRow(Base):
+    """Accuracies measured together, after one version had been learned."""
+
+    __tablename__ = "measurements"
+    __table_args__ = (_NEVER_REUSE_IDS,)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    # Empty once that version is gone; what was measured of others then is kept.
+    after_version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), index=True)
+    created: Mapped[datetime] = mapped_column(Instant)
+
+
+class AccuracyRow(Base):
+    """Accuracy of one version. `routed`: by task id; as no id is reused, a dead one is harmless."""
+
+    __tablename__ = "accuracies"
+    __table_args__ = (
+        UniqueConstraint("measurement_id", "version_id", "mode"),
+        CheckConstraint("mode IN ('oracle', 'auto')", name="mode_known"),
+        CheckConstraint("accuracy BETWEEN 0 AND 1", name="accuracy_fraction"),
+        CheckConstraint("clips >= 0", name="clips_counted"),
+        _NEVER_REUSE_IDS,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    measurement_id: Mapped[int] = mapped_column(ForeignKey("measurements.id", ondelete="CASCADE"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), index=True)
+    mode: Mapped[str]
+    accuracy: Mapped[float]
+    clips: Mapped[int]
+    routed: Mapped[dict[str, int]] = mapped_column(JSON)

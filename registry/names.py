@@ -1,0 +1,42 @@
+"""Names of tasks: which are allowed, when two are the same, and which one was probably meant."""
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+
+from cl_ast.errors import RegistryError
+
+_LONGEST = 100
+_RESERVED = frozenset({"auto", "oracle"})  # values of --task
+_SHOWN = 20
+
+
+def key(name: str) -> str:
+    """What two spellings of one name share: case and Unicode form do not matter."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def checked(name: str) -> str:
+    """`name`, or RegistryError with the rule that it breaks."""
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST:
+        raise RegistryError(f"a task's name has 1 to {_LONGEST} characters: {str(name)[:40]!r} cannot be one")
+    if name != name.strip():
+        raise RegistryError(f"a task's name neither starts nor ends with a space: {name!r} cannot be one")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name):
+        raise RegistryError(f"a task's name holds no control characters: {name!r} cannot be one")
+    if "/" in name or "\\" in name or name in {".", ".."}:
+        raise RegistryError(f"a task's name is not a path: {name!r} cannot be one")
+    if key(name) in _RESERVED:
+        raise RegistryError(f'"{name}" is a way to choose the task, and cannot be the name of one')
+    return name
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """A tail for "no task of that name": what was probably meant, and what there is."""
+    if not known:
+        return "the registry holds no task yet"
+    by_key = {key(other): other for other in known}
+    close = difflib.get_close_matches(key(name), list(by_key), n=1)
+    meant = f'did you mean "{by_key[close[0]]}"? ' if close else ""
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"{meant}it holds: {', '.join(known[:_SHOWN])}{more}"

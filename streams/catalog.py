@@ -1,0 +1,136 @@
+"""The published data sets: what they are called, where they are found and how they are read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from streams import esc50, fsc, gsc, iemocap, split, us8k
+from streams.rules import Validates
+from streams.task import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file to download: its hash as `algorithm:hex`, or None where the publisher's bytes are not stable.
+
+    `contents` are files in it with their hashes, checked after unpacking.
+    """
+
+    url: str
+    file: str
+    hash: str | None
+    contents: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A published data set.
+
+    `folders` are the names its archive unpacks to; `needs` are files and folders without which it is not
+    there, the first of them the one it is known by.
+    """
+
+    name: str
+    title: str
+    domain: str
+    clip_seconds: float
+    page: str
+    licence: str
+    folders: tuple[str, ...]
+    needs: tuple[str, ...]
+    read: Callable[[Path], Collection]
+    archive: Archive | None = None
+    validates: Validates = split.fold_before
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether anybody may fetch it without asking."""
+        return self.archive is not None
+
+
+_ALL = (
+    DataSet(
+        name="esc50",
+        title="ESC-50",
+        domain="sound",
+        clip_seconds=5.0,
+        page="https://github.com/karolpiczak/ESC-50",
+        licence="CC BY-NC 3.0",
+        folders=("ESC-50-master", "ESC-50"),
+        needs=(esc50.TABLE, "audio"),
+        read=esc50.read,
+        # GitHub packs this archive anew with every change to the repository, and its hashes that others wrote
+        # down differ. The table does not change: it is checked instead, and with it that every clip it lists
+        # is there; the zip's own checksums guard their bytes.
+        archive=Archive(
+            url="https://github.com/karolpiczak/ESC-50/archive/master.zip",
+            file="ESC-50-master.zip",
+            hash=None,
+            contents=((esc50.TABLE, "md5:54a0d0055a10bb7df84ad340a148722e"),),
+        ),
+    ),
+    DataSet(
+        name="us8k",
+        title="UrbanSound8K",
+        domain="sound",
+        clip_seconds=4.0,
+        page="https://urbansounddataset.weebly.com/urbansound8k.html",
+        licence="CC BY-NC 3.0",
+        folders=("UrbanSound8K",),
+        needs=(us8k.TABLE, "audio"),
+        read=us8k.read,
+        archive=Archive(
+            url="https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz?download=1",
+            file="UrbanSound8K.tar.gz",
+            hash="md5:9aa69802bbf37fb986f71ec1483a196e",
+        ),
+    ),
+    DataSet(
+        name="gsc",
+        title="Speech Commands v2",
+        domain="speech",
+        clip_seconds=1.0,
+        page="https://www.tensorflow.org/datasets/catalog/speech_commands",
+        licence="CC BY 4.0",
+        folders=("speech_commands_v0.02", "SpeechCommands/speech_commands_v0.02"),
+        needs=tuple(gsc.LISTS.values()),
+        read=gsc.read,
+        # The hash that TensorFlow Datasets and torchaudio keep.
+        archive=Archive(
+            url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+            file="speech_commands_v0.02.tar.gz",
+            hash="sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        ),
+    ),
+    DataSet(
+        name="fsc",
+        title="Fluent Speech Commands",
+        domain="speech",
+        clip_seconds=4.0,
+        page="https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/",
+        licence="Fluent Speech Commands Public License, for academic research",
+        folders=("fluent_speech_commands_dataset",),
+        needs=tuple(fsc.TABLES.values()),
+        read=fsc.read,
+    ),
+    DataSet(
+        name="iemocap",
+        title="IEMOCAP",
+        domain="speech",
+        clip_seconds=8.0,
+        page="https://sail.usc.edu/iemocap/",
+        licence="for research, on request to the University of Southern California",
+        folders=("IEMOCAP_full_release", "IEMOCAP"),
+        needs=tuple(
+            f"Session{session}/{part}"
+            for session in iemocap.SESSIONS
+            for part in ("dialog/EmoEvaluation", "sentences/wav")
+        ),
+        read=iemocap.read,
+        validates=iemocap.partner,
+    ),
+)
+
+DATASETS: Mapping[str, DataSet] = MappingProxyType({dataset.name: dataset for dataset in _ALL})
+"""Every published data set by the word that names it."""

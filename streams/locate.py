@@ -1,0 +1,116 @@
+"""Where a task's data are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cl_ast.errors import StreamError
+from streams.catalog import DATASETS, DataSet
+
+FOLDER = "folder"
+"""The key of every task that is a folder of labelled clips."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are here and the bytes there will be, if that is known."""
+
+
+def find(
+    task: str | Path,
+    data: str | Path | None,
+    data_root: str | Path | None,
+    download: bool,
+    progress: Progress | None,
+) -> tuple[str, Path]:
+    """The task's key and the absolute path of its data, downloaded if that is asked for and needed.
+
+    Raises:
+        StreamError: it is neither a data set nor a folder, or the data set is not there.
+    """
+    word = str(task)
+    if isinstance(task, str) and word in DATASETS:
+        dataset = DATASETS[word]
+        return dataset.name, _locate(dataset, data, data_root, download, progress)
+    places = [_path(word)] if word else []
+    if data_root is not None and word:
+        places.append(_path(data_root) / word)
+    for place in places:
+        if _is(Path.is_dir, place):
+            if data is not None:
+                raise StreamError(f"{place} is a folder of clips already; --data is for {', '.join(DATASETS)}")
+            return FOLDER, place.resolve()
+    for place in places:
+        if _is(Path.exists, place):
+            raise StreamError(f"{place} is not a folder; give a folder of labelled clips")
+    raise StreamError(
+        f"{word!r} is neither a data set nor a folder; give one of {', '.join(DATASETS)}, or the path of a"
+        " folder of labelled clips that exists"
+    )
+
+
+def _locate(
+    dataset: DataSet,
+    data: str | Path | None,
+    data_root: str | Path | None,
+    download: bool,
+    progress: Progress | None,
+) -> Path:
+    given = data if data is not None else data_root
+    base = _path(given) if given is not None else _user_folder()
+    places = [base / folder for folder in (dataset.name, *dataset.folders)]
+    if data is not None:
+        places.insert(0, base)
+    for place in places:
+        if _is(Path.exists, place / dataset.needs[0]):
+            return place.resolve()
+    if download and dataset.archive is not None:
+        from streams.download import install
+
+        return install(dataset, base, progress).resolve()
+    raise StreamError(_not_there(dataset, places))
+
+
+def _not_there(dataset: DataSet, places: list[Path]) -> str:
+    there = [place for place in places if _is(Path.is_dir, place)]
+    found = f" ({there[0]} is there, but not {dataset.needs[0]} in it)" if there else ""
+    looked = ", ".join(str(place / dataset.needs[0]) for place in places)
+    free = ", or add --download" if dataset.downloadable else ""
+    own = there or Path(dataset.name).is_dir()
+    hint = "; for a folder of your own clips, give its path as the task" if own else ""
+    return (
+        f"{dataset.title} is not there: looked for {looked}{found}; get it from {dataset.page}"
+        f" ({dataset.licence}) and say where it is with --data DIR{free}{hint}"
+    )
+
+
+def check_complete(dataset: DataSet, root: Path) -> None:
+    """Refuse a data set that lacks one of the files and folders it needs.
+
+    Raises:
+        StreamError: which one, and where to get the data.
+    """
+    for need in dataset.needs:
+        if not (root / need).exists():
+            raise StreamError(
+                f"there is no {need}: {dataset.title} is missing or half unpacked; unpack it again, to its"
+                f" end (from {dataset.page}), or say where it is with --data DIR"
+            )
+
+
+def _is(test: Callable[[Path], bool], place: Path) -> bool:
+    """False, too, for what cannot be a path (a name that is too long) or may not be looked at."""
+    try:
+        return test(place)
+    except OSError:
+        return False
+
+
+def _path(given: str | Path) -> Path:
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:  # `~name` of nobody is a name like any other
+        return Path(given)
+
+
+def _user_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("cl-ast") / "datasets"

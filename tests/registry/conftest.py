@@ -1,0 +1,90 @@
+"""What the tests of the registry share: an adapter made without torch, a registry with a trunk, real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import registry
+from registry import BackboneRecord, NewVersion, Registry
+
+TRUNK = BackboneRecord("ast-mini", "f" * 64, 1_000_000, 4_000_000, b"constants")
+
+
+def make_adapter(fill: int = 0, floats: int = 64, **words: object) -> bytes:
+    """A small safetensors file as cl_ast writes it; `fill` makes its one tensor differ from others."""
+    tensor = bytes([fill % 256]) * (4 * floats)
+    own = {"format": 1, "front_end": {"mel_bins": 128}, **words}
+    header = json.dumps(
+        {
+            "__metadata__": {"cl_ast": json.dumps(own), "format": "pt"},
+            "layer.0.q.a": {"dtype": "F32", "shape": [floats], "data_offsets": [0, len(tensor)]},
+        }
+    ).encode()
+    return len(header).to_bytes(8, "little") + header + tensor
+
+
+def make_new(labels: tuple[str, ...] = ("dog", "rain"), **options: object) -> NewVersion:
+    values: dict[str, object] = {
+        "method": "lora:qv,r=6",
+        "labels": labels,
+        "trainable_parameters": 64,
+        "seed": 7,
+        "seconds": 1.5,
+        "source": {"folder": "clips", "fold": 5},
+        "data_fingerprint": "d" * 64,
+        "protocol": "fold 5",
+        "packages": {"torch": "2.11.0"},
+        "learned_accuracy": 0.9,
+    }
+    return NewVersion(**{**values, **options})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def adapter() -> Callable[..., bytes]:
+    return make_adapter
+
+
+@pytest.fixture
+def new() -> Callable[..., NewVersion]:
+    return make_new
+
+
+@pytest.fixture
+def trunk() -> BackboneRecord:
+    return TRUNK
+
+
+@pytest.fixture
+def tensors() -> Callable[[bytes], bytes]:
+    """The part of a safetensors file that must never change."""
+    return lambda data: data[8 + int.from_bytes(data[:8], "little") :]
+
+
+@pytest.fixture
+def reg(tmp_path: Path) -> Registry:
+    made = Registry.open(tmp_path / "reg")
+    made.set_backbone(TRUNK)
+    return made
+
+
+@pytest.fixture
+def python() -> Callable[..., "subprocess.Popen[str]"]:
+    """Starts a real process running a script, which finds `registry` and this file's helpers (`import conftest`)."""
+    root = Path(registry.__file__).parent.parent
+
+    def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
+        path = os.pathsep.join([str(root), str(Path(__file__).parent)])
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start

@@ -1,0 +1,195 @@
+"""Where a registry may be, and what is said where it cannot be."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import NewVersion, Registry
+
+Make = Callable[..., bytes]
+New = Callable[..., NewVersion]
+Python = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.mark.parametrize("name", ["reg", "with space", "ünï?#%41"])
+def test_a_folder_is_made_on_first_use(tmp_path: Path, name: str) -> None:
+    place = tmp_path / "deep" / name
+    with Registry.open(place) as made:
+        assert made.tasks() == [] and made.writable and made.folder == place
+    assert sorted(path.name for path in place.iterdir()) == ["adapters", "registry.db"]
+    with Registry.open(str(place), create=False) as again:
+        assert again.tasks() == []
+
+
+def test_a_copy_may_lack_the_empty_folder(reg: Registry, adapter: Make, new: New) -> None:
+    (reg.folder / "adapters").rmdir()
+    with Registry.open(reg.folder) as again:
+        assert again.verify() == [] and again.storage().all_bytes == 0
+        assert again.read_adapter(again.commit("a", adapter(), new()).version)
+
+
+def test_a_relative_place_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Registry.open("reg")
+    monkeypatch.chdir("/")
+    assert made.tasks() == [] and made.folder == tmp_path / "reg"
+
+
+def test_a_url_names_the_database(reg: Registry, adapter: Make, new: New) -> None:
+    reg.commit("a", adapter(), new())
+    with Registry.open(f"sqlite:///{reg.folder}/registry.db") as same:
+        assert same.tasks() == reg.tasks() and same.verify() == []
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:secret@host/db", "sqlite://", "s3://bucket/x", "://"])
+def test_other_urls_are_not_supported_yet(url: str) -> None:
+    with pytest.raises(RegistryError, match="sqlite:///") as caught:
+        Registry.open(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_nothing_is_made_unless_asked(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no registry"):
+        Registry.open(tmp_path / "reg", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RegistryError, match="file"):
+            Registry.open(place)
+
+
+def test_another_database_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "registry.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    before = (tmp_path / "registry.db").read_bytes()
+    with pytest.raises(RegistryError, match="something else"):
+        Registry.open(tmp_path)
+    assert (tmp_path / "registry.db").read_bytes() == before
+
+
+def test_a_newer_schema_is_refused(reg: Registry) -> None:
+    with sqlite3.connect(reg.folder / "registry.db") as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(RegistryError, match=r"newer cl-ast \(schema 2"):
+        Registry.open(reg.folder)
+
+
+def test_a_damaged_database_says_how_to_restore_it(reg: Registry, adapter: Make, new: New) -> None:
+    reg.commit("a", adapter(), new())
+    path = reg.folder / "registry.db"
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)
+    path.write_bytes(data)
+    with Registry.open(reg.folder) as opened:
+        with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
+            opened.tasks()
+        assert "damaged" in opened.verify()[0].what
+    path.write_bytes(b"")
+    with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
+        Registry.open(reg.folder)
+
+
+def test_a_database_that_goes_away_is_not_made_anew(reg: Registry) -> None:
+    for path in reg.folder.glob("registry.db*"):
+        path.unlink()
+    with pytest.raises(RegistryError, match="cannot open"):
+        reg.tasks()
+    assert not (reg.folder / "registry.db").exists()
+
+
+def test_what_a_killed_first_use_left_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_bytes(b"")
+    with Registry.open(tmp_path) as made:
+        assert made.tasks() == [] and made.verify() == []
+
+
+def test_a_writer_waits_for_another_and_readers_do_not(
+    reg: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = reg.commit("a", adapter(), new())
+    monkeypatch.setattr("registry.database._BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(reg.folder / "registry.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert reg.tasks() == [task] and reg.read_adapter(task.version)
+    with pytest.raises(RegistryError, match="busy") as caught:
+        reg.commit("b", adapter(), new())
+    assert "locked" not in str(caught.value)
+    other.execute("ROLLBACK")
+    other.close()
+    assert reg.commit("b", adapter(), new()).id == 2 and reg.gc().dropped == ()
+
+
+READ_ONLY = """
+import os, sys
+from conftest import make_adapter, make_new
+import registry.database  # before the rights go: nobody may be unable to read this checkout
+from registry import Registry
+from cl_ast.errors import RegistryError
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with Registry.open(sys.argv[1]) as reg:
+    task, = reg.tasks()
+    assert reg.read_adapter(task.version) and reg.verify() == [] and not reg.writable
+    assert reg.storage().adapter_bytes == task.version.adapter_bytes and reg.gc(dry_run=True).dropped == ()
+    for change in (
+        lambda: reg.commit("b", make_adapter(), make_new()), lambda: reg.remove("a"), lambda: reg.rename("a", "b"),
+    ):
+        try:
+            change()
+        except RegistryError as error:
+            assert sys.argv[1] in str(error) and "cannot be written" in str(error), error
+        else:
+            raise AssertionError("changed a folder that is read-only")
+try:
+    Registry.open(sys.argv[1] + "/new")
+except RegistryError as error:
+    assert "may not" in str(error), error
+else:
+    raise AssertionError("made a registry in a folder that is read-only")
+"""
+
+
+@pytest.fixture
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that another user may reach: pytest's own are private."""
+    if os.geteuid() != 0:
+        return tmp_path_factory.mktemp("public")
+    place = tmp_path_factory.mktemp("public")
+    for folder in (place, *place.parents):
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(folder.stat().st_mode | 0o005)
+    return place
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of another kind")
+def test_a_read_only_folder_can_be_read(public: Path, reg: Registry, adapter: Make, new: New, python: Python) -> None:
+    reg.commit("a", adapter(), new())
+    place = public / "reg"
+    shutil.copytree(reg.folder, place)
+    for path in [*place.rglob("*"), place]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        process = python(READ_ONLY, place)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    finally:
+        for path in [place, *place.rglob("*")]:
+            path.chmod(0o755)
+
+
+def test_importing_the_registry_imports_no_torch(python: Python) -> None:
+    process = python("import sys, registry; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])")
+    output, errors = process.communicate(timeout=60)
+    assert output.strip() == "[]", errors

@@ -1,0 +1,158 @@
+"""The pure split functions, as properties."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_ast.errors import StreamError
+from streams import rules, speakers, split
+from streams.task import Record, Splits
+
+seeds = st.integers(0, 2**32)
+quick = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def collections(draw: st.DrawFn, n_speakers: int = 8) -> list[Record]:
+    """Two to five classes of one to forty clips, each clip of some speaker and fold."""
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+    rng = random.Random(draw(seeds))
+    return [
+        Record(
+            Path(f"{label}/{i}.wav"),
+            f"class {label}",
+            speaker=f"s{rng.randrange(n_speakers)}",
+            fold=str(rng.randrange(1, 4)),
+        )
+        for label, size in enumerate(sizes)
+        for i in range(size)
+    ]
+
+
+def check_partition(records: list[Record], splits: Splits) -> None:
+    parts = [r for part in splits for r in part]
+    assert Counter(parts) == Counter(records), "every record is in exactly one split"
+    assert all(list(part) == sorted(part, key=lambda r: r.path) for part in splits)
+
+
+@quick
+@given(collections(), seeds)
+def test_stratified_keeps_every_class_in_train_and_from_three_on_everywhere(records: list[Record], seed: int) -> None:
+    splits = split.stratified(records, seed)
+    check_partition(records, splits)
+    sizes = Counter(r.label for r in records)
+    for label, n in sizes.items():
+        train, validation, test = (sum(r.label == label for r in part) for part in splits)
+        assert train >= 1
+        if n >= 3:
+            assert validation >= 1 and test >= 1
+        if n >= 20:
+            assert abs(test - 0.15 * n) <= 1 and abs(validation - 0.15 * n) <= 1
+
+
+@quick
+@given(collections(), seeds, seeds)
+def test_draws_depend_on_records_and_seed_not_on_order(records: list[Record], seed: int, shuffle: int) -> None:
+    other = records[:]
+    random.Random(shuffle).shuffle(other)
+    assert split.stratified(records, seed) == split.stratified(other, seed)
+    assert split.carve(records, seed) == split.carve(other, seed)
+    if len({r.speaker for r in records}) >= 3:
+        assert speakers.by_speaker(records, seed) == speakers.by_speaker(other, seed)
+
+
+def test_another_seed_is_another_draw() -> None:
+    records = [Record(Path(f"{i}.wav"), "ab"[i % 2], speaker=f"s{i % 9}") for i in range(90)]
+    assert len({tuple(split.stratified(records, seed).test) for seed in range(5)}) == 5
+    assert len({tuple(speakers.by_speaker(records, seed).test) for seed in range(5)}) > 1
+
+
+@quick
+@given(collections(), seeds)
+def test_carve_leaves_every_class_a_training_clip(records: list[Record], seed: int) -> None:
+    train, held = split.carve(records, seed)
+    check_partition(records, Splits(train, held, []))
+    assert {r.label for r in train} == {r.label for r in records}
+
+
+@quick
+@given(collections(), seeds)
+def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Record], seed: int) -> None:
+    if len({r.speaker for r in records}) < 3:
+        return
+    splits = speakers.by_speaker(records, seed)
+    check_partition(records, splits)
+    train, validation, test = ({r.speaker for r in part} for part in splits)
+    assert not (train & validation or train & test or validation & test)
+    assert {r.label for r in splits.train} == {r.label for r in records}
+
+
+@quick
+@given(st.integers(3, 30), st.integers(2, 6), seeds)
+def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, seed: int) -> None:
+    records = [Record(Path(f"{s}-{c}.wav"), str(c), speaker=str(s)) for s in range(n) for c in range(n_labels)]
+    train, validation, test = (len({r.speaker for r in part}) for part in speakers.by_speaker(records, seed))
+    assert train >= 1 and validation >= 1 and test >= 1
+    if n >= 10:
+        assert abs(test / n - 0.15) <= 0.06 and abs(validation / n - 0.15) <= 0.06
+
+
+@quick
+@given(collections(), seeds)
+def test_carving_speakers_shares_none_or_gives_up(records: list[Record], seed: int) -> None:
+    carved = speakers.carve_speakers(records, seed)
+    if carved is not None:
+        train, held = carved
+        check_partition(records, Splits(train, held, []))
+        assert held and not {r.speaker for r in train} & {r.speaker for r in held}
+        assert {r.label for r in train} == {r.label for r in records}
+
+
+@quick
+@given(collections(), seeds)
+def test_auto_always_partitions_or_says_why(records: list[Record], seed: int) -> None:
+    for split_by in ("fold", "speaker", "random"):
+        try:
+            splits, protocol = rules.divide(records, fold=None, split_by=split_by, seed=seed)
+        except StreamError as error:
+            assert ";" in str(error)
+            continue
+        check_partition(records, splits)
+        assert all(splits) and protocol
+        assert {r.label for r in splits.test} <= {r.label for r in splits.train}
+
+
+@quick
+@given(collections(), st.integers(1, 5), seeds)
+def test_few_shot_keeps_k_of_each_class(records: list[Record], k: int, seed: int) -> None:
+    smallest = min(Counter(r.label for r in records).items(), key=lambda item: (item[1], item[0]))
+    if smallest[1] < k:
+        with pytest.raises(StreamError, match=r"class 'class .*fewer than"):
+            split.keep_few(records, k, seed)
+        return
+    kept = split.keep_few(records, k, seed)
+    assert set(Counter(r.label for r in kept).values()) == {k}
+    assert set(kept) <= set(records)
+
+
+def test_folds_sort_and_match_as_numbers() -> None:
+    names = split.fold_names(Record(Path("a"), "a", fold=f) for f in ("10", "9", "03", "9"))
+    assert names == ["03", "9", "10"]
+    assert split.find_fold(names, "3") == "03"
+    assert split.find_fold(names, "009") == "9"
+    assert split.find_fold(names, None) == "10"
+    assert split.fold_before(names, "03") == "10"
+    with pytest.raises(StreamError, match=r"no fold 4; choose one of 03, 9, 10"):
+        split.find_fold(names, "4")
+    assert split.fold_names(Record(Path("a"), "a", fold=f) for f in ("b", "a", "10")) == ["10", "a", "b"]
+    with pytest.raises(StreamError, match=r"no fold ²"):
+        split.find_fold(names, "²")
+
+
+def test_two_clip_classes_take_turns() -> None:
+    records = [Record(Path(f"{c}{i}.wav"), c) for c in "abcd" for i in range(2)]
+    assert [len(part) for part in split.stratified(records, 0)] == [4, 2, 2]
