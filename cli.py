@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
+from cl_ast.terminal.learning import LearnOptions, learn, learning_options
 
 if TYPE_CHECKING:
-    import streams
-    from cl_ast.manager import Learned, Manager
-    from cl_ast.measuring import Measured
+    from cl_ast.manager import Manager
     from cl_ast.terminal.watching import Watch
     from registry import Registry
 
@@ -109,61 +108,14 @@ def _format(*kinds: str) -> Callable[[Command], Command]:
     return click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
 
 
-_TRAINING_OPTIONS = (
-    click.option("--method", default=None, help="How to adapt: see `cl-ast methods`.  [default: conformer]"),
-    click.option("--backbone", help="The trunk of a new registry: ast-mini, ast-base, a hub name or a folder."),
-    click.option("--epochs", type=click.IntRange(1), help="[default: the papers' for the data set, else 30]"),
-    click.option("--batch-size", type=click.IntRange(1), help="[default: the papers' for the data set, else 32]"),
-    click.option("--lr", type=float, help="Learning rate at the start of the cosine. [default: the method's]"),
-    click.option("--weight-decay", type=float, default=0.1, show_default=True),
-    click.option("--beta1", type=float, default=0.9, show_default=True),
-    click.option("--beta2", type=float, default=0.98, show_default=True),
-    click.option("--epsilon", type=float, default=1e-6, show_default=True),
-    click.option("--freq-mask", type=click.IntRange(0), help="SpecAugment, in bins. [default: the data set's]"),
-    click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames. [default: the data set's]"),
-    click.option(
-        "--pooling",
-        type=click.Choice(["mean", "mean+std"]),
-        help="Of the output tokens. [default: mean; mean+std over ast-mini]",
-    ),
-    click.option(
-        "--positions",
-        type=click.Choice(["resize", "zeros"]),
-        default="resize",
-        show_default=True,
-        help="The trunk's position table: fitted to the clip, or left out as the papers' code does.",
-    ),
-    click.option("--fold", help="The fold to test on. [default: the last]"),
-    click.option(
-        "--split-by",
-        type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
-        default="auto",
-        show_default=True,
-        help="How a folder is split.",
-    ),
-    click.option("--few-shot", type=click.IntRange(1), metavar="K", help="Train on K clips a class."),
-    click.option("--max-seconds", type=float, help="Cut clips to this length."),
-    click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
-    click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
-    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
-)
-
-
-def _training_options(command: Command) -> Command:
-    for option in reversed(_TRAINING_OPTIONS):
-        command = option(command)
-    return command
-
-
 @main.command("add-task")
 @click.argument("task")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--name", help="What to call the task. [default: the data set's or folder's name]")
-@_training_options
+@learning_options
 @_format("json")
 @click.pass_obj
-def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: str, **options: Any) -> None:
+def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: str, options: LearnOptions) -> None:
     """Train one more task, then measure what happened to the others.
 
     TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
@@ -173,139 +125,38 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     cl-ast add-task path/to/clips --epochs 20
     cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
     """
-    with app.manager(options["backbone"]) as manager, app.watch() as watch:
-        learned = _learn(manager, watch, task, data, None, name, options)
-    if kind == "json":
-        _print_json(_learned_json(learned))
-        return
-    from cl_ast.terminal import tables
+    from cl_ast.terminal import shapes, tables
 
-    tables.show(_learned_line(learned))
+    with app.manager(options.backbone) as manager, app.watch() as watch:
+        learned = learn(manager, watch, task, options, data=data, name=name)
+    if kind == "json":
+        _print_json(shapes.learned(learned))
+        return
+    tables.show(shapes.learned_line(learned))
     if learned.measured:
-        tables.show(tables.measured([_measured_json(one) for one in learned.measured]))
+        tables.show("", tables.measured([shapes.measured(one) for one in learned.measured]))
 
 
 @main.command()
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
 @click.option("--data-root", type=click.Path(path_type=Path), help="The folder that holds the data sets.")
-@_training_options
+@learning_options
 @_format("json")
 @click.pass_obj
-def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: str, **options: Any) -> None:
+def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: str, options: LearnOptions) -> None:
     """Learn several tasks in order, then print the statistics.
 
     \b
     cl-ast stream dogs/ birds/ commands/ --epochs 20
     cl-ast stream esc50 us8k gsc fsc --data-root path/to/data
     """
-    with app.manager(options["backbone"]) as manager, app.watch() as watch:
+    from cl_ast.terminal import shapes
+
+    with app.manager(options.backbone) as manager, app.watch() as watch:
         for task in tasks:
-            watch.say(_learned_line(_learn(manager, watch, task, None, data_root, None, options)))
+            watch.say(shapes.learned_line(learn(manager, watch, task, options, data_root=data_root)))
         report = manager.stats()
     _print_stats(report, kind)
-
-
-def _learn(
-    manager: Manager,
-    watch: Watch,
-    task: str,
-    data: Path | None,
-    data_root: Path | None,
-    name: str | None,
-    options: dict[str, Any],
-) -> Learned:
-    import streams
-    from cl_ast.recipes import recipe_for
-    from cl_ast.training import TrainOptions
-
-    loaded = streams.load(
-        task,
-        data=data,
-        data_root=data_root,
-        name=name,
-        fold=options["fold"],
-        few_shot=options["few_shot"],
-        max_seconds=options["max_seconds"],
-        seed=options["seed"],
-        split_by=options["split_by"],
-        download=options["download"],
-    )
-    recipe = recipe_for(loaded.source.task)
-    _announce(manager, watch, loaded)
-    learned = manager.add_task(
-        loaded,
-        method=options["method"] or f"conformer:k={recipe.kernel}",
-        options=TrainOptions(
-            epochs=options["epochs"] or recipe.epochs,
-            batch_size=options["batch_size"] or recipe.batch_size,
-            learning_rate=options["lr"],
-            weight_decay=options["weight_decay"],
-            beta1=options["beta1"],
-            beta2=options["beta2"],
-            epsilon=options["epsilon"],
-            frequency_mask=recipe.frequency_mask if options["freq_mask"] is None else options["freq_mask"],
-            time_mask=recipe.time_mask if options["time_mask"] is None else options["time_mask"],
-            seed=options["seed"],
-        ),
-        pooling=options["pooling"] or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
-        positions=options["positions"],
-        replace=options["replace"],
-        evaluate=not options["no_eval"],
-        report=watch,
-    )
-    for skipped, reason in learned.skipped.items():
-        watch.say(f"{skipped} could not be measured: {reason}")
-    return learned
-
-
-def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:
-    from cl_ast.checkpoints import is_trained
-
-    if manager.registry.backbone is None:
-        note = "" if is_trained(manager.backbone_name) else ": seeded random weights, not trained ones"
-        watch.say(f"new registry over the trunk {manager.backbone_name}{note}")
-    counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-    watch.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
-
-
-def _learned_line(learned: Learned) -> str:
-    version = learned.task.version
-    tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
-    return (
-        f"{learned.task.name} learned in {version.seconds:.0f} s: {tested}"
-        f"validation {learned.validation_accuracy:.1%} at epoch {learned.epoch}; "
-        f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
-    )
-
-
-def _learned_json(learned: Learned) -> dict[str, Any]:
-    version = learned.task.version
-    return {
-        "task": learned.task.name,
-        "version": version.number,
-        "method": version.method,
-        "classes": version.classes,
-        "trainable_parameters": version.trainable_parameters,
-        "bytes": version.adapter_bytes,
-        "validation_accuracy": learned.validation_accuracy,
-        "accuracy": version.learned_accuracy,
-        "epoch": learned.epoch,
-        "seconds": version.seconds,
-        "measured": [_measured_json(one) for one in learned.measured],
-        "skipped": dict(learned.skipped),
-    }
-
-
-def _measured_json(one: Measured) -> dict[str, Any]:
-    routed = one.routed
-    return {
-        "task": one.task,
-        "clips": one.clips,
-        "accuracy": one.oracle,
-        "auto_accuracy": one.auto,
-        "routed_right": None if routed is None else routed.get(one.task, 0) / one.clips,
-        "declined": None if routed is None else one.declined / one.clips,
-    }
 
 
 @main.command()
@@ -378,14 +229,14 @@ def evaluate(app: App, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
     cl-ast evaluate
     cl-ast evaluate birds --task oracle
     """
+    from cl_ast.terminal import shapes, tables
+
     with app.manager() as manager, app.watch() as watch:
         measured, skipped = manager.evaluate(tasks, auto=mode == "auto", report=watch)
-    rows = [_measured_json(one) for one in measured]
+    rows = [shapes.measured(one) for one in measured]
     if kind == "json":
         _print_json(rows)
     else:
-        from cl_ast.terminal import tables
-
         tables.show(tables.measured(rows))
     for name, reason in skipped.items():
         click.echo(f"cl-ast: {name} could not be measured: {reason}", err=True)
@@ -441,7 +292,9 @@ def list_tasks(app: App, /, kind: str) -> None:
     with app.registry() as registry:
         records = registry.tasks()
     if kind == "json":
-        _print_json([_task_json(record) for record in records])
+        from cl_ast.terminal import records as shapes
+
+        _print_json([shapes.task(record) for record in records])
         return
     from cl_ast.terminal import tables
 
@@ -461,34 +314,13 @@ def show(app: App, /, task: str, kind: str) -> None:
     with app.registry() as registry:
         record, versions = registry.task(task), registry.versions(task)
     if kind == "json":
-        _print_json({**_task_json(record), "versions": [_version_json(one) for one in versions]})
+        from cl_ast.terminal import records as shapes
+
+        _print_json({**shapes.task(record), "versions": [shapes.version(one) for one in versions]})
         return
     from cl_ast.terminal import tables
 
     tables.show(tables.task(record, versions))
-
-
-def _task_json(record: Any) -> dict[str, Any]:
-    return {"name": record.name, "labels": list(record.labels), **_version_json(record.version)}
-
-
-def _version_json(version: Any) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "method": version.method,
-        "classes": version.classes,
-        "trainable_parameters": version.trainable_parameters,
-        "bytes": version.adapter_bytes,
-        "learned_accuracy": version.learned_accuracy,
-        "seconds": version.seconds,
-        "seed": version.seed,
-        "source": dict(version.source),
-        "data_fingerprint": version.data_fingerprint,
-        "protocol": version.protocol,
-        "packages": dict(version.packages),
-        "sha256": version.adapter_sha256,
-        "created": version.created.isoformat(),
-    }
 
 
 @main.command()
@@ -496,7 +328,11 @@ def _version_json(version: Any) -> dict[str, Any]:
 @click.argument("new_name")
 @click.pass_obj
 def rename(app: App, /, task: str, new_name: str) -> None:
-    """Give a task another name: cl-ast rename birds garden-birds"""
+    """Give a task another name.
+
+    \b
+    cl-ast rename birds garden-birds
+    """
     with app.registry() as registry:
         click.echo(f"{task} is now called {registry.rename(task, new_name).name}")
 
@@ -505,7 +341,11 @@ def rename(app: App, /, task: str, new_name: str) -> None:
 @click.argument("task")
 @click.pass_obj
 def remove(app: App, /, task: str) -> None:
-    """Forget a task; every other one answers as before: cl-ast remove birds"""
+    """Forget a task; every other answers as before.
+
+    \b
+    cl-ast remove birds
+    """
     with app.registry() as registry:
         registry.remove(task)
     click.echo(f"{task} is removed")
@@ -516,7 +356,13 @@ def remove(app: App, /, task: str) -> None:
 @click.argument("version", type=click.IntRange(1), required=False)
 @click.pass_obj
 def rollback(app: App, /, task: str, version: int | None) -> None:
-    """Let an earlier version answer again (the one before, by default): cl-ast rollback birds 1"""
+    """Let an earlier version of a task answer again.
+
+    Without VERSION, the one before the current. Nothing is deleted.
+
+    \b
+    cl-ast rollback birds 1
+    """
     with app.registry() as registry:
         click.echo(f"{task} answers with version {registry.rollback(task, version).number} now")
 
@@ -524,7 +370,11 @@ def rollback(app: App, /, task: str, version: int | None) -> None:
 @main.command()
 @click.pass_obj
 def verify(app: App, /) -> None:
-    """Check that every file is what the database says: cl-ast verify"""
+    """Check that every file is what the database says.
+
+    \b
+    cl-ast verify
+    """
     with app.registry() as registry:
         problems = registry.verify()
         count = len(registry.tasks())
@@ -539,7 +389,13 @@ def verify(app: App, /) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
 @click.pass_obj
 def gc(app: App, /, dry_run: bool) -> None:
-    """Drop files that nothing names, and versions that no longer answer: cl-ast gc --dry-run"""
+    """Drop files and versions that nothing needs.
+
+    That is: files that no version names, and versions that no longer answer.
+
+    \b
+    cl-ast gc --dry-run
+    """
     with app.registry() as registry:
         report = registry.gc(dry_run=dry_run)
     for file in report.dropped:
@@ -550,7 +406,11 @@ def gc(app: App, /, dry_run: bool) -> None:
 @main.command()
 @click.pass_obj
 def rebuild(app: App, /) -> None:
-    """Make the database again from the adapter files alone: cl-ast rebuild"""
+    """Make the database again from the adapter files.
+
+    \b
+    cl-ast rebuild
+    """
     from registry import Registry
 
     report = Registry.rebuild(app.location)
@@ -567,7 +427,10 @@ def rebuild(app: App, /) -> None:
 @click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
 @_format("json", "csv")
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
-    """Every method, or these: trainable parameters, bytes a task, source. Needs no weights.
+    """Every method, or these, with its parameters.
+
+    Trainable parameters (of the adapter; `linear` counts its head, given --classes), bytes a task, and the source.
+    Needs no weights.
 
     \b
     cl-ast methods
@@ -596,7 +459,9 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cl-ast-demo"), metavar="[DIR]")
 @click.pass_obj
 def demo(app: App, /, folder: Path) -> None:
-    """The whole story in minutes, offline, on the CPU; clips and registry stay in DIR (cl-ast-demo/).
+    """The whole story in minutes, offline.
+
+    Three small tasks are made, learned and asked on the CPU; clips and registry stay in DIR (cl-ast-demo/).
 
     \b
     cl-ast demo
@@ -605,7 +470,7 @@ def demo(app: App, /, folder: Path) -> None:
     from cl_ast.checkpoints import MINI, is_trained
     from cl_ast.manager import Manager
     from cl_ast.prediction import Prediction
-    from cl_ast.terminal import tables
+    from cl_ast.terminal import shapes, tables
 
     home = folder / "registry"
     if home.exists():
@@ -615,7 +480,7 @@ def demo(app: App, /, folder: Path) -> None:
     folders = story.make_clips(folder / "clips")
     with Manager.open(home, backbone=MINI, device="cpu") as manager, app.watch() as watch:
         for learned in story.learn_all(manager, folders, watch):
-            tables.show(_learned_line(learned))
+            tables.show(shapes.learned_line(learned))
         asked = [*story.clips_to_ask(folders), *story.make_strangers(folder / "strangers")]
         answers = [a for a in manager.predict(asked, top_k=2) if isinstance(a, Prediction)]
         report = manager.stats()

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -25,6 +24,7 @@ from cl_ast.errors import (
     TaskNotFoundError,
 )
 from cl_ast.frontend import FrontEnd
+from cl_ast.machine import package_versions, pick_device
 from cl_ast.measuring import Measured, answer, logits_of, measure
 from cl_ast.prediction import Failure, Prediction, Window
 from cl_ast.progress import Report, Step, silent
@@ -412,27 +412,6 @@ class _Piece:
     waveform: Waveform
     start: float | None = None
     end: float | None = None
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one. Raises RegistryError for a device that is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
-    if not there.get(name, False):
-        raise RegistryError(f"no device {name!r} here; use --device cpu")
-    return torch.device(name)
-
-
-def package_versions() -> dict[str, str]:
-    """What a result may depend on."""
-    found = {}
-    for package in ("cl-ast", "torch", "transformers", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _source_of(record: TaskRecord) -> streams.Source:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -135,16 +136,16 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     ]
     for mode, title in (("oracle", "asked by name"), ("auto", "task chosen by the router")):
         if any(value is not None for row in report["matrix"][mode] for value in row):
-            parts.append(_matrix(names, report["matrix"][mode], f"accuracy %, {title} (row: after learning)"))
+            parts.append(_titled(f"accuracy %, {title} (row: after learning)", _matrix(names, report["matrix"][mode])))
     parts.append(_metrics(report["metrics"]))
     if report["routing"]["confusion"] and report["routing"]["task_accuracy"] is not None:
-        parts.append(_confusion(names, report["routing"]))
+        share = percent(report["routing"]["task_accuracy"])
+        title = f"routing: {share} % of clips to their own task (row: the clips' task, column: where they went)"
+        parts.append(_titled(title, _confusion(names, report["routing"]["confusion"])))
     storage = report["storage"]
-    copies = "copy of the trunk" if len(names) == 1 else "copies of the trunk"
     parts.append(
-        f"storage: {size(storage['adapter_bytes'])} for {len(names)} tasks, where {len(names)} full {copies} "
-        f"take {size(storage['full_copies_bytes'])} ({storage['ratio']:.1f} times as much); "
-        f"database {size(storage['database_bytes'])}"
+        f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "
+        f"full copy a task ({storage['ratio']:.1f} times as much); database {size(storage['database_bytes'])}"
     )
     return Group(*_spaced(parts))
 
@@ -165,15 +166,15 @@ def _tasks_of(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]], title: str) -> Table:
-    table = _table("", *names, title=title)
+def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
+    table = _square(names)
     for name, row in zip(names, matrix, strict=True):
         table.add_row(name, *("" if value is None else percent(value) for value in row))
     return table
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
-    table = _table("%", "by name", "routed", "what it is")
+    table = _table("metric", "by name %", "routed %", "what it is")
     for key, title, what in (
         ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
         ("forgetting", "forgetting", "best earlier less last, mean over earlier tasks (RWalk)"),
@@ -183,23 +184,34 @@ def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
     return table
 
 
-def _confusion(names: Sequence[str], routing: Mapping[str, Any]) -> Table:
-    table = _table("", *names, title=f"routing: {percent(routing['task_accuracy'])} % of clips to their own task")
-    for i, (name, row) in enumerate(zip(names, routing["confusion"], strict=True)):
+def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
+    table = _square(names)
+    for i, (name, row) in enumerate(zip(names, confusion, strict=True)):
         table.add_row(name, *(Text(str(n), style="bold" if i == j else "") for j, n in enumerate(row)))
     return table
+
+
+def _titled(title: str, table: Table) -> RenderableType:
+    # Not the table's own title: that is folded to the table's width.
+    return Group(Text(title, style="bold"), table)
 
 
 def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
     return [item for part in parts for item in (part, "")][:-1]
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
-    from rich import box
+def _square(names: Sequence[str]) -> Table:
+    """Tasks by tasks."""
+    table = _table("")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:
-        numeric = column.endswith("%") or column in _NUMBERS
+        numeric = column.endswith(" %") or column in _NUMBERS
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     return table
 
@@ -214,6 +226,4 @@ _NUMBERS = {
     "probability",
     "from",
     "to",
-    "by name",
-    "routed",
 }

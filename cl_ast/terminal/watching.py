@@ -1,6 +1,7 @@
 """Progress on standard error: one bar a stage in a terminal, one line a stage elsewhere."""
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -42,6 +43,10 @@ class Watch:
         """A line that stays, above the bars."""
         if not self._quiet:
             self._console.print(line, markup=False, soft_wrap=True)
+
+    def bytes_of(self, name: str) -> Callable[[int, int | None], None]:
+        """Progress of a download: called with bytes had and bytes in all, where that is known."""
+        return lambda done, total: self(Step(f"downloading {name}", done, max(total or done, 1)))
 
     def __call__(self, step: Step) -> None:
         if self._quiet:

@@ -1,0 +1,172 @@
+"""The options that `add-task` and `stream` share, and what they do with them. Imports only click by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import streams
+    from cl_ast.manager import Learned, Manager
+    from cl_ast.recipes import Recipe
+    from cl_ast.terminal.watching import Watch
+    from cl_ast.training import TrainOptions
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """How to learn a task, as asked for; None takes the data set's recipe or the method's own."""
+
+    method: str | None
+    backbone: str | None
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    weight_decay: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    freq_mask: int | None
+    time_mask: int | None
+    pooling: str | None
+    positions: str
+    fold: str | None
+    split_by: str
+    few_shot: int | None
+    max_seconds: float | None
+    seed: int
+    replace: bool
+    no_eval: bool
+    download: bool
+
+    def training(self, recipe: Recipe) -> TrainOptions:
+        """The recipe with what was asked for put over it."""
+        from cl_ast.training import TrainOptions
+
+        return TrainOptions(
+            epochs=self.epochs or recipe.epochs,
+            batch_size=self.batch_size or recipe.batch_size,
+            learning_rate=self.lr,
+            weight_decay=self.weight_decay,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            frequency_mask=recipe.frequency_mask if self.freq_mask is None else self.freq_mask,
+            time_mask=recipe.time_mask if self.time_mask is None else self.time_mask,
+            seed=self.seed,
+        )
+
+
+_POSITIVE = click.IntRange(1)
+_OPTIONS = (
+    click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]"),
+    click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
+    click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
+    click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
+    click.option("--lr", type=float, help="Learning rate at the start of the cosine.  [default: the method's]"),
+    click.option("--weight-decay", type=float, default=0.1, show_default=True),
+    click.option("--beta1", type=float, default=0.9, show_default=True),
+    click.option("--beta2", type=float, default=0.98, show_default=True),
+    click.option("--epsilon", type=float, default=1e-6, show_default=True),
+    click.option("--freq-mask", type=click.IntRange(0), help="SpecAugment, in bins.  [default: the data set's]"),
+    click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames.  [default: the data set's]"),
+    click.option(
+        "--pooling",
+        type=click.Choice(["mean", "mean+std"]),
+        help="Of the output tokens.  [default: mean, as the papers; mean+std over ast-mini]",
+    ),
+    click.option(
+        "--positions",
+        type=click.Choice(["resize", "zeros"]),
+        default="resize",
+        show_default=True,
+        help="The trunk's position table: fitted to the clip, or left out as the papers' code does.",
+    ),
+    click.option("--fold", metavar="K", help="The fold to test on.  [default: the last]"),
+    click.option(
+        "--split-by",
+        type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
+        default="auto",
+        show_default=True,
+        help="How a folder of clips is split.",
+    ),
+    click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips a class."),
+    click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
+    click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
+    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
+)
+
+
+def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the shared options; the command gets them as one `options: LearnOptions`."""
+
+    def gathered(*arguments: Any, **given: Any) -> Any:
+        taken = {field.name: given.pop(field.name) for field in fields(LearnOptions)}
+        return command(*arguments, options=LearnOptions(**taken), **given)
+
+    gathered.__doc__ = command.__doc__
+    gathered.__name__ = command.__name__
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def learn(
+    manager: Manager,
+    watch: Watch,
+    task: str,
+    options: LearnOptions,
+    *,
+    data: Path | None = None,
+    data_root: Path | None = None,
+    name: str | None = None,
+) -> Learned:
+    """Load a task and learn it, saying on the way what is done."""
+    import streams
+    from cl_ast.recipes import recipe_for
+
+    loaded = streams.load(
+        task,
+        data=data,
+        data_root=data_root,
+        name=name,
+        fold=options.fold,
+        few_shot=options.few_shot,
+        max_seconds=options.max_seconds,
+        seed=options.seed,
+        split_by=options.split_by,
+        download=options.download,
+        progress=watch.bytes_of(task),
+    )
+    recipe = recipe_for(loaded.source.task)
+    _announce(manager, watch, loaded)
+    learned = manager.add_task(
+        loaded,
+        method=options.method or f"conformer:k={recipe.kernel}",
+        options=options.training(recipe),
+        pooling=options.pooling or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
+        positions=options.positions,
+        replace=options.replace,
+        evaluate=not options.no_eval,
+        report=watch,
+    )
+    for skipped, reason in learned.skipped.items():
+        watch.say(f"{skipped} could not be measured: {reason}")
+    return learned
+
+
+def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:
+    from cl_ast.checkpoints import is_trained
+
+    if manager.registry.backbone is None:
+        note = "" if is_trained(manager.backbone_name) else ": seeded random weights, not trained ones"
+        watch.say(f"new registry over the trunk {manager.backbone_name}{note}")
+    counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
+    watch.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")

@@ -1,0 +1,30 @@
+"""Stored tasks as JSON objects; imports no torch, so that listing starts in no time."""
+
+from typing import Any
+
+from registry import TaskRecord, VersionRecord
+
+
+def task(record: TaskRecord) -> dict[str, Any]:
+    """A task with its current version, as `tasks` and `show` answer it."""
+    return {"name": record.name, "labels": list(record.labels), **version(record.version)}
+
+
+def version(record: VersionRecord) -> dict[str, Any]:
+    """One version of a task."""
+    return {
+        "version": record.number,
+        "method": record.method,
+        "classes": record.classes,
+        "trainable_parameters": record.trainable_parameters,
+        "bytes": record.adapter_bytes,
+        "learned_accuracy": record.learned_accuracy,
+        "seconds": record.seconds,
+        "seed": record.seed,
+        "source": dict(record.source),
+        "data_fingerprint": record.data_fingerprint,
+        "protocol": record.protocol,
+        "packages": dict(record.packages),
+        "sha256": record.adapter_sha256,
+        "created": record.created.isoformat(),
+    }
