@@ -31,6 +31,7 @@ _QUIET = 50.0  # dB under the loudest 10 ms: silence, which may be padding
 _LEVEL = 0.05  # RMS that every clip is brought to
 _FEWEST = 20  # validation clips for a calibration of their own
 _BATCH = 32
+_QUANTILES = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +197,7 @@ def learn(training: Tensor, targets: Sequence[int], validation: Tensor, *, gener
             if len(mine) and len(other):
                 made = _prototypes(training[other], labels[other], generator)
                 scores = torch.cat([scores, TaskRouting(made, torch.zeros(0)).score(training[mine])])
-    # The smallest of the scores and a new clip's is as likely to be any of them: (n + 1) ranks.
-    ranks = torch.linspace(0, 1, 101)
-    return TaskRouting(prototypes, torch.quantile(scores.float(), ranks))
+    return TaskRouting(prototypes, torch.quantile(scores.float(), torch.linspace(0, 1, _QUANTILES)))
 
 
 def windows_of(clip: Waveform) -> list[Waveform]:

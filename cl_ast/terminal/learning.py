@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,11 @@ _OPTIONS = (
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the shared options; the command gets them as one `options: LearnOptions`."""
 
+    @wraps(command)  # with the options that it has already
     def gathered(*arguments: Any, **given: Any) -> Any:
         taken = {field.name: given.pop(field.name) for field in fields(LearnOptions)}
         return command(*arguments, options=LearnOptions(**taken), **given)
 
-    gathered.__doc__ = command.__doc__
-    gathered.__name__ = command.__name__
     wrapped: Callable[..., Any] = gathered
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)

@@ -1,0 +1,160 @@
+"""Small things the model side is tested on: a trunk in transformers' own format, clips, and a toy task."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before transformers or huggingface_hub are imported: no test may ask the hub for anything.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import ASTConfig, ASTModel
+
+from cl_ast import checkpoints
+from cl_ast.adapters.spec import parse
+from cl_ast.backbone import Backbone
+from cl_ast.clips import ClipSet
+from cl_ast.frontend import FrontEnd
+from cl_ast.task_model import TaskModel, TaskSettings
+
+# Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "frequency_stride": 16,
+    "time_stride": 10,
+    "max_length": 128,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def scramble() -> Callable[..., Any]:
+    """scramble(model, seed=0): every parameter random and large enough to matter, norms and positions too."""
+
+    def fill(model: Any, seed: int = 0) -> Any:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                around = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+                spread = 0.05 if parameter.dim() == 4 else 0.2
+                parameter.copy_(around + spread * torch.randn(parameter.shape, generator=generator))
+        return model
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def save_trunk(scramble: Callable[..., Any]) -> Callable[..., Path]:
+    """save_trunk(folder, seed=0, model=ASTModel, **config): a small checkpoint as transformers writes it."""
+
+    def save(folder: Path, seed: int = 0, model: Any = ASTModel, **config: object) -> Path:
+        scramble(model(ASTConfig(**{**TINY, **config})), seed).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def trunk_folder(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[..., Path]) -> Path:
+    return save_trunk(tmp_path_factory.mktemp("trunk"))
+
+
+@pytest.fixture(scope="session")
+def trunk(trunk_folder: Path) -> Backbone:
+    """The frozen trunk that every test shares, as tasks do."""
+    return checkpoints.load(str(trunk_folder))
+
+
+@pytest.fixture(scope="session")
+def other_trunk(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[..., Path]) -> Backbone:
+    """Same sizes, other weights."""
+    return checkpoints.load(str(save_trunk(tmp_path_factory.mktemp("other"), seed=1)))
+
+
+@pytest.fixture(scope="session")
+def features() -> torch.Tensor:
+    """A batch as the front end makes it: (3, 60, 128)."""
+    return torch.randn(3, 60, 128, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def fresh(trunk: Backbone) -> Callable[..., TaskModel]:
+    """fresh("lora", seed=0, backbone=trunk, labels=..., frames=60, **settings): a task that has learned nothing."""
+
+    def make(
+        method: str,
+        seed: int = 0,
+        backbone: Backbone = trunk,
+        labels: tuple[str, ...] = ("dog", "rain", "siren"),
+        frames: int = 60,
+        **settings: Any,
+    ) -> TaskModel:
+        chosen = TaskSettings("toy", parse(method), labels, FrontEnd(frames), **settings)
+        return TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(seed))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[TaskModel], TaskModel]:
+    """randomise(model): every tensor of the task away from its start, as after training."""
+
+    def fill(model: TaskModel) -> TaskModel:
+        generator = torch.Generator().manual_seed(17)
+        with torch.no_grad():
+            for name, tensor in model.state().items():
+                noise = 0.1 * torch.randn(tensor.shape, generator=generator)
+                tensor.add_(noise.abs() if name.endswith("batchnorm.var") else noise)
+        return model
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def sine() -> Callable[..., np.ndarray]:
+    """sine(hertz, seconds=1, rate=16000, level=0.5): float32 samples."""
+
+    def make(hertz: float, seconds: float = 1.0, rate: int = 16_000, level: float = 0.5) -> np.ndarray:
+        time = np.arange(round(seconds * rate)) / rate
+        return (level * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Callable[..., np.ndarray]) -> list[Path]:
+    """48 clips of 0.3 s: tones at even places, noise at odd ones."""
+    folder = tmp_path_factory.mktemp("toy")
+    random = np.random.default_rng(5)
+    paths = []
+    for number in range(48):
+        noise = random.normal(size=4800).astype(np.float32)
+        clip = 0.1 * noise if number % 2 else sine(random.uniform(300, 3000), 0.3) + 0.001 * noise
+        paths.append(folder / f"{number:02}.wav")
+        soundfile.write(paths[-1], clip, 16_000)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def toy(toy_clips: list[Path]) -> Callable[[int, int], ClipSet]:
+    """toy(first, last): those toy clips with their classes, 0 for tones and 1 for noise."""
+
+    def take(first: int, last: int) -> ClipSet:
+        return ClipSet(toy_clips[first:last], [n % 2 for n in range(first, last)], FrontEnd(30))
+
+    return take
