@@ -15,7 +15,9 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
-_STREAMED = 0xFFFFFFFF  # the length a program writes in a wav header when it cannot know it
+# From here on, the length in a wav header is what a program writes that cannot know it: ffmpeg 0xFFFFFFFF, sox
+# 0x7FFFF000, arecord 0x80000000. No clip is that long.
+_STREAMED = 0x7FFFF000
 
 
 def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Waveform:
@@ -106,6 +108,6 @@ def _missing_wav_bytes(data: bytes) -> int:
     while position + 8 <= len(data):
         size = int.from_bytes(data[position + 4 : position + 8], "little")
         if data[position : position + 4] == b"data":
-            return 0 if size == _STREAMED else max(0, position + 8 + size - len(data))
+            return 0 if size >= _STREAMED else max(0, position + 8 + size - len(data))
         position += 8 + size + size % 2
     return 0

@@ -257,7 +257,7 @@ class Backbone:
             for site in sorted(SITES, key=lambda name: -SITES[name].count(".")):
                 parent, _, child = SITES[site].rpartition(".")
                 owner = module.get_submodule(parent)
-                wrapped = Site(getattr(owner, child))
+                wrapped = Site(getattr(owner, child)).eval()
                 setattr(owner, child, wrapped)
                 self._sites[layer, site] = wrapped
 

@@ -10,6 +10,7 @@ import torch
 
 from cl_ast.backbone import Backbone, Shape
 from cl_ast.errors import BackboneError
+from cl_ast.frontend import BINS
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
 SHORT_NAMES = {"ast-base": AST_BASE_HUB}
@@ -31,7 +32,11 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     if name == MINI and not MINI_FOLDER.exists():
         return _seeded_mini().to(device)
     place = str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
-    return Backbone(_pretrained(place, name), name).to(device)
+    trunk = Backbone(_pretrained(place, name), name)
+    for tensor_name, tensor in trunk.tensors().items():
+        if not torch.isfinite(tensor).all():
+            raise BackboneError(f"the trunk {name} has values that are not numbers in {tensor_name}; fetch it again")
+    return trunk.to(device)
 
 
 def sizes(name: str) -> tuple[Shape, int]:
@@ -48,6 +53,10 @@ def sizes(name: str) -> tuple[Shape, int]:
     elif place == AST_BASE_HUB:
         config = ASTConfig()  # its defaults are this checkpoint's
     else:
+        folder = MINI_FOLDER if name == MINI else Path(place)
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            # transformers would take its defaults, which are those of AST-base.
+            raise BackboneError(f"no configuration of a trunk called {name!r}: the folder has no config.json")
         try:
             with _quiet():
                 config = ASTConfig.from_pretrained(str(MINI_FOLDER) if name == MINI else place)
@@ -64,6 +73,8 @@ def default_name() -> str:
 
 
 def _pretrained(place: str, name: str) -> Any:
+    from safetensors import SafetensorError
+
     model_class = _ast_model_class()
     if not Path(place).exists() and place.count("/") != 1:
         raise BackboneError(
@@ -75,7 +86,7 @@ def _pretrained(place: str, name: str) -> Any:
             model, report = model_class.from_pretrained(
                 place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
             )
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         raise BackboneError(f"the trunk {name} cannot be loaded: {_first_line(error)}") from error
     # The hub checkpoint carries a classifier for AudioSet, which a trunk does not need.
     extra = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
@@ -84,6 +95,11 @@ def _pretrained(place: str, name: str) -> Any:
         raise BackboneError(
             f"the trunk {name} does not fit an AST: {len(wrong)} tensors missing, unexpected or of another shape "
             f"(first: {wrong[0]}); save it again with transformers' save_pretrained"
+        )
+    if model.config.num_mel_bins != BINS:
+        raise BackboneError(
+            f"the trunk {name} takes {model.config.num_mel_bins} mel bins, and the front end makes {BINS}; "
+            "use another trunk"
         )
     return model
 

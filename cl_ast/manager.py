@@ -1,12 +1,14 @@
 """The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+import platformdirs
 import torch
 
 import streams
@@ -14,6 +16,7 @@ from cl_ast import audio, checkpoints
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone
+from cl_ast.checkpointing import Checkpoint
 from cl_ast.clips import ClipSet, chunks, read_all
 from cl_ast.errors import (
     AudioError,
@@ -159,12 +162,14 @@ class Manager:
         pooling: str = "mean",
         positions: str = "resize",
         replace: bool = False,
+        resume: bool = False,
         evaluate: bool = True,
         report: Report = silent,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
-        Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was.
+        Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was. A training of over a minute
+        that was stopped can go on with `resume`, to the same weights.
 
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.
@@ -177,10 +182,16 @@ class Manager:
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
+        checkpoint = self._checkpoint(settings, fingerprint, options)
         trained = train(
-            model, self._clips(task, "train", front_end), self._clips(task, "validation", front_end),
-            options, report,
-        )  # fmt: skip
+            model,
+            self._clips(task, "train", front_end),
+            self._clips(task, "validation", front_end),
+            options,
+            report,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
         routing = self._learn_routing(task, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
         measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
@@ -204,6 +215,7 @@ class Manager:
             [accuracy for one in measured for accuracy in _accuracies(one)],
             replace=replace,
         )
+        checkpoint.drop()
         self._loaded[record.version.adapter_sha256] = candidate
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
@@ -217,6 +229,14 @@ class Manager:
             raise TaskExistsError(
                 f"a task called {name} is there already; add --replace for a new version, or give --name"
             )
+
+    def _checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
+        """Outside the registry, which an interrupted training must leave as it was."""
+        place = f"{self.registry.folder.resolve()}\n{settings.name.lower()}"
+        name = hashlib.sha256(place.encode()).hexdigest()[:32]
+        path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
+        what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}
+        return Checkpoint(path, what | {"method": settings.method.text})
 
     def _clips(self, task: streams.Task, split: str, front_end: FrontEnd) -> ClipSet:
         clips: Sequence[streams.Clip] = getattr(task, split)

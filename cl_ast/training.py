@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_ast.checkpointing import Best, Checkpoint
 from cl_ast.clips import ClipSet, chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Report, Step, silent
@@ -70,11 +71,18 @@ def train(
     validation: ClipSet,
     options: TrainOptions,
     report: Report = silent,
+    *,
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
 ) -> Trained:
     """Train a fresh task in place. The trunk's weights do not change (full fine-tuning trains its own copy).
 
+    Args:
+        checkpoint: where the state is kept between epochs, so that a killed training can go on.
+        resume: go on from there, to the same weights as an uninterrupted training.
+
     Raises:
-        TrainingError: the loss is no longer a number, or the device's memory is full.
+        TrainingError: the loss is no longer a number, the device's memory is full, or there is nothing to resume.
         AudioError: a clip cannot be read.
     """
     training.load("reading training clips", report)
@@ -85,12 +93,12 @@ def train(
     try:
         with seeded, _trainable(model):
             torch.manual_seed(options.seed)
-            epoch, accuracy, loss = _epochs(model, training, validation, options, report)
+            best = _epochs(model, training, validation, options, report, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
         ) from error
-    return Trained(epoch, accuracy, loss, time.perf_counter() - started)
+    return Trained(best.epoch, best.accuracy, best.loss, best.seconds + time.perf_counter() - started)
 
 
 def accuracy_of(model: TaskModel, clips: ClipSet) -> tuple[float, float]:
@@ -112,11 +120,16 @@ def precision(device: torch.device) -> torch.autocast:
 
 
 def _epochs(
-    model: TaskModel, training: ClipSet, validation: ClipSet, options: TrainOptions, report: Report
-) -> tuple[int, float, float]:
-    parameters = model.trainable()
+    model: TaskModel,
+    training: ClipSet,
+    validation: ClipSet,
+    options: TrainOptions,
+    report: Report,
+    checkpoint: Checkpoint | None,
+    resume: bool,
+) -> Best:
     optimiser = torch.optim.AdamW(
-        parameters,
+        model.trainable(),
         lr=options.learning_rate or model.settings.method.learning_rate,
         betas=(options.beta1, options.beta2),
         eps=options.epsilon,
@@ -125,21 +138,25 @@ def _epochs(
     )
     steps = -(-len(training) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
-    best: tuple[float, float, int] | None = None
-    kept: dict[str, Tensor] = {}
-    for epoch in range(1, options.epochs + 1):
+    started = time.perf_counter()
+    best = Best()
+    done = 0
+    if checkpoint is not None and resume:
+        done, best = checkpoint.restore(model, optimiser, schedule)
+    for epoch in range(done + 1, options.epochs + 1):
         _epoch(model, training, options, optimiser, schedule, epoch, report)
         accuracy, loss = accuracy_of(model, validation)
         if loss != loss:
             raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
-        if best is None or (accuracy, -loss) > best[:2]:
-            best = (accuracy, -loss, epoch)
+        if (accuracy, -loss) > (best.accuracy, -best.loss):
             kept = {name: tensor.detach().clone() for name, tensor in model.state().items()}
-    assert best is not None
+            best = Best(epoch, accuracy, loss, best.seconds, kept)
+        if checkpoint is not None and epoch < options.epochs:
+            checkpoint.keep(model, optimiser, schedule, epoch, best, time.perf_counter() - started)
     with torch.no_grad():
         for name, tensor in model.state().items():
-            tensor.copy_(kept[name])
-    return best[2], best[0], -best[1]
+            tensor.copy_(best.state[name])
+    return best
 
 
 def _epoch(

@@ -41,6 +41,7 @@ class LearnOptions:
     max_seconds: float | None
     seed: int
     replace: bool
+    resume: bool
     no_eval: bool
     download: bool
 
@@ -99,6 +100,7 @@ _OPTIONS = (
     click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
+    click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
     click.option("--download", is_flag=True, help="Get a free data set that is missing."),
 )
@@ -154,6 +156,7 @@ def learn(
         pooling=options.pooling or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
         positions=options.positions,
         replace=options.replace,
+        resume=options.resume,
         evaluate=not options.no_eval,
         report=watch,
     )

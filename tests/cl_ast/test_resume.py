@@ -1,0 +1,93 @@
+"""A training that was killed goes on to the same weights as one that was not."""
+
+import pytest
+import torch
+
+from cl_ast import checkpoints, synth
+from cl_ast.adapters.spec import parse
+from cl_ast.audio import SAMPLE_RATE
+from cl_ast.checkpointing import Checkpoint
+from cl_ast.clips import ClipSet
+from cl_ast.errors import TrainingError
+from cl_ast.frontend import FrontEnd
+from cl_ast.progress import silent
+from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.training import TrainOptions, train
+
+OPTIONS = TrainOptions(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return checkpoints.load("ast-mini")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    import numpy as np
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("clips")
+    random = np.random.default_rng(0)
+    paths = []
+    for i in range(12):
+        paths.append(folder / f"{i}.wav")
+        soundfile.write(paths[-1], synth.render((synth.dog, synth.rain)[i % 2], random, 0.5), SAMPLE_RATE)
+    return paths
+
+
+def run(backbone, clips, *, checkpoint=None, resume=False, report=silent, options=OPTIONS):
+    front_end = FrontEnd(50)
+    settings = TaskSettings("dogs", parse("conformer:r=2,k=3"), ("dog", "rain"), front_end)
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
+    training = ClipSet(clips[:8], [i % 2 for i in range(8)], front_end)
+    validation = ClipSet(clips[8:], [i % 2 for i in range(4)], front_end)
+    trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
+    return trained, model.state()
+
+
+def killed_in(epoch):
+    def report(step):
+        if step.note.startswith(f"epoch {epoch}/"):
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_resumed_weights_are_those_of_an_uninterrupted_training(backbone, clips, tmp_path, epoch):
+    expected, weights = run(backbone, clips)
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", {"seed": 0}, every=0)
+    with pytest.raises(Killed):
+        run(backbone, clips, checkpoint=checkpoint, report=killed_in(epoch))
+    stages = []
+    trained, resumed = run(
+        backbone, clips, checkpoint=checkpoint, resume=True, report=lambda step: stages.append(step.note)
+    )
+    assert f"epoch {epoch - 1}/4" not in stages
+    assert (trained.epoch, trained.accuracy, trained.loss) == (expected.epoch, expected.accuracy, expected.loss)
+    for name, tensor in weights.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_another_training_or_none_or_a_damaged_one_is_refused(backbone, clips, tmp_path):
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(TrainingError, match="no interrupted training"):
+        run(backbone, clips, checkpoint=Checkpoint(path, {}), resume=True)
+    with pytest.raises(Killed):
+        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}, every=0), report=killed_in(3))
+    with pytest.raises(TrainingError, match="other options"):
+        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 2}), resume=True)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TrainingError, match="damaged"):
+        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}), resume=True)
+
+
+def test_short_trainings_keep_nothing(backbone, clips, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", {})
+    run(backbone, clips, checkpoint=checkpoint)
+    assert not checkpoint.path.exists()
