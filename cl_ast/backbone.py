@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,10 @@ from cl_ast.errors import BackboneError
 
 # Submodule names of a transformers AST layer, in one place: they differ between releases and from the checkpoints.
 SITES: Mapping[str, str] = {
+    "layer": "",
     "norm_mhsa": "layernorm_before",
     "mhsa": "attention",
+    "heads": "attention",  # inside it, between its linear maps
     "q": "attention.q_proj",
     "k": "attention.k_proj",
     "v": "attention.v_proj",
@@ -38,11 +40,23 @@ _STEM: Mapping[str, str] = {
     "norm.weight": "layernorm.weight",
     "norm.bias": "layernorm.bias",
 }
-_LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
+# The sites that own the layer's weights.
+LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
 
-Act = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-"""What an adapter does at a site: (the stock module as a function, its input) -> its output."""
+Act = Callable[[Callable[[Any], Tensor], Any], Tensor]
+"""What an adapter does at a site: (the stock module as a function, its input) -> its output.
+
+The input is a Tensor (batch, tokens, width), and at the site "heads" a `Heads`.
+"""
+
+
+class Heads(NamedTuple):
+    """What attention is computed from: q (batch, heads, n, d), k and v (batch, heads, m, d)."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,27 @@ class Site(nn.Module):
 
         result = self.act(run, x)
         return (result, *extra) if extra else result
+
+
+class HeadsSite(Site):
+    """Attention, opened between its linear maps while something acts there; the stock module otherwise."""
+
+    def forward(self, x: Tensor, *rest: object, **options: object) -> object:
+        if self.act is None:
+            return self.stock(x, *rest, **options)
+        names = [SITES[site].rpartition(".")[2] for site in ("q", "k", "v", "o")]
+        q, k, v, o = (getattr(self.stock, name) for name in names)
+        batch, tokens, _ = x.shape
+
+        def split(value: Tensor) -> Tensor:
+            return value.view(batch, tokens, -1, self.stock.head_dim).transpose(1, 2)
+
+        heads = self.act(_attention, Heads(split(q(x)), split(k(x)), split(v(x))))
+        return o(heads.transpose(1, 2).reshape(batch, tokens, -1)), None
+
+
+def _attention(x: Heads) -> Tensor:
+    return F.scaled_dot_product_attention(x.q, x.k, x.v)
 
 
 class Backbone:
@@ -146,7 +181,7 @@ class Backbone:
         """Every tensor of the trunk by our own layer and site names, never by module paths."""
         found = {name: self._parameter(path) for name, path in _STEM.items()}
         for layer in range(self.shape.depth):
-            for site in _LEAVES:
+            for site in LEAVES:
                 module = self._stock(layer, site)
                 for kind, parameter in module.named_parameters(recurse=False):
                     found[f"layers.{layer}.{site}.{kind}"] = parameter
@@ -156,6 +191,10 @@ class Backbone:
         """One stock tensor of a layer, such as (0, "norm_ffn", "weight")."""
         stock: Tensor = getattr(self._stock(layer, site), kind)
         return stock.detach()
+
+    def stock(self, layer: int, site: str) -> dict[str, Tensor]:
+        """Every stock tensor of a site of `LEAVES`, such as weight and bias."""
+        return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
     def copy(self) -> "Backbone":
         """A trunk of its own with the same weights, for full fine-tuning."""
@@ -217,8 +256,8 @@ class Backbone:
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Layers `first` to `last` (excluded; all by default), with whatever is attached. Not normalised."""
-        for layer in self.model.layers[first:last]:
-            tokens = layer(tokens)
+        for layer in range(self.shape.depth)[first:last]:
+            tokens = self._sites[layer, "layer"](tokens)
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
@@ -254,10 +293,13 @@ class Backbone:
     def _wrap_sites(self) -> None:
         for layer, module in enumerate(self.model.layers):
             # Leaves first: wrapping a block does not change how its own leaves are reached.
-            for site in sorted(SITES, key=lambda name: -SITES[name].count(".")):
+            for site in sorted(SITES, key=_wrapping_order):
+                if site == "layer":  # stays where it is in the model; `run` goes through the site
+                    self._sites[layer, site] = Site(module).eval()
+                    continue
                 parent, _, child = SITES[site].rpartition(".")
                 owner = module.get_submodule(parent)
-                wrapped = Site(getattr(owner, child)).eval()
+                wrapped = (HeadsSite if site == "heads" else Site)(getattr(owner, child)).eval()
                 setattr(owner, child, wrapped)
                 self._sites[layer, site] = wrapped
 
@@ -269,6 +311,11 @@ class Backbone:
     def _parameter(self, path: str) -> nn.Parameter:
         parameter: nn.Parameter = self.model.get_parameter(path)
         return parameter
+
+
+def _wrapping_order(site: str) -> tuple[int, bool]:
+    """Deeper modules first, and what is inside attention before attention as a whole."""
+    return -SITES[site].count("."), site != "heads"
 
 
 def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
