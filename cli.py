@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,18 +57,22 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except ClAstError as error:
-            reason = str(error)
-        except KeyboardInterrupt:
-            reason = "stopped; the registry is as it was before this task"
         except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
             raise
-        except Exception as error:
-            reason = f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
-        if ctx.params.get("verbose"):
-            traceback.print_exc()
+        except (Exception, KeyboardInterrupt) as error:
+            reason = _reason(error)
+            if ctx.params.get("verbose"):
+                traceback.print_exc()
         click.echo(f"cl-ast: {reason}", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ClAstError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; the registry is as it was before this task"
+    return f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -181,11 +185,14 @@ def predict(
         raise click.UsageError("--hop needs --window")
     from cl_ast.prediction import Failure, Prediction, Window
 
-    cut = None if window is None else Window(window, hop or window)
+    cut = None if window is None else Window(window, window if hop is None else hop)
+    wanted, empty = _clips(clips)
+    for folder in empty:
+        click.echo(f"cl-ast: {folder}: no audio files (wav, flac, ogg, mp3) in this folder", err=True)
     answers: list[Prediction] = []
-    failed = False
+    failed = bool(empty)
     with app.manager() as manager:
-        for answer in manager.predict(_clips(clips), task=task, top_k=top_k, window=cut):
+        for answer in manager.predict(wanted, task=task, top_k=top_k, window=cut):
             if isinstance(answer, Failure):
                 failed = True
                 click.echo(f"cl-ast: {answer.error}", err=True)
@@ -201,18 +208,20 @@ def predict(
         sys.exit(1)
 
 
-def _clips(given: Sequence[str]) -> Iterable[Any]:
-    """Files as they are, folders as the audio files in them, - as standard input."""
+def _clips(given: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """Files as they are, folders as the audio files in them, - as standard input; and the folders without any."""
+    wanted: list[Any] = []
+    empty = []
     for name in given:
         if name == "-":
-            yield sys.stdin.buffer
+            wanted.append(sys.stdin.buffer)
         elif Path(name).is_dir():
             found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-            if not found:
-                raise ClAstError(f"{name}: no audio files (wav, flac, ogg, mp3) in this folder")
-            yield from found
+            wanted += found
+            empty += [] if found else [name]
         else:
-            yield name
+            wanted.append(name)
+    return wanted, empty
 
 
 @main.command()

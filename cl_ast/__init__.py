@@ -7,7 +7,19 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
+    "AudioError": "cl_ast.errors",
+    "BackboneError": "cl_ast.errors",
     "ClAstError": "cl_ast.errors",
+    "Failure": "cl_ast.prediction",
+    "Learned": "cl_ast.manager",
+    "Manager": "cl_ast.manager",
+    "MethodError": "cl_ast.errors",
+    "Prediction": "cl_ast.prediction",
+    "RegistryError": "cl_ast.errors",
+    "StreamError": "cl_ast.errors",
+    "TrainOptions": "cl_ast.training",
+    "TrainingError": "cl_ast.errors",
+    "Window": "cl_ast.prediction",
 }
 
 __all__ = sorted(_PUBLIC)

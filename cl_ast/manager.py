@@ -36,6 +36,7 @@ from cl_ast.stats import stats
 from cl_ast.task_model import StoredTask, TaskModel, TaskSettings, from_bytes, label_scores
 from cl_ast.training import TrainOptions, train
 from registry import Accuracy, BackboneRecord, NewVersion, Registry, TaskRecord
+from registry.names import checked
 
 _ROUTER_CLIPS = 2_000  # training clips that make a task's prototypes, at most
 _PREDICT_CHUNK = 32
@@ -75,7 +76,7 @@ class Manager:
     def __init__(self, registry: Registry, *, backbone: str | None = None, device: str = "auto") -> None:
         self.registry = registry
         self.device = pick_device(device)
-        self._asked = backbone
+        self._asked = _from_everywhere(backbone)
         self._backbone: Backbone | None = None
         self._space: RouterSpace | None = None
         self._loaded: dict[str, StoredTask] = {}
@@ -177,7 +178,7 @@ class Manager:
         """
         options = options or TrainOptions()
         spec = parse(method) if isinstance(method, str) else method
-        self._check_name(task.name, replace)
+        self._check_place(task.name, replace)
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
@@ -219,8 +220,14 @@ class Manager:
         self._loaded[record.version.adapter_sha256] = candidate
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
-    def _check_name(self, name: str, replace: bool) -> None:
+    def _check_place(self, name: str, replace: bool) -> None:
         """Fail before training, not after it."""
+        if not self.registry.writable:
+            raise RegistryError(
+                f"the registry in {self.registry.folder} cannot be written by you, only read; "
+                "change the folder's permissions or name another registry"
+            )
+        checked(name)
         try:
             self.registry.task(name)
         except TaskNotFoundError:
@@ -432,6 +439,13 @@ class _Piece:
     waveform: Waveform
     start: float | None = None
     end: float | None = None
+
+
+def _from_everywhere(backbone: str | None) -> str | None:
+    """A trunk's name, a local folder as its whole path: the registry keeps it."""
+    if backbone is None or backbone == checkpoints.MINI or backbone in checkpoints.SHORT_NAMES:
+        return backbone
+    return str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone
 
 
 def _source_of(record: TaskRecord) -> streams.Source:

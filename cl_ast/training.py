@@ -19,6 +19,9 @@ _EVALUATION_BATCH = 32
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
 
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """The recipe. Defaults are the papers' (PETL of AST, section III-A), which all tasks there share.
@@ -26,6 +29,7 @@ class TrainOptions:
     Attributes:
         learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
         frequency_mask, time_mask: SpecAugment's widest masks, in bins and frames; 0 is none.
+        precision: of the trunk's arithmetic; "auto" is bf16 on a GPU, where adapters stay in fp32, else fp32.
     """
 
     epochs: int = 30
@@ -37,9 +41,12 @@ class TrainOptions:
     epsilon: float = 1e-6
     frequency_mask: int = 0
     time_mask: int = 0
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise TrainingError(f"no precision called {self.precision!r}; there are {', '.join(PRECISIONS)}")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -101,11 +108,11 @@ def train(
     return Trained(best.epoch, best.accuracy, best.loss, best.seconds + time.perf_counter() - started)
 
 
-def accuracy_of(model: TaskModel, clips: ClipSet) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy over labelled clips."""
+def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[float, float]:
+    """Accuracy and mean cross-entropy over labelled clips, in a precision of `PRECISIONS`."""
     right = torch.zeros((), device=model.backbone.device)
     loss = torch.zeros((), device=model.backbone.device)
-    with torch.inference_mode(), precision(model.backbone.device):
+    with torch.inference_mode(), precision(model.backbone.device, kind):
         for part in chunks(len(clips), _EVALUATION_BATCH):
             features, targets = clips.batch(part)
             logits = model.logits(features).float()
@@ -114,9 +121,10 @@ def accuracy_of(model: TaskModel, clips: ClipSet) -> tuple[float, float]:
     return float(right) / len(clips), float(loss) / len(clips)
 
 
-def precision(device: torch.device) -> torch.autocast:
-    """bf16 on a GPU, where adapters stay in single precision; single precision elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
+    """The arithmetic of the trunk: "bf16" or "fp32"; "auto" is bf16 on a GPU, fp32 elsewhere."""
+    half = kind == "bf16" or (kind == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 def _epochs(
@@ -145,7 +153,7 @@ def _epochs(
         done, best = checkpoint.restore(model, optimiser, schedule)
     for epoch in range(done + 1, options.epochs + 1):
         _epoch(model, training, options, optimiser, schedule, epoch, report)
-        accuracy, loss = accuracy_of(model, validation)
+        accuracy, loss = accuracy_of(model, validation, options.precision)
         if loss != loss:
             raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
         if (accuracy, -loss) > (best.accuracy, -best.loss):
@@ -177,7 +185,7 @@ def _epoch(
         for step, part in enumerate(chunks(len(order), options.batch_size)):
             features, targets = training.batch(order[part.start : part.stop])
             features = augment(features, options, training.front_end.padding)
-            with precision(device):
+            with precision(device, options.precision):
                 logits = model.logits(features)
                 loss = F.cross_entropy(logits.float(), targets)
             penalty = model.adapter.penalty()

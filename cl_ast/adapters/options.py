@@ -77,7 +77,9 @@ class Number:
         return number
 
     def text(self, value: Value) -> str:
-        return f"{self.name}={value:g}" if isinstance(value, float) else f"{self.name}={value}"
+        # Every digit, since a stored task is rebuilt from this: 8.0 is written 8, and 0.1234567 is not cut short.
+        whole = isinstance(value, float) and value.is_integer()
+        return f"{self.name}={int(value)}" if whole else f"{self.name}={value!r}"
 
     @property
     def help(self) -> str:

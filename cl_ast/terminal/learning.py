@@ -33,6 +33,7 @@ class LearnOptions:
     epsilon: float
     freq_mask: int | None
     time_mask: int | None
+    precision: str
     pooling: str | None
     positions: str
     fold: str | None
@@ -59,23 +60,33 @@ class LearnOptions:
             epsilon=self.epsilon,
             frequency_mask=recipe.frequency_mask if self.freq_mask is None else self.freq_mask,
             time_mask=recipe.time_mask if self.time_mask is None else self.time_mask,
+            precision=self.precision,
             seed=self.seed,
         )
 
 
 _POSITIVE = click.IntRange(1)
+_AT_LEAST_0 = click.FloatRange(0)
+_UNDER_1 = click.FloatRange(0, 1, max_open=True)
 _OPTIONS = (
     click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]"),
     click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
     click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
     click.option("--lr", type=float, help="Learning rate at the start of the cosine.  [default: the method's]"),
-    click.option("--weight-decay", type=float, default=0.1, show_default=True),
-    click.option("--beta1", type=float, default=0.9, show_default=True),
-    click.option("--beta2", type=float, default=0.98, show_default=True),
-    click.option("--epsilon", type=float, default=1e-6, show_default=True),
+    click.option("--weight-decay", type=_AT_LEAST_0, default=0.1, show_default=True),
+    click.option("--beta1", type=_UNDER_1, default=0.9, show_default=True),
+    click.option("--beta2", type=_UNDER_1, default=0.98, show_default=True),
+    click.option("--epsilon", type=_AT_LEAST_0, default=1e-6, show_default=True),
     click.option("--freq-mask", type=click.IntRange(0), help="SpecAugment, in bins.  [default: the data set's]"),
     click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames.  [default: the data set's]"),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Of the trunk's arithmetic in training: auto is bf16 on a GPU, else fp32.",
+    ),
     click.option(
         "--pooling",
         type=click.Choice(["mean", "mean+std"]),
@@ -98,7 +109,7 @@ _OPTIONS = (
     ),
     click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips a class."),
     click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
-    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),

@@ -1,4 +1,4 @@
-"""A training that was killed goes on to the same weights as one that was not."""
+"""Trainings as they happen: killed and resumed to the same weights, and in half precision."""
 
 import pytest
 import torch
@@ -91,3 +91,10 @@ def test_short_trainings_keep_nothing(backbone, clips, tmp_path):
     checkpoint = Checkpoint(tmp_path / "state.safetensors", {})
     run(backbone, clips, checkpoint=checkpoint)
     assert not checkpoint.path.exists()
+
+
+def test_bf16_trains_with_adapters_in_single_precision(backbone, clips):
+    options = TrainOptions(epochs=6, batch_size=4, precision="bf16")
+    trained, weights = run(backbone, clips, options=options)
+    assert trained.accuracy == 1.0
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
