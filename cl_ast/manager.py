@@ -13,6 +13,8 @@ import torch
 
 import streams
 from cl_ast import audio, checkpoints
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone
@@ -73,8 +75,16 @@ class Manager:
     The trunk is loaded when it is first needed. Not to be shared between threads.
     """
 
-    def __init__(self, registry: Registry, *, backbone: str | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        backbone: str | None = None,
+        device: str = "auto",
+        methods: Mapping[str, Method] = METHODS,
+    ) -> None:
         self.registry = registry
+        self.methods = methods
         self.device = pick_device(device)
         self._asked = _from_everywhere(backbone)
         self._backbone: Backbone | None = None
@@ -82,18 +92,26 @@ class Manager:
         self._loaded: dict[str, StoredTask] = {}
 
     @classmethod
-    def open(cls, location: str | Path, *, backbone: str | None = None, device: str = "auto") -> "Manager":
+    def open(
+        cls,
+        location: str | Path,
+        *,
+        backbone: str | None = None,
+        device: str = "auto",
+        methods: Mapping[str, Method] = METHODS,
+    ) -> "Manager":
         """Open a registry, or make one.
 
         Args:
             location: its folder.
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
+            methods: the table of methods, with rows of your own where its tasks have some.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        return cls(Registry.open(location), backbone=backbone, device=device)
+        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods)
 
     def close(self) -> None:
         self.registry.close()
@@ -177,7 +195,7 @@ class Manager:
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
         """
         options = options or TrainOptions()
-        spec = parse(method) if isinstance(method, str) else method
+        spec = parse(method, self.methods) if isinstance(method, str) else method
         self._check_place(task.name, replace)
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
@@ -415,7 +433,7 @@ class Manager:
         found = self._loaded.get(current.adapter_sha256)
         if found is None:
             try:
-                found = from_bytes(self.registry.read_adapter(current), self.backbone)
+                found = from_bytes(self.registry.read_adapter(current), self.backbone, self.methods)
             except ClAstError as error:
                 if name in str(error):
                     raise
