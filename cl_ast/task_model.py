@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_store
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
-from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
+from cl_ast.adapters.spec import MethodSpec, head_shapes, owned, parse
 from cl_ast.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.frontend import FrontEnd
@@ -95,7 +95,7 @@ class TaskModel:
 
     def acting(self) -> AbstractContextManager[None]:
         """The block in which the trunk's layers run with this task's adapter."""
-        return self.backbone.attached(self.adapter) if self.adapter.acts() else nullcontext()
+        return self.backbone.attached(self.adapter)
 
     def classify(self, tokens: Tensor) -> Tensor:
         """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
@@ -172,7 +172,7 @@ class StoredTask:
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
-    """Read an adapter file strictly: right trunk, every tensor there, none too many, no NaN.
+    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.
 
     Args:
         methods: the table that its method is a row of.
@@ -197,9 +197,14 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
+    types = {name: one.weight.stored_as for name, one in owned(settings.method, backbone.shape).items()}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
+        expected = types.get(name, torch.float32)
+        if tensor.dtype != expected and not name.startswith("router."):
+            kind, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
+            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected {right}")
     router = _under("router.", tensors)
     state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
     return StoredTask(_restore(settings, backbone, state), router, header)
@@ -208,7 +213,7 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
     return TaskSettings(
         name=str(header["name"]),
-        method=parse(header["method"], methods),
+        method=parse(str(header["method"]), methods),
         labels=tuple(map(str, header["labels"])),
         front_end=FrontEnd(**header["front_end"]),
         pooling=header["pooling"],
@@ -230,9 +235,8 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
         backbone = own
     elif trunk:
         raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
-    return TaskModel(
-        settings, backbone, Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)), head
-    )
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest))
+    return TaskModel(settings, backbone, adapter, head)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

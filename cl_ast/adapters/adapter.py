@@ -105,13 +105,16 @@ def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tens
     """What `to_stored` made, as tensors that act the same to the bit.
 
     Raises:
-        MethodError: packed weights are not of the size that the method has.
+        MethodError: packed weights are not of the size that the method has, or not numbers.
     """
     found = dict(tensors)
     for name, one in owned(spec, backbone.shape).items():
         if one.weight.bits == 1 and name in found:
             check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
-            found[name] = unpacked(found[name].cpu(), one.weight.shape).to(found[name].device)
+            values = unpacked(found[name].cpu(), one.weight.shape)
+            if not torch.isfinite(values).all():
+                raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
+            found[name] = values.to(found[name].device)
     return found
 
 

@@ -121,6 +121,8 @@ def test_chunks_around_the_sound_do_not_count_as_missing(sine: Sine) -> None:
     padded = data[:at] + note + data[at:] + note
     whole = padded[:4] + (len(padded) - 8).to_bytes(4, "little") + padded[8:]
     np.testing.assert_array_equal(audio.read(whole), audio.read(data))
+    with pytest.raises(AudioError, match="truncated, 100 bytes"):
+        audio.read(whole[: -100 - len(note)])
 
 
 def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:

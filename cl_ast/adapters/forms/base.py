@@ -52,6 +52,13 @@ class Weight:
         return math.prod(self.shape)
 
     @property
+    def stored_as(self) -> torch.dtype:
+        """The type of its tensor in a file."""
+        if self.bits == 1:
+            return torch.uint8
+        return torch.int32 if self.start == "choice" else torch.float32
+
+    @property
     def bytes(self) -> int:
         """What a file holds of it; 1-bit weights add one magnitude of 4 bytes."""
         return -(-self.numbers // 8) + 4 if self.bits == 1 else 4 * self.numbers
