@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
-from cl_ast.terminal.learning import LearnOptions, learn, learning_options
+from cl_ast.terminal.learning import LearnOptions, learn, learning_options, training_options
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -462,6 +462,54 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
         from cl_ast.terminal import tables
 
         tables.show(tables.methods(found))
+
+
+@main.command()
+@click.argument("task")
+@click.option("--methods", "specs", multiple=True, metavar="SPEC...", help="Separated by spaces; may be repeated.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each method.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw accuracy against parameters.")
+@training_options
+@_format("json", "csv")
+@click.pass_obj
+def compare(
+    app: App,
+    /,
+    task: str,
+    specs: tuple[str, ...],
+    seeds: int,
+    data: Path | None,
+    plot: Path | None,
+    kind: str,
+    options: LearnOptions,
+) -> None:
+    """Train several methods on one task, side by side.
+
+    Prints accuracy, parameters and time. Nothing is kept in the registry. Without --methods, every row of the table
+    but `full`.
+
+    \b
+    cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
+    cl-ast compare esc50 --data path/to/ESC-50-master --few-shot 8 --plot methods.png
+    """
+    from cl_ast.terminal import tables
+    from cl_ast.terminal.comparison import compare_methods
+
+    with app.manager(options.backbone) as manager, app.watch() as watch:
+        rows = compare_methods(manager, watch, task, " ".join(specs).split(), options, seeds=seeds, data=data)
+    if plot:
+        from cl_ast.terminal.plot import draw_methods
+
+        draw_methods(rows, plot)
+    if kind == "json":
+        _print_json(rows)
+    elif kind == "csv":
+        from cl_ast.terminal.formats import as_csv
+
+        click.echo(as_csv([{**row, "accuracies": " ".join(map(str, row["accuracies"]))} for row in rows]))
+    else:
+        tables.show(tables.compared(rows))
 
 
 @main.command()

@@ -19,7 +19,7 @@ from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone
 from cl_ast.checkpointing import Checkpoint
-from cl_ast.clips import ClipSet, chunks, read_all
+from cl_ast.clips import ClipSet, chunks, labelled, read_all
 from cl_ast.errors import (
     AudioError,
     ClAstError,
@@ -264,14 +264,7 @@ class Manager:
         return Checkpoint(path, what | {"method": settings.method.text})
 
     def _clips(self, task: streams.Task, split: str, front_end: FrontEnd) -> ClipSet:
-        clips: Sequence[streams.Clip] = getattr(task, split)
-        index = {label: position for position, label in enumerate(task.labels)}
-        return ClipSet(
-            [clip.path for clip in clips],
-            [index[clip.label] for clip in clips],
-            front_end,
-            device=self.backbone.device,
-        )
+        return labelled(getattr(task, split), task.labels, front_end, self.backbone.device)
 
     def _learn_routing(self, task: streams.Task, seed: int, report: Report) -> TaskRouting:
         generator = torch.Generator().manual_seed(seed)

@@ -48,7 +48,7 @@ ROWS = (
         "blocks of linear maps, each guided by the trunk's own",
         "W ← W + ΔW, ΔWᵢⱼ = Wᵢⱼ Bᵢ + Bᵢ",
         "Kang, Bone: block affine transformation (2024)",
-        (MAPS, Number("r", 12, *RANK, "the blocks' size")),
+        (MAPS, Number("r", 8, *RANK, "the blocks' size")),
         at_maps(lambda v: BlockAffine(int(v["r"]))),
     ),
     Method(
