@@ -51,13 +51,15 @@ def rows(
     for text in specs or SHOWN:
         spec = parse(text)
         price = cost(spec, shape, classes=classes, trunk_parameters=trunk_parameters)
+        preset = text.strip().lower().removeprefix("auto:")
         found.append(
             {
-                "method": spec.text,
+                # A preset is shown by its name: what it stands for has a row of its own.
+                "method": f"auto:{preset}" if preset in PRESETS else spec.text,
                 "family": spec.family,
                 "trainable_parameters": price.trainable_parameters,
                 "bytes": price.bytes,
-                "source": spec.source,
+                "source": PRESETS[preset][1] if preset in PRESETS else spec.source,
             }
         )
     return found

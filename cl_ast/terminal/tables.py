@@ -61,7 +61,7 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
     for record in records:
         v = record.version
         table.add_row(
-            record.name,
+            _Breakable(record.name),
             _Breakable(v.method),
             str(v.classes),
             f"{v.trainable_parameters:,}",
@@ -179,7 +179,7 @@ def _tasks_of(report: Mapping[str, Any]) -> Table:
     table = _table("task", "method", "parameters", "size", "learned %", "now %", "routed %")
     for task in report["tasks"]:
         table.add_row(
-            task["name"],
+            _Breakable(task["name"]),
             _Breakable(task["method"]),
             f"{task['trainable_parameters']:,}",
             size(task["bytes"]),
@@ -221,11 +221,11 @@ def _titled(title: str, table: Table) -> RenderableType:
 
 
 class _Breakable:
-    """A word as it is where it fits, else broken after its commas, colons, pluses and slashes."""
+    """A word as it is where it fits, else broken after its hyphens, commas, colons, pluses and slashes."""
 
     def __init__(self, word: str) -> None:
         self._word = word
-        self._pieces = re.findall(r"[^,:+/]*[,:+/]|[^,:+/]+", word)
+        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", word)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(max(map(cell_len, self._pieces), default=0), cell_len(self._word))

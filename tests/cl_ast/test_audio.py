@@ -132,12 +132,15 @@ def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:
     broken[500] = np.nan
     endless = sine(440)
     endless[500] = np.inf
+    absurd = sine(440)
+    absurd[500] = 1e25
     return {
         "empty.wav": (b"", "empty"),
         "text.wav": (b"this is a letter, not a sound\n" * 20, "not audio"),
         "truncated.wav": (good[: len(good) // 2], "truncated"),
         "one-byte-short.wav": (good[:-1], "truncated"),
         "header-cut.wav": (good[:20], "not audio"),
+        "absurd.wav": (_encoded(absurd, subtype="FLOAT"), "beyond any scale"),
         "nan.wav": (_encoded(broken, subtype="FLOAT"), "not numbers"),
         "infinite.wav": (_encoded(endless, subtype="FLOAT"), "not numbers"),
         "zero-length.wav": (_encoded(np.zeros(0, np.float32)), "no samples"),
@@ -149,7 +152,7 @@ def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:
 @pytest.mark.parametrize(
     "name",
     [
-        "empty.wav", "text.wav", "truncated.wav", "one-byte-short.wav", "header-cut.wav", "nan.wav",
+        "empty.wav", "text.wav", "truncated.wav", "one-byte-short.wav", "header-cut.wav", "nan.wav", "absurd.wav",
         "infinite.wav", "zero-length.wav", "truncated.flac", "zeros.mp3",
     ],
 )  # fmt: skip

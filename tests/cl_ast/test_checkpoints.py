@@ -210,6 +210,20 @@ def test_the_default_is_ast_base_where_the_cache_holds_it_and_it_loads_from_ther
     assert (loaded.name, loaded.fingerprint) == ("ast-base", trunk.fingerprint)
 
 
+def test_a_cache_without_the_weights_is_none(empty_cache: Path, folder: Path) -> None:
+    _put_into_cache(empty_cache, folder)
+    next(empty_cache.rglob("model.safetensors")).unlink()
+    assert checkpoints.default_name() == "ast-mini"
+
+
+def test_two_trunks_that_differ_in_heads_alone_are_two(folder: Path, tmp_path: Path, trunk: Backbone) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
+    assert checkpoints.load(str(tmp_path)).fingerprint != trunk.fingerprint
+
+
 def test_a_hub_that_does_not_answer_is_a_no(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

@@ -12,10 +12,17 @@ from click.testing import CliRunner
 
 import cli
 import streams
+from cl_ast.adapters.forms import ScaleShift
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.options import Values
+from cl_ast.adapters.placement import Placement
+from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone import Backbone
+from cl_ast.clips import read_all
 from cl_ast.comparing import compare
 from cl_ast.errors import MethodError
+from cl_ast.manager import Manager
 from cl_ast.training import TrainOptions
 
 FEW = TrainOptions(epochs=2, batch_size=8, seed=3)
@@ -102,3 +109,26 @@ def test_the_registry_holds_no_task_afterwards(clips: Path, trunk_folder: Path, 
     _run(trunk_folder, tmp_path / "r", clips, "--methods", "linear")
     result = CliRunner().invoke(cli.main, ["--registry", str(tmp_path / "r"), "tasks", "--format", "json"])
     assert json.loads(result.stdout) == []
+
+
+# A table of one's own
+
+
+def test_a_table_with_a_row_of_ones_own_reaches_the_manager_and_its_stored_tasks(
+    clips: Path, trunk_folder: Path, tmp_path: Path
+) -> None:
+    mine = Method("mine", "the FFN's output, scaled", "h ← γ ∘ h + β", "this test", (), _at_the_ffn)
+    table = {**METHODS, "mine": mine}
+    task = streams.load(str(clips))
+    with Manager.open(tmp_path / "r", backbone=str(trunk_folder), methods=table) as manager:
+        manager.add_task(task, method="mine", options=FEW, evaluate=False)
+        waveforms = read_all([clip.path for clip in task.test])
+        logits = manager.logits(waveforms, task.name)
+    with Manager.open(tmp_path / "r", methods=table) as again:
+        assert again.logits(waveforms, task.name).equal(logits)
+    with Manager.open(tmp_path / "r") as without, pytest.raises(MethodError, match="mine"):
+        without.logits(waveforms, task.name)
+
+
+def _at_the_ffn(_: Values) -> tuple[Placement, ...]:
+    return (Placement("ffn", ScaleShift(), "output"),)

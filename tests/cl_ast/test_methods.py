@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from cl_ast.adapters.forms import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import vector
-from cl_ast.adapters.listing import SHOWN
+from cl_ast.adapters.listing import SHOWN, rows
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Number
 from cl_ast.adapters.placement import Placement
@@ -79,6 +79,9 @@ def test_presets_are_kept_as_what_they_stand_for() -> None:
     assert parse("auto:sound") == parse("conformer:pfeiffer,r=8,k=8")
     assert parse("auto:speech") == parse("conformer:houlsby,r=8,k=31")
     assert parse(" auto: sound + lora ").family == "conformer+lora"
+    (row,) = rows(["auto:sound"], AST_BASE, 0)
+    assert (row["method"], row["trainable_parameters"]) == ("auto:sound", 268_512)
+    assert "ESC-50 and US8K" in row["source"]
 
 
 # On a trunk
@@ -163,6 +166,20 @@ def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, trunk: Back
     price = cost(model.settings.method, trunk.shape, classes=3, trunk_parameters=trunk.parameters)
     assert price.trainable_parameters == model.trainable_parameters()
     assert len(data) - 8 - int.from_bytes(data[:8], "little") == price.bytes
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_it_trains_in_half_precision_with_its_own_tensors_in_single(fresh, trunk, features, text: str) -> None:
+    model = fresh(text)
+    with _training(model):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model.logits(features)
+        logits.float().square().mean().backward()
+        trainable = model.trainable()
+        assert all(tensor.grad is not None and torch.isfinite(tensor.grad).all() for tensor in trainable)
+        assert {tensor.dtype for tensor in trainable} == {torch.float32}
+    with torch.no_grad():
+        torch.testing.assert_close(logits.float(), model.logits(features), rtol=0, atol=0.1)
 
 
 def test_one_bit_weights_take_a_bit_in_the_file() -> None:
