@@ -131,8 +131,7 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def learn(
-    manager: Manager,
+def load(
     watch: Watch,
     task: str,
     options: LearnOptions,
@@ -140,12 +139,11 @@ def learn(
     data: Path | None = None,
     data_root: Path | None = None,
     name: str | None = None,
-) -> Learned:
-    """Load a task and learn it, saying on the way what is done."""
+) -> streams.Task:
+    """The task that a word or a folder names, split as asked for."""
     import streams
-    from cl_ast.recipes import recipe_for
 
-    loaded = streams.load(
+    return streams.load(
         task,
         data=data,
         data_root=data_root,
@@ -158,10 +156,16 @@ def learn(
         download=options.download,
         progress=watch.bytes_of(task),
     )
-    recipe = recipe_for(loaded.source.task)
-    _announce(manager, watch, loaded)
+
+
+def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
+    """Learn a task, saying on the way what is done."""
+    from cl_ast.recipes import recipe_for
+
+    recipe = recipe_for(task.source.task)
+    _announce(manager, watch, task)
     learned = manager.add_task(
-        loaded,
+        task,
         method=options.method or f"conformer:k={recipe.kernel}",
         options=options.training(recipe),
         pooling=options.pooling or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
