@@ -1,5 +1,6 @@
 """The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -196,7 +197,7 @@ class Manager:
         """
         options = options or TrainOptions()
         spec = parse(method, self.methods) if isinstance(method, str) else method
-        self._check_place(task.name, replace)
+        task = dataclasses.replace(task, name=self._name_for(task.name, replace))
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
@@ -238,8 +239,8 @@ class Manager:
         self._loaded[record.version.adapter_sha256] = candidate
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
-    def _check_place(self, name: str, replace: bool) -> None:
-        """Fail before training, not after it."""
+    def _name_for(self, name: str, replace: bool) -> str:
+        """The task's name, as an existing task spells it; fails before training, not after it."""
         if not self.registry.writable:
             raise RegistryError(
                 f"the registry in {self.registry.folder} cannot be written by you, only read; "
@@ -247,17 +248,18 @@ class Manager:
             )
         checked(name)
         try:
-            self.registry.task(name)
+            there = self.registry.task(name).name
         except TaskNotFoundError:
-            return
+            return name
         if not replace:
             raise TaskExistsError(
                 f"a task called {name} is there already; add --replace for a new version, or give --name"
             )
+        return there
 
     def _checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
         """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.folder.resolve()}\n{settings.name.lower()}"
+        place = f"{self.registry.folder.resolve()}\n{settings.name}"
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
         what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}
@@ -308,7 +310,7 @@ class Manager:
         self, task: streams.Task, candidate: StoredTask, report: Report
     ) -> tuple[list[Measured], dict[str, str]]:
         """Every task with the new one beside it, before it is committed."""
-        others = [record for record in self.registry.tasks() if record.name.lower() != task.name.lower()]
+        others = [record for record in self.registry.tasks() if record.name != task.name]
         self._loaded[task.name] = candidate
         try:
             router = self._router({task.name: candidate})
@@ -435,10 +437,9 @@ class Manager:
         return found
 
     def _router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
-        stored = {record.name: record.name for record in self.registry.tasks()}
         candidates = candidates or {}
-        taken = {name.lower() for name in candidates}
-        tasks = {name: self._stored(name) for name in stored if name.lower() not in taken} | dict(candidates)
+        names = [record.name for record in self.registry.tasks() if record.name not in candidates]
+        tasks = {name: self._stored(name) for name in names} | dict(candidates)
         return Router({name: TaskRouting.from_tensors(one.router) for name, one in tasks.items()})
 
 

@@ -146,38 +146,6 @@ def _gathering(
     return wrapped
 
 
-def learn(
-    manager: Manager,
-    watch: Watch,
-    task: str,
-    options: LearnOptions,
-    *,
-    data: Path | None = None,
-    data_root: Path | None = None,
-    name: str | None = None,
-) -> Learned:
-    """Load a task and learn it, saying on the way what is done."""
-    from cl_ast.recipes import recipe_for
-
-    loaded = load(watch, task, options, data=data, data_root=data_root, name=name)
-    recipe = recipe_for(loaded.source.task)
-    _announce(manager, watch, loaded)
-    learned = manager.add_task(
-        loaded,
-        method=options.method or f"conformer:k={recipe.kernel}",
-        options=options.training(recipe),
-        pooling=pooling(manager, options),
-        positions=options.positions,
-        replace=options.replace,
-        resume=options.resume,
-        evaluate=not options.no_eval,
-        report=watch,
-    )
-    for skipped, reason in learned.skipped.items():
-        watch.say(f"{skipped} could not be measured: {reason}")
-    return learned
-
-
 def load(
     watch: Watch,
     task: str,
@@ -187,7 +155,7 @@ def load(
     data_root: Path | None = None,
     name: str | None = None,
 ) -> streams.Task:
-    """The task's labelled splits."""
+    """The task that a word or a folder names, split as asked for."""
     import streams
 
     return streams.load(
@@ -203,6 +171,28 @@ def load(
         download=options.download,
         progress=watch.bytes_of(task),
     )
+
+
+def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
+    """Learn a task, saying on the way what is done."""
+    from cl_ast.recipes import recipe_for
+
+    recipe = recipe_for(task.source.task)
+    _announce(manager, watch, task)
+    learned = manager.add_task(
+        task,
+        method=options.method or f"conformer:k={recipe.kernel}",
+        options=options.training(recipe),
+        pooling=pooling(manager, options),
+        positions=options.positions,
+        replace=options.replace,
+        resume=options.resume,
+        evaluate=not options.no_eval,
+        report=watch,
+    )
+    for skipped, reason in learned.skipped.items():
+        watch.say(f"{skipped} could not be measured: {reason}")
+    return learned
 
 
 def pooling(manager: Manager, options: LearnOptions) -> str:
