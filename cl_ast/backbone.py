@@ -5,32 +5,18 @@ nothing is attached the wrapper hands its input on, and the model is the stock o
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cl_ast.errors import BackboneError
+from cl_ast.sites import LEAVES, SITES, Act, HeadsSite, Site, wrapping_order
 
-# Submodule names of a transformers AST layer, in one place: they differ between releases and from the checkpoints.
-SITES: Mapping[str, str] = {
-    "layer": "",
-    "norm_mhsa": "layernorm_before",
-    "mhsa": "attention",
-    "heads": "attention",  # inside it, between its linear maps
-    "q": "attention.q_proj",
-    "k": "attention.k_proj",
-    "v": "attention.v_proj",
-    "o": "attention.o_proj",
-    "norm_ffn": "layernorm_after",
-    "ffn": "mlp",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
 _STEM: Mapping[str, str] = {
     "embed.cls": "embeddings.cls_token",
     "embed.distillation": "embeddings.distillation_token",
@@ -40,23 +26,7 @@ _STEM: Mapping[str, str] = {
     "norm.weight": "layernorm.weight",
     "norm.bias": "layernorm.bias",
 }
-# The sites that own the layer's weights.
-LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
-
-Act = Callable[[Callable[[Any], Tensor], Any], Tensor]
-"""What an adapter does at a site: (the stock module as a function, its input) -> its output.
-
-The input is a Tensor (batch, tokens, width), and at the site "heads" a `Heads`.
-"""
-
-
-class Heads(NamedTuple):
-    """What attention is computed from: q (batch, heads, n, d), k and v (batch, heads, m, d)."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,52 +50,6 @@ class Attachable(Protocol):
     """Anything that can act at the trunk's sites: one adapter, or a bank of them."""
 
     def acts(self) -> Mapping[tuple[int, str], Act]: ...
-
-
-class Site(nn.Module):
-    """A stock module at which an adapter may act."""
-
-    def __init__(self, stock: Any) -> None:
-        super().__init__()
-        self.stock: Any = stock
-        self.act: Act | None = None
-
-    def forward(self, x: Tensor, *rest: object, **options: object) -> object:
-        if self.act is None:
-            return self.stock(x, *rest, **options)
-        extra: list[object] = []
-
-        def run(value: Tensor) -> Tensor:
-            out = self.stock(value, *rest, **options)
-            if isinstance(out, tuple):  # attention also returns its weights
-                extra.extend(out[1:])
-                out = out[0]
-            hidden: Tensor = out
-            return hidden
-
-        result = self.act(run, x)
-        return (result, *extra) if extra else result
-
-
-class HeadsSite(Site):
-    """Attention, opened between its linear maps while something acts there; the stock module otherwise."""
-
-    def forward(self, x: Tensor, *rest: object, **options: object) -> object:
-        if self.act is None:
-            return self.stock(x, *rest, **options)
-        names = [SITES[site].rpartition(".")[2] for site in ("q", "k", "v", "o")]
-        q, k, v, o = (getattr(self.stock, name) for name in names)
-        batch, tokens, _ = x.shape
-
-        def split(value: Tensor) -> Tensor:
-            return value.view(batch, tokens, -1, self.stock.head_dim).transpose(1, 2)
-
-        heads = self.act(_attention, Heads(split(q(x)), split(k(x)), split(v(x))))
-        return o(heads.transpose(1, 2).reshape(batch, tokens, -1)), None
-
-
-def _attention(x: Heads) -> Tensor:
-    return F.scaled_dot_product_attention(x.q, x.k, x.v)
 
 
 class Backbone:
@@ -293,7 +217,7 @@ class Backbone:
     def _wrap_sites(self) -> None:
         for layer, module in enumerate(self.model.layers):
             # Leaves first: wrapping a block does not change how its own leaves are reached.
-            for site in sorted(SITES, key=_wrapping_order):
+            for site in sorted(SITES, key=wrapping_order):
                 if site == "layer":  # stays where it is in the model; `run` goes through the site
                     self._sites[layer, site] = Site(module).eval()
                     continue
@@ -311,11 +235,6 @@ class Backbone:
     def _parameter(self, path: str) -> nn.Parameter:
         parameter: nn.Parameter = self.model.get_parameter(path)
         return parameter
-
-
-def _wrapping_order(site: str) -> tuple[int, bool]:
-    """Deeper modules first, and what is inside attention before attention as a whole."""
-    return -SITES[site].count("."), site != "heads"
 
 
 def _decisive(config: Any) -> str:

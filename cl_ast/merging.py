@@ -9,8 +9,9 @@ from cl_ast.adapters.adapter import Adapter, params_of
 from cl_ast.adapters.forms import Foldable, Simplified
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
-from cl_ast.backbone import LEAVES, Backbone
+from cl_ast.backbone import Backbone
 from cl_ast.errors import MethodError
+from cl_ast.sites import LEAVES
 from cl_ast.task_model import TaskModel
 
 _FOLDING = ("replace", "parallel", "output")  # in the order in which they act

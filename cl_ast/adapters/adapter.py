@@ -11,8 +11,9 @@ from cl_ast.adapters.forms import Params, Penalised, Reading, Started
 from cl_ast.adapters.packing import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
-from cl_ast.backbone import Act, Backbone, Shape
+from cl_ast.backbone import Backbone, Shape
 from cl_ast.errors import MethodError
+from cl_ast.sites import Act
 
 
 class Adapter:

@@ -5,7 +5,7 @@ from cl_ast.adapters.options import Number
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.row import Method
 from cl_ast.adapters.rows.places import MAPS, PETL, RANK, at_maps
-from cl_ast.backbone import LEAVES
+from cl_ast.sites import LEAVES
 
 ROWS = (
     Method(
