@@ -61,13 +61,12 @@ class Adapter:
         started: Mapping[str, Tensor] = {}
         at: tuple[int, str] | None = None
         for name, one in owned(spec, backbone.shape).items():
-            if isinstance(one.placement.form, Started):
-                if at != (one.layer, one.placement.key):  # once for all tensors of a site
-                    at = (one.layer, one.placement.key)
-                    started = one.placement.form.start(backbone.stock(one.layer, one.placement.site))
-                made[name] = started[one.local].detach().to("cpu", torch.float32).contiguous().clone()
-            else:
-                made[name] = one.weight.make(generator)
+            form = one.placement.form
+            if at != (one.layer, one.placement.key):  # once for all tensors of a site
+                at = (one.layer, one.placement.key)
+                started = form.start(backbone.stock(one.layer, one.placement.site)) if isinstance(form, Started) else {}
+            own = started.get(one.local)
+            made[name] = one.weight.make(generator) if own is None else own.cpu().float().clone().contiguous()
         return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()})
 
     def acts(self) -> Mapping[tuple[int, str], Act]:

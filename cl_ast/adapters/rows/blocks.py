@@ -25,6 +25,7 @@ def _kernel(default: int) -> Number:
 
 
 def _hydra(values: Values) -> tuple[Placement, ...]:
+    # Table V rounds to 470K; two adapters of r=12 and one LayerNorm are 479,520.
     block, form = str(values["block"]), Bottleneck(int(values["r"]))
     return with_norm(block, Placement(block, form, "parallel"), Placement(block, form, "after"))
 
