@@ -16,6 +16,7 @@ import click
 
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options
+from cl_ast.terminal.sharing import export_task, import_task
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -97,6 +98,10 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     cl-ast stats
     """
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
+
+
+main.add_command(export_task)
+main.add_command(import_task)
 
 
 def _user_folder() -> str:

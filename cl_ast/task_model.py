@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ class TaskModel:
 
     def acting(self) -> AbstractContextManager[None]:
         """The block in which the trunk's layers run with this task's adapter."""
-        return self.backbone.attached(self.adapter) if self.adapter.acts() else nullcontext()
+        return self.backbone.attached(self.adapter)
 
     def classify(self, tokens: Tensor) -> Tensor:
         """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
@@ -171,7 +171,7 @@ class StoredTask:
 
 
 def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
-    """Read an adapter file strictly: right trunk, every tensor there, none too many, no NaN.
+    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, float32.
 
     Raises:
         CorruptRegistryError: it is not such a file, or was made for another trunk.
@@ -196,6 +196,9 @@ def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
+        if tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected float32")
     router = _under("router.", tensors)
     state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
     return StoredTask(_restore(settings, backbone, state), router, header)
@@ -204,7 +207,7 @@ def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
 def _settings(header: Mapping[str, Any]) -> TaskSettings:
     return TaskSettings(
         name=str(header["name"]),
-        method=parse(header["method"]),
+        method=parse(str(header["method"])),
         labels=tuple(map(str, header["labels"])),
         front_end=FrontEnd(**header["front_end"]),
         pooling=header["pooling"],
