@@ -144,5 +144,5 @@ def _own(header: Mapping[str, Any], required: bool) -> dict[str, Any]:
         raise CorruptRegistryError("describes itself with something that is not an object")
     form = own.get("format", FORMAT)
     if type(form) is not int or form > FORMAT:
-        raise CorruptRegistryError(f"has format {form!r}; this cl-ast reads up to {FORMAT}: upgrade cl-ast")
+        raise CorruptRegistryError(f"has format {form!r:.40}; this cl-ast reads up to {FORMAT}: upgrade cl-ast")
     return own

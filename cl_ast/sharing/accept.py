@@ -89,8 +89,8 @@ def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -
 
 def _word(facts: Mapping[str, Any], key: str) -> str:
     value = facts.get(key)
-    if not isinstance(value, str):
-        raise CorruptRegistryError(f"the task to import does not say its {key}")
+    if not isinstance(value, str) or len(value) > 40:
+        raise CorruptRegistryError(f"the task to import does not say its {key} in a word")
     return value
 
 
