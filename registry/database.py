@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import upgrading
 from registry.files import file_errors, size
 from registry.models import SCHEMA_VERSION, Base
 from registry.steps import reached
@@ -49,7 +50,7 @@ class Database:
     def open(cls, path: Path) -> "Database | None":
         """The database there, for reading only where the place allows no more; None where no table is.
 
-        Raises RegistryError where it is none of ours or of
+        An older schema is upgraded, with a backup beside it. Raises RegistryError where it is none of ours or of
         a newer cl-ast, CorruptRegistryError where it is damaged.
         """
         with file_errors(path, "look at"):
@@ -66,7 +67,10 @@ class Database:
                 f"{path} was written by a newer cl-ast (schema {version}; this one knows {SCHEMA_VERSION}): "
                 "upgrade with `pip install --upgrade cl-ast`"
             )
-        return cls(path, access)
+        database = cls(path, access)
+        if version < SCHEMA_VERSION:
+            upgrading.upgrade(database, version, SCHEMA_VERSION)
+        return database
 
     @classmethod
     def make(cls, path: Path) -> "Database":
