@@ -15,6 +15,8 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
+_LOUDEST = 1e9  # far above 16- or 24-bit integers kept as floats; more would overflow the mel power
+
 # From here on, the length in a wav header is what a program writes that cannot know it: ffmpeg 0xFFFFFFFF, sox
 # 0x7FFFF000, arecord 0x80000000. No clip is that long.
 _STREAMED = 0x7FFFF000
@@ -41,6 +43,8 @@ def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Wav
     mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: some samples are not numbers (NaN or infinity); export the clip again")
+    if np.abs(mono).max() > _LOUDEST:
+        raise AudioError(f"{name}: some samples are beyond any scale ({np.abs(mono).max():.0e}); export the clip again")
     return resample(mono, rate)
 
 

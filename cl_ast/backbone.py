@@ -98,7 +98,7 @@ class Backbone:
 
     Attributes:
         name: as the user gave it.
-        fingerprint: SHA-256 over its tensors, by our own names.
+        fingerprint: SHA-256 over its tensors, by our own names, and over what else decides its output.
         shape: the sizes adapters depend on.
     """
 
@@ -118,7 +118,7 @@ class Backbone:
         )
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
-        self.fingerprint = fingerprint or _fingerprint(self.tensors())
+        self.fingerprint = fingerprint or _fingerprint(self.tensors(), _decisive(config))
         self._wrap_sites()
 
     # What it is
@@ -271,8 +271,16 @@ class Backbone:
         return parameter
 
 
-def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _decisive(config: Any) -> str:
+    """What decides the output besides the weights, and cannot be seen in their shapes."""
+    return (
+        f"heads={config.num_attention_heads} eps={config.layer_norm_eps} act={config.hidden_act} "
+        f"stride={config.frequency_stride}x{config.time_stride}"
+    )
+
+
+def _fingerprint(tensors: Mapping[str, Tensor], decisive: str) -> str:
+    digest = hashlib.sha256(decisive.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous().float()
         digest.update(f"{name}:{tuple(tensor.shape)}\n".encode())

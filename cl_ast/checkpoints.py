@@ -154,7 +154,7 @@ def _cached(hub_name: str) -> bool:
         return False
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(hub_name, "config.json"), str)
+    return all(isinstance(try_to_load_from_cache(hub_name, file), str) for file in ("config.json", "model.safetensors"))
 
 
 def _hub_has(hub_name: str) -> bool:

@@ -196,7 +196,7 @@ def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
-        if tensor.dtype != torch.float32:
+        if tensor.dtype != torch.float32 and not name.startswith("router."):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected float32")
     router = _under("router.", tensors)

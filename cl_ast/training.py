@@ -51,9 +51,13 @@ class TrainOptions:
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.learning_rate is not None and not 0 < self.learning_rate < 100:
-            raise TrainingError(f"the learning rate must be above 0, not {self.learning_rate:g}")
-        if self.weight_decay < 0 or self.frequency_mask < 0 or self.time_mask < 0:
-            raise TrainingError("weight decay and masks cannot be negative")
+            raise TrainingError(f"the learning rate must be above 0 and below 100, not {self.learning_rate:g}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} must be at least 0 and below 1, not {getattr(self, name):g}")
+        for name in ("weight_decay", "epsilon", "frequency_mask", "time_mask"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise TrainingError(f"{name} must be at least 0, not {getattr(self, name):g}")
 
 
 @dataclass(frozen=True, slots=True)

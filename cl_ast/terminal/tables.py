@@ -1,10 +1,13 @@
 """Results as tables for people."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -14,10 +17,9 @@ from registry import TaskRecord, VersionRecord
 
 def show(*parts: RenderableType) -> None:
     """Print to standard output; as wide as it needs to be where that is not a terminal."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
-    console.print(*parts, sep="\n")
+    # Names and paths are printed as they are: no [markup], no :emoji:.
+    width = None if Console().is_terminal else 160
+    Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n")
 
 
 def percent(value: float | None) -> str:
@@ -45,7 +47,9 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
         task = answer.task if answer.known else f"unknown (nearest: {answer.task})"
         then = ", ".join(f"{name} {value:.2f}" for name, value in others)
         style = "" if answer.known else "yellow"
-        table.add_row(answer.path, *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim"))
+        table.add_row(
+            _Breakable(answer.path), *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim")
+        )
     return table
 
 
@@ -57,14 +61,14 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
     for record in records:
         v = record.version
         table.add_row(
-            record.name,
-            v.method,
+            _Breakable(record.name),
+            _Breakable(v.method),
             str(v.classes),
             f"{v.trainable_parameters:,}",
             size(v.adapter_bytes),
             str(v.number),
             percent(v.learned_accuracy),
-            f"{v.created:%Y-%m-%d %H:%M}",
+            f"{v.created:%Y-%m-%d}",
         )
     return table
 
@@ -92,7 +96,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
         current = "●" if one.id == v.id else ""
         table.add_row(
             str(one.number),
-            one.method,
+            _Breakable(one.method),
             size(one.adapter_bytes),
             percent(one.learned_accuracy),
             f"{one.created:%Y-%m-%d %H:%M}",
@@ -105,7 +109,12 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A row a method."""
     table = _table("method", "parameters", "bytes a task", "source")
     for row in rows:
-        table.add_row(row["method"], f"{row['trainable_parameters']:,}", size(row["bytes"]), Text(row["source"], "dim"))
+        table.add_row(
+            _Breakable(row["method"]),
+            f"{row['trainable_parameters']:,}",
+            size(row["bytes"]),
+            Text(row["source"], "dim"),
+        )
     return table
 
 
@@ -151,12 +160,11 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _tasks_of(report: Mapping[str, Any]) -> Table:
-    table = _table("task", "method", "classes", "parameters", "size", "learned %", "now %", "routed %")
+    table = _table("task", "method", "parameters", "size", "learned %", "now %", "routed %")
     for task in report["tasks"]:
         table.add_row(
-            task["name"],
-            task["method"],
-            str(task["classes"]),
+            _Breakable(task["name"]),
+            _Breakable(task["method"]),
             f"{task['trainable_parameters']:,}",
             size(task["bytes"]),
             percent(task["learned_accuracy"]),
@@ -196,6 +204,25 @@ def _titled(title: str, table: Table) -> RenderableType:
     return Group(Text(title, style="bold"), table)
 
 
+class _Breakable:
+    """A word as it is where it fits, else broken after its hyphens, commas, colons, pluses and slashes."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", word)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(cell_len, self._pieces), default=0), cell_len(self._word))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for piece in self._pieces:
+            if lines[-1] and cell_len(lines[-1] + piece) > options.max_width:
+                lines.append("")
+            lines[-1] += piece
+        yield Text("\n".join(lines), overflow="fold")
+
+
 def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
     return [item for part in parts for item in (part, "")][:-1]
 
@@ -209,10 +236,11 @@ def _square(names: Sequence[str]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         numeric = column.endswith(" %") or column in _NUMBERS
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        whole = numeric or column == "on"
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     return table
 
 

@@ -121,6 +121,8 @@ def test_chunks_around_the_sound_do_not_count_as_missing(sine: Sine) -> None:
     padded = data[:at] + note + data[at:] + note
     whole = padded[:4] + (len(padded) - 8).to_bytes(4, "little") + padded[8:]
     np.testing.assert_array_equal(audio.read(whole), audio.read(data))
+    with pytest.raises(AudioError, match="truncated, 100 bytes"):
+        audio.read(whole[: -100 - len(note)])
 
 
 def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:
@@ -130,12 +132,15 @@ def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:
     broken[500] = np.nan
     endless = sine(440)
     endless[500] = np.inf
+    absurd = sine(440)
+    absurd[500] = 1e25
     return {
         "empty.wav": (b"", "empty"),
         "text.wav": (b"this is a letter, not a sound\n" * 20, "not audio"),
         "truncated.wav": (good[: len(good) // 2], "truncated"),
         "one-byte-short.wav": (good[:-1], "truncated"),
         "header-cut.wav": (good[:20], "not audio"),
+        "absurd.wav": (_encoded(absurd, subtype="FLOAT"), "beyond any scale"),
         "nan.wav": (_encoded(broken, subtype="FLOAT"), "not numbers"),
         "infinite.wav": (_encoded(endless, subtype="FLOAT"), "not numbers"),
         "zero-length.wav": (_encoded(np.zeros(0, np.float32)), "no samples"),
@@ -147,7 +152,7 @@ def _bad_files(sine: Sine) -> dict[str, tuple[bytes, str]]:
 @pytest.mark.parametrize(
     "name",
     [
-        "empty.wav", "text.wav", "truncated.wav", "one-byte-short.wav", "header-cut.wav", "nan.wav",
+        "empty.wav", "text.wav", "truncated.wav", "one-byte-short.wav", "header-cut.wav", "nan.wav", "absurd.wav",
         "infinite.wav", "zero-length.wav", "truncated.flac", "zeros.mp3",
     ],
 )  # fmt: skip

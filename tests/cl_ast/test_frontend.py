@@ -14,7 +14,7 @@ from transformers.utils import is_speech_available
 from cl_ast.errors import AudioError
 from cl_ast.frontend import BINS, FrontEnd, frame_count, log_mel
 
-few = settings(max_examples=15, deadline=None, derandomize=True)
+few = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def _clip(seed: int, samples: int, level: float = 0.1) -> np.ndarray:

@@ -17,7 +17,7 @@ from cl_ast.training import TrainOptions, train
 OPTIONS = TrainOptions(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -53,7 +53,7 @@ def run(backbone, clips, *, checkpoint=None, resume=False, report=silent, option
 def killed_in(epoch):
     def report(step):
         if step.note.startswith(f"epoch {epoch}/"):
-            raise Killed
+            raise KilledError
 
     return report
 
@@ -62,7 +62,7 @@ def killed_in(epoch):
 def test_resumed_weights_are_those_of_an_uninterrupted_training(backbone, clips, tmp_path, epoch):
     expected, weights = run(backbone, clips)
     checkpoint = Checkpoint(tmp_path / "state.safetensors", {"seed": 0}, every=0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(backbone, clips, checkpoint=checkpoint, report=killed_in(epoch))
     stages = []
     trained, resumed = run(
@@ -78,7 +78,7 @@ def test_another_training_or_none_or_a_damaged_one_is_refused(backbone, clips, t
     path = tmp_path / "state.safetensors"
     with pytest.raises(TrainingError, match="no interrupted training"):
         run(backbone, clips, checkpoint=Checkpoint(path, {}), resume=True)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}, every=0), report=killed_in(3))
     with pytest.raises(TrainingError, match="other options"):
         run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 2}), resume=True)
