@@ -102,8 +102,9 @@ def _check_routing(router: Mapping[str, Tensor]) -> None:
         raise MethodError("the routing of the task to import is not what this cl-ast knows: prototypes and calibration")
     prototypes, calibration = router["prototypes"], router["calibration"]
     shaped = prototypes.dim() == 2 and calibration.dim() == 1 and prototypes.shape[1] == DIMENSIONS
+    shaped = shaped and prototypes.dtype == calibration.dtype == torch.float32
     if not shaped or not 1 <= len(prototypes) <= _LONGEST_ROUTING or not 1 <= len(calibration) <= 10_000:
-        raise CorruptRegistryError("the routing of the task to import has other shapes than this cl-ast's")
+        raise CorruptRegistryError("the routing of the task to import has other shapes or types than this cl-ast's")
     unit = torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-3)
     if not unit or bool((calibration.diff() < 0).any()) or float(calibration.abs().max()) > 1.01:
         raise CorruptRegistryError("the routing of the task to import would draw the clips of other tasks to it")

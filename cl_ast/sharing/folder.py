@@ -31,7 +31,7 @@ from registry.files import file_errors, sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
 TYPE = "CL_AST"
-_LARGEST = 4 * 2**30  # bytes: a copy of the largest AST is a tenth of it
+LARGEST = 4 * 2**30  # bytes: a copy of the largest AST is a tenth of it
 _LARGEST_CONFIG = 2**20
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 # What only its registry needs to know, or nobody else's business: where the data lies on this machine.
@@ -175,7 +175,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = _bounded(path, _LARGEST)
+    data = _bounded(path, LARGEST)
     try:
         return header.check(data), load(data)
     except CorruptRegistryError as error:

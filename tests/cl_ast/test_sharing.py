@@ -265,6 +265,8 @@ LIES = {
     "routing that draws": (tensor("router.prototypes", lambda t: t * 50), "draw the clips"),
     "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
     "routing of other sizes": (tensor("router.prototypes", torch.zeros(2, 3)), "other shapes"),
+    "routing in half precision": (tensor("router.prototypes", lambda t: t.half()), "types"),
+    "routing in whole numbers": (tensor("router.calibration", lambda t: t.long()), "types"),
     "half a routing": (without("router.calibration"), "routing"),
 }
 
