@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
+
 from cl_ast.errors import RegistryError
 from registry.files import file_errors, sync_folder
 from registry.steps import reached
@@ -44,13 +46,13 @@ def upgrade(database: "Database", found: int, wanted: int) -> Path | None:
     return backup
 
 
-def _run(connection: object, found: int, wanted: int) -> None:
+def _run(connection: Connection, found: int, wanted: int) -> None:
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory(str(SCRIPTS))
-    with Operations.context(MigrationContext.configure(connection)):  # type: ignore[arg-type]
+    with Operations.context(MigrationContext.configure(connection)):
         for number in range(found + 1, wanted + 1):
             scripts.get_revision(str(number)).module.upgrade()
 
