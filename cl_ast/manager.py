@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -440,6 +441,30 @@ class Manager:
         self._keep_trunk()
         data = task.model.to_bytes(self.backbone, {}, task.router)
         return self.registry.commit(task.model.settings.name, data, new, replace=replace)
+
+    def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
+        """Export a task to a repository on the Hugging Face hub, private unless `public`; returns its address.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            RegistryError: the hub cannot be reached, or refuses.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = self.export(name, Path(place) / "task")
+            return sharing.push(folder, repository, public=public, endpoint=endpoint)
+
+    def pull(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        name: str | None = None,
+        replace: bool = False,
+        endpoint: str | None = None,
+    ) -> TaskRecord:
+        """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
+        folder = sharing.pull(repository, revision=revision, endpoint=endpoint)
+        return self.import_(folder, name=name, replace=replace)
 
     # What is loaded
 

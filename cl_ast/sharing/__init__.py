@@ -2,5 +2,6 @@
 
 from cl_ast.sharing.accept import accept, known_trunk
 from cl_ast.sharing.folder import Incoming, read, write
+from cl_ast.sharing.hub import pull, push
 
-__all__ = ["Incoming", "accept", "known_trunk", "read", "write"]
+__all__ = ["Incoming", "accept", "known_trunk", "pull", "push", "read", "write"]
