@@ -5,6 +5,7 @@ Nothing heavier than click is imported until a command needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
-from cl_ast.terminal.learning import LearnOptions, learn, learning_options
+from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load, training_options
 from cl_ast.terminal.sharing import export_task, import_task, pull_task, push_task
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ClAstError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; the registry is as it was before this task"
+        return "stopped; the registry holds every finished task, and nothing half-written"
     return f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 
@@ -137,7 +138,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     from cl_ast.terminal import shapes, tables
 
     with app.manager(options.backbone) as manager, app.watch() as watch:
-        learned = learn(manager, watch, task, options, data=data, name=name)
+        learned = learn(manager, watch, load(watch, task, options, data=data, name=name), options)
     if kind == "json":
         _print_json(shapes.learned(learned))
         return
@@ -162,8 +163,10 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     from cl_ast.terminal import shapes
 
     with app.manager(options.backbone) as manager, app.watch() as watch:
-        for task in tasks:
-            watch.say(shapes.learned_line(learn(manager, watch, task, options, data_root=data_root)))
+        # All of them first: a word that is wrong should not cost the training before it.
+        loaded = [load(watch, task, options, data_root=data_root) for task in tasks]
+        for task in loaded:
+            watch.say(shapes.learned_line(learn(manager, watch, task, options)))
         report = manager.stats()
     _print_stats(report, kind)
 
@@ -174,10 +177,19 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Answer every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
+@click.option("--backbone", metavar="B", help="Where the registry's trunk lies now, if it has moved.")
 @_format("json", "jsonl", "csv", "audacity")
 @click.pass_obj
 def predict(
-    app: App, /, clips: tuple[str, ...], task: str, top_k: int, window: float | None, hop: float | None, kind: str
+    app: App,
+    /,
+    clips: tuple[str, ...],
+    task: str,
+    top_k: int,
+    window: float | None,
+    hop: float | None,
+    backbone: str | None,
+    kind: str,
 ) -> None:
     """Answer clips: audio files, folders of them, or - for standard input.
 
@@ -189,6 +201,7 @@ def predict(
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
     from cl_ast.prediction import Failure, Prediction, Window
+    from cl_ast.terminal import formats, tables
 
     cut = None if window is None else Window(window, window if hop is None else hop)
     wanted, empty = _clips(clips)
@@ -196,16 +209,16 @@ def predict(
         click.echo(f"cl-ast: {folder}: no audio files (wav, flac, ogg, mp3) in this folder", err=True)
     answers: list[Prediction] = []
     failed = bool(empty)
-    with app.manager() as manager:
+    with app.manager(backbone) as manager:
         for answer in manager.predict(wanted, task=task, top_k=top_k, window=cut):
             if isinstance(answer, Failure):
                 failed = True
                 click.echo(f"cl-ast: {answer.error}", err=True)
+            elif kind == "jsonl":
+                click.echo(formats.as_line(answer))
             else:
                 answers.append(answer)
-    from cl_ast.terminal import formats, tables
-
-    if kind != "table":
+    if kind in ("json", "csv", "audacity"):
         click.echo(formats.predictions(answers, kind))
     elif answers:
         tables.show(tables.predictions(answers))
@@ -470,6 +483,54 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
 
 
 @main.command()
+@click.argument("task")
+@click.option("--methods", "specs", multiple=True, metavar="SPEC...", help="Separated by spaces; may be repeated.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each method.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw accuracy against parameters.")
+@training_options
+@_format("json", "csv")
+@click.pass_obj
+def compare(
+    app: App,
+    /,
+    task: str,
+    specs: tuple[str, ...],
+    seeds: int,
+    data: Path | None,
+    plot: Path | None,
+    kind: str,
+    options: LearnOptions,
+) -> None:
+    """Train several methods on one task, side by side.
+
+    Prints accuracy, parameters and time. Nothing is kept in the registry. Without --methods, every row of the table
+    but `full`.
+
+    \b
+    cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
+    cl-ast compare esc50 --data path/to/ESC-50-master --few-shot 8 --plot methods.png
+    """
+    from cl_ast.terminal import tables
+    from cl_ast.terminal.comparison import compare_methods
+
+    with app.manager(options.backbone) as manager, app.watch() as watch:
+        rows = compare_methods(manager, watch, task, " ".join(specs).split(), options, seeds=seeds, data=data)
+    if plot:
+        from cl_ast.terminal.plot import draw_methods
+
+        draw_methods(rows, plot)
+    if kind == "json":
+        _print_json(rows)
+    elif kind == "csv":
+        from cl_ast.terminal.formats import as_csv
+
+        click.echo(as_csv([{**row, "accuracies": " ".join(map(str, row["accuracies"]))} for row in rows]))
+    else:
+        tables.show(tables.compared(rows))
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cl-ast-demo"), metavar="[DIR]")
 @click.pass_obj
 def demo(app: App, /, folder: Path) -> None:
@@ -496,6 +557,7 @@ def demo(app: App, /, folder: Path) -> None:
         for learned in story.learn_all(manager, folders, watch):
             tables.show(shapes.learned_line(learned))
         asked = [*story.clips_to_ask(folders), *story.make_strangers(folder / "strangers")]
+        asked = [Path(os.path.relpath(clip)) for clip in asked]
         answers = [a for a in manager.predict(asked, top_k=2) if isinstance(a, Prediction)]
         report = manager.stats()
     tables.show("", "Clips that no task has seen, and two that belong to none: cl-ast predict … --task auto", "")

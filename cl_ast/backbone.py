@@ -5,7 +5,7 @@ nothing is attached the wrapper hands its input on, and the model is the stock o
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,20 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cl_ast.errors import BackboneError
+from cl_ast.sites import LEAVES, SITES, Act, HeadsSite, Site, wrapping_order
 
-# Submodule names of a transformers AST layer, in one place: they differ between releases and from the checkpoints.
-SITES: Mapping[str, str] = {
-    "norm_mhsa": "layernorm_before",
-    "mhsa": "attention",
-    "q": "attention.q_proj",
-    "k": "attention.k_proj",
-    "v": "attention.v_proj",
-    "o": "attention.o_proj",
-    "norm_ffn": "layernorm_after",
-    "ffn": "mlp",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
 _STEM: Mapping[str, str] = {
     "embed.cls": "embeddings.cls_token",
     "embed.distillation": "embeddings.distillation_token",
@@ -38,11 +26,7 @@ _STEM: Mapping[str, str] = {
     "norm.weight": "layernorm.weight",
     "norm.bias": "layernorm.bias",
 }
-_LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
-
-Act = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-"""What an adapter does at a site: (the stock module as a function, its input) -> its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +50,6 @@ class Attachable(Protocol):
     """Anything that can act at the trunk's sites: one adapter, or a bank of them."""
 
     def acts(self) -> Mapping[tuple[int, str], Act]: ...
-
-
-class Site(nn.Module):
-    """A stock module at which an adapter may act."""
-
-    def __init__(self, stock: Any) -> None:
-        super().__init__()
-        self.stock: Any = stock
-        self.act: Act | None = None
-
-    def forward(self, x: Tensor, *rest: object, **options: object) -> object:
-        if self.act is None:
-            return self.stock(x, *rest, **options)
-        extra: list[object] = []
-
-        def run(value: Tensor) -> Tensor:
-            out = self.stock(value, *rest, **options)
-            if isinstance(out, tuple):  # attention also returns its weights
-                extra.extend(out[1:])
-                out = out[0]
-            hidden: Tensor = out
-            return hidden
-
-        result = self.act(run, x)
-        return (result, *extra) if extra else result
 
 
 class Backbone:
@@ -146,7 +105,7 @@ class Backbone:
         """Every tensor of the trunk by our own layer and site names, never by module paths."""
         found = {name: self._parameter(path) for name, path in _STEM.items()}
         for layer in range(self.shape.depth):
-            for site in _LEAVES:
+            for site in LEAVES:
                 module = self._stock(layer, site)
                 for kind, parameter in module.named_parameters(recurse=False):
                     found[f"layers.{layer}.{site}.{kind}"] = parameter
@@ -156,6 +115,10 @@ class Backbone:
         """One stock tensor of a layer, such as (0, "norm_ffn", "weight")."""
         stock: Tensor = getattr(self._stock(layer, site), kind)
         return stock.detach()
+
+    def stock(self, layer: int, site: str) -> dict[str, Tensor]:
+        """Every stock tensor of a site of `LEAVES`, such as weight and bias."""
+        return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
     def copy(self) -> "Backbone":
         """A trunk of its own with the same weights, for full fine-tuning."""
@@ -217,8 +180,8 @@ class Backbone:
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Layers `first` to `last` (excluded; all by default), with whatever is attached. Not normalised."""
-        for layer in self.model.layers[first:last]:
-            tokens = layer(tokens)
+        for layer in range(self.shape.depth)[first:last]:
+            tokens = self._sites[layer, "layer"](tokens)
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
@@ -254,10 +217,13 @@ class Backbone:
     def _wrap_sites(self) -> None:
         for layer, module in enumerate(self.model.layers):
             # Leaves first: wrapping a block does not change how its own leaves are reached.
-            for site in sorted(SITES, key=lambda name: -SITES[name].count(".")):
+            for site in sorted(SITES, key=wrapping_order):
+                if site == "layer":  # stays where it is in the model; `run` goes through the site
+                    self._sites[layer, site] = Site(module).eval()
+                    continue
                 parent, _, child = SITES[site].rpartition(".")
                 owner = module.get_submodule(parent)
-                wrapped = Site(getattr(owner, child)).eval()
+                wrapped = (HeadsSite if site == "heads" else Site)(getattr(owner, child)).eval()
                 setattr(owner, child, wrapped)
                 self._sites[layer, site] = wrapped
 

@@ -54,6 +54,7 @@ def sizes(name: str) -> tuple[Shape, int]:
         config = ASTConfig()  # its defaults are this checkpoint's
     else:
         folder = MINI_FOLDER if name == MINI else Path(place)
+        _check_word(str(folder), name)
         if folder.is_dir() and not (folder / "config.json").is_file():
             # transformers would take its defaults, which are those of AST-base.
             raise BackboneError(f"no configuration of a trunk called {name!r}: the folder has no config.json")
@@ -76,11 +77,7 @@ def _pretrained(place: str, name: str) -> Any:
     from safetensors import SafetensorError
 
     model_class = _ast_model_class()
-    if not Path(place).exists() and place.count("/") != 1:
-        raise BackboneError(
-            f"no trunk called {name!r}: not a folder, not a hub name (owner/model), "
-            f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
-        )
+    _check_word(place, name)
     try:
         with _quiet():
             model, report = model_class.from_pretrained(
@@ -113,6 +110,15 @@ def _ast_model_class() -> Any:
             f"(pip install 'torch==2.11.*' 'torchaudio==2.11.*'); it said: {error}"
         ) from error
     return ASTModel
+
+
+def _check_word(place: str, name: str) -> None:
+    """Refuse what can be no trunk before anything is asked of the hub."""
+    if not Path(place).exists() and place.count("/") != 1:
+        raise BackboneError(
+            f"no trunk called {name!r}: not a folder, not a hub name (owner/model), "
+            f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from cl_ast import audio
 from cl_ast.audio import Waveform
 from cl_ast.frontend import BINS, FrontEnd
 from cl_ast.progress import Report, Step, silent
+from streams import Clip
 
 CACHE_BYTES = 2**31
 _CHUNK = 64
@@ -29,6 +30,14 @@ def chunks(count: int, size: int) -> Iterator[range]:
     """Ranges of at most `size` that cover `count` things."""
     for start in range(0, count, size):
         yield range(start, min(start + size, count))
+
+
+def labelled(
+    clips: Sequence[Clip], labels: Sequence[str], front_end: FrontEnd, device: torch.device | str = "cpu"
+) -> "ClipSet":
+    """A split of a task; targets are places in `labels`."""
+    index = {label: position for position, label in enumerate(labels)}
+    return ClipSet([clip.path for clip in clips], [index[clip.label] for clip in clips], front_end, device=device)
 
 
 class ClipSet:
@@ -58,7 +67,9 @@ class ClipSet:
         return len(self.paths)
 
     def load(self, stage: str, report: Report = silent) -> None:
-        """Read every clip now, so that a clip that cannot be read is known before training starts."""
+        """Read every clip now, once, so that a clip that cannot be read is known before training starts."""
+        if self._features is not None:
+            return
         kept = torch.empty(len(self) if self._cached else 0, self.front_end.frames, BINS)
         for part in chunks(len(self), _CHUNK):
             features = self._compute(part)

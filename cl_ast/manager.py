@@ -1,5 +1,6 @@
 """The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
 
+import dataclasses
 import hashlib
 import itertools
 import tempfile
@@ -14,11 +15,13 @@ import torch
 
 import streams
 from cl_ast import audio, checkpoints, sharing
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone
 from cl_ast.checkpointing import Checkpoint
-from cl_ast.clips import ClipSet, chunks, read_all
+from cl_ast.clips import ClipSet, chunks, labelled, read_all
 from cl_ast.errors import (
     AudioError,
     ClAstError,
@@ -74,8 +77,16 @@ class Manager:
     The trunk is loaded when it is first needed. Not to be shared between threads.
     """
 
-    def __init__(self, registry: Registry, *, backbone: str | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        backbone: str | None = None,
+        device: str = "auto",
+        methods: Mapping[str, Method] = METHODS,
+    ) -> None:
         self.registry = registry
+        self.methods = methods
         self.device = pick_device(device)
         self._asked = _from_everywhere(backbone)
         self._backbone: Backbone | None = None
@@ -83,18 +94,26 @@ class Manager:
         self._loaded: dict[str, StoredTask] = {}
 
     @classmethod
-    def open(cls, location: str | Path, *, backbone: str | None = None, device: str = "auto") -> "Manager":
+    def open(
+        cls,
+        location: str | Path,
+        *,
+        backbone: str | None = None,
+        device: str = "auto",
+        methods: Mapping[str, Method] = METHODS,
+    ) -> "Manager":
         """Open a registry, or make one.
 
         Args:
             location: its folder.
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
+            methods: the table of methods, with rows of your own where its tasks have some.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        return cls(Registry.open(location), backbone=backbone, device=device)
+        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods)
 
     def close(self) -> None:
         self.registry.close()
@@ -178,8 +197,8 @@ class Manager:
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
         """
         options = options or TrainOptions()
-        spec = parse(method) if isinstance(method, str) else method
-        self._check_place(task.name, replace)
+        spec = parse(method, self.methods) if isinstance(method, str) else method
+        task = dataclasses.replace(task, name=self._name_for(task.name, replace))
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
@@ -221,8 +240,8 @@ class Manager:
         self._loaded[record.version.adapter_sha256] = candidate
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
-    def _check_place(self, name: str, replace: bool) -> None:
-        """Fail before training, not after it."""
+    def _name_for(self, name: str, replace: bool) -> str:
+        """The task's name, as an existing task spells it; fails before training, not after it."""
         if not self.registry.writable:
             raise RegistryError(
                 f"the registry in {self.registry.folder} cannot be written by you, only read; "
@@ -230,31 +249,25 @@ class Manager:
             )
         checked(name)
         try:
-            self.registry.task(name)
+            there = self.registry.task(name).name
         except TaskNotFoundError:
-            return
+            return name
         if not replace:
             raise TaskExistsError(
                 f"a task called {name} is there already; add --replace for a new version, or give --name"
             )
+        return there
 
     def _checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
         """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.folder.resolve()}\n{settings.name.lower()}"
+        place = f"{self.registry.folder.resolve()}\n{settings.name}"
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
         what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}
         return Checkpoint(path, what | {"method": settings.method.text})
 
     def _clips(self, task: streams.Task, split: str, front_end: FrontEnd) -> ClipSet:
-        clips: Sequence[streams.Clip] = getattr(task, split)
-        index = {label: position for position, label in enumerate(task.labels)}
-        return ClipSet(
-            [clip.path for clip in clips],
-            [index[clip.label] for clip in clips],
-            front_end,
-            device=self.backbone.device,
-        )
+        return labelled(getattr(task, split), task.labels, front_end, self.backbone.device)
 
     def _learn_routing(self, task: streams.Task, seed: int, report: Report) -> TaskRouting:
         generator = torch.Generator().manual_seed(seed)
@@ -298,7 +311,7 @@ class Manager:
         self, task: streams.Task, candidate: StoredTask, report: Report
     ) -> tuple[list[Measured], dict[str, str]]:
         """Every task with the new one beside it, before it is committed."""
-        others = [record for record in self.registry.tasks() if record.name.lower() != task.name.lower()]
+        others = [record for record in self.registry.tasks() if record.name != task.name]
         self._loaded[task.name] = candidate
         try:
             router = self._router({task.name: candidate})
@@ -437,10 +450,10 @@ class Manager:
         if self._asked is None and self.registry.backbone is None:
             self._asked = sharing.known_trunk(incoming)
         task, new = sharing.accept(incoming, self.backbone, name)
-        self._check_place(task.model.settings.name, replace)
+        kept = self._name_for(task.model.settings.name, replace)
         self._keep_trunk()
         data = task.model.to_bytes(self.backbone, {}, task.router)
-        return self.registry.commit(task.model.settings.name, data, new, replace=replace)
+        return self.registry.commit(kept, data, new, replace=replace)
 
     def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
         """Export a task to a repository on the Hugging Face hub, private unless `public`; returns its address.
@@ -475,7 +488,7 @@ class Manager:
         found = self._loaded.get(current.adapter_sha256)
         if found is None:
             try:
-                found = from_bytes(self.registry.read_adapter(current), self.backbone)
+                found = from_bytes(self.registry.read_adapter(current), self.backbone, self.methods)
             except ClAstError as error:
                 if name in str(error):
                     raise
@@ -484,10 +497,9 @@ class Manager:
         return found
 
     def _router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
-        stored = {record.name: record.name for record in self.registry.tasks()}
         candidates = candidates or {}
-        taken = {name.lower() for name in candidates}
-        tasks = {name: self._stored(name) for name in stored if name.lower() not in taken} | dict(candidates)
+        names = [record.name for record in self.registry.tasks() if record.name not in candidates]
+        tasks = {name: self._stored(name) for name in names} | dict(candidates)
         # A LoRA that peft made comes without routing: it answers by its name only.
         routed = {name: TaskRouting.from_tensors(one.router) for name, one in tasks.items() if one.router}
         if not routed:

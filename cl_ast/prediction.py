@@ -58,8 +58,8 @@ class Window:
     def __post_init__(self) -> None:
         if not 0.1 <= self.seconds <= 30:
             raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose 0.1 to 30 s")
-        if not 0 < self.hop <= self.seconds:
-            raise AudioError(f"a hop of {self.hop:g} s leaves gaps; choose more than 0, at most the window")
+        if not 0.01 <= self.hop <= self.seconds:
+            raise AudioError(f"a hop of {self.hop:g} s cannot be used; choose 0.01 s to the window's length")
 
     def cut(self, waveform: Waveform) -> Iterator[tuple[float, float, Waveform]]:
         """(start, end, samples) of each window; the last may be shorter, and none is under a quarter window."""

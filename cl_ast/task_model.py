@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.adapter import Adapter, check_shapes
+from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_stored
 from cl_ast.adapters.forms import Weight, layer_norm
-from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.row import Method
+from cl_ast.adapters.spec import MethodSpec, head_shapes, owned, parse
 from cl_ast.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.frontend import FrontEnd
@@ -118,13 +120,11 @@ class TaskModel:
         return {**trunk, **self.adapter.tensors, **self.head}
 
     def trainable_parameters(self) -> int:
-        """As the papers count: without the head, except that a linear probe is its head."""
-        head = sum(tensor.numel() for tensor in self.head.values())
-        if self.settings.method.trains == "head":
-            return head
+        """As the papers count: without the head, or with what of it they count with the method."""
+        counted = sum(self.head[name].numel() for name in self.settings.method.counts)
         if self.settings.method.trains == "trunk":
             return self.backbone.parameters
-        return sum(tensor.numel() for tensor in self.adapter.trainable())
+        return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
     # The file
 
@@ -155,7 +155,8 @@ class TaskModel:
             "trainable_parameters": self.trainable_parameters(),
             **extra,
         }
-        tensors = {**self.state(), **{f"router.{name}": tensor for name, tensor in router.items()}}
+        state = to_stored(self.settings.method, self.backbone, self.state())
+        tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # Sorted keys: the same task is the same bytes.
         return bytes(save(stored, metadata={HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)}))
@@ -170,8 +171,11 @@ class StoredTask:
     header: Mapping[str, Any]
 
 
-def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
-    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, float32.
+def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
+    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.
+
+    Args:
+        methods: the table that its method is a row of.
 
     Raises:
         CorruptRegistryError: it is not such a file, or was made for another trunk.
@@ -184,7 +188,7 @@ def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
-        settings = _settings(header)
+        settings = _settings(header, methods)
         fingerprint, trunk_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
@@ -193,21 +197,23 @@ def from_bytes(data: bytes, backbone: Backbone) -> StoredTask:
             f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
+    types = {name: one.weight.stored_as for name, one in owned(settings.method, backbone.shape).items()}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
-        if tensor.dtype != torch.float32 and not name.startswith("router."):
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected float32")
+        expected = types.get(name, torch.float32)
+        if tensor.dtype != expected and not name.startswith("router."):
+            kind, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
+            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected {right}")
     router = _under("router.", tensors)
     state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
     return StoredTask(_restore(settings, backbone, state), router, header)
 
 
-def _settings(header: Mapping[str, Any]) -> TaskSettings:
+def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
     return TaskSettings(
         name=str(header["name"]),
-        method=parse(str(header["method"])),
+        method=parse(str(header["method"]), methods),
         labels=tuple(map(str, header["labels"])),
         front_end=FrontEnd(**header["front_end"]),
         pooling=header["pooling"],
@@ -229,7 +235,8 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
         backbone = own
     elif trunk:
         raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
-    return TaskModel(settings, backbone, Adapter(settings.method, backbone, rest), head)
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest))
+    return TaskModel(settings, backbone, adapter, head)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

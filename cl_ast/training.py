@@ -192,8 +192,9 @@ def _epoch(
             with precision(device, options.precision):
                 logits = model.logits(features)
                 loss = F.cross_entropy(logits.float(), targets)
+            penalty = model.adapter.penalty()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             loss_sum += loss.detach() * len(targets)

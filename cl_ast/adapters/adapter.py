@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.placement import Part, act
-from cl_ast.adapters.spec import MethodSpec, layer_weights
-from cl_ast.backbone import Act, Backbone
+from cl_ast.adapters.forms import Params, Penalised, Reading, Started
+from cl_ast.adapters.packing import packed, unpacked
+from cl_ast.adapters.placement import Part, Placement, act
+from cl_ast.adapters.spec import MethodSpec, owned, stored_name
+from cl_ast.backbone import Backbone, Shape
 from cl_ast.errors import MethodError
+from cl_ast.sites import Act
 
 
 class Adapter:
@@ -23,37 +27,47 @@ class Adapter:
         self.spec = spec
         self.training = False
         self.tensors = dict(tensors)
+        known = owned(spec, backbone.shape)
+        check_shapes({name: one.weight.shape for name, one in known.items()}, self.tensors, f"the adapter ({spec})")
+        self._trained = [name for name, one in known.items() if one.weight.trained]
         self._acts: dict[tuple[int, str], Act] = {}
-        expected: dict[str, tuple[int, ...]] = {}
-        self._trained: list[str] = []
+        self._penalised: list[tuple[Penalised, Params]] = []
         for layer in range(backbone.shape.depth):
-            parts: dict[str, list[Part]] = {}
-            grouped: dict[str, dict[str, Tensor]] = {}
-            for full_name, (placement, name, weight) in layer_weights(spec, backbone.shape, layer).items():
-                expected[full_name] = weight.shape
-                if weight.trained:
-                    self._trained.append(full_name)
-                if full_name in self.tensors:
-                    grouped.setdefault(placement.key, {})[name] = self.tensors[full_name]
-            for placement in spec.placements:
-                part = (placement.fitted(backbone.shape), grouped.get(placement.key, {}))
-                parts.setdefault(placement.site, []).append(part)
-            for site, at_site in parts.items():
-                self._acts[layer, site] = partial(self._act, tuple(at_site))
-        check_shapes(expected, self.tensors, f"the adapter ({spec.text})")
+            for site, parts in self._parts(backbone, layer).items():
+                self._acts[layer, site] = partial(self._act, tuple(parts))
+                self._penalised += [(one.form, p) for one, p in parts if isinstance(one.form, Penalised)]
+
+    def _parts(self, backbone: Backbone, layer: int) -> dict[str, list[Part]]:
+        """What acts at each site of a layer, with its tensors."""
+        parts: dict[str, list[Part]] = {}
+        for placement in self.spec.placements:
+            if not placement.acts_in(layer):
+                continue
+            form = placement.fitted(backbone.shape)
+            params = params_of(self.tensors, backbone.shape, layer, placement)
+            if isinstance(placement.form, Reading):
+                stock = backbone.stock(layer, placement.site)
+                params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
+            parts.setdefault(placement.site, []).append((form, params))
+        return parts
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
-        """A new adapter on the trunk's device; its output equals the plain trunk's.
+        """A new adapter on the trunk's device. Where `spec.starts_plain`, its output equals the plain trunk's.
 
-        Every form has one side at zero and the other at random: both at zero would never learn.
+        Every form that starts at zero has one side at zero and the other at random: both at zero would never learn.
         """
         made: dict[str, Tensor] = {}
-        for layer in range(backbone.shape.depth):
-            for full_name, (placement, name, weight) in layer_weights(spec, backbone.shape, layer).items():
-                stock = backbone.tensor(layer, placement.site, name) if weight.start == "stock" else None
-                made[full_name] = weight.make(generator, stock).to(backbone.device)
-        return cls(spec, backbone, made)
+        started: Mapping[str, Tensor] = {}
+        at: tuple[int, str] | None = None
+        for name, one in owned(spec, backbone.shape).items():
+            form = one.placement.form
+            if at != (one.layer, one.placement.key):  # once for all tensors of a site
+                at = (one.layer, one.placement.key)
+                started = form.start(backbone.stock(one.layer, one.placement.site)) if isinstance(form, Started) else {}
+            own = started.get(one.local)
+            made[name] = one.weight.make(generator) if own is None else own.cpu().float().clone().contiguous()
+        return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()})
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """What acts at each (layer, site)."""
@@ -63,8 +77,45 @@ class Adapter:
         """The tensors that an optimiser may move, in a fixed order."""
         return [self.tensors[name] for name in self._trained]
 
-    def _act(self, parts: tuple[Part, ...], run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def penalty(self) -> Tensor | None:
+        """What the forms add to the loss (SORSA's regulariser); None for nothing."""
+        terms = [form.penalty(params) for form, params in self._penalised]
+        return torch.stack(terms).sum() if terms else None
+
+    def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self.training)
+
+
+def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:
+    """The tensors of one placement in one layer, as its form calls them."""
+    weights = placement.form.weights(*shape.of(placement.site))
+    return {local: tensors[stored_name(layer, placement, local, weight)] for local, weight in weights.items()}
+
+
+# What a file holds: 1-bit weights packed, everything else as it is.
+
+
+def to_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The adapter's tensors as a file holds them."""
+    bits = {name: one.weight.bits for name, one in owned(spec, backbone.shape).items()}
+    return {name: packed(tensor) if bits.get(name) == 1 else tensor for name, tensor in tensors.items()}
+
+
+def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `to_stored` made, as tensors that act the same to the bit.
+
+    Raises:
+        MethodError: packed weights are not of the size that the method has, or not numbers.
+    """
+    found = dict(tensors)
+    for name, one in owned(spec, backbone.shape).items():
+        if one.weight.bits == 1 and name in found:
+            check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
+            values = unpacked(found[name].cpu(), one.weight.shape)
+            if not torch.isfinite(values).all():
+                raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
+            found[name] = values.to(found[name].device)
+    return found
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], what: str) -> None:

@@ -3,22 +3,39 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone import Shape
 
 # Every row with its defaults, and the configurations of the papers' tables.
 SHOWN = (
     *METHODS,
+    *(f"auto:{name}" for name in PRESETS),
+    "prompt:shallow",
+    "prefix-adapter:added",
+    "scaled:learned",
+    "bottleneck:r=24",
     "bottleneck:houlsby",
+    "bottleneck:houlsby,mixed",
     "bottleneck:sequential",
+    "bottleneck:sequential,before",
+    "bottleneck:sequential,noresidual",
+    "bottleneck:ffn",
     "bottleneck:ffn,sequential",
+    "bottleneck:ffn,sequential,before",
+    "bottleneck:ffn,residual",
     "bottleneck:houlsby,sequential",
+    "convpass:houlsby",
+    "convpass:houlsby,sequential",
     "conformer:k=8",
     "conformer:houlsby",
     "lora:q,r=12",
+    "lora:qk,r=6",
     "lora:qkvo,r=3",
-    "bottleneck:ffn+lora:qv,r=3",
+    "lora:ffn,r=2",
+    "bottleneck:ffn+lora:qv",
+    "bottleneck:ffn+prompt:deep",
+    "bottleneck:ffn+prompt:deep,n=14+lora:qv,r=3",
 )
 
 
@@ -34,13 +51,15 @@ def rows(
     for text in specs or SHOWN:
         spec = parse(text)
         price = cost(spec, shape, classes=classes, trunk_parameters=trunk_parameters)
+        preset = text.strip().lower().removeprefix("auto:")
         found.append(
             {
-                "method": spec.text,
+                # A preset is shown by its name: what it stands for has a row of its own.
+                "method": f"auto:{preset}" if preset in PRESETS else spec.text,
                 "family": spec.family,
                 "trainable_parameters": price.trainable_parameters,
                 "bytes": price.bytes,
-                "source": spec.source,
+                "source": PRESETS[preset][1] if preset in PRESETS else spec.source,
             }
         )
     return found

@@ -1,36 +1,52 @@
-"""Where and how a delta acts: the rows that a method is made of (the unified view, He et al. 2022, table 1)."""
+"""Where and how a form acts: the rows that a method is made of (the unified view, He et al. 2022, table 1)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
-from cl_ast.adapters.forms import Form, Norm, Params
+from cl_ast.adapters.forms import Base, Form, HeadsForm, Norm, Params
 from cl_ast.backbone import Shape
 
-Insertion = Literal["parallel", "before", "after", "replace"]
+Insertion = Literal["replace", "input", "before", "parallel", "after", "output", "attend"]
+Layers = Literal["all", "first", "rest"]
+
+_ADDING = ("before", "parallel", "after")
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One delta in every adapted layer.
+    """One form at one site of the adapted layers.
 
     Attributes:
         site: a name of `backbone.SITES`.
         form: what is computed.
         insertion: "parallel" adds the delta of the block's input to its output; "after" adds the delta of its
-            output; "before" adds it to its input; "replace" stands in the block's place.
+            output; "before" adds it to its input. The others do not add: "input" and "output" give the block another
+            input or its caller another output, "replace" stands in the block's place, and "attend" acts inside
+            attention.
+        layers: of the adapted ones: all, the first, or all but the first.
     """
 
     site: str
-    form: Form
+    form: Base
     insertion: Insertion = "parallel"
+    layers: Layers = "all"
 
     @property
     def key(self) -> str:
         """How its tensors are called inside a layer."""
         return f"{self.site}.{self.insertion}.{self.form.label}"
+
+    @property
+    def starts_plain(self) -> bool:
+        """Whether a fresh one leaves the trunk's output as it is."""
+        adds = self.insertion in _ADDING or self.insertion == "attend"
+        return self.form.fresh == ("zero" if adds else "identity")
+
+    def acts_in(self, layer: int) -> bool:
+        return self.layers == "all" or (self.layers == "first") == (layer == 0)
 
     def fitted(self, shape: Shape) -> "Placement":
         """The same placement with what the trunk decides filled in."""
@@ -40,29 +56,38 @@ class Placement:
 Part = tuple[Placement, Params]
 
 
-def act(parts: Sequence[Part], run: Callable[[Tensor], Tensor], x: Tensor, *, training: bool = False) -> Tensor:
+def act(parts: Sequence[Part], run: Callable[[Any], Tensor], x: Any, *, training: bool = False) -> Tensor:
     """The adapted block: `run` is the stock block, x its input (batch, tokens, width).
 
-    Deltas do not see one another, except that "before" changes what the block (and so "after") sees.
+    Deltas do not see one another, except that "before" changes what the block (and so "after") sees. "input" comes
+    before all of them and "output" after. At the site "heads", x is `Heads`, and the one form there does as it likes.
     """
 
-    def delta(part: Part, value: Tensor) -> Tensor:
+    def new(part: Part, value: Tensor) -> Tensor:
         placement, params = part
+        assert isinstance(placement.form, Form)
         return placement.form.delta(value, params, training=training)
 
     by = {kind: [part for part in parts if part[0].insertion == kind] for kind in _ORDER}
+    for placement, params in by["attend"]:
+        assert isinstance(placement.form, HeadsForm)
+        return placement.form.attend(run, x, params)
     if by["replace"]:
-        return delta(by["replace"][0], x)
+        return new(by["replace"][0], x)
+    for part in by["input"]:
+        x = new(part, x)
     inner = x
     for part in by["before"]:
-        inner = inner + delta(part, x)
+        inner = inner + new(part, x)
     stock = run(inner)
     out = stock
     for part in by["parallel"]:
-        out = out + delta(part, x)
+        out = out + new(part, x)
     for part in by["after"]:
-        out = out + delta(part, stock)
+        out = out + new(part, stock)
+    for part in by["output"]:
+        out = new(part, out)
     return out
 
 
-_ORDER: tuple[Insertion, ...] = ("replace", "before", "parallel", "after")
+_ORDER: tuple[Insertion, ...] = ("attend", "replace", "input", "before", "parallel", "after", "output")

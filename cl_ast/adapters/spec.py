@@ -1,13 +1,15 @@
 """A method in one word, `NAME[:option,...][+NAME...]`, to its placements and what they cost."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cl_ast.adapters.forms import Norm, Weight
-from cl_ast.adapters.methods import METHODS, Method, Trains
+from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Values, resolve
 from cl_ast.adapters.placement import Placement
+from cl_ast.adapters.row import Method, Trains
 from cl_ast.backbone import POOLINGS, Shape
 from cl_ast.errors import MethodError
 
@@ -21,8 +23,10 @@ class MethodSpec:
         family: names of its rows, joined by +.
         source: paper and table of each row.
         trains: besides the head: an adapter, nothing, or the whole trunk.
-        placements: what acts in every layer.
+        placements: what acts in the layers.
         learning_rate: the papers' for this method.
+        counts: tensors of the head that the papers count with it.
+        still: endings of the names of tensors that no loss can move.
     """
 
     text: str
@@ -31,9 +35,16 @@ class MethodSpec:
     trains: Trains
     placements: tuple[Placement, ...]
     learning_rate: float
+    counts: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def starts_plain(self) -> bool:
+        """Whether a fresh task is the plain trunk under its head."""
+        return all(placement.starts_plain for placement in self.placements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,45 +55,92 @@ class Cost:
     bytes: int
 
 
-def parse(text: str) -> MethodSpec:
+def parse(text: str, methods: Mapping[str, Method] = METHODS) -> MethodSpec:
     """Read a method as it is written on the command line; options in any order, defaults from the papers.
+
+    Args:
+        methods: the table. A row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
 
     Raises:
         MethodError: no such method, an option it does not have, or methods that cannot be combined.
     """
-    rows = [_row(part.strip()) for part in text.strip().lower().split("+")]
+    written = "+".join(_expanded(part.strip()) for part in text.strip().lower().split("+"))
+    rows = [_row(part, methods) for part in written.split("+")]
     if len(rows) > 1:
         alone = [method.name for method, _ in rows if method.trains != "adapter"]
         if alone:
             raise MethodError(f"{alone[0]} cannot be combined; use it alone, or combine adapters")
-    placements: dict[str, Placement] = {}
-    for method, values in rows:
-        for placement in method.place(values):
-            # Two adapters at one block share that block's LayerNorm.
-            if placement.key in placements and not isinstance(placement.form, Norm):
-                raise MethodError(
-                    f"{text}: two deltas of the form {placement.form.label} at {placement.site}; "
-                    "use one with a larger r"
-                )
-            placements[placement.key] = placement
-    methods = [method for method, _ in rows]
+    names = [method.name for method, _ in rows]
     return MethodSpec(
         text="+".join(_canonical(method, values) for method, values in rows),
-        family="+".join(method.name for method in methods),
-        source="; ".join(dict.fromkeys(method.source for method in methods)),
-        trains=methods[0].trains,
-        placements=tuple(placements.values()),
-        learning_rate=min(method.learning_rate for method in methods),
+        family="+".join(names),
+        source="; ".join(dict.fromkeys(method.source for method, _ in rows)),
+        trains=rows[0][0].trains,
+        placements=_joined(text, [placement for method, values in rows for placement in method.place(values)]),
+        learning_rate=min(method.learning_rate for method, _ in rows),
+        counts=tuple(dict.fromkeys(name for method, _ in rows for name in method.counts)),
+        still=tuple(name for method, _ in rows for name in method.still),
     )
 
 
-def layer_weights(spec: MethodSpec, shape: Shape, layer: int) -> Mapping[str, tuple[Placement, str, Weight]]:
-    """Every tensor that the method owns in a layer, by its stored name."""
-    return {
-        f"layers.{layer}.{placement.key}.{name}": (placement, name, weight)
-        for placement in spec.placements
-        for name, weight in placement.form.weights(*shape.of(placement.site)).items()
-    }
+def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
+    """Placements of several rows beside one another."""
+    found: dict[tuple[str, str], Placement] = {}
+    for placement in placements:
+        key = (placement.key, placement.layers)
+        # Two adapters at one block share that block's LayerNorm.
+        if key in found and not isinstance(placement.form, Norm):
+            twice = f"{placement.form.label} at {placement.site}"
+            raise MethodError(f"{text}: two deltas of the form {twice}; use one with a larger r or n")
+        found[key] = placement
+    inside = [one.form.label for one in found.values() if one.insertion == "attend"]
+    if len(inside) > 1:
+        raise MethodError(f"{text}: {' and '.join(inside)} both act inside attention; keep one of them")
+    replaced = {one.site for one in found.values() if one.insertion == "replace"}
+    for one in found.values():
+        if one.site in replaced and one.insertion != "replace":
+            raise MethodError(
+                f"{text}: the LayerNorm at {one.site} is trained as a whole already; {one.form.label} cannot act there"
+            )
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """One tensor of a method over a trunk.
+
+    Attributes:
+        layer, placement: where it acts; of a shared one, the first place.
+        local: what its form calls it.
+    """
+
+    layer: int
+    placement: Placement
+    local: str
+    weight: Weight
+
+
+def owned(spec: MethodSpec, shape: Shape) -> dict[str, Owned]:
+    """Every tensor that the method owns over a trunk of this shape, by its stored name, in a fixed order.
+
+    Raises:
+        MethodError: a size does not fit the trunk's widths.
+    """
+    found: dict[str, Owned] = {}
+    for layer in range(shape.depth):
+        for placement in spec.placements:
+            if placement.acts_in(layer):
+                for local, weight in placement.form.weights(*shape.of(placement.site)).items():
+                    name = stored_name(layer, placement, local, weight)
+                    found.setdefault(name, Owned(layer, placement, local, weight))
+    return found
+
+
+def stored_name(layer: int, placement: Placement, local: str, weight: Weight) -> str:
+    """By our own layer and site, never by module paths."""
+    if weight.shared:
+        return f"shared.{placement.form.label}.{local}"
+    return f"layers.{layer}.{placement.key}.{local}"
 
 
 def head_shapes(shape: Shape, classes: int, pooling: str) -> Mapping[str, tuple[int, ...]]:
@@ -106,27 +164,40 @@ def cost(
 ) -> Cost:
     """What the method trains and stores over a trunk of this shape, without weights.
 
-    `trainable_parameters` counts the adapter without the head, as the papers do; `linear` has nothing but its
-    head, so that is counted where `classes` is given. `bytes` adds the head where `classes` is given.
+    `trainable_parameters` counts the adapter, and of the head only what the papers count with the method (all of it
+    for `linear`, the final LayerNorm's bias for `bitfit`); the linear map of the head is counted where `classes` is
+    given. `bytes` adds the head where `classes` is given.
     """
-    weights = [weight for layer in range(shape.depth) for _, _, weight in layer_weights(spec, shape, layer).values()]
-    trained = sum(_size(weight.shape) for weight in weights if weight.trained)
-    stored = sum(_size(weight.shape) for weight in weights)
-    head = sum(map(_size, head_shapes(shape, classes, pooling).values())) if classes else 0
+    weights = [one.weight for one in owned(spec, shape).values()]
+    trained = sum(weight.numbers for weight in weights if weight.trained)
+    stored = sum(weight.bytes for weight in weights)
+    head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
+    # A linear probe is nothing without its classes.
+    whole = classes or spec.trains != "head"
+    counted = sum(head[name] for name in spec.counts) if whole else 0
     if spec.trains == "trunk":
-        trained = stored = trunk_parameters
-    if spec.trains == "head":
-        trained = head
-    return Cost(trained, 4 * (stored + head))
+        trained, stored = trunk_parameters, 4 * trunk_parameters
+    return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 
-def _row(text: str) -> tuple[Method, Values]:
+def _expanded(text: str) -> str:
+    """A preset, as what it stands for."""
+    name, _, choice = text.partition(":")
+    if name.strip() != "auto":
+        return text
+    if choice.strip() not in PRESETS:
+        raise MethodError(f"auto: no preset called {choice.strip()!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[choice.strip()][0]
+
+
+def _row(text: str, methods: Mapping[str, Method]) -> tuple[Method, Values]:
     name, _, options = text.partition(":")
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
+    if name not in methods:
+        near = difflib.get_close_matches(name, methods, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise MethodError(f"no method called {name!r}; {hint}there are {', '.join(METHODS)}")
-    method = METHODS[name]
+        known = ", ".join([*methods, *(f"auto:{one}" for one in PRESETS)])
+        raise MethodError(f"no method called {name!r}; {hint}there are {known}")
+    method = methods[name]
     words = [word.strip() for word in options.split(",") if word.strip()]
     return method, method.settle(resolve(name, method.options, words))
 
@@ -134,10 +205,3 @@ def _row(text: str) -> tuple[Method, Values]:
 def _canonical(method: Method, values: Values) -> str:
     words = [option.text(values[option.name]) for option in method.options if values[option.name] != ""]
     return f"{method.name}:{','.join(words)}" if words else method.name
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cl_ast.adapters.forms import LowRank
 from cl_ast.adapters.spec import MethodSpec
-from cl_ast.backbone import SITES
 from cl_ast.errors import MethodError
+from cl_ast.sites import SITES
 
 TYPE = "LORA"
 _AST = "audio_spectrogram_transformer"

@@ -25,13 +25,16 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def as_line(answer: Prediction) -> str:
+    """One prediction as a line of JSON."""
+    return json.dumps(answer.to_json(), ensure_ascii=False)
+
+
 def predictions(answers: Iterable[Prediction], kind: str) -> str:
-    """Predictions as json, jsonl, csv (a line a label) or audacity (start, end, best label)."""
+    """Predictions as json, csv (a line a label) or audacity (start, end, best label)."""
     found = list(answers)
     if kind == "json":
         return as_json([answer.to_json() for answer in found])
-    if kind == "jsonl":
-        return "\n".join(json.dumps(answer.to_json(), ensure_ascii=False) for answer in found)
     if kind == "csv":
         return as_csv([row for answer in found for row in _rows(answer)])
     return "\n".join(_audacity(answer) for answer in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -68,8 +68,8 @@ class LearnOptions:
 _POSITIVE = click.IntRange(1)
 _AT_LEAST_0 = click.FloatRange(0)
 _UNDER_1 = click.FloatRange(0, 1, max_open=True)
-_OPTIONS = (
-    click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]"),
+_METHOD = click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]")
+_TRAINING = (
     click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
     click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
@@ -110,29 +110,43 @@ _OPTIONS = (
     click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips a class."),
     click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
+    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
+)
+_KEEPING = (
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
-    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
 )
+# What a command that keeps nothing does not ask.
+_NOT_KEPT = {"method": None, "replace": False, "resume": False, "no_eval": True}
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the shared options; the command gets them as one `options: LearnOptions`."""
+    return _gathering(command, (_METHOD, *_TRAINING, *_KEEPING), {})
 
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command that trains and keeps nothing in the registry."""
+    return _gathering(command, _TRAINING, _NOT_KEPT)
+
+
+def _gathering(
+    command: Callable[..., Any], options: Sequence[Callable[..., Any]], decided: Mapping[str, Any]
+) -> Callable[..., Any]:
     @wraps(command)  # with the options that it has already
     def gathered(*arguments: Any, **given: Any) -> Any:
-        taken = {field.name: given.pop(field.name) for field in fields(LearnOptions)}
-        return command(*arguments, options=LearnOptions(**taken), **given)
+        names = [field.name for field in fields(LearnOptions) if field.name not in decided]
+        taken = {name: given.pop(name) for name in names}
+        return command(*arguments, options=LearnOptions(**taken, **decided), **given)
 
     wrapped: Callable[..., Any] = gathered
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
 
 
-def learn(
-    manager: Manager,
+def load(
     watch: Watch,
     task: str,
     options: LearnOptions,
@@ -140,12 +154,11 @@ def learn(
     data: Path | None = None,
     data_root: Path | None = None,
     name: str | None = None,
-) -> Learned:
-    """Load a task and learn it, saying on the way what is done."""
+) -> streams.Task:
+    """The task that a word or a folder names, split as asked for."""
     import streams
-    from cl_ast.recipes import recipe_for
 
-    loaded = streams.load(
+    return streams.load(
         task,
         data=data,
         data_root=data_root,
@@ -158,13 +171,19 @@ def learn(
         download=options.download,
         progress=watch.bytes_of(task),
     )
-    recipe = recipe_for(loaded.source.task)
-    _announce(manager, watch, loaded)
+
+
+def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
+    """Learn a task, saying on the way what is done."""
+    from cl_ast.recipes import recipe_for
+
+    recipe = recipe_for(task.source.task)
+    _announce(manager, watch, task)
     learned = manager.add_task(
-        loaded,
+        task,
         method=options.method or f"conformer:k={recipe.kernel}",
         options=options.training(recipe),
-        pooling=options.pooling or ("mean+std" if manager.backbone_name == "ast-mini" else "mean"),
+        pooling=pooling(manager, options),
         positions=options.positions,
         replace=options.replace,
         resume=options.resume,
@@ -174,6 +193,10 @@ def learn(
     for skipped, reason in learned.skipped.items():
         watch.say(f"{skipped} could not be measured: {reason}")
     return learned
+
+
+def pooling(manager: Manager, options: LearnOptions) -> str:
+    return options.pooling or ("mean+std" if manager.backbone_name == "ast-mini" else "mean")
 
 
 def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:

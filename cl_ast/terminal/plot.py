@@ -1,6 +1,6 @@
-"""Retention as a picture: each task's test accuracy after every later task."""
+"""Retention as a picture, each task's test accuracy after every later task; and methods against one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     Raises:
         ClAstError: matplotlib is not installed, nothing was measured, or the file cannot be written.
     """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise ClAstError("drawing needs matplotlib: pip install 'cl-ast[plot]'") from None
+    pyplot = _pyplot()
     names = [task["name"] for task in report["tasks"]]
     if not names:
         raise ClAstError("there is no task to draw yet")
@@ -34,6 +28,42 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test accuracy, %")
     axes[0].legend(loc="lower left", fontsize="small")
+    _save(pyplot, figure, path)
+
+
+def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write accuracy against parameters, a point a method with the spread of its seeds, as png, svg or pdf.
+
+    Raises:
+        ClAstError: matplotlib is not installed, no method was trained, or the file cannot be written.
+    """
+    pyplot = _pyplot()
+    known = [row for row in rows if row["accuracy"] is not None]
+    if not known:
+        raise ClAstError("no method was trained: there is nothing to draw")
+    figure, axis = pyplot.subplots(figsize=(9, 6), layout="constrained")
+    for row in known:
+        at = (row["trainable_parameters"], 100 * row["accuracy"])
+        axis.errorbar(*at, yerr=100 * (row["spread"] or 0), fmt="o", capsize=3)
+        axis.annotate(row["method"], at, xytext=(4, 4), textcoords="offset points", fontsize="x-small")
+    axis.set(xscale="log", xlabel="trainable parameters", ylabel="test accuracy, %")
+    axis.margins(x=0.2)
+    axis.grid(alpha=0.3)
+    _save(pyplot, figure, path)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise ClAstError("drawing needs matplotlib: pip install 'cl-ast[plot]'") from None
+    return pyplot
+
+
+def _save(pyplot: Any, figure: Any, path: Path) -> None:
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

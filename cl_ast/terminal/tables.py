@@ -118,6 +118,22 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A row a method on one task."""
+    table = _table("method", "parameters", "bytes a task", "test %", "± seeds", "validation %", "training s")
+    for row in rows:
+        table.add_row(
+            _Breakable(row["method"]),
+            f"{row['trainable_parameters']:,}",
+            size(row["bytes"]),
+            percent(row["accuracy"]),
+            percent(row["spread"]),
+            percent(row["validation"]),
+            "–" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        )
+    return table
+
+
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Test accuracy of each task just measured."""
     table = _table("task", "clips", "by name %", "routed %", "to its task %", "declined %")

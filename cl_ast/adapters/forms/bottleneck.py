@@ -1,0 +1,140 @@
+"""Bottlenecks: down to a small width, something there, and up again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.forms.base import Form, Fresh, Params, Weight
+from cl_ast.adapters.forms.layers import batch_norm, convolve, depthwise, layer_norm, linear, vector
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """GELU(x W_down + b) W_up + b (Houlsby et al. 2019; eq. 6 and 7 of the PETL paper). Starts at zero."""
+
+    label: ClassVar[str] = "bottleneck"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "down.weight": Weight((self.rank, width_in), "uniform", width_in),
+            "down.bias": Weight((self.rank,), "uniform", width_in),
+            "up.weight": Weight((width_out, self.rank)),
+            "up.bias": Weight((width_out,)),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        hidden = F.gelu(linear(x, p["down.weight"], p["down.bias"]))
+        return linear(hidden, p["up.weight"], p["up.bias"])
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledBottleneck:
+    """s · (ReLU(x W_down + b) W_up + b): He et al. 2022, table 1. Starts at zero.
+
+    Attributes:
+        scale: s; where it is learned, its start (table 5, "trainable s").
+    """
+
+    label: ClassVar[str] = "scaled"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    scale: float = 1.0
+    learned: bool = False
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        own = Bottleneck(self.rank).weights(width_in, width_out)
+        return {**own, "scale": Weight((1,), "ones")} if self.learned else own
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        hidden = F.relu(linear(x, p["down.weight"], p["down.bias"]))
+        out = self.scale * linear(hidden, p["up.weight"], p["up.bias"])
+        # What is learned is a factor on s, so that it starts at one.
+        return out * vector(p["scale"]) if self.learned else out
+
+
+@dataclass(frozen=True, slots=True)
+class Convpass:
+    """A bottleneck with a convolution over the tokens (Jie & Deng 2022; PETL paper, figure 1). Starts at zero.
+
+    GELU(conv_k(GELU(x W_down + b))) W_up + b. The convolution is used (the published code drops its result), and is
+    one-dimensional over the sequence, as the papers' parameter counts say.
+    """
+
+    label: ClassVar[str] = "convpass"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    kernel: int = 3
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        r, k = self.rank, self.kernel
+        return {
+            **Bottleneck(r).weights(width_in, width_out),
+            "conv.weight": Weight((r, r, k), "uniform", r * k),
+            "conv.bias": Weight((r,), "uniform", r * k),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        hidden = F.gelu(linear(x, p["down.weight"], p["down.bias"]))
+        hidden = F.gelu(convolve(hidden, p["conv.weight"], p["conv.bias"]))
+        return linear(hidden, p["up.weight"], p["up.bias"])
+
+
+@dataclass(frozen=True, slots=True)
+class Conformer:
+    """The convolution module of the Conformer as an adapter (PETL conformer paper, section 2.2 and figure 1).
+
+    LayerNorm, pointwise to 2r, GLU, depthwise convolution of width k over the tokens, BatchNorm, Swish, pointwise
+    back. The norm comes first, as the paper's text says (its code drops the norm's result). Starts at zero.
+    """
+
+    label: ClassVar[str] = "conformer"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    kernel: int = 31
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        r, k = self.rank, self.kernel
+        return {
+            "norm.weight": Weight((width_in,), "ones"),
+            "norm.bias": Weight((width_in,)),
+            "down.weight": Weight((2 * r, width_in), "uniform", width_in),
+            "down.bias": Weight((2 * r,), "uniform", width_in),
+            "depthwise.weight": Weight((r, k), "uniform", k),
+            "depthwise.bias": Weight((r,), "uniform", k),
+            "batchnorm.weight": Weight((r,), "ones"),
+            "batchnorm.bias": Weight((r,)),
+            "batchnorm.mean": Weight((r,), trained=False),
+            "batchnorm.var": Weight((r,), "ones", trained=False),
+            "up.weight": Weight((width_out, r)),
+            "up.bias": Weight((width_out,)),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        normed = layer_norm(x, p["norm.weight"], p["norm.bias"])
+        hidden = F.glu(linear(normed, p["down.weight"], p["down.bias"]), dim=-1)
+        hidden = depthwise(hidden, p["depthwise.weight"], p["depthwise.bias"])
+        hidden = F.silu(batch_norm(hidden, p, training=training))
+        return linear(hidden, p["up.weight"], p["up.bias"])
+
+
+@dataclass(frozen=True, slots=True)
+class WithResidual:
+    """x + form(x): a residual connection around a form that has none of its own (PETL paper, table VII)."""
+
+    fresh: ClassVar[Fresh] = "other"
+    form: Form
+
+    @property
+    def label(self) -> str:
+        return self.form.label
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return self.form.weights(width_in, width_out)
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        return x + self.form.delta(x, p, training=training)

@@ -1,0 +1,81 @@
+"""Bottlenecks that take fewer numbers, or fewer bits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.forms.base import Fresh, Params, Weight
+from cl_ast.adapters.forms.layers import linear
+from cl_ast.adapters.packing import binary
+from cl_ast.errors import MethodError
+
+
+@dataclass(frozen=True, slots=True)
+class Compacter:
+    """A bottleneck with W = Σ_i A_i ⊗ (s_i t_iᵀ), i = 1..n (Karimi Mahabadi et al. 2021, eq. 4 and 5).
+
+    The n by n slow weights A_i are shared by all layers, sites and both projections; the fast ones are of rank one.
+    t of the way up starts at zero.
+    """
+
+    label: ClassVar[str] = "compacter"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    parts: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        n, r = self.parts, self.rank
+        if width_in % n or width_out % n or r % n:
+            raise MethodError(f"compacter: n={n} must divide r={r} and the widths {width_in} and {width_out}")
+        return {
+            # The name carries n: adapters of another n have slow weights of their own.
+            f"slow{n}": Weight((n, n, n), "uniform", n, shared=True),
+            "down.s": Weight((n, r // n), "uniform", 1),
+            "down.t": Weight((n, width_in // n), "uniform", width_in),
+            "down.bias": Weight((r,)),
+            "up.s": Weight((n, width_out // n), "uniform", 1),
+            "up.t": Weight((n, r // n)),
+            "up.bias": Weight((width_out,)),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        hidden = F.gelu(linear(x, self._weight(p, "down"), p["down.bias"]))
+        return linear(hidden, self._weight(p, "up"), p["up.bias"])
+
+    def _weight(self, p: Params, side: str) -> Tensor:
+        """The sum of Kronecker products: (..., out, in)."""
+        slow, s, t = p[f"slow{self.parts}"], p[f"{side}.s"], p[f"{side}.t"]
+        summed = torch.einsum("...iab,...ic,...id->...acbd", slow, s, t)
+        return summed.flatten(-4, -3).flatten(-2, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class OneBit:
+    """s · GELU(x Q(W_down)) Q(W_up), where Q(W) = mean|W| · sign(W) (Jie et al. 2023). Starts at zero.
+
+    Quantised in training too, with gradients straight through. A file holds signs and a magnitude a matrix.
+    """
+
+    label: ClassVar[str] = "onebit"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    scale: float = 1.0
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "down": Weight((self.rank, width_in), "uniform", width_in, bits=1),
+            "up": Weight((width_out, self.rank), bits=1),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        hidden = F.gelu(linear(x, _straight_through(p["down"])))
+        return linear(hidden * self.scale, _straight_through(p["up"]))
+
+
+def _straight_through(weight: Tensor) -> Tensor:
+    """1-bit values whose gradient is that of the weight behind them."""
+    return weight + (binary(weight) - weight).detach() if weight.requires_grad else binary(weight)

@@ -1,0 +1,70 @@
+"""Layers that take one set of weights for the batch, or one a row (a leading batch dimension)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.forms.base import Params
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (batch, tokens, in) with weight (out, in) or (batch, out, in)."""
+    if weight.dim() == 2:
+        return F.linear(x, weight, bias)
+    if bias is None:
+        return torch.bmm(x, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+
+def vector(value: Tensor) -> Tensor:
+    """(width,) or (batch, width) to something that broadcasts over (batch, tokens, width)."""
+    return value if value.dim() == 1 else value.unsqueeze(1)
+
+
+def rows(value: Tensor, batch: int) -> Tensor:
+    """(n, width), one for the batch, or (batch, n, width), to (batch, n, width)."""
+    return value if value.dim() == 3 else value.expand(batch, -1, -1)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """LayerNorm over the width, with weight (width,) or (batch, width)."""
+    if weight.dim() == 1:
+        return F.layer_norm(x, weight.shape, weight, bias, eps)
+    return torch.addcmul(bias.unsqueeze(1), F.layer_norm(x, x.shape[-1:], eps=eps), weight.unsqueeze(1))
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolution over the tokens, a kernel a channel, same length: weight (r, k) or (batch, r, k)."""
+    batch, tokens, channels = x.shape
+    padded = _padded(x, weight.shape[-1])
+    if weight.dim() == 2:
+        return F.conv1d(padded, weight.unsqueeze(1), bias, groups=channels).mT
+    groups = batch * channels
+    out = F.conv1d(padded.reshape(1, groups, -1), weight.reshape(groups, 1, -1), bias.flatten(), groups=groups)
+    return out.view(batch, channels, tokens).mT
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolution over the tokens, same length: weight (out, in, k) or (batch, out, in, k)."""
+    batch, tokens, _ = x.shape
+    padded = _padded(x, weight.shape[-1])
+    if weight.dim() == 3:
+        return F.conv1d(padded, weight, bias).mT
+    out = F.conv1d(padded.reshape(1, -1, padded.shape[-1]), weight.flatten(0, 1), bias.flatten(), groups=batch)
+    return out.view(batch, -1, tokens).mT
+
+
+def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
+    """BatchNorm over (batch, tokens); running statistics are updated in place while training."""
+    mean, var = p["batchnorm.mean"], p["batchnorm.var"]
+    weight, bias = p["batchnorm.weight"], p["batchnorm.bias"]
+    if mean.dim() == 1:
+        return F.batch_norm(x.mT, mean, var, weight, bias, training).mT
+    scale = weight * (var + 1e-5).rsqrt()
+    return torch.addcmul((bias - mean * scale).unsqueeze(1), x, scale.unsqueeze(1))
+
+
+def _padded(x: Tensor, kernel: int) -> Tensor:
+    """(batch, tokens, channels) to (batch, channels, tokens + kernel - 1)."""
+    left = (kernel - 1) // 2
+    return F.pad(x.mT, (left, kernel - 1 - left))

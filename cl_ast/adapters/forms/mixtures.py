@@ -1,0 +1,108 @@
+"""Several adapters in the place of one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.forms.base import Base, Fresh, Params, Weight
+from cl_ast.adapters.forms.bottleneck import Bottleneck
+from cl_ast.adapters.forms.layers import linear
+
+
+@dataclass(frozen=True, slots=True)
+class SparseMixture:
+    """A bottleneck whose W_up is split into n sparse parts, one of them active a step (MoSA, Zhang et al. 2023).
+
+    The parts do not overlap, so that their sum, which is what answers, is one bottleneck: merged without a cost.
+    W_down is shared, the paper's default. Starts at zero.
+    """
+
+    label: ClassVar[str] = "mosa"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    experts: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return Bottleneck(self.rank).weights(width_in, width_out)
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        if training:
+            active = int(torch.randint(self.experts, ()))
+            p = {**p, "up.weight": p["up.weight"] * self.mask(p["up.weight"], active)}
+        return Bottleneck(self.rank).delta(x, p)
+
+    def simplified(self) -> Base:
+        return Bottleneck(self.rank)
+
+    def mask(self, weight: Tensor, part: int) -> Tensor:
+        """Ones where the part's weights are: (width_out, rank). Diagonals, so that every unit is in every part."""
+        rows, columns = (torch.arange(size, device=weight.device) for size in weight.shape[-2:])
+        return ((rows[:, None] + columns) % self.experts == part).to(weight.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseMixture:
+    """Σ_e g_e(x) bottleneck_e(x) with g = softmax(x W_g + b) (dense MoA, Cappellazzo et al. 2024). Starts at zero."""
+
+    label: ClassVar[str] = "moa"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    experts: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "gate.weight": Weight((self.experts, width_in), "uniform", width_in),
+            "gate.bias": Weight((self.experts,), "uniform", width_in),
+            **_experts(self.rank, self.experts, width_in, width_out),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        gates = linear(x, p["gate.weight"], p["gate.bias"]).softmax(dim=-1)
+        out = _each(x.unsqueeze(1), p)  # (batch, experts, tokens, width)
+        return torch.einsum("bne,benw->bnw", gates.to(out.dtype), out)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftMixture:
+    """Y = C · experts(Dᵀ X): each expert sees its slots, weighted means of all tokens (soft MoA).
+
+    With L = X Φ, D is its softmax over the tokens and C over the slots (Puigcerver et al. 2024, eq. 1 to 3;
+    Cappellazzo et al. 2024). Starts at zero.
+    """
+
+    label: ClassVar[str] = "softmoa"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    experts: int
+    slots: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "slots": Weight((self.experts * self.slots, width_in), "uniform", width_in),
+            **_experts(self.rank, self.experts, width_in, width_out),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        logits = linear(x, p["slots"])  # (batch, tokens, experts * slots)
+        inputs = logits.softmax(dim=1).mT.to(x.dtype) @ x
+        out = _each(inputs.view(len(x), self.experts, self.slots, -1), p)
+        return logits.softmax(dim=2).to(out.dtype) @ out.flatten(1, 2)
+
+
+def _experts(rank: int, experts: int, width_in: int, width_out: int) -> dict[str, Weight]:
+    return {
+        "down.weight": Weight((experts, rank, width_in), "uniform", width_in),
+        "down.bias": Weight((experts, rank), "uniform", width_in),
+        "up.weight": Weight((experts, width_out, rank)),
+        "up.bias": Weight((experts, width_out)),
+    }
+
+
+def _each(x: Tensor, p: Params) -> Tensor:
+    """x (batch, experts or 1, n, width) through every expert's own bottleneck, to (batch, experts, n, width)."""
+    hidden = F.gelu(x @ p["down.weight"].mT + p["down.bias"].unsqueeze(-2))
+    return hidden @ p["up.weight"].mT + p["up.bias"].unsqueeze(-2)

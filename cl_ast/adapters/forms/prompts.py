@@ -1,0 +1,121 @@
+"""Trained tokens, keys and values, and what else acts inside attention."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.forms.base import Fresh, Params, Weight
+from cl_ast.adapters.forms.layers import rows
+from cl_ast.sites import Heads
+
+
+def _tokens(count: int, width: int) -> Weight:
+    """As visual prompt tuning starts its prompts: uniform within √(6 / (3·16² + width)) (Jia et al. 2022)."""
+    return Weight((count, width), "uniform", (768 + width) // 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """[P; X]: trained tokens before the layer's input (PETL conformer paper, section 2.2; Jia et al. 2022).
+
+    Attributes:
+        instead: the layer's input begins with an earlier layer's prompts, which these replace (deep prompts).
+    """
+
+    label: ClassVar[str] = "prompt"
+    fresh: ClassVar[Fresh] = "other"
+    count: int
+    instead: bool = False
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {"tokens": _tokens(self.count, width_in)}
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        rest = x[:, self.count :] if self.instead else x
+        return torch.cat([rows(p["tokens"], len(x)).to(x.dtype), rest], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Attn(q, [P_k; K], [P_v; V]) in every head (Li & Liang 2021; He et al. 2022, eq. 5).
+
+    Attributes:
+        count: keys and values together, half each, as the papers count.
+    """
+
+    label: ClassVar[str] = "prefix"
+    fresh: ClassVar[Fresh] = "other"
+    count: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {name: _tokens(self.count // 2, width_in) for name in ("keys", "values")}
+
+    def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
+        k = torch.cat([split(p["keys"], x), x.k], dim=2)
+        v = torch.cat([split(p["values"], x), x.v], dim=2)
+        return run(Heads(x.q, k, v))
+
+
+@dataclass(frozen=True, slots=True)
+class GatedPrefix:
+    """(1 − λ) h + λ softmax(q P_kᵀ) P_v: prefix tuning as an adapter of each head (He et al. 2022, eq. 7 to 9).
+
+    λ is the attention that the prefix takes. Without the gate (table 4) it is h + softmax(q P_kᵀ) P_v, which can start
+    at zero.
+    """
+
+    label: ClassVar[str] = "prefix_adapter"
+    count: int
+    gated: bool = True
+
+    @property
+    def fresh(self) -> Fresh:
+        return "other" if self.gated else "zero"
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        tokens = _tokens(self.count // 2, width_in)
+        return {"keys": tokens, "values": tokens if self.gated else Weight(tokens.shape)}
+
+    def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
+        keys, values = split(p["keys"], x), split(p["values"], x)
+        delta = F.scaled_dot_product_attention(x.q, keys, values)
+        if not self.gated:
+            return run(x) + delta
+        # A prefix whose values are zero takes its share and gives nothing: what is left is (1 − λ) h. Its share comes
+        # from the same pass, as the lack in a channel of ones.
+        ones, none = torch.ones_like(x.v[..., :1]), torch.zeros_like(values[..., :1])
+        v = torch.cat([torch.cat([torch.zeros_like(values), none], -1), torch.cat([x.v, ones], -1)], dim=2)
+        kept = run(Heads(x.q, torch.cat([keys, x.k], dim=2), v))
+        return kept[..., :-1] + (1 - kept[..., -1:]) * delta
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBottleneck:
+    """h + ReLU(q W_down) W_up in each head by itself: the multi-head parallel adapter (He et al. 2022, section 3.3).
+
+    As in the prefix's adapter form, a head reads its own query, so r costs what a prefix of r keys and values does.
+    """
+
+    label: ClassVar[str] = "multihead"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "down": Weight((self.rank, width_in), "uniform", width_in),
+            "up": Weight((self.rank, width_out)),
+        }
+
+    def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
+        hidden = F.relu(x.q @ split(p["down"], x).mT)
+        return run(x) + hidden @ split(p["up"], x)
+
+
+def split(tokens: Tensor, x: Heads) -> Tensor:
+    """(n, width) or (batch, n, width) to (batch, heads, n, d), in the arithmetic of the heads."""
+    batch, heads, _, size = x.q.shape
+    return rows(tokens, batch).to(x.q.dtype).reshape(batch, -1, heads, size).transpose(1, 2)

@@ -1,0 +1,145 @@
+"""Updates of a linear map's own weight: each can be folded into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from cl_ast.adapters.forms.base import Fresh, Params, Weight
+from cl_ast.adapters.forms.layers import linear
+from cl_ast.errors import MethodError
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """s · x A B (LoRA, Hu et al. 2022; eq. 2 of the conformer paper). B starts at zero. Has no bias."""
+
+    label: ClassVar[str] = "lora"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    scale: float = 8.0
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "a": Weight((self.rank, width_in), "uniform", width_in),
+            "b": Weight((width_out, self.rank)),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        # The scale acts on r numbers a token, not on the wide output.
+        return linear(linear(x, p["a"]) * self.scale, p["b"])
+
+    def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
+        return {**stock, "weight": stock["weight"] + self.scale * p["b"] @ p["a"]}
+
+
+@dataclass(frozen=True, slots=True)
+class PartialConnections:
+    """x[:, C] D for r input connections C drawn at random (PaCA, Woo et al. 2025). D starts at zero.
+
+    The paper trains those columns of W themselves; D is how far they have moved, which is the same update and keeps
+    weight decay from pulling the trunk's own weights to zero.
+    """
+
+    label: ClassVar[str] = "paca"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        if self.rank > width_in:
+            raise MethodError(f"paca: r={self.rank} connections of {width_in}; r must be at most {width_in} here")
+        return {
+            "columns": Weight((self.rank,), "choice", width_in, trained=False),
+            "d": Weight((width_out, self.rank)),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        columns = p["columns"].long()
+        if columns.dim() == 1:
+            return linear(x[..., columns], p["d"])
+        chosen = columns.unsqueeze(1).expand(-1, x.shape[1], -1)
+        return linear(x.gather(-1, chosen), p["d"])
+
+    def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
+        return {**stock, "weight": stock["weight"].index_add(1, p["columns"].long(), p["d"])}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAffine:
+    """ΔW_ij = W_ij B_i + B_i over r by r blocks of W (Bone, Kang 2024). B starts at zero.
+
+    The trunk's own weight guides the update: B_i, one a row of blocks, is multiplied by each block of that row.
+    """
+
+    label: ClassVar[str] = "bone"
+    fresh: ClassVar[Fresh] = "zero"
+    reads: ClassVar[tuple[str, ...]] = ("weight",)
+    rank: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        r = self.rank
+        if width_in % r or width_out % r:
+            raise MethodError(f"bone: r={r} must divide the widths {width_in} and {width_out}")
+        return {"blocks": Weight((width_out // r, r, r))}
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        return linear(x, self._update(p["stock.weight"], p["blocks"]))
+
+    def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
+        return {**stock, "weight": stock["weight"] + self._update(stock["weight"], p["blocks"])}
+
+    def _update(self, weight: Tensor, blocks: Tensor) -> Tensor:
+        """W (out, in) and B (..., out / r, r, r) to ΔW (..., out, in)."""
+        out, width = weight.shape
+        r = self.rank
+        grid = weight.view(out // r, r, width // r, r).transpose(1, 2)  # (rows, columns, r, r)
+        own = blocks.unsqueeze(-3)
+        update = grid @ own + own
+        return update.transpose(-3, -2).reshape(*blocks.shape[:-3], out, width)
+
+
+@dataclass(frozen=True, slots=True)
+class SingularVectors:
+    """x (U S Vᵀ − U₀ S₀ V₀ᵀ)ᵀ, the r largest singular parts of W in training (SORSA, Cao 2024).
+
+    They start as W's own; what they started as is stored with them, since it is what the frozen trunk contains.
+
+    Attributes:
+        gamma: of the regulariser γ(‖UᵀU − I‖² + ‖VᵀV − I‖²), which keeps scaling in S.
+    """
+
+    label: ClassVar[str] = "sorsa"
+    fresh: ClassVar[Fresh] = "zero"
+    rank: int
+    gamma: float = 4e-4
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        if self.rank > min(width_in, width_out):
+            raise MethodError(f"sorsa: r={self.rank} is more than the {min(width_in, width_out)} singular values")
+        return {
+            "u": Weight((width_out, self.rank)),
+            "s": Weight((self.rank,)),
+            "v": Weight((self.rank, width_in)),
+            "was.us": Weight((width_out, self.rank), trained=False),
+            "was.v": Weight((self.rank, width_in), trained=False),
+        }
+
+    def start(self, stock: Params) -> Mapping[str, Tensor]:
+        u, s, v = (part.contiguous() for part in torch.linalg.svd(stock["weight"].cpu().float(), full_matrices=False))
+        r = self.rank
+        us = u[:, :r] * s[:r]
+        return {"u": u[:, :r], "s": s[:r], "v": v[:r], "was.us": us, "was.v": v[:r]}
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        left = p["u"] * p["s"].unsqueeze(-2)
+        return linear(linear(x, p["v"]), left) - linear(linear(x, p["was.v"]), p["was.us"])
+
+    def penalty(self, p: Params) -> Tensor:
+        one = torch.eye(self.rank, device=p["u"].device)
+        left, right = p["u"].mT @ p["u"] - one, p["v"] @ p["v"].mT - one
+        return self.gamma * (left.square().sum() + right.square().sum())
+
+    def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
+        return {**stock, "weight": stock["weight"] + (p["u"] * p["s"]) @ p["v"] - p["was.us"] @ p["was.v"]}

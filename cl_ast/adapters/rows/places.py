@@ -1,0 +1,91 @@
+"""Options and places that several rows share."""
+
+from collections.abc import Callable
+
+from cl_ast.adapters.forms import Base, Form, Norm, WithResidual
+from cl_ast.adapters.options import Choice, Letters, Number, Values
+from cl_ast.adapters.placement import Insertion, Placement
+from cl_ast.errors import MethodError
+
+PETL = "Cappellazzo et al., PETL of AST (2023)"
+CONFORMER = "Cappellazzo et al., PETL of AST with conformer adapters (2024)"
+UNIFIED = "He et al., Towards a unified view (2022)"
+
+RANK = (1, 4096)
+BLOCKS = (
+    Choice("configuration", ("pfeiffer", "houlsby"), "pfeiffer"),
+    Choice("block", ("mhsa", "ffn")),
+    Choice("insertion", ("parallel", "sequential", "mixed"), "parallel"),
+    Choice("order", ("before", "after")),
+    Choice("residual", ("residual", "noresidual")),
+)
+MAPS = Letters("sites", "qkvo", ("ffn",), "qv")
+
+
+def width(default: int) -> Number:
+    return Number("r", default, *RANK, "the bottleneck's width")
+
+
+def settle_blocks(values: Values) -> Values:
+    """Pfeiffer adapts one block, MHSA unless said; Houlsby both; what the insertion implies is left out."""
+    insertion, block = values["insertion"], values["block"]
+    if values["configuration"] == "houlsby" and block:
+        raise MethodError(f"houlsby adapts both blocks; leave out {block!r} or say pfeiffer")
+    block = block or ("mhsa" if values["configuration"] == "pfeiffer" else "")
+    if insertion == "mixed":
+        if values["configuration"] != "houlsby":
+            raise MethodError("mixed is parallel at MHSA and sequential at the FFN: say houlsby,mixed")
+        for name in ("order", "residual"):
+            if values[name]:
+                raise MethodError(f"mixed decides the {name} itself; leave out {values[name]!r}")
+    order = "" if values["order"] == ("before" if insertion == "parallel" else "after") else values["order"]
+    if insertion == "parallel" and order == "after" and values["residual"]:
+        raise MethodError(f"parallel,after is sequential with its residual; say sequential,{values['residual']}")
+    implied = "noresidual" if insertion == "parallel" else "residual"
+    residual = "" if values["residual"] == implied else values["residual"]
+    return {**values, "block": block, "order": order, "residual": residual}
+
+
+def in_blocks(make: Callable[[Values], Form]) -> Callable[[Values], tuple[Placement, ...]]:
+    """A form at one block or at both, with the LayerNorm of each trained beside it."""
+
+    def place(values: Values) -> tuple[Placement, ...]:
+        form = make(values)
+        blocks = [str(values["block"])] if values["block"] else ["mhsa", "ffn"]
+        return tuple(one for block in blocks for one in with_norm(block, _at_block(values, block, form)))
+
+    return place
+
+
+def with_norm(block: str, *placements: Placement) -> tuple[Placement, ...]:
+    """The papers train the LayerNorm of a block that holds an adapter."""
+    return (Placement(f"norm_{block}", Norm(), "replace"), *placements)
+
+
+def _at_block(values: Values, block: str, form: Form) -> Placement:
+    insertion = _insertion(str(values["insertion"]), str(values["order"]), block)
+    if not values["residual"]:
+        return Placement(block, form, insertion)
+    if insertion == "parallel":
+        return Placement(block, WithResidual(form), insertion)
+    return Placement(block, form, "input" if insertion == "before" else "output")
+
+
+def _insertion(insertion: str, order: str, block: str) -> Insertion:
+    """Table III of the PETL paper: its parallel "before" reads the block's input, "after" its output."""
+    if insertion == "mixed":
+        return "parallel" if block == "mhsa" else "after"
+    if insertion == "parallel":
+        return "after" if order == "after" else "parallel"
+    return "before" if order == "before" else "after"
+
+
+def at_maps(make: Callable[[Values], Base]) -> Callable[[Values], tuple[Placement, ...]]:
+    """A form at linear maps: any of q, k, v, o, or the two of the FFN."""
+
+    def place(values: Values) -> tuple[Placement, ...]:
+        form = make(values)
+        sites = ("fc1", "fc2") if values["sites"] == "ffn" else tuple(str(values["sites"]))
+        return tuple(Placement(site, form) for site in sites)
+
+    return place

@@ -1,0 +1,246 @@
+"""A tiny trunk, three tiny tasks, and a registry that has learned them: made once, copied for each test."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+import cli
+
+RATE = 16_000
+SECONDS = 0.5
+METHODS = {"tones": "linear", "noises": "bottleneck:r=2", "chirps": "linear"}
+
+Signal = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+SOUNDS: Mapping[str, Mapping[str, Signal]] = {
+    "tones": {
+        "low": lambda random, t: np.sin(2 * np.pi * random.uniform(200, 400) * t),
+        "high": lambda random, t: np.sin(2 * np.pi * random.uniform(2000, 4000) * t),
+    },
+    "noises": {
+        "hiss": lambda random, t: 0.3 * random.normal(size=len(t)),
+        "clicks": lambda random, t: (random.random(len(t)) < 0.005) * random.uniform(0.5, 1, len(t)),
+    },
+    "chirps": {
+        "up": lambda random, t: np.sin(2 * np.pi * (300 * t + random.uniform(1000, 2000) * t**2)),
+        "down": lambda random, t: np.sin(2 * np.pi * (3000 * t - random.uniform(1000, 2000) * t**2)),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def fine(self) -> "Answer":
+        """It did what was asked."""
+        assert self.code == 0, self.err
+        return self
+
+    def refused(self, *words: str, code: int = 1) -> "Answer":
+        """It could not, and said so in one clear line with these words; to be asked with -q."""
+        assert self.code == code, self
+        assert len(self.err.splitlines()) == 1, self.err
+        assert self.err.startswith("cl-ast: ")
+        assert "unexpected" not in self.err
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in self.err
+        return self
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline() -> Iterator[None]:
+    """No question to the hub; set before anything reads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("TRANSFORMERS_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the user's own."""
+    monkeypatch.delenv("CL_AST_REGISTRY", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+
+
+def _run(registry: Path, *words: object, stdin: bytes | None = None) -> Answer:
+    arguments = ["--registry", str(registry), "--device", "cpu", *map(str, words)]
+    result = CliRunner().invoke(cli.main, arguments, input=stdin, prog_name="cl-ast")
+    return Answer(result.exit_code, result.stdout, result.stderr)
+
+
+def _write_clips(folder: Path, sounds: Mapping[str, Signal], clips: int = 10, seed: int = 0) -> Path:
+    random = np.random.default_rng(seed)
+    time = np.arange(round(SECONDS * RATE)) / RATE
+    for label, sound in sounds.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(clips):
+            samples = (random.uniform(0.3, 0.6) * sound(random, time)).astype(np.float32)
+            soundfile.write(folder / label / f"{number:02}.wav", samples, RATE, subtype="PCM_16")
+    return folder
+
+
+def _save_trunk(folder: Path, seed: int) -> Path:
+    import torch
+    from transformers import ASTConfig, ASTModel
+
+    config = ASTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        frequency_stride=16,
+        time_stride=16,
+        max_length=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        ASTModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded AST of two narrow layers, as a folder in transformers' format."""
+    return _save_trunk(tmp_path_factory.mktemp("trunk") / "tiny", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with other weights."""
+    return _save_trunk(tmp_path_factory.mktemp("trunk") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the folders of labelled clips `tones`, `noises` and `chirps`; not to be changed."""
+    root = tmp_path_factory.mktemp("data")
+    for seed, (task, sounds) in enumerate(SOUNDS.items()):
+        _write_clips(root / task, sounds, seed=seed)
+    return root
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Callable[..., Path]:
+    """clips(name="clips", clips=10): a new folder of labelled tones, to be changed at will."""
+
+    def make(name: str = "clips", clips: int = 10) -> Path:
+        return _write_clips(tmp_path / name, SOUNDS["tones"], clips, seed=7)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quick(trunk: Path) -> list[object]:
+    """Options that learn in a moment over the tiny trunk."""
+    return ["--backbone", trunk, "--epochs", 2, "--method", "linear"]
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, trunk: Path) -> Mapping[str, Path]:
+    """A registry after each task, by the task learned last; not to be changed."""
+    root = tmp_path_factory.mktemp("stages")
+    found: dict[str, Path] = {}
+    for task, method in METHODS.items():
+        home = root / task
+        if found:
+            shutil.copytree(list(found.values())[-1], home)
+        _run(home, "add-task", data / task, "--method", method, "--epochs", 2, "--backbone", trunk).fine()
+        found[task] = home
+    return found
+
+
+@pytest.fixture
+def stage(stages: Mapping[str, Path], tmp_path: Path) -> Callable[..., Path]:
+    """stage("noises", "copy"): a copy of the registry as it was after that task."""
+
+    def copy(task: str, name: str = "stage") -> Path:
+        return Path(shutil.copytree(stages[task], tmp_path / name))
+
+    return copy
+
+
+@pytest.fixture
+def registry(stage: Callable[..., Path]) -> Path:
+    """A registry of this test's own that has learned all three tasks."""
+    return stage("chirps", "registry")
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., Answer]:
+    """run(registry, "tasks", "--format", "json"): the command line, in this process."""
+    return _run
+
+
+@pytest.fixture
+def cl(registry: Path) -> Callable[..., Answer]:
+    """cl("tasks", stdin=None): the same over `registry`."""
+    return lambda *words, stdin=None: _run(registry, *words, stdin=stdin)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """process(registry, "add-task", …, first="python code"): the command line as a process of its own."""
+
+    def start(registry: Path, *words: object, first: str = "") -> subprocess.Popen[str]:
+        code = f"import sys\n{first}\nimport cli\ncli.main(prog_name='cl-ast')"
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", code, "--registry", registry, "--device", "cpu", *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def _state(registry: Path) -> tuple[object, ...]:
+    """All that a registry holds: what it says of itself, and every file but for SQLite's own helpers."""
+    files = {
+        path.relative_to(registry).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in registry.rglob("*")
+        if path.is_file() and path.name.partition("-")[0] != "registry.db"
+    }
+    return _run(registry, "tasks", "--format", "json").json, _run(registry, "stats", "--format", "json").json, files
+
+
+@pytest.fixture
+def unchanged() -> Callable[[Path], AbstractContextManager[None]]:
+    """with unchanged(registry): nothing in the block may change what the registry holds."""
+
+    @contextmanager
+    def check(registry: Path) -> Iterator[None]:
+        before = _state(registry)
+        yield
+        after = _state(registry)
+        # The size of the log beside the database is no change.
+        for state in (before, after):
+            state[1]["storage"].pop("database_bytes", None)  # type: ignore[index]
+        assert after == before
+
+    return check

@@ -1,0 +1,169 @@
+"""`add-task` and `stream`: learning one task after another."""
+
+import csv
+
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined"]
+LEARNED = [
+    "task",
+    "version",
+    "method",
+    "classes",
+    "trainable_parameters",
+    "bytes",
+    "validation_accuracy",
+    "accuracy",
+    "epoch",
+    "seconds",
+    "measured",
+    "skipped",
+]
+
+
+def tensors(registry, task, run):
+    """The adapter's tensors as stored; the header of the file has dates, they have none."""
+    shown = run(registry, "show", task, "--format", "json").fine().json
+    return load_file(registry / "adapters" / f"{shown['sha256']}.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+def test_add_task_answers_in_json_with_progress_on_standard_error(stage, run, data, quick):
+    answer = run(stage("tones"), "add-task", data / "noises", *quick, "--format", "json").fine()
+    learned = answer.json
+    assert set(LEARNED) <= set(learned)
+    assert (learned["task"], learned["version"], learned["method"], learned["classes"]) == ("noises", 1, "linear", 2)
+    assert [one["task"] for one in learned["measured"]] == ["tones", "noises"]
+    assert all(list(one) == MEASURED for one in learned["measured"])
+    assert learned["accuracy"] == learned["measured"][1]["accuracy"]
+    assert 1 <= learned["epoch"] <= 2
+    for said in ("noises: 2 classes", "training", "epoch 2/2", "loss", "measuring tones"):
+        assert said in answer.err
+
+
+def test_quiet_says_nothing_but_the_result(stage, run, data, quick):
+    answer = run(stage("tones"), "-q", "add-task", data / "noises", *quick).fine()
+    assert answer.err == ""
+    assert answer.out.startswith("noises learned in ")
+    assert "by name %" in answer.out
+
+
+def test_a_new_registry_says_which_trunk_it_is_for(tmp_path, run, data, trunk, quick):
+    answer = run(tmp_path / "new", "add-task", data / "tones", *quick, "--no-eval").fine()
+    assert f"new registry over the trunk {trunk}" in answer.err
+    again = run(tmp_path / "new", "add-task", data / "noises", "--method", "linear", "--epochs", 1)
+    assert "new registry" not in again.fine().err
+    assert run(tmp_path / "new", "stats", "--format", "json").json["backbone"]["name"] == str(trunk)
+
+
+def test_without_a_hub_the_default_trunk_is_the_packaged_one(tmp_path, run, data, monkeypatch):
+    monkeypatch.setattr("cl_ast.checkpoints._cached", lambda name: False)
+    answer = run(tmp_path / "new", "add-task", data / "tones", "--method", "no-such-method")
+    assert "new registry over the trunk ast-mini" in answer.err
+
+
+def test_a_trunk_by_relative_path_is_found_from_everywhere(tmp_path, run, data, trunk, monkeypatch):
+    monkeypatch.chdir(trunk.parent)
+    options = ["--backbone", trunk.name, "--epochs", 1, "--method", "linear", "--no-eval"]
+    run(tmp_path / "new", "add-task", data / "tones", *options).fine()
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "new", "predict", data / "tones" / "low" / "00.wav").fine()
+
+
+def test_name_and_what_is_kept_of_a_task(stage, run, data, quick):
+    registry = stage("tones")
+    options = ["--name", "Größe 1", "--seed", 5, "--few-shot", 3, "--max-seconds", 0.3]
+    answer = run(registry, "add-task", data / "noises", *quick, *options).fine()
+    assert "6 clips train" in answer.err
+    shown = run(registry, "show", "größe 1", "--format", "json").json
+    assert shown["name"] == "Größe 1"
+    assert shown["labels"] == ["clicks", "hiss"]
+    assert shown["seed"] == 5
+    assert shown["source"]["few_shot"] == 3
+    assert shown["source"]["max_seconds"] == 0.3
+    assert "3 clips a class train" in shown["protocol"]
+
+
+def test_metadata_with_folds(stage, run, clips, quick):
+    folder = clips()
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "label", "fold"])
+        table.writerows(
+            [path.relative_to(folder), path.parent.name, int(path.stem) % 3] for path in folder.rglob("*.wav")
+        )
+    registry = stage("tones")
+    run(registry, "add-task", folder, *quick, "--fold", 1).fine()
+    shown = run(registry, "show", "clips", "--format", "json").json
+    assert shown["protocol"].startswith("fold 1 tests, fold 0 validates, fold 2 trains")
+    run(registry, "-q", "add-task", folder, *quick, "--fold", 9, "--replace").refused("9")
+
+
+def test_no_eval_measures_nothing(stage, run, data, quick):
+    registry = stage("tones")
+    learned = run(registry, "add-task", data / "noises", *quick, "--no-eval", "--format", "json").fine().json
+    assert learned["measured"] == []
+    assert learned["accuracy"] is None
+    report = run(registry, "stats", "--format", "json").json
+    assert report["matrix"]["oracle"][1] == [None, None]
+    assert "noises" in run(registry, "stats").fine().out
+
+
+def test_replace_makes_a_new_version(stage, run, data, quick):
+    registry = stage("noises")
+    run(registry, "-q", "add-task", data / "tones", *quick).refused("tones", "--replace")
+    answer = run(registry, "add-task", data / "tones", *quick, "--replace", "--seed", 1, "--format", "json")
+    assert answer.fine().json["version"] == 2
+    assert [v["version"] for v in run(registry, "show", "tones", "--format", "json").json["versions"]] == [1, 2]
+    assert len(run(registry, "tasks", "--format", "json").json) == 2
+
+
+@pytest.mark.parametrize("method", ["linear", "bottleneck:r=2", "conformer:r=2,k=3", "lora:q,r=1"])
+def test_a_seed_gives_the_same_task_twice(stage, run, data, quick, method):
+    learned = []
+    for name, seed in (("first", 3), ("second", 3), ("third", 4)):
+        torch.rand(len(name))  # what happened before in this process must not matter
+        registry = stage("tones", name)
+        options = ["--method", method, "--seed", seed, "--batch-size", 4, "--no-eval"]
+        run(registry, "add-task", data / "noises", *quick, *options).fine()
+        learned.append(tensors(registry, "noises", run))
+    first, second, third = learned
+    assert same(first, second)
+    assert not same(first, third)
+
+
+def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(stage, run, clips, data, quick, tmp_path):
+    registry = stage("tones")
+    run(registry, "add-task", clips("gone"), *quick, "--no-eval").fine()
+    (tmp_path / "gone").rename(tmp_path / "elsewhere")
+    answer = run(registry, "add-task", data / "noises", *quick, "--format", "json").fine()
+    assert [one["task"] for one in answer.json["measured"]] == ["tones", "noises"]
+    assert str(tmp_path / "gone") in answer.json["skipped"]["gone"]
+    assert "gone could not be measured" in answer.err
+
+
+def test_stream_learns_in_order_and_ends_with_the_statistics(tmp_path, run, data, quick):
+    tasks = ["chirps", "tones"]
+    answer = run(tmp_path / "new", "stream", *tasks, "--data-root", data, *quick, "--format", "json").fine()
+    assert [task["name"] for task in answer.json["tasks"]] == tasks
+    assert answer.json == run(tmp_path / "new", "stats", "--format", "json").json
+    assert "chirps learned in" in answer.err
+
+
+def test_stream_learns_nothing_where_one_of_its_words_is_wrong(stage, run, data, quick, unchanged):
+    registry = stage("tones")
+    with unchanged(registry):
+        run(registry, "-q", "stream", data / "noises", data / "no-such-task", *quick).refused("no-such-task")
+
+
+def test_stream_keeps_what_it_learned_before_a_task_that_fails(stage, run, data, clips, quick):
+    registry = stage("tones")
+    broken = clips("broken")
+    next(broken.rglob("*.wav")).write_text("this is a letter, not a sound\n" * 50)
+    run(registry, "-q", "stream", data / "noises", broken, *quick).refused("not audio")
+    assert [task["name"] for task in run(registry, "tasks", "--format", "json").json] == ["tones", "noises"]

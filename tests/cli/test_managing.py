@@ -1,0 +1,145 @@
+"""`tasks`, `show`, `rename`, `remove`, `rollback`, `verify`, `gc`, `rebuild`."""
+
+import pytest
+
+TASKS = ["tones", "noises", "chirps"]
+
+
+@pytest.fixture
+def names(cl):
+    return lambda: [task["name"] for task in cl("tasks", "--format", "json").fine().json]
+
+
+@pytest.fixture
+def answers(cl, data):
+    """What a task answers on a few clips, by name."""
+
+    def ask(task):
+        found = cl("predict", data / "tones" / "low", "--task", task, "--format", "json").fine().json
+        return [(answer["task"], answer["task_score"], answer["labels"]) for answer in found]
+
+    return ask
+
+
+@pytest.fixture
+def relearned(cl, data, quick):
+    """The first task has a second version."""
+    cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
+
+
+def test_tasks_in_the_order_of_learning(cl, names):
+    assert names() == TASKS
+    (task, *_) = cl("tasks", "--format", "json").json
+    assert {"name", "labels", "version", "method", "classes", "bytes", "learned_accuracy", "created"} <= set(task)
+    out = cl("tasks").fine().out
+    assert out.index("tones") < out.index("noises") < out.index("chirps")
+
+
+def test_show(cl, data):
+    shown = cl("show", "noises", "--format", "json").fine().json
+    assert shown["labels"] == ["clicks", "hiss"]
+    assert shown["source"]["data"] == str((data / "noises").resolve())
+    assert [version["version"] for version in shown["versions"]] == [1]
+    out = cl("show", "noises").fine().out
+    for word in ("clicks, hiss", "bottleneck", "stratified by class", "torch", shown["sha256"][:12]):
+        assert word in out
+
+
+def test_rename(cl, names, answers):
+    before = [labels for _, _, labels in answers("tones")]
+    assert "notes" in cl("rename", "tones", "notes").fine().out
+    assert names() == ["notes", "noises", "chirps"]
+    assert [labels for _, _, labels in answers("notes")] == before
+    cl("show", "tones").refused("tones")
+    cl("verify").fine()
+
+
+@pytest.mark.parametrize("taken", ["noises", "NOISES"])
+def test_rename_to_a_name_that_is_taken(cl, names, registry, unchanged, taken):
+    with unchanged(registry):
+        cl("rename", "tones", taken).refused("noises")
+
+
+def test_remove(cl, names, registry, answers):
+    before = answers("noises")
+    assert "tones" in cl("remove", "tones").fine().out
+    assert names() == ["noises", "chirps"]
+    assert len(list((registry / "adapters").iterdir())) == 2
+    assert answers("noises") == before
+    report = cl("stats", "--format", "json").fine().json
+    assert [len(row) for row in report["matrix"]["auto"]] == [2, 2]
+    assert [len(row) for row in report["routing"]["confusion"]] == [2, 2]
+
+
+def test_the_last_task_can_go_too(stage, run, data, quick):
+    registry = stage("tones")
+    run(registry, "remove", "tones").fine()
+    assert run(registry, "tasks", "--format", "json").json == []
+    run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
+
+
+def test_rollback(cl, answers, data, quick, registry):
+    first = answers("tones")
+    cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
+    second = answers("tones")
+    assert second != first
+    assert "version 1" in cl("rollback", "tones").fine().out
+    assert answers("tones") == first
+    cl("rollback", "tones", 2).fine()
+    assert answers("tones") == second
+    cl("rollback", "tones", 3).refused("no version 3")
+    cl("rollback", "noises").refused("noises")
+
+
+def test_verify_names_what_is_damaged(cl, registry):
+    assert "3 tasks" in cl("verify").fine().out
+    broken = cl("show", "noises", "--format", "json").json["sha256"]
+    path = registry / "adapters" / f"{broken}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    assert cl("verify").refused("noises", str(path)).out == ""
+
+
+def test_a_damaged_task_does_not_answer_and_the_others_do(cl, registry, data):
+    broken = cl("show", "noises", "--format", "json").json["sha256"]
+    (registry / "adapters" / f"{broken}.safetensors").write_bytes(b"rubbish")
+    clip = data / "tones" / "low" / "00.wav"
+    cl("predict", clip, "--task", "noises").refused("noises")
+    cl("predict", clip, "--task", "tones").fine()
+
+
+def test_gc_drops_what_nothing_needs(cl, registry, relearned, answers):
+    stray = registry / "adapters" / f"{'0' * 64}.safetensors"
+    stray.write_bytes(b"left over")
+    before = answers("tones")
+    files = set((registry / "adapters").iterdir())
+    told = cl("gc", "--dry-run").fine().out
+    assert stray.name in told
+    assert "would be dropped" in told
+    assert set((registry / "adapters").iterdir()) == files
+    assert "2 files" in cl("gc").fine().out
+    assert len(list((registry / "adapters").iterdir())) == 3
+    assert not stray.exists()
+    assert answers("tones") == before
+    assert "0 files" in cl("gc").fine().out
+
+
+def test_rebuild_from_the_files_alone(cl, registry, names, answers):
+    before = {task: answers(task) for task in (*TASKS, "auto")}
+    for path in registry.glob("registry.db*"):
+        path.unlink()
+    cl("tasks").refused("cl-ast rebuild")
+    assert "3 tasks" in cl("rebuild").fine().out
+    assert names() == TASKS
+    assert {task: answers(task) for task in (*TASKS, "auto")} == before
+    cl("verify").fine()
+
+
+def test_rebuild_of_nothing(tmp_path, run):
+    run(tmp_path / "new", "rebuild").refused(str(tmp_path / "new"))
+
+
+@pytest.mark.parametrize("words", [["show"], ["remove"], ["rollback"], ["rename", "other"]])
+def test_a_task_that_is_not_there(registry, cl, unchanged, words):
+    command, *rest = words
+    with unchanged(registry):
+        cl(command, "tonse", *rest).refused("tonse", 'did you mean "tones"?')

@@ -1,0 +1,97 @@
+"""`cl-ast methods`: every method, what it trains and what it weighs, without weights."""
+
+import csv
+import io
+
+import pytest
+
+# Trainable parameters over ast-base, to the unit: tables of the papers, see docs/methods.md.
+PUBLISHED = {
+    "lora:qv,r=6": 221_184,
+    "lora:q,r=12": 221_184,
+    "lora:qk,r=6": 221_184,
+    "lora:qkvo,r=3": 221_184,
+    "bottleneck:r=12": 248_976,
+    "bottleneck:pfeiffer,ffn,sequential,after": 248_976,
+    "bottleneck:houlsby": 497_952,
+    "conformer:r=8,k=31": 270_720,
+    "conformer:k=8": 268_512,
+    "conformer:houlsby": 541_440,
+}
+
+
+def rows(answer):
+    return {row["method"]: row for row in answer.fine().json}
+
+
+def test_every_row_has_the_keys_of_the_contract(cl):
+    found = cl("methods", "--format", "json").fine().json
+    assert {"linear", "full", "bottleneck", "conformer", "lora"} <= {row["family"] for row in found}
+    for row in found:
+        assert list(row) == ["method", "family", "trainable_parameters", "bytes", "source"]
+        assert row["source"]
+
+
+def test_parameters_are_the_published_ones(cl):
+    found = cl("methods", *PUBLISHED, "--format", "json").fine().json
+    assert [row["trainable_parameters"] for row in found] == list(PUBLISHED.values())
+
+
+@pytest.mark.parametrize(("classes", "parameters"), [(10, 9_226), (50, 39_986)])
+def test_linear_counts_its_head_given_the_classes(cl, classes, parameters):
+    (row,) = cl("methods", "linear", "--classes", classes, "--format", "json").fine().json
+    assert row["trainable_parameters"] == parameters
+    assert row["bytes"] == 4 * parameters
+
+
+def test_options_in_any_order_are_the_same_method(cl):
+    one, other = cl(
+        "methods", "bottleneck:r=12,parallel,pfeiffer", "bottleneck:pfeiffer,parallel,r=12", "--format", "json"
+    ).json
+    assert one == other
+    assert one["method"].startswith("bottleneck:pfeiffer")
+
+
+def test_combined_methods_add_up(cl):
+    both, one, other = (
+        row["trainable_parameters"]
+        for row in cl("methods", "bottleneck:ffn+lora:qv,r=3", "bottleneck:ffn", "lora:qv,r=3", "--format", "json").json
+    )
+    assert both == one + other
+
+
+def test_counts_for_another_trunk(cl, trunk):
+    found = rows(cl("methods", "bottleneck:r=2", "lora:q,r=1", "--backbone", trunk, "--format", "json"))
+    width, depth = 32, 2
+    layer = (width * 2 + 2) + (2 * width + width) + 2 * width
+    assert found["bottleneck:pfeiffer,mhsa,parallel,r=2"]["trainable_parameters"] == depth * layer
+    assert found["lora:q,r=1,s=8"]["trainable_parameters"] == depth * 2 * width
+
+
+def test_counts_are_what_learning_really_trains(cl, trunk):
+    learned = {task["name"]: task for task in cl("tasks", "--format", "json").json}
+    listed = cl("methods", "linear", "bottleneck:r=2", "--classes", 2, "--backbone", trunk, "--format", "json").json
+    linear, bottleneck = (row["trainable_parameters"] for row in listed)
+    assert learned["tones"]["trainable_parameters"] == linear
+    assert learned["noises"]["trainable_parameters"] == bottleneck
+
+
+def test_csv_and_table(cl):
+    as_csv = list(csv.DictReader(io.StringIO(cl("methods", "lora", "--format", "csv").fine().out)))
+    assert [(row["family"], row["trainable_parameters"]) for row in as_csv] == [("lora", "221184")]
+    assert "221,184" in cl("methods", "lora").fine().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lorra"], ["'lorra'", "did you mean lora?"]),
+        (["lora:banana"], ["'banana'", "r=N"]),
+        (["lora:r=none"], ["r=none", "whole number"]),
+        (["bottleneck:r=0"], ["r=0"]),
+        (["linear+lora"], ["linear cannot be combined"]),
+        (["lora", "--backbone", "no-such-trunk"], ["no-such-trunk"]),
+    ],
+)
+def test_what_cannot_be_read_is_named(cl, words, said):
+    assert cl("methods", *words).refused(*said).out == ""

@@ -1,0 +1,147 @@
+"""`predict`: clips in, answers out, in every form."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from cl_ast import synth
+
+TASKS = ["tones", "noises", "chirps"]
+
+
+@pytest.fixture
+def tone(data):
+    return data / "tones" / "low" / "00.wav"
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A clip of no task: a word."""
+    path = tmp_path / "word.wav"
+    soundfile.write(path, synth.render(synth.COMMANDS["ba-di"], np.random.default_rng(3), 0.8), 16_000)
+    return path
+
+
+@pytest.fixture
+def long(tmp_path):
+    """1.1 seconds of a tone."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 300 * np.arange(17_600) / 16_000), 16_000)
+    return path
+
+
+def test_json_key_for_key(cl, tone):
+    (answer,) = cl("predict", tone, "--format", "json").fine().json
+    assert list(answer) == ["path", "task", "task_score", "known", "tasks", "labels"]
+    assert answer["path"] == str(tone)
+    assert answer["task"] == "tones"
+    assert answer["known"] is True
+    assert answer["task_score"] == answer["tasks"][0]["score"]
+    assert sorted(one["task"] for one in answer["tasks"]) == sorted(TASKS)
+    scores = [one["score"] for one in answer["tasks"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert sorted(one["label"] for one in answer["labels"]) == ["high", "low"]
+    assert sum(one["score"] for one in answer["labels"]) == pytest.approx(1, abs=1e-5)
+    assert answer["labels"][0]["score"] >= answer["labels"][1]["score"]
+
+
+def test_each_task_gets_its_own_clips(cl, data):
+    for task in TASKS:
+        answers = cl("predict", data / task, "--format", "json").fine().json
+        right = sum(answer["task"] == task for answer in answers)
+        assert (len(answers), right) == (20, 20)
+
+
+def test_a_task_by_name_in_any_case(cl, tone):
+    (answer,) = cl("predict", tone, "--task", "CHIRPS", "--format", "json").fine().json
+    assert "tasks" not in answer
+    assert (answer["task"], answer["task_score"], answer["known"]) == ("chirps", 1.0, True)
+    assert {one["label"] for one in answer["labels"]} == {"up", "down"}
+
+
+def test_a_clip_of_no_task_is_unknown(cl, stranger):
+    (answer,) = cl("predict", stranger, "--format", "json").fine().json
+    assert answer["known"] is False
+    assert answer["task"] == answer["tasks"][0]["task"]
+    assert f"unknown (nearest: {answer['task']})" in cl("predict", stranger).out
+    assert cl("predict", stranger, "--format", "audacity").out.split("\t")[2].strip() == "unknown"
+
+
+def test_top_k(cl, tone):
+    (answer,) = cl("predict", tone, "--top-k", 1, "--format", "json").fine().json
+    assert len(answer["labels"]) == 1
+
+
+def test_folders_are_searched_and_the_order_is_kept(cl, data, tmp_path, tone):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("b.wav", "er/a.WAV", "c.flac"):
+        samples, rate = soundfile.read(tone)
+        soundfile.write(tmp_path / "deep" / name, samples, rate)
+    (tmp_path / "deep" / "notes.txt").write_text("no audio")
+    other = data / "chirps" / "up" / "00.wav"
+    answers = cl("predict", other, tmp_path / "deep", tone, "--format", "json").fine().json
+    inside = [str(tmp_path / "deep" / name) for name in ("b.wav", "c.flac", "er/a.WAV")]
+    assert [answer["path"] for answer in answers] == [str(other), *inside, str(tone)]
+
+
+def test_standard_input(cl, tone):
+    (answer,) = cl("predict", "-", "--format", "json", stdin=tone.read_bytes()).fine().json
+    (same,) = cl("predict", tone, "--format", "json").json
+    assert answer == {**same, "path": "-"}
+
+
+def test_windows(cl, long):
+    answers = cl("predict", long, "--window", 0.5, "--hop", 0.25, "--format", "json").fine().json
+    assert all(list(answer)[:3] == ["path", "start", "end"] for answer in answers)
+    spans = [(answer["start"], answer["end"]) for answer in answers]
+    assert spans == [(0, 0.5), (0.25, 0.75), (0.5, 1.0), (0.75, 1.1)]
+    back_to_back = cl("predict", long, "--window", 0.5, "--format", "json").fine().json
+    assert [answer["start"] for answer in back_to_back] == [0, 0.5]
+    assert "0.75" in cl("predict", long, "--window", 0.5, "--hop", 0.25).fine().out
+
+
+def test_windows_for_audacity(cl, long):
+    lines = cl("predict", long, "--window", 0.5, "--task", "tones", "--format", "audacity").fine().out.splitlines()
+    rows = [line.split("\t") for line in lines]
+    assert [row[:2] for row in rows] == [["0.000000", "0.500000"], ["0.500000", "1.000000"]]
+    assert all(row[2] in ("tones: low", "tones: high") for row in rows)
+
+
+@pytest.mark.parametrize(
+    "words", [["--window", 0], ["--window", 99], ["--window", 1, "--hop", 0], ["--window", 1, "--hop", 2]]
+)
+def test_windows_that_cannot_be(cl, long, words):
+    assert cl("predict", long, *words).refused("choose").out == ""
+
+
+def test_jsonl_is_json_a_line(cl, data):
+    folder = data / "tones" / "low"
+    lines = cl("predict", folder, "--format", "jsonl").fine().out.splitlines()
+    assert [json.loads(line) for line in lines] == cl("predict", folder, "--format", "json").json
+
+
+def test_csv_is_a_label_a_line(cl, tone, long):
+    rows = list(csv.DictReader(io.StringIO(cl("predict", tone, "--format", "csv").fine().out)))
+    assert list(rows[0]) == ["path", "task", "task_score", "known", "rank", "label", "score"]
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert {row["path"] for row in rows} == {str(tone)}
+    cut = list(csv.DictReader(io.StringIO(cl("predict", long, "--window", 0.5, "--format", "csv").out)))
+    assert [(row["start"], row["end"]) for row in cut] == [("0.0", "0.5")] * 2 + [("0.5", "1.0")] * 2
+
+
+def test_table(cl, tone):
+    out = cl("predict", tone).fine().out
+    for word in ("clip", "task", "label", "probability", str(tone), "tones"):
+        assert word in out
+
+
+def test_any_rate_and_channels(cl, tmp_path, tone):
+    samples, _ = soundfile.read(tone)
+    soundfile.write(tmp_path / "stereo.wav", np.repeat(samples, 3)[:, None].repeat(2, axis=1), 48_000, subtype="PCM_24")
+    (answer,) = cl("predict", tmp_path / "stereo.wav", "--format", "json").fine().json
+    assert answer["task"] == "tones"

@@ -1,0 +1,120 @@
+"""What only a process of its own can show: Ctrl-C, a folder that cannot be written, a full disk."""
+
+import os
+import signal
+
+import pytest
+
+# A shell that runs tests in the background may have switched Ctrl-C off.
+WITH_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+# Root may write anywhere, unless it gives that right up; it counts from the next program on.
+WITHOUT_ROOT_RIGHTS = """
+import ctypes, os
+if os.geteuid() == 0 and "CL_AST_NO_RIGHTS" not in os.environ:
+    PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER = 24, 1, 2, 3
+    libc = ctypes.CDLL(None, use_errno=True)
+    for right in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER):
+        assert libc.prctl(PR_CAPBSET_DROP, right, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    os.environ["CL_AST_NO_RIGHTS"] = "1"
+    os.execv(sys.executable, sys.orig_argv)
+"""
+
+
+def with_largest_file(size):
+    """No file may grow beyond that: what a full disk is to a program, but for the error's number."""
+    return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+
+
+def one_line(process):
+    """The only line on standard error, of a process that ended with 1."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, (out, err)
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("cl-ast: ")
+    assert "unexpected" not in line
+    return line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent another way")
+def test_ctrl_c_in_the_middle_of_training(registry, process, unchanged, run, clips, quick):
+    words = ["add-task", clips(), *quick]
+    with unchanged(registry):
+        started = process(registry, *words, "--epochs", 2000, first=WITH_CTRL_C)
+        line = ""
+        for line in started.stderr:
+            if line.startswith("training "):
+                break
+        assert line.startswith("training "), "it never began to train"
+        done, total = map(int, line.split()[1].split("/"))
+        assert done < total / 2, "it was over before it could be stopped"
+        started.send_signal(signal.SIGINT)
+        _, rest = started.communicate(timeout=60)
+    said = [line for line in rest.splitlines() if not line.startswith("training ")]
+    assert started.returncode == 1
+    assert said == ["cl-ast: stopped; the registry holds every finished task, and nothing half-written"]
+    run(registry, *words).fine()
+    run(registry, "verify").fine()
+    assert [task["name"] for task in run(registry, "tasks", "--format", "json").json][-1] == "clips"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
+def test_a_registry_that_can_only_be_read(registry, process, unchanged, clips, quick, data):
+    folders = [registry, registry / "adapters"]
+    with unchanged(registry):
+        for folder in folders:
+            folder.chmod(0o555)
+        try:
+            refused = process(registry, "add-task", clips(), *quick, first=WITHOUT_ROOT_RIGHTS)
+            removed = process(registry, "-q", "remove", "tones", first=WITHOUT_ROOT_RIGHTS)
+            asked = process(registry, "-q", "predict", data / "tones" / "low" / "00.wav", first=WITHOUT_ROOT_RIGHTS)
+            _, said = refused.communicate(timeout=120)
+            assert "training" not in said, "it trained before it found out"
+            for line in (said.splitlines()[-1], one_line(removed)):
+                assert str(registry) in line
+                assert "cannot be written" in line
+            out, err = asked.communicate(timeout=120)
+            assert (asked.returncode, err) == (0, "")
+            assert "tones" in out
+        finally:
+            for folder in folders:
+                folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
+def test_a_place_where_no_registry_can_be_made(tmp_path, process):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(0o555)
+    try:
+        line = one_line(process(tmp_path / "locked" / "new", "tasks", first=WITHOUT_ROOT_RIGHTS))
+        assert str(tmp_path / "locked" / "new") in line
+    finally:
+        (tmp_path / "locked").chmod(0o755)
+    assert list((tmp_path / "locked").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
+def test_a_disk_too_full_for_the_adapter(registry, process, unchanged, run, clips, quick):
+    words = ["add-task", clips(), *quick, "--method", "bottleneck:r=512"]
+    with unchanged(registry):
+        started = process(registry, *words, first=with_largest_file(100_000))
+        _, said = started.communicate(timeout=120)
+    assert started.returncode == 1
+    assert "measuring clips" in said, "it did not come to the saving"
+    line = said.splitlines()[-1]
+    assert line.startswith(f"cl-ast: cannot write an adapter into {registry / 'adapters'}: no space is left")
+    run(registry, "verify").fine()
+    assert "0 files" in run(registry, "gc", "--dry-run").fine().out
+    run(registry, *words).fine()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
+def test_a_disk_too_full_for_the_database(tmp_path, process, run, clips, quick):
+    """A new registry keeps what the router knows of the trunk, which is the most that it holds."""
+    words = ["-q", "add-task", clips(), *quick]
+    line = one_line(process(tmp_path / "new", *words, first=with_largest_file(100_000)))
+    assert str(tmp_path / "new" / "registry.db") in line
+    assert "space" in line
+    assert run(tmp_path / "new", "tasks", "--format", "json").json == []
+    assert list((tmp_path / "new" / "adapters").iterdir()) == []
+    run(tmp_path / "new", *words).fine()

@@ -1,0 +1,51 @@
+"""Real recordings, through the command line: two tasks with few examples, then one clip of each."""
+
+from pathlib import Path
+
+import pytest
+
+import streams
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+TASKS = ["esc10", "fsdd"]
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are not here")
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, run, trunk):
+    """A registry that has learned the tasks, and what `stream` answered."""
+    home = tmp_path_factory.mktemp("real") / "registry"
+    few = ["--few-shot", 4, "--epochs", 2, "--max-seconds", 1, "--method", "bottleneck:r=2"]
+    answer = run(home, "stream", *TASKS, "--data-root", DATA, "--backbone", trunk, *few, "--format", "json")
+    return home, answer.fine()
+
+
+def test_stream_of_real_tasks(learned):
+    _, answer = learned
+    report = answer.json
+    assert [task["name"] for task in report["tasks"]] == TASKS
+    assert [task["classes"] for task in report["tasks"]] == [10, 10]
+    matrix = report["matrix"]["oracle"]
+    assert matrix[0][0] == matrix[1][0]
+    assert matrix[0][1] is None
+    assert report["metrics"]["oracle"]["forgetting"] == 0
+    tested = [len(streams.load(DATA / task).test) for task in TASKS]
+    assert [sum(row) for row in report["routing"]["confusion"]] == tested
+    # Two trained layers of 32 are no listener, but sounds of five seconds and spoken digits are far apart.
+    assert report["routing"]["task_accuracy"] > 0.7
+    assert report["storage"]["ratio"] > 1
+    for said in ("fold 4 tests", "by speaker, none in two splits", "4 clips a class train"):
+        assert said in answer.err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_a_real_clip(learned, run, task):
+    registry, _ = learned
+    loaded = streams.load(DATA / task)
+    clip = loaded.test[0].path
+    (answer,) = run(registry, "predict", clip, "--task", task, "--top-k", 10, "--format", "json").fine().json
+    assert {one["label"] for one in answer["labels"]} == set(loaded.labels)
+    (routed,) = run(registry, "predict", clip, "--format", "json").fine().json
+    assert routed["task"] in TASKS
+    assert len(routed["tasks"]) == 2

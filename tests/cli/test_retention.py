@@ -1,0 +1,71 @@
+"""Nothing is forgotten: answers are the same to the bit, whatever is learned or removed besides."""
+
+import numpy as np
+import pytest
+import torch
+
+from cl_ast import audio
+from cl_ast.manager import Manager
+
+
+@pytest.fixture(scope="module")
+def waveforms(data):
+    """Clips of every task, and lengths that none of them has."""
+    random = np.random.default_rng(1)
+    read = [audio.read(path) for path in sorted(data.rglob("0[0-2].wav"))]
+    return [*read, *(random.normal(scale=0.1, size=n).astype(np.float32) for n in (1, 500, 40_000))]
+
+
+def logits(registry, task, waveforms):
+    with Manager.open(registry, device="cpu") as manager:
+        return manager.logits(waveforms, task)
+
+
+def routes(registry, data):
+    """Score of each task, and the answer, for every clip."""
+    with Manager.open(registry, device="cpu") as manager:
+        return [(p.path, p.task, p.known, p.tasks, p.labels) for p in manager.predict(sorted(data.rglob("*.wav")))]
+
+
+def test_logits_are_bit_identical_after_more_tasks(stages, waveforms):
+    first = logits(stages["tones"], "tones", waveforms)
+    assert first.shape == (len(waveforms), 2)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, logits(stages["noises"], "tones", waveforms))
+    assert torch.equal(first, logits(stages["chirps"], "tones", waveforms))
+    adapted = logits(stages["noises"], "noises", waveforms)
+    assert torch.equal(adapted, logits(stages["chirps"], "noises", waveforms))
+    assert not torch.equal(first, adapted)
+
+
+def test_logits_are_bit_identical_after_another_task_is_removed(registry, stages, waveforms, run):
+    before = {task: logits(registry, task, waveforms) for task in ("tones", "chirps")}
+    run(registry, "remove", "noises").fine()
+    for task, logit in before.items():
+        assert torch.equal(logit, logits(registry, task, waveforms))
+
+
+def test_logits_do_not_change_while_one_manager_learns_on(stage, data, waveforms):
+    import streams
+    from cl_ast.training import TrainOptions
+
+    with Manager.open(stage("tones"), device="cpu") as manager:
+        before = manager.logits(waveforms, "tones")
+        trunk = manager.backbone.fingerprint
+        manager.add_task(streams.load(data / "chirps"), method="full", options=TrainOptions(epochs=1))
+        assert torch.equal(before, manager.logits(waveforms, "tones"))
+        assert manager.backbone.fingerprint == trunk
+
+
+def test_a_removed_task_leaves_no_trace_in_the_routing(registry, stage, data, run, trunk):
+    run(registry, "remove", "noises").fine()
+    never = stage("tones")
+    run(never, "add-task", data / "chirps", "--method", "linear", "--epochs", 2, "--backbone", trunk).fine()
+    assert routes(registry, data) == routes(never, data)
+
+
+def test_another_task_does_not_change_the_score_of_a_task(stages, data):
+    def scores(task):
+        return {path: dict(tasks)["tones"] for path, _, _, tasks, _ in routes(stages[task], data)}
+
+    assert scores("tones") == scores("noises") == scores("chirps")

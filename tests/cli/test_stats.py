@@ -1,0 +1,146 @@
+"""`stats` and `evaluate`: what was measured, key for key."""
+
+import csv
+import io
+import shutil
+
+import pytest
+
+TASKS = ["tones", "noises", "chirps"]
+METRICS = ["average_accuracy", "forgetting", "backward_transfer", "forward_transfer"]
+TASK = [
+    "name",
+    "method",
+    "version",
+    "classes",
+    "trainable_parameters",
+    "bytes",
+    "learned_accuracy",
+    "accuracy",
+    "auto_accuracy",
+    "seconds",
+]
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined"]
+
+
+@pytest.fixture
+def report(cl):
+    return cl("stats", "--format", "json").fine().json
+
+
+def test_every_key_of_the_contract(report):
+    assert list(report) == ["backbone", "tasks", "matrix", "metrics", "routing", "storage"]
+    assert list(report["backbone"]) == ["name", "fingerprint", "parameters", "bytes"]
+    assert all(list(task) == TASK for task in report["tasks"])
+    assert list(report["matrix"]) == ["oracle", "auto"]
+    assert list(report["metrics"]) == ["oracle", "auto"]
+    assert all(list(metrics) == METRICS for metrics in report["metrics"].values())
+    assert list(report["routing"]) == ["task_accuracy", "confusion"]
+    assert list(report["storage"]) == ["adapter_bytes", "full_copies_bytes", "ratio", "database_bytes"]
+
+
+def test_an_empty_registry_has_the_same_keys(tmp_path, run, report):
+    empty = run(tmp_path / "new", "stats", "--format", "json").fine().json
+    assert list(empty) == list(report)
+    assert empty["tasks"] == []
+    assert empty["backbone"] is None
+    assert list(empty["metrics"]["auto"]) == METRICS
+
+
+def test_tasks_and_matrix(report):
+    assert [task["name"] for task in report["tasks"]] == TASKS
+    for mode, key in (("oracle", "accuracy"), ("auto", "auto_accuracy")):
+        matrix = report["matrix"][mode]
+        assert [[value is not None for value in row] for row in matrix] == [
+            [True, False, False],
+            [True, True, False],
+            [True, True, True],
+        ]
+        assert matrix[-1] == [task[key] for task in report["tasks"]]
+    assert all(task["seconds"] > 0 for task in report["tasks"])
+
+
+def test_nothing_is_forgotten_by_name(report):
+    matrix = report["matrix"]["oracle"]
+    for column, task in enumerate(report["tasks"]):
+        assert {row[column] for row in matrix[column:]} == {task["learned_accuracy"]}
+    metrics = report["metrics"]["oracle"]
+    assert metrics["average_accuracy"] == pytest.approx(sum(matrix[-1]) / 3)
+    assert metrics["forgetting"] == metrics["backward_transfer"] == 0
+    assert metrics["forward_transfer"] is None
+
+
+def test_routing_counts_every_test_clip(report, cl):
+    clips = {row["task"]: row["clips"] for row in cl("evaluate", "--format", "json").fine().json}
+    confusion = report["routing"]["confusion"]
+    assert [sum(row) for row in confusion] == [clips[task] for task in TASKS]
+    right = sum(confusion[i][i] for i in range(3))
+    assert report["routing"]["task_accuracy"] == right / sum(clips.values())
+
+
+def test_storage_is_what_is_on_the_disk(report, registry, trunk):
+    files = [path.stat().st_size for path in (registry / "adapters").iterdir()]
+    storage = report["storage"]
+    assert storage["adapter_bytes"] == sum(files) == sum(task["bytes"] for task in report["tasks"])
+    assert storage["full_copies_bytes"] == 3 * report["backbone"]["bytes"]
+    assert storage["ratio"] == pytest.approx(storage["full_copies_bytes"] / storage["adapter_bytes"])
+    assert storage["database_bytes"] >= (registry / "registry.db").stat().st_size
+    # The copy of a trunk is its weights; its file adds a header.
+    assert 0 < report["backbone"]["bytes"] <= (trunk / "model.safetensors").stat().st_size
+
+
+def test_csv_is_a_task_a_line(cl, report):
+    rows = list(csv.DictReader(io.StringIO(cl("stats", "--format", "csv").fine().out)))
+    assert [row["name"] for row in rows] == TASKS
+    assert list(rows[0]) == TASK
+    assert [float(row["accuracy"]) for row in rows] == [task["accuracy"] for task in report["tasks"]]
+
+
+def test_table_tells_the_whole_story(cl, trunk):
+    out = cl("stats").fine().out
+    said = ("frozen", "asked by name", "chosen by the router", "average accuracy", "forgetting", "routing:", "storage:")
+    for word in (str(trunk), *TASKS, *said):
+        assert word in out
+
+
+def test_plot(cl, tmp_path):
+    pytest.importorskip("matplotlib")
+    cl("stats", "--plot", tmp_path / "retention.png").fine()
+    assert (tmp_path / "retention.png").read_bytes().startswith(b"\x89PNG")
+    cl("stats", "--plot", tmp_path / "no-such-folder" / "retention.png").refused("no-such-folder")
+
+
+@pytest.mark.parametrize("mode", ["auto", "oracle"])
+def test_evaluate_finds_what_learning_found(cl, report, mode):
+    rows = cl("evaluate", "--task", mode, "--format", "json").fine().json
+    assert all(list(row) == MEASURED for row in rows)
+    assert [row["accuracy"] for row in rows] == report["matrix"]["oracle"][-1]
+    if mode == "auto":
+        assert [row["auto_accuracy"] for row in rows] == report["matrix"]["auto"][-1]
+    else:
+        assert [row["auto_accuracy"] for row in rows] == [None] * 3
+    assert cl("stats", "--format", "json").json["matrix"] == report["matrix"]
+
+
+def test_evaluate_some_tasks(cl):
+    rows = cl("evaluate", "chirps", "TONES", "--format", "json").fine().json
+    assert [row["task"] for row in rows] == ["chirps", "tones"]
+    assert "noises" not in cl("evaluate", "tones").fine().out
+    cl("evaluate", "tones", "no-such-task").refused("no-such-task")
+
+
+def test_evaluate_is_recorded(stage, run, data, quick):
+    registry = stage("tones")
+    run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
+    assert run(registry, "stats", "--format", "json").json["tasks"][1]["accuracy"] is None
+    (row,) = run(registry, "evaluate", "noises", "--format", "json").fine().json
+    assert run(registry, "stats", "--format", "json").json["tasks"][1]["accuracy"] == row["accuracy"]
+
+
+def test_evaluate_measures_what_it_can(stage, run, clips, quick):
+    registry = stage("noises")
+    folder = clips("gone")
+    run(registry, "add-task", folder, *quick, "--no-eval").fine()
+    shutil.rmtree(folder)
+    answer = run(registry, "-q", "evaluate", "--format", "json").refused("gone could not be measured", str(folder))
+    assert [row["task"] for row in answer.json] == ["tones", "noises"]

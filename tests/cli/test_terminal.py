@@ -1,0 +1,62 @@
+"""How results look to a person in a terminal."""
+
+import re
+
+import pytest
+import soundfile
+from rich.cells import cell_len
+
+ODD = ":dog: [b]größer"
+
+
+@pytest.fixture
+def terminal(cl, monkeypatch):
+    """terminal(80, "stats"): the lines as a terminal of that width shows them, without colours."""
+
+    def ask(width, *words):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", str(width))
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", cl(*words).fine().out).splitlines()
+
+    return ask
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("command", [["tasks"], ["stats"], ["show", "noises"], ["methods"], ["evaluate"]])
+def test_tables_fit_and_no_number_or_word_is_torn(terminal, command, width):
+    lines = terminal(width, *command)
+    assert max(map(cell_len, lines)) <= width
+    whole = {word for line in terminal(300, *command) for word in re.findall(r"[\w.-]+", line)}
+    assert {word for line in lines for word in re.findall(r"[\w.-]+", line)} <= whole
+
+
+def test_a_long_method_is_broken_after_its_commas(terminal):
+    lines = terminal(80, "tasks")
+    (row,) = (number for number, line in enumerate(lines) if line.startswith("noises"))
+    assert lines[row].split()[1] == "bottleneck:"
+    assert "mhsa," in "".join(lines[row + 1 : row + 4])
+
+
+def test_names_and_paths_are_printed_as_they_are(cl, registry, clips, quick, tmp_path, data):
+    folder = clips()
+    (folder / "low").rename(folder / "[i]low :cat:")
+    for command in (["add-task", folder, *quick, "--name", "plain"], ["rename", "plain", ODD]):
+        cl(*command).fine()
+    samples, rate = soundfile.read(data / "tones" / "low" / "00.wav")
+    clip = tmp_path / "song [live] :cat:.wav"
+    soundfile.write(clip, samples, rate)
+    assert ODD in cl("tasks").fine().out
+    assert ODD in cl("stats").fine().out
+    assert "[i]low :cat:" in cl("show", ODD).fine().out
+    out = cl("predict", clip, "--task", ODD).fine().out
+    assert str(clip) in out
+    assert "[i]low :cat:" in out
+
+
+def test_progress_of_a_task_with_an_odd_name(cl, clips, quick, monkeypatch):
+    """In a terminal, where the name stands beside a bar."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    answer = cl("add-task", clips(), *quick, "--name", "[b]x :cat:").fine()
+    assert "[b]x :cat:" in answer.err

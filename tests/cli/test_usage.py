@@ -1,0 +1,167 @@
+"""What holds for every command: help, exit codes, standard output and error, where the registry is, speed of start."""
+
+import json
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import cli
+from registry import Registry
+
+COMMANDS = {
+    *("add-task", "stream", "predict", "evaluate", "stats"),
+    *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "methods", "demo"),
+}
+LEARNING = (
+    "--method --backbone --epochs --batch-size --lr --fold --few-shot --max-seconds --seed --resume --replace --no-eval"
+)
+OPTIONS = {
+    "add-task": f"{LEARNING} --data --name --format",
+    "stream": f"{LEARNING} --data-root",
+    "predict": "--task --top-k --window --hop --format",
+    "evaluate": "--task",
+    "stats": "--format --plot",
+    "methods": "--backbone --format",
+}
+FORMATS = {
+    "add-task": ["table", "json"],
+    "predict": ["table", "json", "jsonl", "csv", "audacity"],
+    "stats": ["table", "json", "csv"],
+}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_says_what_it_does_and_shows_an_example(command):
+    result = CliRunner().invoke(cli.main, [command, "--help"], prog_name="cl-ast")
+    assert result.exit_code == 0
+    assert re.search(rf"^\s*cl-ast {command}\b", result.stdout, re.MULTILINE)
+    for option in OPTIONS.get(command, "").split():
+        assert re.search(rf"{option}\b", result.stdout), option
+
+
+@pytest.mark.parametrize("command", FORMATS)
+def test_formats_of_the_contract(command):
+    option = next(p for p in cli.main.commands[command].params if p.name == "kind")
+    assert isinstance(option.type, click.Choice)
+    assert set(FORMATS[command]) <= set(option.type.choices)
+    assert option.default == "table"
+
+
+def test_every_command_of_the_contract_is_there():
+    assert set(cli.main.commands) >= COMMANDS
+    assert all(command.help for command in cli.main.commands.values())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no-such-command"],
+        ["tasks", "--no-such-option"],
+        ["tasks", "--format", "xml"],
+        ["show"],
+        ["add-task"],
+        ["stream"],
+        ["predict"],
+        ["predict", "clip.wav", "--top-k", "0"],
+        ["predict", "clip.wav", "--hop", "1"],
+        ["rollback", "tones", "zero"],
+        ["add-task", "tones", "--epochs", "none"],
+        ["add-task", "tones", "--pooling", "max"],
+        ["add-task", "tones", "--beta1", "2"],
+        ["add-task", "tones", "--weight-decay", "-1"],
+        ["evaluate", "--task", "tones"],
+        ["--device", "abacus", "tasks"],
+    ],
+)
+def test_wrong_usage_is_2_and_says_how(tmp_path, words):
+    result = CliRunner().invoke(cli.main, ["--registry", str(tmp_path / "new"), *words], prog_name="cl-ast")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_done_is_1_in_one_line(cl):
+    cl("show", "noise").refused('"noises"', "tones")
+
+
+def test_traceback_only_with_v(cl):
+    assert "Traceback" not in cl("show", "nothing").err
+    asked = cl("-v", "show", "nothing")
+    assert asked.code == 1
+    assert "Traceback" in asked.err
+    assert asked.err.splitlines()[-1].startswith("cl-ast: ")
+
+
+def test_a_fault_of_ours_is_one_line_too(cl, monkeypatch):
+    def broken(self):
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(Registry, "tasks", broken)
+    answer = cl("tasks")
+    assert answer.code == 1
+    assert answer.err.splitlines() == [
+        "cl-ast: unexpected ZeroDivisionError: by nought; run again with -v for the traceback"
+    ]
+
+
+def test_registry_from_the_environment_and_from_the_option(registry, stages, monkeypatch):
+    def names(*words):
+        result = CliRunner().invoke(cli.main, [*words, "tasks", "--format", "json"])
+        return [task["name"] for task in json.loads(result.stdout)]
+
+    monkeypatch.setenv("CL_AST_REGISTRY", str(registry))
+    assert names() == ["tones", "noises", "chirps"]
+    assert names("--registry", str(stages["tones"])) == ["tones"]
+
+
+def test_registry_as_a_url(registry, cl, run):
+    assert run(f"sqlite:///{registry / 'registry.db'}", "tasks").out == cl("tasks").out != ""
+
+
+def test_registry_is_in_the_user_data_folder_by_default(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "share" / name))
+    assert CliRunner().invoke(cli.main, ["tasks"]).exit_code == 0
+    assert (tmp_path / "share" / "cl-ast" / "registry" / "registry.db").exists()
+
+
+def test_an_empty_registry_says_what_to_do(tmp_path, run):
+    for command in ("tasks", "stats"):
+        assert "cl-ast add-task" in run(tmp_path / "new", command).fine().out
+    assert run(tmp_path / "new", "tasks", "--format", "json").json == []
+
+
+def test_version():
+    from importlib.metadata import version
+
+    assert CliRunner().invoke(cli.main, ["--version"]).stdout.split()[-1] == version("cl-ast")
+
+
+@pytest.mark.parametrize(
+    ("commands", "heavy"),
+    [
+        ([["--help"], ["add-task", "--help"]], ["torch", "transformers", "numpy", "sqlalchemy", "rich"]),
+        (
+            [["tasks"], ["stats"], ["stats", "--format", "json"], ["show", "tones"], ["verify"], ["gc", "--dry-run"]],
+            ["torch", "transformers", "matplotlib"],
+        ),
+    ],
+    ids=["help", "listing"],
+)
+def test_starts_without_heavy_imports(registry, commands, heavy):
+    code = f"""
+import sys, cli
+for words in {commands}:
+    try:
+        cli.main(["--registry", {str(registry)!r}, *words], prog_name="cl-ast")
+    except SystemExit as done:
+        assert not done.code, words
+print("loaded:", *({set(heavy)} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["loaded:"]

@@ -1,0 +1,103 @@
+"""What is installed is complete, holds nothing else, and works away from the source."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("cl_ast", "registry", "streams")
+NEW_ENOUGH = (70, 1)  # setuptools that makes wheels by itself
+
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, version("setuptools").split(".")[:2])) < NEW_ENOUGH,
+    reason="this setuptools makes no wheels: pip install 'setuptools>=77'",
+)
+
+
+def call(*words: object, **more) -> str:
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy of everything at the top: the build leaves files beside the source."""
+    home = tmp_path_factory.mktemp("wheel")
+    left_out = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__", "cl-ast-demo")
+    shutil.copytree(ROOT, home / "source", ignore=left_out)
+    call("-m", "pip", "wheel", home / "source", "--wheel-dir", home, "--no-deps", "--no-build-isolation", "--no-index")
+    (built,) = home.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel) -> set[str]:
+    """Every file in the wheel, but for what it says of itself."""
+    with zipfile.ZipFile(wheel) as file:
+        return {name for name in file.namelist() if ".dist-info/" not in name}
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """installed(code): run it in another folder, with the wheel and its dependencies, and without the source."""
+    target = tmp_path_factory.mktemp("site")
+    call("-m", "pip", "install", wheel, "--target", target, "--no-deps", "--no-index", "--quiet")
+    # -S: site-packages without the .pth files, one of which leads to the source.
+    paths = [target, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "HF_HUB_OFFLINE": "1"}
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run(*words: object) -> str:
+        return call("-S", "-P", *words, cwd=elsewhere, env=env)
+
+    run.target = target
+    return run
+
+
+def test_top_level_names(names):
+    assert {name.partition("/")[0] for name in names} == {*PACKAGES, "cli.py"}
+
+
+def test_every_module_and_every_data_file_is_there(names):
+    source = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    wanted = {path.relative_to(ROOT).as_posix() for path in source if path.suffix != ".pyc"}
+    assert wanted | {"cli.py"} == names
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+
+
+def test_nothing_else_is_in_it(names):
+    assert not [name for name in names if "test" in name or "benchmark" in name or "conftest" in name]
+
+
+def test_imports_come_from_what_is_installed(installed):
+    out = installed(
+        "-c", "import cl_ast, registry, streams, cli\nfor m in (cl_ast, registry, streams, cli): print(m.__file__)"
+    )
+    places = [Path(line) for line in out.splitlines()]
+    assert len(places) == 4
+    assert all(place.is_relative_to(installed.target) for place in places)
+
+
+def test_the_command_works_away_from_the_source(installed, tmp_path):
+    assert "add-task" in installed("-m", "cli", "--help")
+    assert "248,976" in installed("-m", "cli", "methods", "bottleneck")
+    assert "add-task" in installed("-m", "cli", "--registry", tmp_path / "new", "stats")
+    assert installed("-m", "cli", "--version").split()[-1] == version("cl-ast")
+
+
+def test_the_packaged_trunk_can_be_loaded(installed):
+    code = "from cl_ast.checkpoints import load\nprint(load('ast-mini').parameters)"
+    assert int(installed("-c", code)) > 0
+
+
+def test_the_command_is_called_cl_ast(installed):
+    (entries,) = installed.target.glob("*.dist-info/entry_points.txt")
+    assert "cl-ast = cli:main" in entries.read_text()
