@@ -17,6 +17,7 @@ import click
 
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load, training_options
+from cl_ast.terminal.sharing import export_task, import_task, pull_task, push_task
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -98,6 +99,10 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     cl-ast stats
     """
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
+
+
+for _command in (export_task, import_task, push_task, pull_task):
+    main.add_command(_command)
 
 
 def _user_folder() -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import platformdirs
 import torch
 
 import streams
-from cl_ast import audio, checkpoints
+from cl_ast import audio, checkpoints, sharing
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
@@ -301,7 +302,7 @@ class Manager:
         """
         records = [self.registry.task(name) for name in names] or self.registry.tasks()
         router = self._router() if auto else None
-        measured, skipped = self._measure([(record.name, _source_of(record)) for record in records], router, report)
+        measured, skipped = self._measure([(record.name, record.version.source) for record in records], router, report)
         if measured:
             self.registry.record([accuracy for one in measured for accuracy in _accuracies(one)])
         return measured, skipped
@@ -314,14 +315,14 @@ class Manager:
         self._loaded[task.name] = candidate
         try:
             router = self._router({task.name: candidate})
-            sources = [(record.name, _source_of(record)) for record in others]
-            return self._measure([*sources, (task.name, task.source)], router, report, task)
+            sources = [(record.name, record.version.source) for record in others]
+            return self._measure([*sources, (task.name, {})], router, report, task)
         finally:
             del self._loaded[task.name]
 
     def _measure(
         self,
-        sources: Sequence[tuple[str, streams.Source]],
+        sources: Sequence[tuple[str, Mapping[str, object]]],
         router: Router | None,
         report: Report,
         at_hand: streams.Task | None = None,
@@ -329,7 +330,7 @@ class Manager:
         measured, skipped = [], {}
         for name, source in sources:
             try:
-                task = at_hand if at_hand and at_hand.name == name else streams.reload(source)
+                task = at_hand if at_hand and at_hand.name == name else streams.reload(_source(source))
                 space = self.space if router else None
                 measured.append(measure(name, task.test, self.model, router, space, report))
             except (StreamError, AudioError) as error:
@@ -419,6 +420,65 @@ class Manager:
         """Accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
         return stats(self.registry)
 
+    # Sharing
+
+    def export(self, name: str, folder: str | Path) -> Path:
+        """Write a task as a folder that another registry imports, and `peft` where the method is LoRA.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            RegistryError: the folder holds something already, or cannot be written.
+        """
+        record = self.registry.task(name)
+        rows = {row["name"]: row for row in self.stats()["tasks"]}
+        data = self.registry.read_adapter(record.version)
+        return sharing.write(Path(folder), data, auto=rows[record.name]["auto_accuracy"])
+
+    def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
+        """Keep the task that a folder holds, whoever wrote it. Nothing in it is run, and nothing is kept in part.
+
+        Args:
+            folder: as `export` or `peft` wrote it (docs/registry.md).
+            name: what to call the task; its own name by default.
+            replace: make it the next version of a task of that name.
+
+        Raises:
+            TaskExistsError: the name is taken and `replace` is not given.
+            CorruptRegistryError, RegistryError, MethodError: the folder cannot be imported, and why.
+        """
+        incoming = sharing.read(Path(folder))
+        if self._asked is None and self.registry.backbone is None:
+            self._asked = sharing.known_trunk(incoming)
+        task, new = sharing.accept(incoming, self.backbone, name)
+        kept = self._name_for(task.model.settings.name, replace)
+        self._keep_trunk()
+        data = task.model.to_bytes(self.backbone, {}, task.router)
+        return self.registry.commit(kept, data, new, replace=replace)
+
+    def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
+        """Export a task to a repository on the Hugging Face hub, private unless `public`; returns its address.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            RegistryError: the hub cannot be reached, or refuses.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = self.export(name, Path(place) / "task")
+            return sharing.push(folder, repository, public=public, endpoint=endpoint)
+
+    def pull(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        name: str | None = None,
+        replace: bool = False,
+        endpoint: str | None = None,
+    ) -> TaskRecord:
+        """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
+        folder = sharing.pull(repository, revision=revision, endpoint=endpoint)
+        return self.import_(folder, name=name, replace=replace)
+
     # What is loaded
 
     def _stored(self, name: str) -> StoredTask:
@@ -440,7 +500,11 @@ class Manager:
         candidates = candidates or {}
         names = [record.name for record in self.registry.tasks() if record.name not in candidates]
         tasks = {name: self._stored(name) for name in names} | dict(candidates)
-        return Router({name: TaskRouting.from_tensors(one.router) for name, one in tasks.items()})
+        # A LoRA that peft made comes without routing: it answers by its name only.
+        routed = {name: TaskRouting.from_tensors(one.router) for name, one in tasks.items() if one.router}
+        if not routed:
+            raise TaskNotFoundError("no task here can be found by the router; name one with --task")
+        return Router(routed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,8 +524,10 @@ def _from_everywhere(backbone: str | None) -> str | None:
     return str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone
 
 
-def _source_of(record: TaskRecord) -> streams.Source:
-    return streams.Source.from_json(record.version.source)
+def _source(stored: Mapping[str, object]) -> streams.Source:
+    if "imported" in stored:
+        raise StreamError("it was imported, and the clips that it was learned from did not come along")
+    return streams.Source.from_json(stored)
 
 
 def _accuracies(measured: Measured) -> list[Accuracy]:

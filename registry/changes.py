@@ -33,7 +33,7 @@ def commit(
     """See `Registry.commit`."""
     names.checked(name)
     try:
-        own = header.described(adapter, required=False)
+        own = header.check(adapter)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
     with _undone(files) as written, database.write() as session:

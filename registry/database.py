@@ -18,8 +18,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import upgrading
 from registry.files import file_errors, size
 from registry.models import SCHEMA_VERSION, Base
+from registry.steps import reached
 
 _APPLICATION_ID = 0x636C6173  # "clas"
 _BUSY_SECONDS = 30
@@ -48,8 +50,8 @@ class Database:
     def open(cls, path: Path) -> "Database | None":
         """The database there, for reading only where the place allows no more; None where no table is.
 
-        Raises RegistryError where it is none of ours or of a newer cl-ast, CorruptRegistryError where it is
-        damaged.
+        An older schema is upgraded, with a backup beside it. Raises RegistryError where it is none of ours or of
+        a newer cl-ast, CorruptRegistryError where it is damaged.
         """
         with file_errors(path, "look at"):
             if not path.exists():
@@ -65,7 +67,10 @@ class Database:
                 f"{path} was written by a newer cl-ast (schema {version}; this one knows {SCHEMA_VERSION}): "
                 "upgrade with `pip install --upgrade cl-ast`"
             )
-        return cls(path, access)
+        database = cls(path, access)
+        if version < SCHEMA_VERSION:
+            upgrading.upgrade(database, version, SCHEMA_VERSION)
+        return database
 
     @classmethod
     def make(cls, path: Path) -> "Database":
@@ -94,6 +99,9 @@ class Database:
             raise RegistryError(_not_writable(self.path))
         with translated(self.path), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+            session.flush()
+            reached("commit")
+        reached("committed")
 
     def damage(self) -> list[str]:
         """What SQLite itself finds wrong."""
@@ -122,6 +130,11 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
 
 def wal(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def journal(path: Path) -> Path:
+    """Of a database that was being made, before it had a log."""
+    return path.with_name(f"{path.name}-journal")
 
 
 def shm(path: Path) -> Path:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cl_ast.errors import RegistryError
+from registry.steps import reached
 
 _SUFFIX = ".safetensors"
 _OURS = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
@@ -37,10 +38,14 @@ class AdapterFiles:
         with file_errors(self.folder, "write an adapter into"):
             self.folder.mkdir(exist_ok=True)  # a copy of an empty registry may lack it
             try:
+                reached("create file")
                 with temporary.open("xb") as file:
+                    reached("write file")
                     file.write(data)
                     file.flush()
+                    reached("sync file")
                     os.fsync(file.fileno())
+                reached("rename file")
                 temporary.replace(self.path(sha256))
             except BaseException:
                 with suppress(OSError):
@@ -61,6 +66,7 @@ class AdapterFiles:
     def delete(self, path: Path) -> None:
         """Drop a file that nothing names any more. That it stays is no harm: `gc` meets it again."""
         with suppress(OSError):
+            reached("delete file")
             path.unlink()
 
     def adapters(self) -> list[Path]:
@@ -97,6 +103,7 @@ def sync_folder(folder: Path) -> None:
     """Make renames in `folder` outlive a power loss. Windows can neither open a folder nor needs it."""
     if os.name == "nt":
         return
+    reached("sync folder")
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

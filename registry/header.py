@@ -10,10 +10,12 @@ from math import prod
 from typing import Any, TypeGuard
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry.trust import check_tensors
 
 FORMAT = 1
 KEY = "cl_ast"
-_LONGEST = 100_000_000  # the limit of the safetensors library
+_LONGEST = 16 * 2**20  # some 65,000 long labels; the library itself would read 100 MB
+_MOST_DIMENSIONS = 8
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8}
 _BITS |= {"U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32}
 _BITS |= {"U64": 64, "I64": 64, "F64": 64, "C64": 64}
@@ -26,6 +28,13 @@ def described(data: bytes, *, required: bool = True) -> dict[str, Any]:
     """
     header, _ = _split(data)
     return _own(header, required)
+
+
+def check(data: bytes) -> dict[str, Any]:
+    """As `described(data, required=False)`, for a file from anywhere: its numbers and names are looked at too."""
+    header, tensors = _split(data)
+    check_tensors({name: entry for name, entry in header.items() if name != "__metadata__"}, tensors)
+    return _own(header, required=False)
 
 
 def stamped(data: bytes, known: Mapping[str, object]) -> bytes:
@@ -53,9 +62,13 @@ def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
         raise CorruptRegistryError("is too short to be a safetensors file")
     length = int.from_bytes(data[:8], "little")
     if length > min(_LONGEST, len(data) - 8):
+        if data.startswith((b"\x80", b"PK")):
+            raise CorruptRegistryError(
+                "is a pickle or an archive, not safetensors: a pickle can run code when it is read"
+            )
         raise CorruptRegistryError(f"claims a header of {length} bytes in a file of {len(data)}")
     try:
-        header = json.loads(data[8 : 8 + length].decode())
+        header = _json(data[8 : 8 + length].decode())
     except (ValueError, RecursionError) as error:
         raise CorruptRegistryError("has a header that is not JSON") from error
     if not isinstance(header, dict):
@@ -85,15 +98,36 @@ def _span(name: str, entry: object) -> tuple[int, int, str]:
             entry.get("data_offsets"),
             _BITS.get(str(entry.get("dtype"))),
         )
-        if bits is not None and _counts(shape) and _counts(offsets) and len(offsets) == 2:
+        if bits is not None and _counts(shape) and len(shape) <= _MOST_DIMENSIONS and _counts(offsets, 2):
             begin, end = offsets
             if (end - begin) * 8 == prod(shape) * bits:
                 return begin, end, name
     raise CorruptRegistryError(f"has a tensor {name[:80]!r} whose type, shape and place do not fit together")
 
 
-def _counts(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+def _counts(value: Any, length: int | None = None) -> TypeGuard[list[int]]:
+    counted = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return counted and length in (None, len(value))
+
+
+def _json(text: str) -> Any:
+    """Strict JSON: a key given twice would let two readers see two different files, half a character is none."""
+    value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    if "\\ud" in text.lower():
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a key is given twice")
+    return dict(pairs)
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def _own(header: Mapping[str, Any], required: bool) -> dict[str, Any]:
@@ -103,12 +137,12 @@ def _own(header: Mapping[str, Any], required: bool) -> dict[str, Any]:
     if words is None:
         raise CorruptRegistryError("is not an adapter of cl-ast: its header does not say what it is")
     try:
-        own = json.loads(words)
+        own = _json(words)
     except (ValueError, RecursionError) as error:
         raise CorruptRegistryError("describes itself with something that is not JSON") from error
     if not isinstance(own, dict):
         raise CorruptRegistryError("describes itself with something that is not an object")
     form = own.get("format", FORMAT)
     if type(form) is not int or form > FORMAT:
-        raise CorruptRegistryError(f"has format {form!r}; this cl-ast reads up to {FORMAT}: upgrade cl-ast")
+        raise CorruptRegistryError(f"has format {form!r:.40}; this cl-ast reads up to {FORMAT}: upgrade cl-ast")
     return own

@@ -1,5 +1,6 @@
 """What keeps a registry whole over the years: verify, gc, and rebuild."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -8,12 +9,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import header, names, rows
-from registry.database import Database, shm, wal
-from registry.files import AdapterFiles, digest, file_errors, size, sync_folder
+from registry import header, names, rebuilding, rows
+from registry.database import Database, journal, shm, wal
+from registry.files import AdapterFiles, digest, file_errors, size
 from registry.manifest import Manifest
 from registry.models import BackboneRow, TaskRow, VersionRow
 from registry.records import Dropped, GcReport, Problem, RebuildReport, VersionRecord
+
+_READERS = 4
 
 
 def verify(database: Database, files: AdapterFiles) -> list[Problem]:
@@ -25,9 +28,13 @@ def verify(database: Database, files: AdapterFiles) -> list[Problem]:
             versions = [rows.version_record(row) for row in session.execute(rows.versions())]
     except CorruptRegistryError as error:
         return [Problem(None, database.path, str(error))]
-    for version in versions:
+    # Every byte is read: a flipped bit changes neither a file's size nor its date, so no cache could stand for it.
+    # Reading and hashing leave Python, so threads help.
+    with ThreadPoolExecutor(_READERS) as pool:
+        fingerprint = trunk.fingerprint if trunk else ""
+        found = list(pool.map(lambda version: _wrong(files, version, fingerprint), versions))
+    for version, what in zip(versions, found, strict=True):
         # A task that was renamed or removed while this ran is looked up again, not reported.
-        what = _wrong(files, version, trunk.fingerprint if trunk else "")
         if what and _still(database, version):
             problems.append(Problem(version.task, files.path(version.adapter_sha256), what))
     return problems
@@ -85,15 +92,13 @@ def rebuild(path: Path, files: AdapterFiles) -> RebuildReport:
     chosen, left_out = _chosen(readable)
     fresh = path.with_name(f"{path.name}.rebuilding")
     with file_errors(path.parent, "rebuild the registry in"):
-        for leftover in (fresh, wal(fresh), shm(fresh)):
+        for leftover in (journal(fresh), wal(fresh), shm(fresh), fresh):  # or SQLite would replay the first two
             leftover.unlink(missing_ok=True)
         database = Database.make(fresh)
         with database.write() as session:
             tasks = _restore(session, chosen)
         database.close()
-        backup = _set_aside(path)
-        fresh.replace(path)
-        sync_folder(path.parent)
+    backup = rebuilding.put_in_place(path, fresh)
     return RebuildReport(tasks, len(chosen), (*skipped, *left_out), backup)
 
 
@@ -203,17 +208,3 @@ def _restore(session: Session, chosen: list[_Found]) -> int:
         if version.number > task.last_number:
             task.last_number, task.current_version_id = version.number, version.id
     return len(tasks)
-
-
-def _set_aside(path: Path) -> Path | None:
-    """Rename a database and what belongs to it: a log left behind would be replayed into the next one."""
-    if not path.exists():
-        wal(path).unlink(missing_ok=True)
-        shm(path).unlink(missing_ok=True)
-        return None
-    backup = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    path.replace(backup)
-    if wal(path).exists():
-        wal(path).replace(wal(backup))
-    shm(path).unlink(missing_ok=True)
-    return backup

@@ -68,7 +68,7 @@ class Manifest:
                 ),
                 new=NewVersion(
                     method=_text(words["method"]),
-                    labels=tuple(words["labels"]),
+                    labels=_labels(words["labels"]),
                     trainable_parameters=_count(words.get("trainable_parameters", 0)),
                     seed=int(words.get("seed", 0)),
                     seconds=float(words.get("seconds", 0)),
@@ -95,6 +95,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is not text")
     return value
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r:.80} is not a list of labels")
+    return tuple(value)
 
 
 def _fraction(value: Any) -> float | None:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from cl_ast.errors import RegistryError
 
 Mode = Literal["oracle", "auto"]
+MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
 Blob = bytes  # where a field is called bytes
 
 
@@ -84,6 +85,8 @@ class NewVersion:
             raise RegistryError("a version needs the method that it was learned with")
         if not self.labels or not all(isinstance(label, str) and label for label in self.labels):
             raise RegistryError("a task needs at least one label, and no label may be empty")
+        if len(self.labels) > MOST_LABELS or any(len(label) > LONGEST_LABEL for label in self.labels):
+            raise RegistryError(f"a task has at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
         if len(set(self.labels)) != len(self.labels):
             raise RegistryError("the labels of a task must differ from each other")
         if self.trainable_parameters < 0 or not (math.isfinite(self.seconds) and self.seconds >= 0):

@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
-from registry import changes, history, maintenance, rows
+from registry import changes, history, maintenance, rebuilding, rows
 from registry.database import Database
 from registry.files import AdapterFiles, file_errors, size, sync_folder
 from registry.models import BackboneRow, VersionRow
@@ -47,6 +47,7 @@ class Registry:
         CorruptRegistryError where its database is damaged or missing beside its adapters.
         """
         path = database_path(location)
+        rebuilding.finish(path)
         files = AdapterFiles(path.parent / "adapters")
         # Looked for again after the adapters: another process may be making the same registry just now.
         database = Database.open(path) or (Database.open(path) if files.adapters() else None)
@@ -255,6 +256,7 @@ class Registry:
         Raises RegistryError where there is no adapter to restore from.
         """
         path = database_path(location)
+        rebuilding.finish(path)
         return maintenance.rebuild(path, AdapterFiles(path.parent / "adapters"))
 
 

@@ -1,0 +1,126 @@
+"""A registry of 10,000 tasks: how long listing, committing and rebuilding take.
+
+    python benchmarks/registry.py [--tasks 10000] [--kilobytes 600] [--place DIR]
+
+Prints one JSON object. The tasks have small files, so that the database is what is measured. `commit_beyond_write_ms`
+is a commit of a file of full size to that registry, less the writing, syncing and renaming of as many bytes alone:
+medians over 100. `version_seconds` is what a process costs that only says its version: Python and click.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy
+
+sys.path[0] = str(Path(__file__).parent.parent)  # this file is called registry too
+
+from registry import Accuracy, BackboneRecord, NewVersion, Registry, header  # noqa: E402
+from registry.files import AdapterFiles, digest  # noqa: E402
+from registry.manifest import Manifest  # noqa: E402
+
+TRUNK = BackboneRecord("trunk", "f" * 64, 1, 4)
+
+
+def adapter(number: int, floats: int) -> bytes:
+    """A file as cl_ast writes it, of that many numbers."""
+    tensor = number.to_bytes(4, "little") * floats
+    own = json.dumps({"format": 1, "front_end": {"frames": 500, "mean": -4.2677393, "std": 4.5689974}})
+    entry = {"dtype": "F32", "shape": [floats], "data_offsets": [0, len(tensor)]}
+    header = json.dumps({"__metadata__": {"cl_ast": own}, "layers.0.q.parallel.lora.a": entry}).encode()
+    return len(header).to_bytes(8, "little") + header + tensor
+
+
+def new(number: int) -> NewVersion:
+    return NewVersion(
+        method="lora:qv,r=6,s=8",
+        labels=tuple(f"label {number} {i}" for i in range(10)),
+        trainable_parameters=221_184,
+        seed=0,
+        seconds=60.0,
+        source={"task": "folder", "data": "clips", "name": f"t{number}"},
+        learned_accuracy=0.9,
+    )
+
+
+def commit(registry: Registry, number: int, floats: int) -> float:
+    data, name = adapter(number, floats), f"t{number}"
+    start = time.perf_counter()
+    registry.commit(name, data, new(number), [Accuracy(name, "oracle", 0.9, 40), Accuracy(name, "auto", 0.8, 40)])
+    return time.perf_counter() - start
+
+
+def fill(folder: Path, tasks: int) -> None:
+    """Small adapters as commit would have stamped them, on the disk at once."""
+    folder.mkdir(parents=True)
+    for number in range(1, tasks + 1):
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        words = Manifest(f"t{number - 1}", 1, number, moment, moment, TRUNK, new(number)).words()
+        data = header.stamped(adapter(number, 64), words)
+        (folder / f"{digest(data)}.safetensors").write_bytes(data)
+
+
+def command(place: Path, *words: str) -> float:
+    """The best of three runs of a whole process."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call = [sys.executable, "-m", "cli", "--registry", str(place), *words]
+        subprocess.run(call, check=True, stdout=subprocess.DEVNULL, cwd=sys.path[0])
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--kilobytes", type=int, default=600)
+    parser.add_argument("--place", type=Path)
+    options = parser.parse_args()
+    found: dict[str, object] = {"tasks": options.tasks, "load": os.getloadavg()[0]}
+    with tempfile.TemporaryDirectory(dir=options.place) as folder:
+        place, floats = Path(folder) / "registry", options.kilobytes * 256
+        start = time.perf_counter()
+        fill(place / "adapters", options.tasks)
+        found["fill_seconds"] = time.perf_counter() - start
+        start = time.perf_counter()
+        Registry.rebuild(place)
+        found["rebuild_seconds"] = time.perf_counter() - start
+        registry = Registry.open(place)
+        large = 100
+        commits = [commit(registry, options.tasks + number, floats) for number in range(large)]
+        files, writes = AdapterFiles(Path(folder) / "plain"), []
+        for number in range(large):
+            data = adapter(number, floats)
+            start = time.perf_counter()
+            files.write(data)
+            writes.append(time.perf_counter() - start)
+        found["commit_ms"] = 1000 * statistics.median(commits)
+        found["commit_beyond_write_ms"] = 1000 * (statistics.median(commits) - statistics.median(writes))
+        start = time.perf_counter()
+        registry.tasks()
+        found["list_seconds"] = time.perf_counter() - start
+        registry.close()
+        found["version_seconds"] = command(place, "--version")
+        found["tasks_seconds"] = command(place, "tasks", "--format", "json")
+        # `stats` prints three tables of tasks x tasks: 10,000 tasks would be 300 million cells.
+        found["stats_seconds"] = command(place, "stats", "--format", "json") if options.tasks <= 2_000 else None
+        with Registry.open(place) as again:
+            start = time.perf_counter()
+            problems = again.verify()
+            found["verify_seconds"] = time.perf_counter() - start
+        assert not problems, problems[:3]
+    found |= {"python": platform.python_version(), "sqlalchemy": sqlalchemy.__version__, "cores": os.cpu_count()}
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

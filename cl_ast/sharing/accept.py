@@ -1,0 +1,110 @@
+"""From what a folder claims to a task that fits this trunk, or a sentence that says why not."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl_ast.adapters.spec import parse
+from cl_ast.backbone import Backbone
+from cl_ast.checkpoints import AST_BASE_HUB, MINI, SHORT_NAMES
+from cl_ast.errors import AudioError, CorruptRegistryError, MethodError
+from cl_ast.frontend import FrontEnd
+from cl_ast.router import DIMENSIONS, PROTOTYPES
+from cl_ast.sharing.folder import Incoming
+from cl_ast.task_model import StoredTask, from_bytes
+from registry import NewVersion, names
+from registry.manifest import Manifest
+
+_LONGEST_ROUTING = 10 * PROTOTYPES
+
+
+def known_trunk(incoming: Incoming) -> str | None:
+    """The trunk a folder asks for, if it is one of ours: a stranger's folder must not choose what is fetched."""
+    trunk = incoming.facts.get("backbone")
+    name = trunk.get("name") if isinstance(trunk, Mapping) else None
+    short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
+    return short if short == MINI or short in SHORT_NAMES else None
+
+
+def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[StoredTask, NewVersion]:
+    """The task on this trunk, and what the registry will say of it.
+
+    Raises:
+        CorruptRegistryError: it does not fit the trunk, its labels or itself, or holds what are not numbers.
+        RegistryError: its name cannot be one.
+        MethodError: its method does not exist, or has other tensors.
+    """
+    facts = _completed(incoming.facts, backbone, name)
+    new = Manifest.read(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
+    head = {"head.norm.weight": "norm.weight", "head.norm.bias": "norm.bias"}
+    trunk = backbone.tensors()
+    own = {ours: trunk[theirs].detach().cpu().clone() for ours, theirs in head.items()}
+    try:
+        task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone)
+    except (AudioError, TypeError) as error:
+        raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
+    _check_routing(task.router)
+    settings = task.model.settings
+    return task, replace(
+        new,
+        method=settings.method.text,
+        trainable_parameters=task.model.trainable_parameters(),
+        source={"imported": dict(new.source.get("imported") or new.source)},  # type: ignore[call-overload]
+    )
+
+
+def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -> dict[str, Any]:
+    """With what a description made by hand may leave out: the trunk's facts, the front end's usual numbers."""
+    front_end, trunk = facts.get("front_end"), facts.get("backbone") or {}
+    if not isinstance(front_end, Mapping) or not isinstance(trunk, Mapping):
+        raise CorruptRegistryError("the task to import does not say how a clip is heard: its front_end is missing")
+    frames, mean, std = (front_end.get(key, usual) for key, usual in (("frames", 0), ("mean", None), ("std", None)))
+    usual = FrontEnd(frames) if type(frames) is int and frames else None
+    numbers = [usual.mean if mean is None else mean, usual.std if std is None else std] if usual else []
+    if usual is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
+        raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be")
+    if numbers[1] <= 0:
+        raise CorruptRegistryError("the front_end of the task to import divides by a spread that is not positive")
+    described = {
+        "name": backbone.name,
+        "fingerprint": backbone.fingerprint,
+        "parameters": backbone.parameters,
+        "bytes": backbone.bytes,
+    }
+    return {
+        **facts,
+        "name": names.checked(name if name is not None else facts.get("name", "")),
+        "method": parse(str(facts.get("method", ""))[:1_000]).text,
+        "front_end": {"frames": frames, "mean": float(numbers[0]), "std": float(numbers[1])},
+        "pooling": _word(facts, "pooling"),
+        "positions": _word(facts, "positions"),
+        "backbone": {**described, **trunk},
+    }
+
+
+def _word(facts: Mapping[str, Any], key: str) -> str:
+    value = facts.get(key)
+    if not isinstance(value, str) or len(value) > 40:
+        raise CorruptRegistryError(f"the task to import does not say its {key} in a word")
+    return value
+
+
+def _check_routing(router: Mapping[str, Tensor]) -> None:
+    """Unit prototypes and rising quantiles: any others could draw the clips of every other task to this one."""
+    if not router:
+        return
+    if set(router) != {"prototypes", "calibration"}:
+        raise MethodError("the routing of the task to import is not what this cl-ast knows: prototypes and calibration")
+    prototypes, calibration = router["prototypes"], router["calibration"]
+    shaped = prototypes.dim() == 2 and calibration.dim() == 1 and prototypes.shape[1] == DIMENSIONS
+    shaped = shaped and prototypes.dtype == calibration.dtype == torch.float32
+    if not shaped or not 1 <= len(prototypes) <= _LONGEST_ROUTING or not 1 <= len(calibration) <= 10_000:
+        raise CorruptRegistryError("the routing of the task to import has other shapes or types than this cl-ast's")
+    unit = torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-3)
+    if not unit or bool((calibration.diff() < 0).any()) or float(calibration.abs().max()) > 1.01:
+        raise CorruptRegistryError("the routing of the task to import would draw the clips of other tasks to it")

@@ -1,0 +1,81 @@
+"""A real process, killed with SIGKILL at random moments while it adds, replaces, renames, removes, rolls back,
+collects and rebuilds. CL_AST_KILLS says how often: 50 in a test run, 300 in CI.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from registry import Registry
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+KILLS = int(os.environ.get("CL_AST_KILLS", "50"))
+
+# One process imports everything, and forks the ones to be killed. A child says what it is about to do; after the kill
+# the registry must be in a state that its last words lead to.
+SCRIPT = """
+import json, os, random, signal, sys, tempfile, time
+from conftest import TRUNK, make_adapter, make_new
+from living import World, do, survived
+from registry import Registry
+
+def work(world, dice, out):
+    reg = Registry.open(sys.argv[1])
+    while True:
+        operation = world.choose(dice)
+        os.write(out, (json.dumps(operation) + chr(10)).encode())
+        do(reg, operation, make_adapter, make_new)
+        world = world.after(operation)[-1]
+
+def practise():
+    "How long an operation takes here and now, once everything is compiled."
+    dice, world = random.Random(1), World()
+    with tempfile.TemporaryDirectory() as place, Registry.open(place) as reg:
+        reg.set_backbone(TRUNK)
+        for count in range(24):
+            if count == 12:
+                start = time.perf_counter()
+            operation = world.choose(dice)
+            do(reg, operation, make_adapter, make_new)
+            world = world.after(operation)[-1]
+        return (time.perf_counter() - start) / 12
+
+unit = practise()
+dice, world, done = random.Random(int(sys.argv[3])), World(), {}
+for kill in range(int(sys.argv[2])):
+    said, out = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(said)
+        work(world, random.Random(kill), out)
+    os.close(out)
+    started = os.read(said, 1)
+    time.sleep(dice.uniform(0, 10 * unit))
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it ended by itself"
+    words = (started + b"".join(iter(lambda: os.read(said, 65536), b""))).decode().splitlines()
+    os.close(said)
+    states = [world]
+    for line in words:
+        operation = tuple(json.loads(line))
+        states = states[-1].after(operation)
+        done[operation[0]] = done.get(operation[0], 0) + 1
+    with Registry.open(sys.argv[1]) as reg:
+        world = survived(reg, states)
+print(json.dumps(done))
+"""
+
+
+def test_killed_at_random_moments(reg: Registry, python: Callable[..., "subprocess.Popen[str]"]) -> None:
+    process = python(SCRIPT, reg.folder, KILLS, 5)
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert KILLS < 200 or len(json.loads(output)) == 7, output  # every kind of operation was under way
+    with Registry.open(reg.folder) as survivor:
+        survivor.gc()
+        assert len(list((reg.folder / "adapters").iterdir())) == len(survivor.tasks())

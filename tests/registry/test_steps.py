@@ -1,0 +1,116 @@
+"""Every write, fsync, rename and commit of every operation: die there, or meet a full disk there."""
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from living import World, do, look, survived
+
+from cl_ast.errors import RegistryError
+from registry import NewVersion, Registry, steps
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+
+OPERATIONS = [
+    ("commit", "new", 9), ("replace", "a", 9), ("rename", "a", "c"), ("remove", "a"), ("rollback", "a", 1), ("gc",),
+    ("rebuild",),
+]  # fmt: skip
+
+
+@pytest.fixture
+def started(reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> tuple[Registry, World]:
+    """Two tasks, one with two versions."""
+    world = World()
+    for operation in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3)):
+        do(reg, operation, adapter, new)
+        world = world.after(operation)[-1]
+    assert look(reg) == world.seen()
+    return reg, world
+
+
+def steps_of(place: Path, work: Callable[[Registry], None]) -> list[str]:
+    seen: list[str] = []
+    steps.hook = seen.append
+    try:
+        with Registry.open(place) as reg:
+            work(reg)
+    finally:
+        steps.hook = None
+    return seen
+
+
+def stop_at(number: int, how: Callable[[], None]) -> Callable[[str], None]:
+    count = iter(range(10_000))
+    return lambda step: how() if next(count) == number else None
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
+def test_dying_at_every_step(
+    started: tuple[Registry, World],
+    operation: tuple[object, ...],
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
+    tmp_path: Path,
+) -> None:
+    reg, world = started
+    states = world.after(operation)
+    place = tmp_path / "count"
+    shutil.copytree(reg.folder, place)
+    all_steps = steps_of(place, lambda reg: do(reg, operation, adapter, new))
+    assert "commit" in all_steps and len(all_steps) >= 2
+    for number in range(len(all_steps)):
+        place = tmp_path / f"{number}"
+        shutil.copytree(reg.folder, place)
+        child = os.fork()
+        if not child:
+            steps.hook = stop_at(number, lambda: os._exit(9))
+            do(Registry.open(place), operation, adapter, new)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, all_steps[number]
+        with Registry.open(place) as survivor:
+            was = survived(survivor, states)
+            # It goes on as if nothing had been, and gc leaves nothing behind.
+            do(survivor, ("commit", "later", 5), adapter, new)
+            survivor.gc()
+            assert len(list((place / "adapters").iterdir())) == len(was.tasks) + 1
+    with Registry.open(place) as last:  # the last step dies after the commit
+        assert operation[0] == "gc" or look(last) != world.seen()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_an_error_at_every_step(
+    started: tuple[Registry, World],
+    operation: tuple[object, ...],
+    code: int,
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
+    tmp_path: Path,
+) -> None:
+    def fail() -> None:
+        raise OSError(code, os.strerror(code))
+
+    reg, world = started
+    states = world.after(operation)
+    place = tmp_path / "count"
+    shutil.copytree(reg.folder, place)
+    all_steps = steps_of(place, lambda reg: do(reg, operation, adapter, new))
+    for number, step in enumerate(all_steps):
+        if "commit" in step:  # SQLite's own files: it is told of a full disk by other means (test_crash)
+            continue
+        place = tmp_path / f"{number}"
+        shutil.copytree(reg.folder, place)
+        steps.hook = stop_at(number, fail)
+        try:
+            with Registry.open(place) as failing:
+                do(failing, operation, adapter, new)
+        except RegistryError as error:
+            assert "\n" not in str(error)
+        finally:
+            steps.hook = None
+        with Registry.open(place) as survivor:
+            survived(survivor, states)

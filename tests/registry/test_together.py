@@ -1,0 +1,51 @@
+"""Eight processes on one registry, adding, reading, replacing, renaming and removing, without a lost update."""
+
+import subprocess
+from collections.abc import Callable
+
+from registry import Registry
+
+PROCESSES, ROUNDS = 8, 3
+
+WORKER = """
+import sys
+from conftest import make_adapter, make_new
+from cl_ast.errors import TaskNotFoundError
+from registry import Accuracy, Registry
+reg, who, rounds = Registry.open(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for i in range(rounds):
+    name = f"p{who}-{i}"
+    reg.commit(name, make_adapter(10 * who + i), make_new(), [Accuracy(name, "oracle", 0.5, 4)])
+    # Everybody's: a version that is lost would be a number too few in the end.
+    reg.commit("shared", make_adapter(10 * who + i), make_new(), replace=True)
+    for task in reg.tasks():
+        try:
+            assert len(reg.read_adapter(task.version)) == task.version.adapter_bytes
+        except TaskNotFoundError:
+            pass  # its own process was faster
+    if i % 3 == 1:
+        reg.rename(name, name + "!")
+    if i % 3 == 2:
+        reg.remove(name)
+    if i == who:
+        reg.gc(dry_run=True)
+print("done")
+"""
+
+
+def test_eight_processes_lose_nothing(
+    reg: Registry, python: Callable[..., "subprocess.Popen[str]"], adapter: Callable, new: Callable
+) -> None:
+    reg.commit("shared", adapter(200), new())
+    processes = [python(WORKER, reg.folder, who, ROUNDS) for who in range(PROCESSES)]
+    for process in processes:
+        output, errors = process.communicate(timeout=300)
+        assert (output, process.returncode) == ("done\n", 0), errors
+        assert "locked" not in errors
+    expected = {f"p{who}-{i}" + "!" * (i % 3) for who in range(PROCESSES) for i in range(ROUNDS) if i % 3 != 2}
+    assert {task.name for task in reg.tasks()} == {"shared", *expected}
+    assert [v.number for v in reg.versions("shared")] == list(range(1, PROCESSES * ROUNDS + 2))
+    assert reg.verify() == [] and len(reg.measurements()) == len(expected)
+    assert {file.why for file in reg.gc().dropped} == {
+        f'version {number} of task "shared" is not the current one' for number in range(1, PROCESSES * ROUNDS + 1)
+    }
