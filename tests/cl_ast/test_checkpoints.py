@@ -156,7 +156,7 @@ def test_sizes_of_the_short_names(empty_cache: Path) -> None:
 
 def test_sizes_of_an_unknown_trunk_are_refused(tmp_path: Path, empty_cache: Path) -> None:
     for name in ("ast-gigantic", str(tmp_path)):
-        with pytest.raises(BackboneError, match="no configuration of a trunk|no trunk called"):
+        with pytest.raises(BackboneError, match=r"no configuration of a trunk|no trunk called"):
             checkpoints.sizes(name)
 
 
