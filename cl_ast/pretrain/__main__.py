@@ -18,9 +18,9 @@ CHUNK = 4_000  # clips
 @click.option("--seed", default=1, show_default=True, help="Of the clips, their mixing and the weights.")
 @click.option("--steps", default=6_500, show_default=True, help="Optimiser steps.")
 @click.option("--minutes", default=0.0, help="End the schedule by then, whatever the steps; 0: no limit.")
-@click.option("--words", default=24, show_default=True, help=f"Chunks of {CHUNK} spoken words.")
-@click.option("--phrases", default=16, show_default=True, help=f"Chunks of {CHUNK} spoken phrases.")
-@click.option("--sounds", default=16, show_default=True, help=f"Chunks of {CHUNK} sounds.")
+@click.option("--words", default=11, show_default=True, help=f"Chunks of {CHUNK} spoken words.")
+@click.option("--phrases", default=11, show_default=True, help=f"Chunks of {CHUNK} spoken phrases.")
+@click.option("--sounds", default=10, show_default=True, help=f"Chunks of {CHUNK} sounds.")
 @click.option("--workers", default=2, show_default=True, help="Processes that render, and that train.")
 @click.option("--bf16/--fp32", default=True, show_default=True, help="Train in mixed precision.")
 def main(

@@ -44,9 +44,9 @@ class Options:
     warmup: int = 100
     drop: float = 0.3
     whole: float = 0.08
-    ease: float = 0.5
+    ease: float = 0.6
     average: float = 0.998
-    every: int = 250
+    every: int = 200
     bf16: bool = False
     workers: int = 1
     minutes: float = 0.0
