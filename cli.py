@@ -542,7 +542,7 @@ def demo(app: App, /, folder: Path) -> None:
     cl-ast demo
     """
     from cl_ast import demo as story
-    from cl_ast.checkpoints import MINI, is_trained
+    from cl_ast.checkpoints import MINI
     from cl_ast.manager import Manager
     from cl_ast.prediction import Prediction
     from cl_ast.terminal import shapes, tables
@@ -550,8 +550,7 @@ def demo(app: App, /, folder: Path) -> None:
     home = folder / "registry"
     if home.exists():
         raise ClAstError(f"{folder} holds a demo already; remove it, or name another folder: cl-ast demo DIR")
-    kind = "the small trunk in the package" if is_trained(MINI) else "a small trunk of seeded random weights"
-    tables.show(f"Three small tasks, made here, learned one after another over ast-mini ({kind}).", "")
+    tables.show("Three small tasks, made here, learned one after another over ast-mini, the trunk in the package.", "")
     folders = story.make_clips(folder / "clips")
     with Manager.open(home, backbone=MINI, device="cpu") as manager, app.watch() as watch:
         for learned in story.learn_all(manager, folders, watch):

@@ -29,10 +29,7 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     Raises:
         BackboneError: it is not there, cannot be fetched, is not an AST, or lacks tensors.
     """
-    if name == MINI and not MINI_FOLDER.exists():
-        return _seeded_mini().to(device)
-    place = str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
-    trunk = Backbone(_pretrained(place, name), name)
+    trunk = Backbone(_pretrained(_place(name), name), name)
     for tensor_name, tensor in trunk.tensors().items():
         if not torch.isfinite(tensor).all():
             raise BackboneError(f"the trunk {name} has values that are not numbers in {tensor_name}; fetch it again")
@@ -47,20 +44,17 @@ def sizes(name: str) -> tuple[Shape, int]:
     """
     from transformers import ASTConfig
 
-    place = SHORT_NAMES.get(name, name)
-    if name == MINI and not MINI_FOLDER.exists():
-        config = _seeded_mini_config()
-    elif place == AST_BASE_HUB:
+    place = _place(name)
+    if place == AST_BASE_HUB:
         config = ASTConfig()  # its defaults are this checkpoint's
     else:
-        folder = MINI_FOLDER if name == MINI else Path(place)
-        _check_word(str(folder), name)
-        if folder.is_dir() and not (folder / "config.json").is_file():
+        _check_word(place, name)
+        if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
             # transformers would take its defaults, which are those of AST-base.
             raise BackboneError(f"no configuration of a trunk called {name!r}: the folder has no config.json")
         try:
             with _quiet():
-                config = ASTConfig.from_pretrained(str(MINI_FOLDER) if name == MINI else place)
+                config = ASTConfig.from_pretrained(place)
         except (OSError, ValueError) as error:
             raise BackboneError(f"no configuration of a trunk called {name!r}: {_first_line(error)}") from error
     with torch.device("meta"):
@@ -112,6 +106,11 @@ def _ast_model_class() -> Any:
     return ASTModel
 
 
+def _place(name: str) -> str:
+    """Where transformers finds a trunk: a folder, or a name on the hub."""
+    return str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
+
+
 def _check_word(place: str, name: str) -> None:
     """Refuse what can be no trunk before anything is asked of the hub."""
     if not Path(place).exists() and place.count("/") != 1:
@@ -123,36 +122,6 @@ def _check_word(place: str, name: str) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _seeded_mini_config() -> Any:
-    from transformers import ASTConfig
-
-    return ASTConfig(
-        hidden_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=1024,
-        frequency_stride=16,
-        time_stride=16,
-        max_length=256,
-    )
-
-
-def _seeded_mini() -> Backbone:
-    """A small AST with seeded random weights, until the package ships trained ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(20230915)
-        model = _ast_model_class()(_seeded_mini_config())
-        for name, tensor in model.named_parameters():
-            if name.startswith("embeddings.") and tensor.dim() == 3:
-                torch.nn.init.normal_(tensor, std=0.02)
-    return Backbone(model, MINI)
-
-
-def is_trained(name: str) -> bool:
-    """Whether this trunk has learned anything: the packaged one may still be a seeded random one."""
-    return name != MINI or MINI_FOLDER.exists()
 
 
 def _cached(hub_name: str) -> bool:

@@ -200,10 +200,7 @@ def pooling(manager: Manager, options: LearnOptions) -> str:
 
 
 def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:
-    from cl_ast.checkpoints import is_trained
-
     if manager.registry.backbone is None:
-        note = "" if is_trained(manager.backbone_name) else ": seeded random weights, not trained ones"
-        watch.say(f"new registry over the trunk {manager.backbone_name}{note}")
+        watch.say(f"new registry over the trunk {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
     watch.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")

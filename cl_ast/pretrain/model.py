@@ -1,0 +1,170 @@
+"""The trunk in pretraining: a stock ASTModel run at any length, and the heads that teach it."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import ASTConfig, ASTModel
+
+from cl_ast.pretrain.augment import PHONEME_CLASSES, SPEECH
+from cl_ast.pretrain.mel import BINS
+from cl_ast.pretrain.speech import MOODS, VARIANTS, languages, word_classes
+
+DESCRIPTORS = 3 * 32 + 2 * 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of the trunk."""
+
+    width: int = 256
+    depth: int = 3
+    heads: int = 4
+    hidden: int = 1024
+    frequency_stride: int = 16
+    time_stride: int = 16
+    frames: int = 256
+
+    def config(self) -> ASTConfig:
+        """As transformers' configuration."""
+        return ASTConfig(
+            hidden_size=self.width,
+            num_hidden_layers=self.depth,
+            num_attention_heads=self.heads,
+            intermediate_size=self.hidden,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            patch_size=16,
+            frequency_stride=self.frequency_stride,
+            time_stride=self.time_stride,
+            max_length=self.frames,
+            num_mel_bins=BINS,
+        )
+
+
+def positions(table: Tensor, rows: int, trained: int, columns: int) -> Tensor:
+    """The table for `columns` patches in time: cut from the middle, or interpolated where it is too short.
+
+    As the original AST does (Gong et al., 2021, section 2.2), and as cl_ast's trunk does when it is used.
+    """
+    if columns == trained:
+        return table
+    special, patches = table[:, :2], table[:, 2:]
+    grid = patches.transpose(1, 2).reshape(1, -1, rows, trained)
+    if columns < trained:
+        first = trained // 2 - columns // 2
+        grid = grid[..., first : first + columns]
+    else:
+        grid = F.interpolate(grid, size=(rows, columns), mode="bilinear", align_corners=False)
+    return torch.cat([special, grid.flatten(2).transpose(1, 2)], 1)
+
+
+def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> Tensor:
+    """Where the position table starts: sines of the row and of the column, which near places share.
+
+    The table is trained from there. A random start costs the first tens of thousands of clips to find
+    neighbours.
+    """
+
+    def waves(place: Tensor) -> Tensor:
+        rate = 100.0 ** -(torch.arange(width // 4) / (width // 4))
+        angle = place[:, None].float() * rate
+        return torch.cat([angle.sin(), angle.cos()], 1)
+
+    by_row = waves(torch.arange(rows)).repeat_interleave(columns, 0)
+    by_column = waves(torch.arange(columns) - columns // 2).repeat(rows, 1)
+    return scale * torch.cat([by_row, by_column], 1)
+
+
+class Trunk(nn.Module):
+    """A stock ASTModel, run over whole clips with its position table resized to each length."""
+
+    def __init__(self, stock: Any) -> None:
+        super().__init__()
+        self.stock: Any = stock
+        config = stock.config
+        self.rows = (BINS - config.patch_size) // config.frequency_stride + 1
+        self.stride: int = config.time_stride
+        self.patch: int = config.patch_size
+        self.trained = (config.max_length - config.patch_size) // config.time_stride + 1
+
+    def columns(self, frames: int) -> int:
+        """Patches in time of a clip."""
+        return (frames - self.patch) // self.stride + 1
+
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Output tokens (batch, 2 + patches, width), or of the patches in `keep` only."""
+        embeddings = self.stock.embeddings
+        table = positions(embeddings.position_embeddings, self.rows, self.trained, self.columns(features.shape[1]))
+        patches = embeddings.patch_embeddings(features) + table[:, 2:]
+        if keep is not None:
+            patches = patches[:, keep]
+        special = torch.cat([embeddings.cls_token, embeddings.distillation_token], 1) + table[:, :2]
+        tokens = torch.cat([special.expand(len(features), -1, -1), patches], 1)
+        for layer in self.stock.layers:
+            tokens = layer(tokens)
+        out: Tensor = self.stock.layernorm(tokens)
+        return out
+
+
+def pooled(tokens: Tensor) -> Tensor:
+    """The mean and the standard deviation over all tokens, as the product's heads see them."""
+    mean = tokens.mean(1)
+    spread = (tokens - mean[:, None]).square().mean(1).clamp_min(1e-6).sqrt()
+    return torch.cat([mean, spread], -1)
+
+
+def descriptors(features: Tensor) -> Tensor:
+    """What simple statistics tell of a clip: mean, spread and change of 32 bands, and of its loudness."""
+    bands = features.reshape(*features.shape[:2], 32, 4).mean(3)
+    change = (bands[:, 1:] - bands[:, :-1]).square().mean(1).sqrt()
+    halves = features.reshape(*features.shape[:2], 2, BINS // 2).mean(3)
+    spectrum = torch.fft.rfft(halves - halves.mean(1, keepdim=True), 512, dim=1).abs().square()
+    edges = (2, 6, 11, 21, 41, 82, 164)  # bins of 0.195 Hz: from 0.4 to 32 Hz, about an octave each
+    energy = [spectrum[:, a:b].mean(1) for a, b in pairwise(edges)]
+    fluctuation = (torch.cat(energy, 1) / features.shape[1] + 1e-4).log()
+    return torch.cat([bands.mean(1), bands.std(1), change, fluctuation], 1)
+
+
+class Pretraining(nn.Module):
+    """The trunk with a linear head for each target: on the pooled clip, or on each column of patches."""
+
+    CLIP = {  # noqa: RUF012
+        "family": SPEECH + 1,
+        "word": len(word_classes()),
+        "language": len(languages()),
+        "voice": len(VARIANTS),
+        "mood": len(MOODS),
+        "prosody": 4,
+        "descriptors": DESCRIPTORS,
+    }
+    COLUMN = {"phonemes": PHONEME_CLASSES, "pitch": 2}  # noqa: RUF012
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.trunk = Trunk(ASTModel(shape.config()))
+        start = grid_positions(self.trunk.rows, self.trunk.trained, shape.width)
+        with torch.no_grad():
+            self.trunk.stock.embeddings.position_embeddings[0, 2:] = start
+        # Standardised features and linear heads: what a linear probe will find is what was taught.
+        self.standard = nn.BatchNorm1d(2 * shape.width, affine=False)
+        self.wanted = nn.BatchNorm1d(DESCRIPTORS, affine=False)
+        self.clip = nn.ModuleDict({k: nn.Linear(2 * shape.width, n) for k, n in self.CLIP.items()})
+        self.column = nn.ModuleDict({k: nn.Linear(shape.width, n) for k, n in self.COLUMN.items()})
+
+    def forward(self, features: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
+        """Predictions by name: (batch, n) of the clip, (batch, columns, n) of the columns."""
+        tokens = self.trunk(features, keep).float()
+        summary = self.standard(pooled(tokens))
+        columns = self.trunk.columns(features.shape[1])
+        place = torch.arange(self.trunk.rows * columns) if keep is None else keep
+        # The mean of the kept patches of each column, as one product.
+        share = F.one_hot(place % columns, columns).float()
+        share = share / share.sum(0).clamp_min(1)
+        over_rows = torch.einsum("bkd,kc->bcd", tokens[:, 2:], share)
+        out = {name: head(summary) for name, head in self.clip.items()}
+        out |= {name: head(over_rows) for name, head in self.column.items()}
+        return out
