@@ -16,7 +16,7 @@ TRUNK = BackboneRecord("ast-mini", "f" * 64, 1_000_000, 4_000_000, b"constants")
 
 
 def make_adapter(fill: int = 0, floats: int = 64, **words: object) -> bytes:
-    """A small safetensors file as cl_ast writes it; `fill` makes its one tensor differ from others."""
+    """A small safetensors file as cl_ast writes it; `fill`, under 255 (which is NaN), makes it differ from others."""
     tensor = bytes([fill % 256]) * (4 * floats)
     own = {"format": 1, "front_end": {"mel_bins": 128}, **words}
     header = json.dumps(

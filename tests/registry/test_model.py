@@ -45,7 +45,7 @@ def test_the_registry_is_a_dictionary_on_disk(
             with pytest.raises(error):
                 change(*given)
 
-        @rule(name=NAMES, fill=st.integers(0, 255), replace=st.booleans())
+        @rule(name=NAMES, fill=st.integers(0, 254), replace=st.booleans())
         def commit(self, name: str, fill: int, replace: bool) -> None:
             known = self.model.get(name.casefold())
             if known and not replace:
