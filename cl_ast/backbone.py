@@ -159,24 +159,8 @@ class Backbone:
         return tokens + self.positions((features.shape[1] - self.patch) // self.stride[1] + 1)
 
     def positions(self, columns: int) -> Tensor:
-        """The position table for `columns` patches in time: (1, 2 + patches, width).
-
-        As the original AST does (Gong et al. 2021, section 2.2): cut from the middle when the input is shorter
-        than the table, interpolated bilinearly on the (frequency, time) grid when longer; the two special
-        tokens keep theirs.
-        """
-        table: Tensor = self.model.embeddings.position_embeddings
-        rows, trained = self.grid
-        if columns == trained:
-            return table
-        special, patches = table[:, :_SPECIAL], table[:, _SPECIAL:]
-        grid = patches.transpose(1, 2).reshape(1, -1, rows, trained)
-        if columns < trained:
-            first = trained // 2 - columns // 2
-            grid = grid[..., first : first + columns]
-        else:
-            grid = F.interpolate(grid, size=(rows, columns), mode="bilinear", align_corners=False)
-        return torch.cat([special, grid.flatten(2).transpose(1, 2)], dim=1)
+        """The position table for `columns` patches in time: (1, 2 + patches, width)."""
+        return resized_positions(self.model.embeddings.position_embeddings, self.grid, columns)
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Layers `first` to `last` (excluded; all by default), with whatever is attached. Not normalised."""
@@ -235,6 +219,25 @@ class Backbone:
     def _parameter(self, path: str) -> nn.Parameter:
         parameter: nn.Parameter = self.model.get_parameter(path)
         return parameter
+
+
+def resized_positions(table: Tensor, grid: tuple[int, int], columns: int) -> Tensor:
+    """A position table (1, 2 + rows · trained, width), made for a `grid` of (rows, trained) patches, for `columns` in time.
+
+    As the original AST does (Gong et al. 2021, section 2.2): cut from the middle when the input is shorter than the
+    table, interpolated bilinearly on the (frequency, time) grid when longer; the two special tokens keep theirs.
+    """
+    rows, trained = grid
+    if columns == trained:
+        return table
+    special, patches = table[:, :_SPECIAL], table[:, _SPECIAL:]
+    cells = patches.transpose(1, 2).reshape(1, -1, rows, trained)
+    if columns < trained:
+        first = trained // 2 - columns // 2
+        cells = cells[..., first : first + columns]
+    else:
+        cells = F.interpolate(cells, size=(rows, columns), mode="bilinear", align_corners=False)
+    return torch.cat([special, cells.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _decisive(config: Any) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
+from cl_ast.backbone import resized_positions
 from cl_ast.pretrain.augment import PHONEME_CLASSES, SPEECH
 from cl_ast.pretrain.mel import BINS
 from cl_ast.pretrain.speech import MOODS, VARIANTS, languages, word_classes
@@ -43,23 +44,6 @@ class Shape:
             max_length=self.frames,
             num_mel_bins=BINS,
         )
-
-
-def positions(table: Tensor, rows: int, trained: int, columns: int) -> Tensor:
-    """The table for `columns` patches in time: cut from the middle, or interpolated where it is too short.
-
-    As the original AST does (Gong et al., 2021, section 2.2), and as cl_ast's trunk does when it is used.
-    """
-    if columns == trained:
-        return table
-    special, patches = table[:, :2], table[:, 2:]
-    grid = patches.transpose(1, 2).reshape(1, -1, rows, trained)
-    if columns < trained:
-        first = trained // 2 - columns // 2
-        grid = grid[..., first : first + columns]
-    else:
-        grid = F.interpolate(grid, size=(rows, columns), mode="bilinear", align_corners=False)
-    return torch.cat([special, grid.flatten(2).transpose(1, 2)], 1)
 
 
 def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> Tensor:
@@ -98,7 +82,8 @@ class Trunk(nn.Module):
     def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
         """Output tokens (batch, 2 + patches, width), or of the patches in `keep` only."""
         embeddings = self.stock.embeddings
-        table = positions(embeddings.position_embeddings, self.rows, self.trained, self.columns(features.shape[1]))
+        grid = (self.rows, self.trained)
+        table = resized_positions(embeddings.position_embeddings, grid, self.columns(features.shape[1]))
         patches = embeddings.patch_embeddings(features) + table[:, 2:]
         if keep is not None:
             patches = patches[:, keep]

@@ -9,7 +9,7 @@ from transformers import ASTFeatureExtractor, ASTModel
 
 from cl_ast.pretrain import cache, espeak, mel, sounds, speech
 from cl_ast.pretrain.augment import Augmenter
-from cl_ast.pretrain.model import Shape, Trunk, pooled, positions
+from cl_ast.pretrain.model import Shape, Trunk, pooled
 from cl_ast.pretrain.pitch import pitch_track
 from cl_ast.pretrain.train import Options, train
 
@@ -95,16 +95,6 @@ def test_padding_is_what_the_front_end_pads_with(clips: cache.Clips) -> None:
     padded = (ends - mel.PADDING).abs().max(1).values < 1e-6
     assert padded.any()
     assert not padded.all()
-
-
-def test_positions_are_cut_from_the_middle_or_interpolated() -> None:
-    table = torch.randn(1, 2 + 8 * 4, 5)
-    grid = table[0, 2:].reshape(8, 4, 5)
-    cut = positions(table, 8, 4, 2)
-    torch.testing.assert_close(cut[0, 2:].reshape(8, 2, 5), grid[:, 1:3])
-    assert positions(table, 8, 4, 4) is table
-    assert positions(table, 8, 4, 9).shape == (1, 2 + 8 * 9, 5)
-    torch.testing.assert_close(positions(table, 8, 4, 9)[:, :2], table[:, :2])
 
 
 def test_two_steps_move_the_weights_and_write_a_folder_that_loads(clips: cache.Clips, tmp_path: Path) -> None:
