@@ -222,7 +222,7 @@ class Backbone:
 
 
 def resized_positions(table: Tensor, grid: tuple[int, int], columns: int) -> Tensor:
-    """A position table (1, 2 + rows · trained, width), made for a `grid` of (rows, trained) patches, for `columns` in time.
+    """A position table (1, 2 + rows · trained, width) for a `grid` of (rows, trained), fitted to `columns` in time.
 
     As the original AST does (Gong et al. 2021, section 2.2): cut from the middle when the input is shorter than the
     table, interpolated bilinearly on the (frequency, time) grid when longer; the two special tokens keep theirs.
