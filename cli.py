@@ -561,7 +561,7 @@ def demo(app: App, /, folder: Path) -> None:
         report = manager.stats()
     tables.show("", "Clips that no task has seen, and two that belong to none: cl-ast predict … --task auto", "")
     tables.show(tables.predictions(answers))
-    tables.show("What is kept of each task, and what was forgotten: cl-ast stats", "")
+    tables.show("", "What is kept of each task, and what was forgotten: cl-ast stats", "")
     tables.show(tables.stats(report))
     tables.show("", f"Everything is in {folder}. Ask it more: cl-ast --registry {home} predict CLIP")
 
