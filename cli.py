@@ -536,7 +536,8 @@ def compare(
 def demo(app: App, /, folder: Path) -> None:
     """The whole story in minutes, offline.
 
-    Three small tasks are made, learned and asked on the CPU; clips and registry stay in DIR (cl-ast-demo/).
+    Three small tasks are made, learned and asked on the CPU; clips and registry stay in DIR (cl-ast-demo/). A second
+    time it starts again, unless you have taught its registry something of yours.
 
     \b
     cl-ast demo
@@ -548,8 +549,7 @@ def demo(app: App, /, folder: Path) -> None:
     from cl_ast.terminal import shapes, tables
 
     home = folder / "registry"
-    if home.exists():
-        raise ClAstError(f"{folder} holds a demo already; remove it, or name another folder: cl-ast demo DIR")
+    story.make_room(home)
     tables.show("Three small tasks, made here, learned one after another over ast-mini, the trunk in the package.", "")
     folders = story.make_clips(folder / "clips")
     with Manager.open(home, backbone=MINI, device="cpu") as manager, app.watch() as watch:

@@ -1,5 +1,6 @@
 """The whole story in minutes, offline: three small tasks made here, learned one after another."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 import streams
 from cl_ast import synth
 from cl_ast.audio import SAMPLE_RATE
+from cl_ast.errors import ClAstError
 from cl_ast.manager import Learned, Manager
 from cl_ast.progress import Report, silent
 from cl_ast.synth import Maker
 from cl_ast.training import TrainOptions
+from registry import Registry
 
 METHOD = "bottleneck"
 OPTIONS = TrainOptions(epochs=12, batch_size=16)
@@ -35,6 +38,21 @@ TASKS = (
     DemoTask("animals-and-tools", synth.ANIMALS_AND_TOOLS, 0.8, 1.6),
     DemoTask("commands", synth.COMMANDS, 0.6, 1.0),
 )
+
+
+def make_room(home: Path) -> None:
+    """Remove the registry of an earlier demo, so that the story can be told again.
+
+    Raises:
+        ClAstError: it holds a task that the demo did not make.
+    """
+    if not home.exists():
+        return
+    with Registry.open(home, create=False) as registry:
+        others = {task.name for task in registry.tasks()} - {task.name for task in TASKS}
+    if others:
+        raise ClAstError(f"{home} holds {', '.join(sorted(others))} besides the demo; name another folder")
+    shutil.rmtree(home)
 
 
 def make_clips(folder: Path) -> list[Path]:

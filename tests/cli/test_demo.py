@@ -1,0 +1,32 @@
+"""The demo tells its whole story, and can tell it again."""
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from cl_ast import demo
+from cl_ast.training import TrainOptions
+from registry import Registry
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(demo, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
+    monkeypatch.setattr(demo, "_CLIPS_A_CLASS", 8)
+
+
+def test_the_demo_learns_asks_and_ends_with_the_statistics_and_can_be_run_again(short, tmp_path):
+    for _ in range(2):
+        told = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
+        assert told.exit_code == 0, told.output
+        for task in demo.TASKS:
+            assert f"{task.name} learned in" in told.stdout
+        assert "noise.wav" in told.stdout
+        assert "forgetting" in told.stdout
+        assert told.stdout.index("forgetting") < told.stdout.index("Everything is in")
+    with Registry.open(tmp_path / "demo" / "registry") as registry:
+        assert [task.name for task in registry.tasks()] == [task.name for task in demo.TASKS]
+        registry.rename("sounds", "mine")
+    refused = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
+    assert refused.exit_code == 1
+    assert "holds mine besides the demo" in refused.stderr
