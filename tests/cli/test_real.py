@@ -6,7 +6,7 @@ import pytest
 
 import streams
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = (Path(__file__).resolve().parents[2].parent / "shared" / "data").resolve()
 TASKS = ["esc10", "fsdd"]
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are not here")

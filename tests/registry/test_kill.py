@@ -1,5 +1,5 @@
 """A real process, killed with SIGKILL at random moments while it adds, replaces, renames, removes, rolls back,
-collects and rebuilds. CL_AST_KILLS says how often: 50 in a test run, more by hand.
+collects and rebuilds. CL_AST_KILLS says how often: 50 in a test run, 300 in CI.
 """
 
 import json

@@ -7,7 +7,7 @@ import pytest
 import streams
 from streams.metadata import read_metadata
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = (Path(__file__).resolve().parents[2].parent / "shared" / "data").resolve()
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are not here")
 
