@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from registry import Registry
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 
 
 @dataclass(frozen=True)
@@ -228,13 +227,15 @@ def predict(
 
 def _clips(given: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Files as they are, folders as the audio files in them, - as standard input; and the folders without any."""
+    from cl_ast.audio import SUFFIXES
+
     wanted: list[Any] = []
     empty = []
     for name in given:
         if name == "-":
             wanted.append(sys.stdin.buffer)
         elif Path(name).is_dir():
-            found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in SUFFIXES)
             wanted += found
             empty += [] if found else [name]
         else:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import platformdirs
 import torch
 
 import streams
-from cl_ast import audio, checkpoints, sharing
+from cl_ast import checkpoints, sharing
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
@@ -33,7 +33,7 @@ from cl_ast.errors import (
 from cl_ast.frontend import FrontEnd
 from cl_ast.machine import package_versions, pick_device
 from cl_ast.measuring import Measured, answer, logits_of, measure
-from cl_ast.prediction import Failure, Prediction, Window
+from cl_ast.prediction import Clip, Failure, Piece, Prediction, Window, pieces
 from cl_ast.progress import Report, Step, silent
 from cl_ast.router import Route, Router, RouterSpace, TaskRouting, learn
 from cl_ast.stats import stats
@@ -44,8 +44,6 @@ from registry.names import checked
 
 _ROUTER_CLIPS = 2_000  # training clips that make a task's prototypes, at most
 _PREDICT_CHUNK = 32
-
-Clip = str | Path | BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,49 +367,42 @@ class Manager:
         """
         if not self.registry.tasks():
             raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
-        if task != "auto":
+        choice: Router | Route
+        if task == "auto":
+            choice = self._router()
+        else:
             self.model(task)  # a wrong name fails before any clip is read
-        router = self._router() if task == "auto" else None
-        pieces = itertools.chain.from_iterable(self._pieces(clip, window) for clip in clips)
-        while group := list(itertools.islice(pieces, _PREDICT_CHUNK)):
-            yield from self._answer(group, task, router, top_k)
-
-    def _pieces(self, clip: Clip, window: Window | None) -> Iterator["_Piece | Failure"]:
-        name = str(clip) if isinstance(clip, str | Path) else "-"
-        try:
-            waveform = audio.read(clip)
-        except AudioError as error:
-            yield Failure(name, error)
-            return
-        if window is None:
-            yield _Piece(name, waveform)
-            return
-        for start, end, piece in window.cut(waveform):
-            yield _Piece(name, piece, start, end)
+            choice = Route(self.registry.task(task).name, 1.0, True, ())
+        cut = itertools.chain.from_iterable(pieces(clip, window) for clip in clips)
+        while group := list(itertools.islice(cut, _PREDICT_CHUNK)):
+            yield from self._answer(group, choice, top_k)
 
     def _answer(
-        self, group: Sequence["_Piece | Failure"], task: str, router: Router | None, top_k: int | None
+        self, group: Sequence[Piece | Failure], choice: Router | Route, top_k: int | None
     ) -> Iterator[Prediction | Failure]:
-        pieces = [piece for piece in group if isinstance(piece, _Piece)]
-        waveforms = [piece.waveform for piece in pieces]
-        if router is None:
-            routes = [Route(self.registry.task(task).name, 1.0, True, ())] * len(pieces)
+        """Answer a group in order, under the one route that was asked for or those that a router chooses."""
+        heard = [piece for piece in group if isinstance(piece, Piece)]
+        waveforms = [piece.waveform for piece in heard]
+        if isinstance(choice, Router):
+            routes = choice.choose(self.space.describe(waveforms)) if heard else []
         else:
-            routes = router.choose(self.space.describe(waveforms)) if pieces else []
-        answers = iter(zip(pieces, routes, answer(waveforms, routes, self.model), strict=True))
+            routes = [choice] * len(heard)
+        # Each task is looked up once a group: a look-up asks the database.
+        models = {name: self.model(name) for name in {route.task for route in routes}}
+        answers = iter(zip(heard, routes, answer(waveforms, routes, models.__getitem__), strict=True))
         for item in group:
             if isinstance(item, Failure):
                 yield item
                 continue
             piece, route, logits = next(answers)
-            labels = label_scores(logits[None], self.model(route.task).settings.labels, top_k)[0]
+            labels = label_scores(logits[None], models[route.task].settings.labels, top_k)[0]
             yield Prediction(
                 path=piece.path,
                 task=route.task,
                 task_score=route.score,
                 known=route.known,
                 labels=tuple(labels),
-                tasks=route.nearest if router else None,
+                tasks=route.nearest if isinstance(choice, Router) else None,
                 start=piece.start,
                 end=piece.end,
             )
@@ -505,16 +496,6 @@ class Manager:
         if not routed:
             raise TaskNotFoundError("no task here can be found by the router; name one with --task")
         return Router(routed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A clip, or a window of one."""
-
-    path: str
-    waveform: Waveform
-    start: float | None = None
-    end: float | None = None
 
 
 def _from_everywhere(backbone: str | None) -> str | None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from cl_ast import audio
 from cl_ast.audio import SAMPLE_RATE, Waveform
 from cl_ast.errors import AudioError
+
+Clip = str | Path | BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,28 @@ class Window:
             if start and len(piece) < size / 4:
                 return
             yield start / SAMPLE_RATE, (start + len(piece)) / SAMPLE_RATE, piece
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A clip that was read, or a window of one."""
+
+    path: str
+    waveform: Waveform
+    start: float | None = None
+    end: float | None = None
+
+
+def pieces(clip: Clip, window: Window | None) -> Iterator[Piece | Failure]:
+    """Read a clip and cut it; a clip that cannot be read is one Failure."""
+    name = str(clip) if isinstance(clip, str | Path) else "-"
+    try:
+        waveform = audio.read(clip)
+    except AudioError as error:
+        yield Failure(name, error)
+        return
+    if window is None:
+        yield Piece(name, waveform)
+        return
+    for start, end, piece in window.cut(waveform):
+        yield Piece(name, piece, start, end)
