@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
+from cl_ast.terminal import managing, sharing
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load, training_options
-from cl_ast.terminal.sharing import export_task, import_task, pull_task, push_task
+from cl_ast.terminal.printing import print_json, table_or
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -100,7 +101,7 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
 
 
-for _command in (export_task, import_task, push_task, pull_task):
+for _command in (*managing.COMMANDS, *sharing.COMMANDS):
     main.add_command(_command)
 
 
@@ -110,19 +111,12 @@ def _user_folder() -> str:
     return str(Path(platformdirs.user_data_dir("cl-ast")) / "registry")
 
 
-Command = Callable[..., Any]
-
-
-def _format(*kinds: str) -> Callable[[Command], Command]:
-    return click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
-
-
 @main.command("add-task")
 @click.argument("task")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--name", help="What to call the task. [default: the data set's or folder's name]")
 @learning_options
-@_format("json")
+@table_or("json")
 @click.pass_obj
 def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: str, options: LearnOptions) -> None:
     """Train one more task, then measure what happened to the others.
@@ -139,7 +133,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     with app.manager(options.backbone) as manager, app.watch() as watch:
         learned = learn(manager, watch, load(watch, task, options, data=data, name=name), options)
     if kind == "json":
-        _print_json(shapes.learned(learned))
+        print_json(shapes.learned(learned))
         return
     tables.show(shapes.learned_line(learned))
     if learned.measured:
@@ -150,7 +144,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
 @click.option("--data-root", type=click.Path(path_type=Path), help="The folder that holds the data sets.")
 @learning_options
-@_format("json")
+@table_or("json")
 @click.pass_obj
 def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: str, options: LearnOptions) -> None:
     """Learn several tasks in order, then print the statistics.
@@ -177,7 +171,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 @click.option("--window", type=float, help="Answer every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--backbone", metavar="B", help="Where the registry's trunk lies now, if it has moved.")
-@_format("json", "jsonl", "csv", "audacity")
+@table_or("json", "jsonl", "csv", "audacity")
 @click.pass_obj
 def predict(
     app: App,
@@ -246,7 +240,7 @@ def _clips(given: Sequence[str]) -> tuple[list[Any], list[str]]:
 @main.command()
 @click.argument("tasks", nargs=-1, metavar="[TASK...]")
 @click.option("--task", "mode", type=click.Choice(["auto", "oracle"]), default="auto", show_default=True)
-@_format("json")
+@table_or("json")
 @click.pass_obj
 def evaluate(app: App, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
     """Measure tasks again on their test clips, and record it.
@@ -263,7 +257,7 @@ def evaluate(app: App, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
         measured, skipped = manager.evaluate(tasks, auto=mode == "auto", report=watch)
     rows = [shapes.measured(one) for one in measured]
     if kind == "json":
-        _print_json(rows)
+        print_json(rows)
     else:
         tables.show(tables.measured(rows))
     for name, reason in skipped.items():
@@ -273,7 +267,7 @@ def evaluate(app: App, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
 
 
 @main.command()
-@_format("json", "csv")
+@table_or("json", "csv")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the accuracy of each task over the stream.")
 @click.pass_obj
 def stats(app: App, /, kind: str, plot: Path | None) -> None:
@@ -297,7 +291,7 @@ def stats(app: App, /, kind: str, plot: Path | None) -> None:
 
 def _print_stats(report: dict[str, Any], kind: str) -> None:
     if kind == "json":
-        _print_json(report)
+        print_json(report)
     elif kind == "csv":
         from cl_ast.terminal.formats import as_csv
 
@@ -308,152 +302,11 @@ def _print_stats(report: dict[str, Any], kind: str) -> None:
         tables.show(tables.stats(report))
 
 
-@main.command("tasks")
-@_format("json")
-@click.pass_obj
-def list_tasks(app: App, /, kind: str) -> None:
-    """List the tasks, in the order in which they were learned.
-
-    \b
-    cl-ast tasks
-    """
-    with app.registry() as registry:
-        records = registry.tasks()
-    if kind == "json":
-        from cl_ast.terminal import records as shapes
-
-        _print_json([shapes.task(record) for record in records])
-        return
-    from cl_ast.terminal import tables
-
-    tables.show(tables.tasks(records))
-
-
-@main.command()
-@click.argument("task")
-@_format("json")
-@click.pass_obj
-def show(app: App, /, task: str, kind: str) -> None:
-    """Everything about one task, and its versions.
-
-    \b
-    cl-ast show birds
-    """
-    with app.registry() as registry:
-        record, versions = registry.task(task), registry.versions(task)
-    if kind == "json":
-        from cl_ast.terminal import records as shapes
-
-        _print_json({**shapes.task(record), "versions": [shapes.version(one) for one in versions]})
-        return
-    from cl_ast.terminal import tables
-
-    tables.show(tables.task(record, versions))
-
-
-@main.command()
-@click.argument("task")
-@click.argument("new_name")
-@click.pass_obj
-def rename(app: App, /, task: str, new_name: str) -> None:
-    """Give a task another name.
-
-    \b
-    cl-ast rename birds garden-birds
-    """
-    with app.registry() as registry:
-        click.echo(f"{task} is now called {registry.rename(task, new_name).name}")
-
-
-@main.command()
-@click.argument("task")
-@click.pass_obj
-def remove(app: App, /, task: str) -> None:
-    """Forget a task; every other answers as before.
-
-    \b
-    cl-ast remove birds
-    """
-    with app.registry() as registry:
-        registry.remove(task)
-    click.echo(f"{task} is removed")
-
-
-@main.command()
-@click.argument("task")
-@click.argument("version", type=click.IntRange(1), required=False)
-@click.pass_obj
-def rollback(app: App, /, task: str, version: int | None) -> None:
-    """Let an earlier version of a task answer again.
-
-    Without VERSION, the one before the current. Nothing is deleted.
-
-    \b
-    cl-ast rollback birds 1
-    """
-    with app.registry() as registry:
-        click.echo(f"{task} answers with version {registry.rollback(task, version).number} now")
-
-
-@main.command()
-@click.pass_obj
-def verify(app: App, /) -> None:
-    """Check that every file is what the database says.
-
-    \b
-    cl-ast verify
-    """
-    with app.registry() as registry:
-        problems = registry.verify()
-        count = len(registry.tasks())
-    for problem in problems:
-        click.echo(f"cl-ast: {problem}", err=True)
-    if problems:
-        sys.exit(1)
-    click.echo(f"{count} tasks, every file as it was written")
-
-
-@main.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
-@click.pass_obj
-def gc(app: App, /, dry_run: bool) -> None:
-    """Drop files and versions that nothing needs.
-
-    That is: files that no version names, and versions that no longer answer.
-
-    \b
-    cl-ast gc --dry-run
-    """
-    with app.registry() as registry:
-        report = registry.gc(dry_run=dry_run)
-    for file in report.dropped:
-        click.echo(f"{file.path.name}  {file.bytes:,} bytes  {file.why}")
-    click.echo(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} dropped")
-
-
-@main.command()
-@click.pass_obj
-def rebuild(app: App, /) -> None:
-    """Make the database again from the adapter files.
-
-    \b
-    cl-ast rebuild
-    """
-    from registry import Registry
-
-    report = Registry.rebuild(app.location)
-    for problem in report.skipped:
-        click.echo(f"cl-ast: left out: {problem}", err=True)
-    click.echo(f"{report.tasks} tasks, {report.versions} versions restored")
-    if report.backup:
-        click.echo(f"the former database is kept as {report.backup}")
-
-
 @main.command()
 @click.argument("specs", nargs=-1, metavar="[SPEC...]")
 @click.option("--backbone", default="ast-base", show_default=True, help="The trunk to count for.")
 @click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
-@_format("json", "csv")
+@table_or("json", "csv")
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
     """Every method, or these, with its parameters.
 
@@ -472,7 +325,7 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
         parse(spec)
     found = rows(specs, *sizes(backbone), classes=classes)
     if kind == "json":
-        _print_json(found)
+        print_json(found)
     elif kind == "csv":
         from cl_ast.terminal.formats import as_csv
 
@@ -490,7 +343,7 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw accuracy against parameters.")
 @training_options
-@_format("json", "csv")
+@table_or("json", "csv")
 @click.pass_obj
 def compare(
     app: App,
@@ -522,7 +375,7 @@ def compare(
 
         draw_methods(rows, plot)
     if kind == "json":
-        _print_json(rows)
+        print_json(rows)
     elif kind == "csv":
         from cl_ast.terminal.formats import as_csv
 
@@ -565,12 +418,6 @@ def demo(app: App, /, folder: Path) -> None:
     tables.show("", "What is kept of each task, and what was forgotten: cl-ast stats", "")
     tables.show(tables.stats(report))
     tables.show("", f"Everything is in {folder}. Ask it more: cl-ast --registry {home} predict CLIP")
-
-
-def _print_json(value: Any) -> None:
-    from cl_ast.terminal.formats import as_json
-
-    click.echo(as_json(value))
 
 
 if __name__ == "__main__":

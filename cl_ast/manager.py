@@ -1,49 +1,39 @@
 """The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
 
 import dataclasses
-import hashlib
-import itertools
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import platformdirs
 import torch
 
 import streams
-from cl_ast import checkpoints, sharing
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.answering import predict
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone
-from cl_ast.checkpointing import Checkpoint
-from cl_ast.clips import ClipSet, chunks, labelled, read_all
+from cl_ast.clips import labelled
 from cl_ast.errors import (
     AudioError,
-    ClAstError,
-    RegistryError,
     StreamError,
-    TaskExistsError,
-    TaskNotFoundError,
 )
 from cl_ast.frontend import FrontEnd
-from cl_ast.machine import package_versions, pick_device
-from cl_ast.measuring import Measured, answer, logits_of, measure
-from cl_ast.prediction import Clip, Failure, Piece, Prediction, Window, pieces
-from cl_ast.progress import Report, Step, silent
-from cl_ast.router import Route, Router, RouterSpace, TaskRouting, learn
+from cl_ast.held import Held
+from cl_ast.machine import package_versions
+from cl_ast.measuring import Measured, logits_of, measure
+from cl_ast.prediction import Clip, Failure, Prediction, Window
+from cl_ast.progress import Report, silent
+from cl_ast.router import Router, RouterSpace
+from cl_ast.routes import Routes
+from cl_ast.sharing import exchange, pull
 from cl_ast.stats import stats
-from cl_ast.task_model import StoredTask, TaskModel, TaskSettings, from_bytes, label_scores
+from cl_ast.task_model import StoredTask, TaskModel, TaskSettings
 from cl_ast.training import TrainOptions, train
-from registry import Accuracy, BackboneRecord, NewVersion, Registry, TaskRecord
-from registry.names import checked
-
-_ROUTER_CLIPS = 2_000  # training clips that make a task's prototypes, at most
-_PREDICT_CHUNK = 32
+from registry import Accuracy, NewVersion, Registry, TaskRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +75,8 @@ class Manager:
     ) -> None:
         self.registry = registry
         self.methods = methods
-        self.device = pick_device(device)
-        self._asked = _from_everywhere(backbone)
-        self._backbone: Backbone | None = None
-        self._space: RouterSpace | None = None
-        self._loaded: dict[str, StoredTask] = {}
+        self._held = Held(registry, backbone, device, methods)
+        self._routes = Routes(self._held)
 
     @classmethod
     def open(
@@ -129,46 +116,17 @@ class Manager:
     @property
     def backbone_name(self) -> str:
         """The registry's trunk; of a new registry, the one asked for, or the best that is at hand."""
-        known = self.registry.backbone
-        if self._asked is None:
-            self._asked = known.name if known else checkpoints.default_name()
-        return self._asked
+        return self._held.backbone_name
 
     @property
     def backbone(self) -> Backbone:
         """The frozen trunk. Raises BackboneError, or RegistryError where it is not the registry's."""
-        if self._backbone is None:
-            loaded = checkpoints.load(self.backbone_name, device=self.device)
-            self._refuse_other_trunk(loaded)
-            self._backbone = loaded
-        return self._backbone
+        return self._held.backbone
 
     @property
     def space(self) -> RouterSpace:
         """How the trunk describes clips to the router; measured once a registry and kept in it."""
-        if self._space is None:
-            known = self.registry.backbone
-            if known and known.background:
-                self._space = RouterSpace.from_bytes(known.background, self.backbone)
-            else:
-                self._space = RouterSpace.of(self.backbone)
-        return self._space
-
-    def _refuse_other_trunk(self, loaded: Backbone) -> None:
-        known = self.registry.backbone
-        if known and known.fingerprint != loaded.fingerprint:
-            raise RegistryError(
-                f"the registry was made with the trunk {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
-                f"({loaded.fingerprint[:12]}) is another; leave out --backbone, or use another registry"
-            )
-
-    def _keep_trunk(self) -> None:
-        """Say in the registry which trunk it is for; at the first task, not before."""
-        if self.registry.backbone is None or not self.registry.backbone.background:
-            trunk = self.backbone
-            self.registry.set_backbone(
-                BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, self.space.to_bytes())
-            )
+        return self._routes.space
 
     # Learning
 
@@ -196,26 +154,27 @@ class Manager:
         """
         options = options or TrainOptions()
         spec = parse(method, self.methods) if isinstance(method, str) else method
-        task = dataclasses.replace(task, name=self._name_for(task.name, replace))
+        task = dataclasses.replace(task, name=self._held.name_for(task.name, replace))
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
-        checkpoint = self._checkpoint(settings, fingerprint, options)
+        device = self.backbone.device
+        checkpoint = self._held.checkpoint(settings, fingerprint, options)
         trained = train(
             model,
-            self._clips(task, "train", front_end),
-            self._clips(task, "validation", front_end),
+            labelled(task.train, task.labels, front_end, device),
+            labelled(task.validation, task.labels, front_end, device),
             options,
             report,
             checkpoint=checkpoint,
             resume=resume,
         )
-        routing = self._learn_routing(task, options.seed, report)
+        routing = self._routes.learn(task, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
         measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
         own = [one.oracle for one in measured if one.task == task.name]
-        self._keep_trunk()
+        self._routes.keep_space()
         record = self.registry.commit(
             task.name,
             model.to_bytes(self.backbone, {}, routing.tensors()),
@@ -235,56 +194,8 @@ class Manager:
             replace=replace,
         )
         checkpoint.drop()
-        self._loaded[record.version.adapter_sha256] = candidate
+        self._held.keep(record.version.adapter_sha256, candidate)
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
-
-    def _name_for(self, name: str, replace: bool) -> str:
-        """The task's name, as an existing task spells it; fails before training, not after it."""
-        if not self.registry.writable:
-            raise RegistryError(
-                f"the registry in {self.registry.folder} cannot be written by you, only read; "
-                "change the folder's permissions or name another registry"
-            )
-        checked(name)
-        try:
-            there = self.registry.task(name).name
-        except TaskNotFoundError:
-            return name
-        if not replace:
-            raise TaskExistsError(
-                f"a task called {name} is there already; add --replace for a new version, or give --name"
-            )
-        return there
-
-    def _checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
-        """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.folder.resolve()}\n{settings.name}"
-        name = hashlib.sha256(place.encode()).hexdigest()[:32]
-        path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
-        what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}
-        return Checkpoint(path, what | {"method": settings.method.text})
-
-    def _clips(self, task: streams.Task, split: str, front_end: FrontEnd) -> ClipSet:
-        return labelled(getattr(task, split), task.labels, front_end, self.backbone.device)
-
-    def _learn_routing(self, task: streams.Task, seed: int, report: Report) -> TaskRouting:
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(task.train), generator=generator)[:_ROUTER_CLIPS].sort().values.tolist()
-        training = [task.train[index] for index in order]
-        index = {label: position for position, label in enumerate(task.labels)}
-        return learn(
-            self._describe(training, "learning the route", report),
-            [index[clip.label] for clip in training],
-            self._describe(task.validation[:_ROUTER_CLIPS], "calibrating the route", report),
-            generator=generator,
-        )
-
-    def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report) -> torch.Tensor:
-        out = [self.space.describe([])]
-        for part in chunks(len(clips), 2 * _PREDICT_CHUNK):
-            out.append(self.space.describe(read_all([clips[i].path for i in part])))
-            report(Step(stage, part.stop, len(clips)))
-        return torch.cat(out)
 
     # Measuring
 
@@ -299,7 +210,7 @@ class Manager:
             TaskNotFoundError: a name that is not there.
         """
         records = [self.registry.task(name) for name in names] or self.registry.tasks()
-        router = self._router() if auto else None
+        router = self._routes.router() if auto else None
         measured, skipped = self._measure([(record.name, record.version.source) for record in records], router, report)
         if measured:
             self.registry.record([accuracy for one in measured for accuracy in _accuracies(one)])
@@ -310,13 +221,10 @@ class Manager:
     ) -> tuple[list[Measured], dict[str, str]]:
         """Every task with the new one beside it, before it is committed."""
         others = [record for record in self.registry.tasks() if record.name != task.name]
-        self._loaded[task.name] = candidate
-        try:
-            router = self._router({task.name: candidate})
+        with self._held.trying(task.name, candidate):
+            router = self._routes.router({task.name: candidate})
             sources = [(record.name, record.version.source) for record in others]
             return self._measure([*sources, (task.name, {})], router, report, task)
-        finally:
-            del self._loaded[task.name]
 
     def _measure(
         self,
@@ -342,7 +250,7 @@ class Manager:
 
     def model(self, name: str) -> TaskModel:
         """One task, ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""
-        return self._stored(name).model
+        return self._held.stored(name).model
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
         """Logits (n, classes) of 16 kHz waveforms under one task, asked by name."""
@@ -365,47 +273,7 @@ class Manager:
         Raises:
             TaskNotFoundError: no such task, or no task at all.
         """
-        if not self.registry.tasks():
-            raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
-        choice: Router | Route
-        if task == "auto":
-            choice = self._router()
-        else:
-            self.model(task)  # a wrong name fails before any clip is read
-            choice = Route(self.registry.task(task).name, 1.0, True, ())
-        cut = itertools.chain.from_iterable(pieces(clip, window) for clip in clips)
-        while group := list(itertools.islice(cut, _PREDICT_CHUNK)):
-            yield from self._answer(group, choice, top_k)
-
-    def _answer(
-        self, group: Sequence[Piece | Failure], choice: Router | Route, top_k: int | None
-    ) -> Iterator[Prediction | Failure]:
-        """Answer a group in order, under the one route that was asked for or those that a router chooses."""
-        heard = [piece for piece in group if isinstance(piece, Piece)]
-        waveforms = [piece.waveform for piece in heard]
-        if isinstance(choice, Router):
-            routes = choice.choose(self.space.describe(waveforms)) if heard else []
-        else:
-            routes = [choice] * len(heard)
-        # Each task is looked up once a group: a look-up asks the database.
-        models = {name: self.model(name) for name in {route.task for route in routes}}
-        answers = iter(zip(heard, routes, answer(waveforms, routes, models.__getitem__), strict=True))
-        for item in group:
-            if isinstance(item, Failure):
-                yield item
-                continue
-            piece, route, logits = next(answers)
-            labels = label_scores(logits[None], models[route.task].settings.labels, top_k)[0]
-            yield Prediction(
-                path=piece.path,
-                task=route.task,
-                task_score=route.score,
-                known=route.known,
-                labels=tuple(labels),
-                tasks=route.nearest if isinstance(choice, Router) else None,
-                start=piece.start,
-                end=piece.end,
-            )
+        return predict(self._held, self._routes, clips, task, top_k, window)
 
     def stats(self) -> dict[str, Any]:
         """Accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
@@ -420,10 +288,7 @@ class Manager:
             TaskNotFoundError: no such task.
             RegistryError: the folder holds something already, or cannot be written.
         """
-        record = self.registry.task(name)
-        rows = {row["name"]: row for row in self.stats()["tasks"]}
-        data = self.registry.read_adapter(record.version)
-        return sharing.write(Path(folder), data, auto=rows[record.name]["auto_accuracy"])
+        return exchange.export(self._held, name, Path(folder))
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
         """Keep the task that a folder holds, whoever wrote it. Nothing in it is run, and nothing is kept in part.
@@ -437,14 +302,7 @@ class Manager:
             TaskExistsError: the name is taken and `replace` is not given.
             CorruptRegistryError, RegistryError, MethodError: the folder cannot be imported, and why.
         """
-        incoming = sharing.read(Path(folder))
-        if self._asked is None and self.registry.backbone is None:
-            self._asked = sharing.known_trunk(incoming)
-        task, new = sharing.accept(incoming, self.backbone, name)
-        kept = self._name_for(task.model.settings.name, replace)
-        self._keep_trunk()
-        data = task.model.to_bytes(self.backbone, {}, task.router)
-        return self.registry.commit(kept, data, new, replace=replace)
+        return exchange.import_(self._held, self._routes, Path(folder), name, replace)
 
     def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
         """Export a task to a repository on the Hugging Face hub, private unless `public`; returns its address.
@@ -453,9 +311,7 @@ class Manager:
             TaskNotFoundError: no such task.
             RegistryError: the hub cannot be reached, or refuses.
         """
-        with tempfile.TemporaryDirectory() as place:
-            folder = self.export(name, Path(place) / "task")
-            return sharing.push(folder, repository, public=public, endpoint=endpoint)
+        return exchange.push(self._held, name, repository, public, endpoint)
 
     def pull(
         self,
@@ -467,42 +323,8 @@ class Manager:
         endpoint: str | None = None,
     ) -> TaskRecord:
         """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
-        folder = sharing.pull(repository, revision=revision, endpoint=endpoint)
+        folder = pull(repository, revision=revision, endpoint=endpoint)
         return self.import_(folder, name=name, replace=replace)
-
-    # What is loaded
-
-    def _stored(self, name: str) -> StoredTask:
-        if name in self._loaded:  # a task that is being measured before it is committed
-            return self._loaded[name]
-        current = self.registry.task(name).version
-        found = self._loaded.get(current.adapter_sha256)
-        if found is None:
-            try:
-                found = from_bytes(self.registry.read_adapter(current), self.backbone, self.methods)
-            except ClAstError as error:
-                if name in str(error):
-                    raise
-                raise type(error)(f"{name}: {error}") from error
-            self._loaded[current.adapter_sha256] = found
-        return found
-
-    def _router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
-        candidates = candidates or {}
-        names = [record.name for record in self.registry.tasks() if record.name not in candidates]
-        tasks = {name: self._stored(name) for name in names} | dict(candidates)
-        # A LoRA that peft made comes without routing: it answers by its name only.
-        routed = {name: TaskRouting.from_tensors(one.router) for name, one in tasks.items() if one.router}
-        if not routed:
-            raise TaskNotFoundError("no task here can be found by the router; name one with --task")
-        return Router(routed)
-
-
-def _from_everywhere(backbone: str | None) -> str | None:
-    """A trunk's name, a local folder as its whole path: the registry keeps it."""
-    if backbone is None or backbone == checkpoints.MINI or backbone in checkpoints.SHORT_NAMES:
-        return backbone
-    return str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone
 
 
 def _source(stored: Mapping[str, object]) -> streams.Source:

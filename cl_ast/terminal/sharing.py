@@ -81,3 +81,6 @@ def pull_task(
     with app.manager(backbone) as manager:
         record = manager.pull(repository, revision=revision, name=name, replace=replace)
     click.echo(f"{record.name} is here as version {record.version.number}, {len(record.labels)} labels")
+
+
+COMMANDS = (export_task, import_task, push_task, pull_task)

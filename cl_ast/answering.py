@@ -1,0 +1,62 @@
+"""Clips to answers: read, cut, routed, and run under the task that each was sent to."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from cl_ast.errors import TaskNotFoundError
+from cl_ast.held import Held
+from cl_ast.measuring import answer
+from cl_ast.prediction import Clip, Failure, Piece, Prediction, Window, pieces
+from cl_ast.router import Route, Router
+from cl_ast.routes import Routes
+from cl_ast.task_model import label_scores
+
+_CHUNK = 32
+
+
+def predict(
+    held: Held, routes: Routes, clips: Iterable[Clip], task: str, top_k: int | None, window: Window | None
+) -> Iterator[Prediction | Failure]:
+    """As `Manager.predict` says."""
+    if not held.registry.tasks():
+        raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
+    choice: Router | Route
+    if task == "auto":
+        choice = routes.router()
+    else:
+        held.stored(task)  # a wrong name fails before any clip is read
+        choice = Route(held.registry.task(task).name, 1.0, True, ())
+    cut = itertools.chain.from_iterable(pieces(clip, window) for clip in clips)
+    while group := list(itertools.islice(cut, _CHUNK)):
+        yield from _answer(held, routes, group, choice, top_k)
+
+
+def _answer(
+    held: Held, routes: Routes, group: Sequence[Piece | Failure], choice: Router | Route, top_k: int | None
+) -> Iterator[Prediction | Failure]:
+    """Answer a group in order, under the one route that was asked for or those that a router chooses."""
+    heard = [piece for piece in group if isinstance(piece, Piece)]
+    waveforms = [piece.waveform for piece in heard]
+    if isinstance(choice, Router):
+        chosen = choice.choose(routes.space.describe(waveforms)) if heard else []
+    else:
+        chosen = [choice] * len(heard)
+    # Each task is looked up once a group: a look-up asks the database.
+    models = {name: held.stored(name).model for name in {route.task for route in chosen}}
+    answers = iter(zip(heard, chosen, answer(waveforms, chosen, models.__getitem__), strict=True))
+    for item in group:
+        if isinstance(item, Failure):
+            yield item
+            continue
+        piece, route, logits = next(answers)
+        labels = label_scores(logits[None], models[route.task].settings.labels, top_k)[0]
+        yield Prediction(
+            path=piece.path,
+            task=route.task,
+            task_score=route.score,
+            known=route.known,
+            labels=tuple(labels),
+            tasks=route.nearest if isinstance(choice, Router) else None,
+            start=piece.start,
+            end=piece.end,
+        )

@@ -1,0 +1,38 @@
+"""Tasks out of a registry and into one, as folders and over the hub."""
+
+import tempfile
+from pathlib import Path
+
+from cl_ast.held import Held
+from cl_ast.routes import Routes
+from cl_ast.sharing import hub
+from cl_ast.sharing.accept import accept, known_trunk
+from cl_ast.sharing.folder import read, write
+from cl_ast.stats import stats
+from registry import TaskRecord
+
+
+def export(held: Held, name: str, folder: Path) -> Path:
+    """As `Manager.export` says."""
+    record = held.registry.task(name)
+    rows = {row["name"]: row for row in stats(held.registry)["tasks"]}
+    data = held.registry.read_adapter(record.version)
+    return write(folder, data, auto=rows[record.name]["auto_accuracy"])
+
+
+def import_(held: Held, routes: Routes, folder: Path, name: str | None, replace: bool) -> TaskRecord:
+    """As `Manager.import_` says."""
+    incoming = read(folder)
+    if held.asked is None and held.registry.backbone is None:
+        held.asked = known_trunk(incoming)
+    task, new = accept(incoming, held.backbone, name)
+    kept = held.name_for(task.model.settings.name, replace)
+    routes.keep_space()
+    data = task.model.to_bytes(held.backbone, {}, task.router)
+    return held.registry.commit(kept, data, new, replace=replace)
+
+
+def push(held: Held, name: str, repository: str, public: bool, endpoint: str | None) -> str:
+    """As `Manager.push` says."""
+    with tempfile.TemporaryDirectory() as place:
+        return hub.push(export(held, name, Path(place) / "task"), repository, public=public, endpoint=endpoint)
