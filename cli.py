@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
-from cl_ast.terminal import managing, sharing
+from cl_ast.terminal import managing, routing, sharing
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load, training_options
 from cl_ast.terminal.printing import print_json, table_or
 
@@ -37,10 +37,10 @@ class App:
     quiet: bool
     verbose: bool
 
-    def manager(self, backbone: str | None = None) -> Manager:
+    def manager(self, backbone: str | None = None, router: str | None = None) -> Manager:
         from cl_ast.manager import Manager
 
-        return Manager.open(self.location, backbone=backbone, device=self.device)
+        return Manager.open(self.location, backbone=backbone, device=self.device, router=router)
 
     def registry(self) -> Registry:
         from registry import Registry
@@ -101,7 +101,7 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
 
 
-for _command in (*managing.COMMANDS, *sharing.COMMANDS):
+for _command in (*managing.COMMANDS, *routing.COMMANDS, *sharing.COMMANDS):
     main.add_command(_command)
 
 
@@ -130,7 +130,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     """
     from cl_ast.terminal import shapes, tables
 
-    with app.manager(options.backbone) as manager, app.watch() as watch:
+    with app.manager(options.backbone, options.router) as manager, app.watch() as watch:
         learned = learn(manager, watch, load(watch, task, options, data=data, name=name), options)
     if kind == "json":
         print_json(shapes.learned(learned))
@@ -155,7 +155,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     """
     from cl_ast.terminal import shapes
 
-    with app.manager(options.backbone) as manager, app.watch() as watch:
+    with app.manager(options.backbone, options.router) as manager, app.watch() as watch:
         # All of them first: a word that is wrong should not cost the training before it.
         loaded = [load(watch, task, options, data_root=data_root) for task in tasks]
         for task in loaded:
@@ -167,6 +167,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 @main.command()
 @click.argument("clips", nargs=-1, required=True, metavar="CLIP...")
 @click.option("--task", default="auto", show_default=True, help="A task's name, or auto to let the router choose.")
+@click.option("--all", "every", is_flag=True, help="With auto, answer from every task that the clip is known to.")
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Answer every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
@@ -178,6 +179,7 @@ def predict(
     /,
     clips: tuple[str, ...],
     task: str,
+    every: bool,
     top_k: int,
     window: float | None,
     hop: float | None,
@@ -188,11 +190,14 @@ def predict(
 
     \b
     cl-ast predict clip.wav
+    cl-ast predict clip.wav --all
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
     cl-ast predict long.flac --window 2 --hop 1 --format audacity
     """
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
+    if every and task != "auto":
+        raise click.UsageError("--all lets the router choose; leave out --task")
     from cl_ast.prediction import Failure, Prediction, Window
     from cl_ast.terminal import formats, tables
 
@@ -203,7 +208,7 @@ def predict(
     answers: list[Prediction] = []
     failed = bool(empty)
     with app.manager(backbone) as manager:
-        for answer in manager.predict(wanted, task=task, top_k=top_k, window=cut):
+        for answer in manager.predict(wanted, task=task, top_k=top_k, window=cut, every=every):
             if isinstance(answer, Failure):
                 failed = True
                 click.echo(f"cl-ast: {answer.error}", err=True)

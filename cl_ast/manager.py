@@ -29,6 +29,7 @@ from cl_ast.prediction import Clip, Failure, Prediction, Window
 from cl_ast.progress import Report, silent
 from cl_ast.router import Router, RouterSpace
 from cl_ast.routes import Routes
+from cl_ast.routing_anew import relearn, source_of
 from cl_ast.sharing import exchange, pull
 from cl_ast.stats import stats
 from cl_ast.task_model import StoredTask, TaskModel, TaskSettings
@@ -72,11 +73,12 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        router: str | None = None,
     ) -> None:
         self.registry = registry
         self.methods = methods
         self._held = Held(registry, backbone, device, methods)
-        self._routes = Routes(self._held)
+        self._routes = Routes(self._held, router)
 
     @classmethod
     def open(
@@ -86,6 +88,7 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        router: str | None = None,
     ) -> "Manager":
         """Open a registry, or make one.
 
@@ -94,11 +97,12 @@ class Manager:
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
+            router: "prototypes" or "ridge", of a new registry (docs/routing.md); an existing one keeps its own.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods)
+        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods, router=router)
 
     def close(self) -> None:
         self.registry.close()
@@ -154,6 +158,8 @@ class Manager:
         """
         options = options or TrainOptions()
         spec = parse(method, self.methods) if isinstance(method, str) else method
+        if evaluate:
+            self._routes.refuse_stale()  # before training, not after it
         task = dataclasses.replace(task, name=self._held.name_for(task.name, replace))
         front_end = FrontEnd.for_seconds(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
@@ -197,6 +203,17 @@ class Manager:
         self._held.keep(record.version.adapter_sha256, candidate)
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
+    def route(self, names: Sequence[str] = (), report: Report = silent) -> dict[str, str]:
+        """Learn the routing of tasks anew (all by default), each as a new version with the same adapter.
+
+        Returns the tasks whose clips are not at hand, with the reason: from now on they answer by their name only.
+
+        Raises:
+            TaskNotFoundError: a name that is not there.
+        """
+        records = [self.registry.task(name) for name in names] or self.registry.tasks()
+        return relearn(self._held, self._routes, records, report)
+
     # Measuring
 
     def evaluate(
@@ -236,7 +253,7 @@ class Manager:
         measured, skipped = [], {}
         for name, source in sources:
             try:
-                task = at_hand if at_hand and at_hand.name == name else streams.reload(_source(source))
+                task = at_hand if at_hand and at_hand.name == name else streams.reload(source_of(source))
                 space = self.space if router else None
                 measured.append(measure(name, task.test, self.model, router, space, report))
             except (StreamError, AudioError) as error:
@@ -263,17 +280,19 @@ class Manager:
         task: str = "auto",
         top_k: int | None = 5,
         window: Window | None = None,
+        every: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Answer clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
 
         Args:
             task: a name, or "auto" to let the router choose.
             top_k: how many labels; None for all.
+            every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
 
         Raises:
             TaskNotFoundError: no such task, or no task at all.
         """
-        return predict(self._held, self._routes, clips, task, top_k, window)
+        return predict(self._held, self._routes, clips, task, top_k, window, every)
 
     def stats(self) -> dict[str, Any]:
         """Accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
@@ -325,12 +344,6 @@ class Manager:
         """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
         folder = pull(repository, revision=revision, endpoint=endpoint)
         return self.import_(folder, name=name, replace=replace)
-
-
-def _source(stored: Mapping[str, object]) -> streams.Source:
-    if "imported" in stored:
-        raise StreamError("it was imported, and the clips that it was learned from did not come along")
-    return streams.Source.from_json(stored)
 
 
 def _accuracies(measured: Measured) -> list[Accuracy]:

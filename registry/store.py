@@ -117,6 +117,12 @@ class Registry:
                 row.background = record.background
             return BackboneRecord(row.name, row.fingerprint, row.parameters, row.bytes, row.background)
 
+    def replace_background(self, background: bytes) -> None:
+        """Keep another `background` of the same trunk. Raises RegistryError where no trunk is known yet."""
+        with self._database.write() as session:
+            rows.require_backbone(session)
+            session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
+
     def tasks(self) -> list[TaskRecord]:
         """Every task, in learning order: that in which the current versions were learned.
 

@@ -6,21 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.checkpoints import AST_BASE_HUB, MINI, SHORT_NAMES
-from cl_ast.errors import AudioError, CorruptRegistryError, MethodError
+from cl_ast.errors import AudioError, CorruptRegistryError
 from cl_ast.frontend import FrontEnd
-from cl_ast.router import DIMENSIONS, PROTOTYPES
+from cl_ast.router import TaskRouting
+from cl_ast.router.routing import recipe_of
+from cl_ast.router.space import dimensions_of, recipe_for
 from cl_ast.sharing.folder import Incoming
 from cl_ast.task_model import StoredTask, from_bytes
 from registry import NewVersion, names
 from registry.manifest import Manifest
-
-_LONGEST_ROUTING = 10 * PROTOTYPES
 
 
 def known_trunk(incoming: Incoming) -> str | None:
@@ -48,7 +45,8 @@ def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[St
         task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
-    _check_routing(task.router)
+    if recipe_of(task.router) == recipe_for(backbone):
+        TaskRouting.from_tensors(task.router, dimensions_of(backbone.shape))
     settings = task.model.settings
     return task, replace(
         new,
@@ -92,19 +90,3 @@ def _word(facts: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or len(value) > 40:
         raise CorruptRegistryError(f"the task to import does not say its {key} in a word")
     return value
-
-
-def _check_routing(router: Mapping[str, Tensor]) -> None:
-    """Unit prototypes and rising quantiles: any others could draw the clips of every other task to this one."""
-    if not router:
-        return
-    if set(router) != {"prototypes", "calibration"}:
-        raise MethodError("the routing of the task to import is not what this cl-ast knows: prototypes and calibration")
-    prototypes, calibration = router["prototypes"], router["calibration"]
-    shaped = prototypes.dim() == 2 and calibration.dim() == 1 and prototypes.shape[1] == DIMENSIONS
-    shaped = shaped and prototypes.dtype == calibration.dtype == torch.float32
-    if not shaped or not 1 <= len(prototypes) <= _LONGEST_ROUTING or not 1 <= len(calibration) <= 10_000:
-        raise CorruptRegistryError("the routing of the task to import has other shapes or types than this cl-ast's")
-    unit = torch.allclose(prototypes.norm(dim=1), torch.ones(len(prototypes)), atol=1e-3)
-    if not unit or bool((calibration.diff() < 0).any()) or float(calibration.abs().max()) > 1.01:
-        raise CorruptRegistryError("the routing of the task to import would draw the clips of other tasks to it")

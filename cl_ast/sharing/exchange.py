@@ -28,7 +28,9 @@ def import_(held: Held, routes: Routes, folder: Path, name: str | None, replace:
     task, new = accept(incoming, held.backbone, name)
     kept = held.name_for(task.model.settings.name, replace)
     routes.keep_space()
-    data = task.model.to_bytes(held.backbone, {}, task.router)
+    # Routing of another router or release says nothing here: the task then answers by its name only.
+    routing = task.router if routes.usable(task.router) else {}
+    data = task.model.to_bytes(held.backbone, {}, routing)
     return held.registry.commit(kept, data, new, replace=replace)
 
 

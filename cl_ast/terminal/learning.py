@@ -44,6 +44,7 @@ class LearnOptions:
     replace: bool
     resume: bool
     no_eval: bool
+    router: str | None
     download: bool
 
     def training(self, recipe: Recipe) -> TrainOptions:
@@ -115,10 +116,15 @@ _TRAINING = (
 _KEEPING = (
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
+    click.option(
+        "--router",
+        type=click.Choice(["prototypes", "ridge"]),
+        help="How a new registry finds a clip's task.  [default: ridge]",
+    ),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
 )
 # What a command that keeps nothing does not ask.
-_NOT_KEPT = {"method": None, "replace": False, "resume": False, "no_eval": True}
+_NOT_KEPT = {"method": None, "replace": False, "resume": False, "no_eval": True, "router": None}
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:

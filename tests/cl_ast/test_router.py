@@ -1,4 +1,4 @@
-"""The router: exact, blind to length, padding and level, and honest about what it does not know."""
+"""The routers: exact, each blind to the order of tasks, and honest about what they do not know."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from cl_ast import checkpoints, synth
-from cl_ast.audio import SAMPLE_RATE
-from cl_ast.errors import BackboneError
-from cl_ast.router import ALPHA, DIMENSIONS, PROTOTYPES, Router, RouterSpace, TaskRouting, learn, windows_of
+from cl_ast.errors import CorruptRegistryError, RegistryError
+from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
+from cl_ast.router.calibration import calibrate, p_values
+from cl_ast.router.ridge import Moments
+from cl_ast.router.routing import routing_in
 
-
-@pytest.fixture(scope="module")
-def space():
-    return RouterSpace.of(checkpoints.load("ast-mini"))
-
-
-def clips(maker, count, seed, seconds=1.2):
-    random = np.random.default_rng(seed)
-    return [synth.render(maker, random, seconds) for _ in range(count)]
+BOTH = pytest.mark.parametrize("kind", list(KINDS))
 
 
 def points(seed, count=40, centre=0):
@@ -29,125 +22,242 @@ def points(seed, count=40, centre=0):
     return normalize(around + 0.8 * torch.randn(count, DIMENSIONS, generator=generator), dim=1)
 
 
-def routing(centre):
-    seeded = torch.Generator().manual_seed(0)
+def routing(centre, kind, count=60):
     return learn(
-        points(centre, 60, centre), [i % 4 for i in range(60)], points(100 + centre, 40, centre), generator=seeded
+        points(centre, count, centre),
+        [i % 4 for i in range(count)],
+        points(100 + centre, 40, centre),
+        generator=torch.Generator().manual_seed(0),
+        kind=kind,
     )
 
 
-@given(st.permutations(range(6)), st.integers(1, 6))
-@settings(max_examples=15, deadline=None)
-def test_a_tasks_score_is_the_same_to_the_bit_whatever_else_is_there(order, kept):
-    everything = {f"task-{i}": routing(i) for i in range(6)}
+EVERYTHING = {kind: {f"task-{i}": routing(i, kind) for i in range(6)} for kind in KINDS}
+
+
+@given(st.permutations(range(6)), st.integers(1, 6), st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_a_prototype_score_is_the_same_to_the_bit_whatever_else_is_there(order, kept, asked):
+    everything = EVERYTHING["prototypes"]
     some = {f"task-{i}": everything[f"task-{i}"] for i in order[:kept]}
-    asked = points(7, 5, centre=order[0])
-    alone = [dict(route.nearest) for route in Router(everything).choose(asked, nearest=6)]
-    fewer = [dict(route.nearest) for route in Router(some).choose(asked, nearest=6)]
-    for full, part in zip(alone, fewer, strict=True):
-        assert part == {name: full[name] for name in part}
+    clips = points(7, asked, centre=order[0])
+    whole = [dict(route.nearest) for route in Router(everything).choose(clips, nearest=6)]
+    part = [dict(route.nearest) for route in Router(some).choose(clips, nearest=6)]
+    alone = [dict(route.nearest) for clip in clips for route in Router(some).choose(clip[None], nearest=6)]
+    assert part == alone == [{name: scores[name] for name in some} for scores in whole]
 
 
-def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named():
-    router = Router({f"task-{i}": routing(i) for i in range(3)})
+def test_what_makes_prototype_scores_exact():
+    """Whole numbers whose sums float32 holds: the same as in 64-bit integers."""
+    state = EVERYTHING["prototypes"]["task-1"].state
+    clips = points(3, 200, 1)
+    whole = (normalize(clips[:, : state.points.shape[1]], dim=1) * 4000).round()
+    integers = (whole.long() @ state.points.long().T).amax(dim=1)
+    assert torch.equal(state.fit(clips), integers.float() / 4000**2)
+    assert integers.max() < 2**24
+
+
+@BOTH
+@given(order=st.permutations(range(6)))
+@settings(max_examples=10, deadline=None)
+def test_the_order_of_tasks_changes_no_bit(kind, order):
+    clips = points(7, 5, centre=order[0])
+    shuffled = {f"task-{i}": EVERYTHING[kind][f"task-{i}"] for i in order}
+    assert Router(shuffled).choose(clips, nearest=6) == Router(EVERYTHING[kind]).choose(clips, nearest=6)
+
+
+@BOTH
+def test_a_task_that_was_there_leaves_no_trace(kind):
+    clips = points(7, 5, centre=2)
+    first = {f"task-{i}": routing(i, kind) for i in range(3)}
+    before = Router(first).choose(clips)
+    Router(EVERYTHING[kind]).choose(clips)
+    again = {name: one for name, one in EVERYTHING[kind].items() if name in first}
+    assert Router(again).choose(clips) == before
+
+
+@BOTH
+def test_whether_a_clip_fits_does_not_depend_on_other_tasks(kind):
+    clips = points(50, 30, centre=1)
+    alone = {f"task-{i}": one.p_values(clips) for i, one in enumerate(EVERYTHING[kind].values())}
+    for row, routes in enumerate(Router(EVERYTHING[kind]).fitting(clips)):
+        found = {route.task: route.p_value for route in routes}
+        assert found == {name: p[row].item() for name, p in alone.items() if p[row] >= ALPHA}
+
+
+def test_ridge_is_the_ridge_regression_of_scikit_learn():
+    """On as few clips a task as it keeps directions, where nothing is left out of its sums."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    kind, counts = KINDS["ridge"], (20, 30, 12)
+    training = [points(i, count, i) for i, count in enumerate(counts)]
+    states = [kind.learn(x, torch.zeros(len(x)), torch.Generator()) for x in training]
+    clips = points(9, 7, centre=1)
+    x = torch.cat(training).double()
+    x = torch.cat([x, torch.ones(len(x), 1)], dim=1).numpy()
+    y = np.repeat(np.eye(3), counts, axis=0)
+    weights = np.repeat(1 / np.array(counts), counts)
+    solved = linear_model.Ridge(alpha=3e-4, fit_intercept=False).fit(x, y, sample_weight=weights)
+    expected = solved.predict(np.hstack([clips.double().numpy(), np.ones((7, 1))]))
+    # Directions are kept in half precision.
+    np.testing.assert_allclose(kind.chooser(states)(clips).numpy(), expected, atol=5e-3)
+
+
+def test_ridge_sums_hold_the_moments():
+    x = points(1, 25, 3)
+    state = KINDS["ridge"].learn(x, torch.zeros(25), torch.Generator())
+    second, first = state.sums()
+    ones = torch.cat([x.double(), torch.ones(25, 1, dtype=torch.float64)], dim=1)
+    assert torch.allclose(second, ones.T @ ones / 25, atol=1e-5)
+    assert torch.allclose(first, ones.mean(dim=0), atol=1e-7)
+
+
+def test_the_distance_is_that_of_the_whole_covariance():
+    generator = torch.Generator().manual_seed(0)
+    mean, rest = torch.randn(6, generator=generator), torch.rand(6, generator=generator)
+    state = Moments(mean, torch.randn(2, 6, generator=generator).half(), rest)
+    clips = torch.randn(5, 6, generator=generator)
+    factor = state.factor.double()
+    mean_variance = (rest.double().sum() + factor.square().sum()) / 6
+    covariance = factor.T @ factor + torch.diag(0.7 * rest.double() + 0.3 * mean_variance + 1e-6)
+    away = (clips - mean).double()
+    distance = (away @ torch.linalg.inv(covariance) * away).sum(dim=1)
+    assert torch.allclose(state.fit(clips).double(), 1 / (1 + distance / 6), atol=1e-6)
+
+
+@BOTH
+def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind):
+    router = Router({f"task-{i}": routing(i, kind) for i in range(3)})
     for route in router.choose(points(50, 20, centre=1), nearest=2):
         assert route.task == "task-1" == route.nearest[0][0]
         assert len(route.nearest) == 2
-        assert route.score == route.nearest[0][1] >= route.nearest[1][1]
+        assert 1 >= route.score == route.nearest[0][1] >= route.nearest[1][1] >= 0
 
 
-def test_known_clips_are_refused_about_as_often_as_stated():
-    own = learn(points(1, 200, 3), [0] * 200, points(2, 400, 3), generator=torch.Generator().manual_seed(0))
-    routes = Router({"task": own}).choose(points(4, 2000, 3))
-    refused = np.mean([not route.known for route in routes])
-    assert 0.4 * ALPHA < refused < 2 * ALPHA
+@BOTH
+def test_a_thousand_tasks_are_one_matrix(kind):
+    made = [routing(i, kind) for i in range(5)]
+    router = Router({f"task-{i:03}": made[i % 5] for i in range(1000)})
+    routes = router.choose(points(9, 20, 3), nearest=3)
+    assert [route.task for route in routes] == ["task-003"] * 20  # equal scores: by name
+    assert [name for name, _ in routes[0].nearest] == ["task-003", "task-008", "task-013"]
 
 
-def test_few_validation_clips_still_calibrate():
-    own = learn(points(1, 60, 3), [0] * 60, points(2, 3, 3), generator=torch.Generator().manual_seed(0))
-    known = np.mean([route.known for route in Router({"task": own}).choose(points(4, 300, 3))])
-    assert known > 0.8
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=300), st.integers(0, 1000))
+def test_the_p_value_is_the_conformal_one_rounded_down_to_a_hundredth(held_out, asked):
+    """(1 + how many fit no better) / (n + 1), where rejecting is the exact test at every hundredth."""
+    mine = p_values(calibrate(torch.tensor(held_out) / 1000), torch.tensor([asked / 1000])).item()
+    below = sum(one <= asked for one in held_out)
+    for i in range(1, 100):
+        rank = i * (len(held_out) + 1) // 100
+        assert (mine < i / 100 - 1e-6) == (below < (rank if i < 5 else max(1, rank)))
 
 
-def test_clips_of_no_task_are_unknown():
-    routes = Router({"task": routing(1)}).choose(points(8, 50, centre=9))
-    assert not any(route.known for route in routes)
+@pytest.mark.parametrize("count", [5, 19, 20, 40, 150])
+def test_own_clips_are_refused_no_more_often_than_stated(count):
+    """Exactly floor(alpha (n + 1)) / (n + 1) of fits without ties, over draws of the calibration too."""
+    random = np.random.default_rng(count)
+    trials = 4000
+    refused = 0
+    for _ in range(trials):
+        fits = torch.from_numpy(random.random(count + 1)).float()
+        refused += p_values(calibrate(fits[:-1]), fits[-1:]).item() < ALPHA - 1e-6
+    expected = max(1, (count + 1) * 5 // 100) / (count + 1)
+    assert expected <= max(ALPHA, 1 / (count + 1))
+    assert abs(refused / trials - expected) < 5 * (expected * (1 - expected) / trials) ** 0.5 + 1e-9
 
 
-def test_a_task_adds_little(space):
+@BOTH
+def test_few_validation_clips_still_calibrate(kind):
+    own = learn(points(1, 60, 3), [0] * 60, points(2, 3, 3), generator=torch.Generator().manual_seed(0), kind=kind)
+    routes = Router({"task": own}).choose(torch.cat([points(4, 300, 3), points(5, 300, 8)]))
+    known = [route.known for route in routes]
+    assert np.mean(known[:300]) > 0.8 and np.mean(known[300:]) < 0.1
+
+
+@BOTH
+def test_clips_of_no_task_are_unknown(kind):
+    router = Router({"task": routing(1, kind)})
+    strangers = points(8, 50, centre=9)
+    assert not any(route.known for route in router.choose(strangers))
+    assert router.fitting(strangers) == [[]] * 50
+
+
+@BOTH
+def test_a_task_adds_little(kind):
     for classes in (2, 10, 50):
         described = points(3, 300, 0)
-        state = learn(
-            described, [i % classes for i in range(300)], described, generator=torch.Generator().manual_seed(0)
-        )
-        assert len(state.prototypes) <= PROTOTYPES
-        assert sum(t.numel() * t.element_size() for t in state.tensors().values()) < 40_000
+        targets = [i % classes for i in range(300)]
+        state = learn(described, targets, described, generator=torch.Generator().manual_seed(0), kind=kind)
+        size = sum(t.numel() * t.element_size() for t in state.tensors().values())
+        assert size <= {"prototypes": 17_000, "ridge": 71_000}[kind]
 
 
-def test_routing_comes_back_from_its_tensors():
-    own = routing(2)
-    again = TaskRouting.from_tensors({name: tensor.clone() for name, tensor in own.tensors().items()})
+@BOTH
+def test_routing_comes_back_from_its_tensors(kind):
+    own = routing(2, kind)
+    tensors = {name: tensor.clone() for name, tensor in own.tensors().items()}
+    again = TaskRouting.from_tensors(tensors, DIMENSIONS)
+    assert (again.kind, again.recipe) == (kind, own.recipe)
     assert Router({"a": again}).choose(points(3, 4)) == Router({"a": own}).choose(points(3, 4))
 
 
-@given(st.integers(1, 5 * SAMPLE_RATE), st.sampled_from([0.0, 1e-6, 0.1, 30.0]))
-@settings(max_examples=40, deadline=None)
-def test_every_window_is_one_second_of_finite_sound(length, level):
-    clip = (level * np.random.default_rng(length).normal(size=length)).astype(np.float32)
-    for window in windows_of(clip):
-        assert window.shape == (SAMPLE_RATE,)
-        assert window.dtype == np.float32
-        assert np.isfinite(window).all()
+@BOTH
+def test_routing_is_read_without_the_rest_of_the_file(kind):
+    from safetensors.torch import save
+
+    own = {f"router.{name}": t for name, t in routing(2, kind).tensors().items()}
+    found = routing_in(save({**own, "head.weight": torch.randn(3, 4), "layers.0.x": torch.randn(7).half()}))
+    assert {f"router.{name}" for name in found} == set(own)
+    assert all(torch.equal(found[name.removeprefix("router.")], t) for name, t in own.items())
+    with pytest.raises(CorruptRegistryError, match=r"not numbers in router.calibration"):
+        routing_in(save({**own, "router.calibration": torch.full((101,), torch.nan)}))
+    with pytest.raises(CorruptRegistryError, match="I64"):
+        routing_in(save({**own, "router.calibration": torch.zeros(101, dtype=torch.long)}))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda c: np.pad(c, (0, 3 * SAMPLE_RATE)), id="padded after"),
-        pytest.param(lambda c: np.pad(c, (SAMPLE_RATE, 0)), id="padded before"),
-        pytest.param(lambda c: 0.01 * c, id="quieter"),
-        pytest.param(lambda c: np.tile(c, 3), id="three times as long"),
-    ],
-)
-def test_padding_level_and_length_do_not_move_a_clip(space, change):
-    heard = clips(synth.engine, 4, seed=1, seconds=1.0)
-    changed = [change(clip).astype(np.float32) for clip in heard]
-    same = (space.describe(heard) * space.describe(changed)).sum(dim=1)
-    other = (space.describe(heard) * space.describe(clips(synth.birds, 4, seed=2))).sum(dim=1)
-    assert same.min() > 0.98
-    assert other.max() < 0.8
+CALIBRATION = {
+    "falls": lambda t: t["calibration"].flip(0),
+    "too short": lambda t: t["calibration"][:50],
+    "whole numbers": lambda t: t["calibration"].long(),
+    "beyond any fit": lambda t: t["calibration"] - 9,
+}
 
 
-def test_a_description_does_not_depend_on_the_other_clips_of_its_batch(space):
-    heard = clips(synth.dog, 3, 1) + clips(synth.rain, 2, 2, seconds=4.0)
-    together = space.describe(heard)
-    alone = torch.cat([space.describe([clip]) for clip in heard])
-    assert torch.allclose(together, alone, atol=1e-4)
-    assert space.describe([]).shape == (0, DIMENSIONS)
+@BOTH
+@pytest.mark.parametrize("change", CALIBRATION.values(), ids=CALIBRATION)
+def test_a_calibration_that_cannot_be_is_refused(kind, change):
+    tensors = routing(1, kind).tensors()
+    with pytest.raises(CorruptRegistryError):
+        TaskRouting.from_tensors({**tensors, "calibration": change(tensors)}, DIMENSIONS)
 
 
-def test_the_background_comes_back_and_fits_one_trunk_only(space, tmp_path):
-    heard = clips(synth.siren, 2, 5)
-    again = RouterSpace.from_bytes(space.to_bytes(), space.backbone)
-    assert torch.equal(again.describe(heard), space.describe(heard))
-    from transformers import ASTConfig, ASTModel
+STATES = {
+    "longer prototypes": ("prototypes", "prototypes", lambda t: (2 * t).short()),
+    "prototypes in single precision": ("prototypes", "prototypes", lambda t: t.float()),
+    "too many prototypes": ("prototypes", "prototypes", lambda t: t.repeat(9, 1)),
+    "prototypes of another width": ("prototypes", "prototypes", lambda t: t[:, :100]),
+    "a longer mean": ("ridge", "mean", lambda t: 3 * t),
+    "wider directions": ("ridge", "factor", lambda t: 10 * t),
+    "less than nothing left": ("ridge", "rest", lambda t: t - 0.5),
+    "no directions": ("ridge", "factor", lambda t: t[:0]),
+    "a mean of another width": ("ridge", "mean", lambda t: t[:9]),
+}
 
-    config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_length=64)
-    ASTModel(config).save_pretrained(tmp_path)
-    with pytest.raises(BackboneError, match="another trunk"):
-        RouterSpace.from_bytes(space.to_bytes(), checkpoints.load(str(tmp_path)))
+
+@pytest.mark.parametrize(("kind", "name", "change"), STATES.values(), ids=STATES)
+def test_a_state_that_would_draw_other_tasks_clips_is_refused(kind, name, change):
+    tensors = routing(1, kind).tensors()
+    with pytest.raises(CorruptRegistryError, match=r"draw the clips|shapes or types"):
+        TaskRouting.from_tensors({**tensors, name: change(tensors[name])}, DIMENSIONS)
 
 
-def test_sounds_are_told_apart_and_noise_is_nobodys(space):
-    def task(makers, seed):
-        heard = [(clip, i) for i, maker in enumerate(makers) for clip in clips(maker, 12, seed + i)]
-        held = [clip for i, maker in enumerate(makers) for clip in clips(maker, 8, seed + 50 + i)]
-        described = space.describe([clip for clip, _ in heard])
-        seeded = torch.Generator().manual_seed(0)
-        return learn(described, [i for _, i in heard], space.describe(held), generator=seeded)
+def test_tensors_of_no_router_say_so():
+    tensors = routing(1, "ridge").tensors()
+    del tensors["rest"]
+    with pytest.raises(CorruptRegistryError, match="cl-ast route"):
+        TaskRouting.from_tensors(tensors, DIMENSIONS)
 
-    router = Router({"machines": task([synth.engine, synth.siren], 10), "animals": task([synth.birds, synth.dog], 200)})
-    routes = router.choose(space.describe([*clips(synth.engine, 6, 900), *clips(synth.birds, 6, 901)]))
-    assert [route.task for route in routes] == ["machines"] * 6 + ["animals"] * 6
-    noise = np.random.default_rng(0).normal(size=(8, SAMPLE_RATE)).astype(np.float32)
-    assert sum(route.known for route in router.choose(space.describe(list(noise)))) <= 1
+
+def test_two_routers_cannot_be_mixed():
+    with pytest.raises(RegistryError, match=r"prototypes, ridge.*cl-ast route"):
+        Router({"a": routing(1, "ridge"), "b": routing(2, "prototypes")})

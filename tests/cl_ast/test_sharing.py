@@ -12,16 +12,18 @@ from safetensors.torch import load_file, save_file
 from cl_ast import checkpoints
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
 from cl_ast.manager import Manager
-from cl_ast.router import TaskRouting
+from cl_ast.router import RouterSpace, learn
+from cl_ast.router.space import recipe_for
 from registry import BackboneRecord, NewVersion, Registry
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
 METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
-def routing(seed=0):
-    points = torch.randn(6, 256, generator=torch.Generator().manual_seed(seed))
-    return TaskRouting(torch.nn.functional.normalize(points, dim=1), torch.linspace(-0.5, 0.9, 101)).tensors()
+def routing(trunk):
+    generator = torch.Generator().manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(30, 64, generator=generator), dim=1)
+    return learn(points, [0] * 30, points, generator=generator, recipe=recipe_for(trunk)).tensors()
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def home(tmp_path, trunk, fresh, randomise, record):
             protocol="5 folds | test on 5",
             learned_accuracy=0.75,
         )
-        registry.commit("toy", model.to_bytes(trunk, {}, routing()), new)
+        registry.commit("toy", model.to_bytes(trunk, {}, routing(trunk)), new)
         return Manager(registry, device="cpu")
 
     return make
@@ -60,12 +62,13 @@ def guest(tmp_path, record):
 @pytest.fixture(scope="module")
 def record(trunk):
     # Not measured here, since nothing is routed: it would take seconds.
-    return BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, b"background")
+    background = RouterSpace(trunk, torch.zeros(64), torch.eye(64)).to_bytes()
+    return BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-def test_out_and_in_to_the_bit(home, guest, tmp_path, features, method, pooling):
+def test_out_and_in_to_the_bit(home, guest, trunk, tmp_path, features, method, pooling):
     manager = home(method, pooling=pooling)
     folder = manager.export("toy", tmp_path / "out")
     assert {path.name for path in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "README.md"}
@@ -75,7 +78,7 @@ def test_out_and_in_to_the_bit(home, guest, tmp_path, features, method, pooling)
     for name, tensor in before.state().items():
         assert torch.equal(tensor, after.state()[name]), name
     assert torch.equal(before.logits(features), after.logits(features))
-    assert guest._held.stored(record.name).router.keys() == routing().keys()
+    assert guest._held.stored(record.name).router.keys() == routing(trunk).keys()
     was = manager.registry.task("toy").version
     now = record.version
     assert (now.seed, now.data_fingerprint, now.protocol) == (was.seed, was.data_fingerprint, was.protocol)
@@ -255,17 +258,17 @@ LIES = {
     "accuracy": (facts(learned_accuracy=7), "fraction"),
     "source": (facts(source=[["a"]]), "describes itself wrongly"),
     "nan": (tensor("head.weight", lambda t: t * math.nan), "not numbers"),
-    "infinity": (tensor("router.prototypes", lambda t: t + math.inf), "not numbers"),
+    "infinity": (tensor("router.mean", lambda t: t + math.inf), "not numbers"),
     "shape": (tensor("head.weight", lambda t: t.T.contiguous()), "expected"),
     "too many": (tensor("layers.0.extra", torch.zeros(2)), "should not have"),
     "a path": (tensor("../../home/x", torch.zeros(2)), "only words joined by dots"),
     "an endless name": (tensor("a" * 300, torch.zeros(2)), "only words joined by dots"),
     "half precision": (tensor("head.bias", lambda t: t.half()), "float32"),
     "missing": (without("head.bias"), "lacks the tensor"),
-    "routing that draws": (tensor("router.prototypes", lambda t: t * 50), "draw the clips"),
+    "routing that draws": (tensor("router.mean", lambda t: t * 50), "draw the clips"),
     "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
-    "routing of other sizes": (tensor("router.prototypes", torch.zeros(2, 3)), "other shapes"),
-    "routing in half precision": (tensor("router.prototypes", lambda t: t.half()), "types"),
+    "routing of other sizes": (tensor("router.factor", torch.zeros(2, 3).half()), "other shapes"),
+    "routing in half precision": (tensor("router.mean", lambda t: t.half()), "types"),
     "routing in whole numbers": (tensor("router.calibration", lambda t: t.long()), "types"),
     "half a routing": (without("router.calibration"), "routing"),
 }

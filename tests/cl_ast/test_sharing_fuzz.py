@@ -14,7 +14,8 @@ import torch
 
 from cl_ast import sharing
 from cl_ast.errors import ClAstError
-from cl_ast.router import TaskRouting
+from cl_ast.router import learn
+from cl_ast.router.space import recipe_for
 
 FOLDERS = int(os.environ.get("CL_AST_FUZZ", "400"))
 _SPEC = importlib.util.spec_from_file_location(
@@ -28,8 +29,8 @@ _SPEC.loader.exec_module(mutate)
 @pytest.mark.parametrize("method", ["conformer:r=1,k=3", "lora:qv,r=1"])
 def test_a_mutated_folder_answers_or_is_refused(tmp_path, trunk, fresh, randomise, features, method):
     model = randomise(fresh(method))
-    points = torch.nn.functional.normalize(torch.randn(2, 256), dim=1)
-    state = TaskRouting(points, torch.linspace(0, 1, 101)).tensors()
+    points = torch.nn.functional.normalize(torch.randn(9, 64), dim=1)
+    state = learn(points, [0] * 9, points, generator=torch.Generator(), recipe=recipe_for(trunk)).tensors()
     words = {"seed": 1, "seconds": 1.0, "source": {}}
     folder = sharing.write(tmp_path / "good", model.to_bytes(trunk, words, state), auto=None)
     dice, fine = random.Random(5), 0

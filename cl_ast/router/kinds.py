@@ -1,0 +1,43 @@
+"""The one interface of a router, and the table of those that there are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cl_ast.router import prototypes, ridge
+
+
+class State(Protocol):
+    """What a task adds to a router; it is learned from that task's clips alone."""
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    def fit(self, described: Tensor) -> Tensor:
+        """How well clips (n, d) fit this task, whatever else there is: (n,) in [-1, 1]. What rejects."""
+        ...
+
+
+class Kind(Protocol):
+    """A router: how a task's state is learned, and how those of all tasks choose."""
+
+    def names(self) -> frozenset[str]:
+        """Of a state's tensors."""
+        ...
+
+    def learn(self, described: Tensor, targets: Tensor, generator: torch.Generator) -> State:
+        """From a task's described clips (n, d) and their classes (n,)."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor], dimensions: int) -> State:
+        """Raises CorruptRegistryError for a state that none of its learning could have made."""
+        ...
+
+    def chooser(self, states: Sequence[Any]) -> Callable[[Tensor], Tensor]:
+        """Described clips (n, d) to a score a task (n, tasks), of which the highest is chosen."""
+        ...
+
+
+KINDS: Mapping[str, Kind] = {"prototypes": prototypes.PrototypeRouter(), "ridge": ridge.RidgeRouter()}
+DEFAULT = "ridge"

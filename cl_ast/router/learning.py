@@ -1,0 +1,49 @@
+"""A task's routing from its described clips."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_ast.router.calibration import calibrate
+from cl_ast.router.kinds import DEFAULT, KINDS
+from cl_ast.router.routing import TaskRouting
+
+_FEWEST = 20  # validation clips for a calibration of their own
+_FOLDS = 5
+
+
+def learn(
+    training: Tensor,
+    targets: Sequence[int],
+    validation: Tensor,
+    *,
+    generator: torch.Generator,
+    kind: str = DEFAULT,
+    recipe: bytes = bytes(16),
+    copies: int = 1,
+) -> TaskRouting:
+    """A task's state and calibration.
+
+    Args:
+        training: (copies · n, d) described training clips: all as they are, then all as each altered copy.
+        targets: (n,) their classes.
+        validation: (m, d) described clips that the state is not learned from; with fewer than 20, each fifth of the
+            training clips is also fitted to a state learned from the other four.
+        recipe: of the descriptions.
+    """
+    router, labels = KINDS[kind], torch.as_tensor(targets)
+
+    def with_copies(rows: Tensor) -> Tensor:
+        return torch.cat([rows + copy * len(labels) for copy in range(copies)])
+
+    state = router.learn(training, labels.repeat(copies), generator)
+    fits = state.fit(validation)
+    if len(validation) < _FEWEST:
+        order = torch.randperm(len(labels), generator=generator)
+        for fold in range(min(_FOLDS, len(labels) - 1)):
+            mine = torch.arange(len(labels)) % _FOLDS == fold
+            others = order[~mine]
+            part = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
+            fits = torch.cat([fits, part.fit(training[order[mine]])])
+    return TaskRouting(kind, state, calibrate(fits), recipe)

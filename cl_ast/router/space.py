@@ -1,0 +1,164 @@
+"""How a trunk describes a clip to the router. Only audio comes in: no task, no path, no label, no length."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cl_ast import synth
+from cl_ast.audio import Waveform
+from cl_ast.backbone import Backbone, Shape, pooled
+from cl_ast.errors import BackboneError
+from cl_ast.frontend import FrontEnd
+from cl_ast.router.kinds import DEFAULT, KINDS
+from cl_ast.router.windows import WINDOW_SECONDS, windows_of
+
+RECIPE = 2  # counts up whenever the same clip is described otherwise
+DIMENSIONS = 512  # at most; a narrow trunk has fewer
+_BACKGROUND_CLIPS = 512
+_SHRINKAGE = 0.1
+_BATCH = 32
+
+
+class RouterSpace:
+    """How a trunk describes a clip to the router: the first layers, pooled, projected and whitened.
+
+    Attributes:
+        layers: how many of the trunk's are run.
+        dimensions: of a description.
+        kind: the router of this registry, one of `KINDS`; kept here since it is as lasting.
+        recipe: 16 bytes that differ wherever descriptions cannot be compared: another trunk, other layers, another way.
+    """
+
+    def __init__(self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT) -> None:
+        self.backbone = backbone
+        self.kind = kind
+        self.layers = layers_of(backbone.shape.depth)
+        self.dimensions = dimensions_of(backbone.shape)
+        self.recipe = recipe_for(backbone)
+        self._projection = _projection(2 * backbone.shape.width, self.dimensions)
+        self._mean, self._whitening = mean, whitening.float()
+        self._front_end = FrontEnd.for_seconds(WINDOW_SECONDS)
+
+    @classmethod
+    def of(cls, backbone: Backbone, kind: str = DEFAULT) -> "RouterSpace":
+        """Measure the background once: 512 seconds of synthetic audio through the first layers.
+
+        Raises BackboneError for a router that there is not.
+        """
+        if kind not in KINDS:
+            raise BackboneError(f"no router called {kind!r}; there are {', '.join(KINDS)}")
+        plain = cls(backbone, torch.zeros(0), torch.zeros(0))
+        random = np.random.default_rng(20260101)
+        clips = [synth.background(random).astype(np.float32) for _ in range(_BACKGROUND_CLIPS)]
+        described = plain._project(clips).double()
+        mean = described.mean(dim=0)
+        centred = described - mean
+        covariance = centred.T @ centred / len(centred)
+        level = covariance.diagonal().mean()
+        shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * torch.eye(len(mean), dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(shrunk)
+        whitening = vectors @ torch.diag((level / values).sqrt()) @ vectors.T
+        return cls(backbone, mean.float(), whitening.half(), kind)
+
+    def to_bytes(self) -> bytes:
+        """The background and the router's kind, to be kept beside the trunk's fingerprint: half a megabyte."""
+        from safetensors.torch import save
+
+        return bytes(save({"mean": self._mean, "whitening": self._whitening.half()}, metadata=self._header()))
+
+    def _header(self) -> dict[str, str]:
+        facts = {"recipe": str(RECIPE), "layers": str(self.layers), "router": self.kind}
+        return {**facts, "fingerprint": self.backbone.fingerprint}
+
+    @classmethod
+    def from_bytes(cls, data: bytes, backbone: Backbone) -> "RouterSpace":
+        """Raises BackboneError if the background was measured with another trunk, other layers or an older recipe."""
+        from safetensors.torch import load
+
+        header = _header_in(data)
+        tensors = load(data)
+        if header.get("recipe") != str(RECIPE):
+            raise BackboneError(
+                "the routing here was learned by another release of cl-ast; learn it anew with `cl-ast route`"
+            )
+        space = cls(backbone, tensors["mean"], tensors["whitening"], header["router"])
+        if header != space._header():
+            raise BackboneError(
+                f"the router was made with another trunk than {backbone.name}, or with other layers of it; "
+                "open the registry with its own trunk, or learn the routing anew with `cl-ast route`"
+            )
+        return space
+
+    def describe(self, clips: Sequence[Waveform]) -> Tensor:
+        """Waveforms to unit vectors (n, dimensions), float32 on the CPU."""
+        if not clips:
+            return torch.zeros(0, self.dimensions)
+        return normalize((self._project(clips) - self._mean) @ self._whitening, dim=1)
+
+    def _project(self, clips: Sequence[Waveform]) -> Tensor:
+        windows = [windows_of(clip) for clip in clips]
+        flat = [window for several in windows for window in several]
+        features = torch.cat([self._pooled(flat[i : i + _BATCH]) for i in range(0, len(flat), _BATCH)])
+        each = torch.split(features, [len(several) for several in windows])
+        return torch.stack([one.mean(dim=0) for one in each]) @ self._projection
+
+    def _pooled(self, windows: Sequence[Waveform]) -> Tensor:
+        """Windows of one second to mean and spread over patch tokens, each half of unit length: (n, 2 width)."""
+        with torch.inference_mode(), self.backbone.attached(None):
+            tokens = self.backbone.embed(self._front_end(windows, self.backbone.device))
+            tokens = self.backbone.run(tokens, last=self.layers)
+            halves = pooled(tokens[:, 2:].float(), "mean+std").chunk(2, dim=1)
+            return torch.cat([normalize(half, dim=1) for half in halves], dim=1).cpu()
+
+
+def layers_of(depth: int) -> int:
+    """How many layers describe a clip: a quarter, at least two."""
+    return min(depth, max(2, math.ceil(depth / 4)))
+
+
+def recipe_for(backbone: Backbone) -> bytes:
+    """16 bytes that say how this cl-ast describes clips by that trunk."""
+    told = f"{RECIPE} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
+    return hashlib.sha256(told.encode()).digest()[:16]
+
+
+def dimensions_of(shape: Shape) -> int:
+    """Of a description: the mean and the spread, projected where they have more than `DIMENSIONS`."""
+    return min(DIMENSIONS, 2 * shape.width)
+
+
+def kind_in(background: bytes) -> str:
+    """The router that a registry's background asks for, whatever recipe wrote it."""
+    kind = _header_in(background).get("router", DEFAULT)
+    return kind if kind in KINDS else DEFAULT
+
+
+def is_current(background: bytes) -> bool:
+    """Whether this recipe wrote it."""
+    return _header_in(background).get("recipe") == str(RECIPE)
+
+
+def _header_in(data: bytes) -> dict[str, str]:
+    """What a background says of itself; nothing where it is none."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return header
+
+
+def _projection(width: int, dimensions: int) -> Tensor:
+    """A seeded map (width, dimensions) with orthonormal columns; the identity where nothing is left out."""
+    if width == dimensions:
+        return torch.eye(width)
+    generator = torch.Generator().manual_seed(1)
+    basis, _ = torch.linalg.qr(torch.randn(width, dimensions, generator=generator, dtype=torch.float64))
+    chosen: Tensor = basis
+    return chosen.float()

@@ -1,0 +1,125 @@
+"""How clips find their task from the command line: which router, every task that fits, and routing learned anew."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from cl_ast.manager import Manager
+
+
+def tensors(registry: Path, task: str) -> dict[str, torch.Tensor]:
+    with Manager.open(registry, device="cpu") as manager:
+        return dict(manager._held.stored(task).router)
+
+
+def as_of_an_older_release(registry: Path) -> None:
+    """Give every task routing as the first release wrote it, and the registry its background."""
+    old = {"prototypes": torch.eye(4, 256), "calibration": torch.linspace(0, 1, 101)}
+    with Manager.open(registry, device="cpu") as manager:
+        for record in manager.registry.tasks():
+            stored = manager._held.stored(record.name)
+            data = stored.model.to_bytes(manager.backbone, {}, old)
+            path = manager.registry.adapter_path(record.version)
+            path.unlink()
+            sha256 = hashlib.sha256(data).hexdigest()
+            (path.parent / f"{sha256}.safetensors").write_bytes(data)
+            _repoint(registry, record.version.adapter_sha256, sha256, len(data))
+        manager.registry.replace_background(b"as the first release wrote it")
+
+
+def _repoint(registry: Path, was: str, now: str, size: int) -> None:
+    import sqlite3
+
+    with sqlite3.connect(registry / "registry.db") as database:
+        database.execute(
+            "update versions set adapter_sha256 = ?, adapter_bytes = ? where adapter_sha256 = ?", (now, size, was)
+        )
+
+
+@pytest.fixture
+def old(registry):
+    as_of_an_older_release(registry)
+    return registry
+
+
+@pytest.fixture
+def clip(data):
+    return data / "chirps" / "up" / "00.wav"
+
+
+def test_older_routing_answers_by_name_and_says_what_to_do(old, run, clip, data, quick):
+    run(old, "predict", clip, "--task", "chirps", "--format", "json").fine()
+    run(old, "-q", "predict", clip).refused("routing of tones, noises, chirps", "another release", "`cl-ast route`")
+    run(old, "-q", "evaluate").refused("`cl-ast route`")
+    before = run(old, "tasks", "--format", "json").json
+    run(old, "-q", "add-task", data / "tones", "--name", "more", *quick).refused("`cl-ast route`")
+    assert run(old, "tasks", "--format", "json").json == before
+
+
+def test_routing_is_learned_anew_with_the_same_adapter(old, run, clip, registry, data):
+    answers = [run(old, "predict", clip, "--task", name, "--format", "json").json for name in ("tones", "chirps")]
+    assert "3 tasks" in run(old, "-q", "route").fine().out
+    again = [run(old, "predict", clip, "--task", name, "--format", "json").json for name in ("tones", "chirps")]
+    assert again == answers
+    (routed,) = run(old, "predict", clip, "--format", "json").fine().json
+    assert routed["task"] == "chirps" and len(routed["tasks"]) == 3
+    assert [row["version"] for row in run(old, "tasks", "--format", "json").json] == [2, 2, 2]
+    run(old, "verify").fine()
+    assert "1 task " in run(old, "-q", "route", "tones").fine().out
+
+
+def test_a_task_whose_clips_are_gone_answers_by_its_name_only(stage, run, clips, quick, clip):
+    home = stage("tones")
+    folder = clips("gone")
+    run(home, "add-task", folder, *quick).fine()
+    as_of_an_older_release(home)
+    folder.rename(folder.with_name("elsewhere"))
+    answer = run(home, "-q", "route")
+    assert answer.code == 1
+    assert "gone answers by its name only" in answer.err
+    (routed,) = run(home, "predict", clip, "--format", "json").fine().json
+    assert [one["task"] for one in routed["tasks"]] == ["tones"]
+    run(home, "predict", clip, "--task", "gone").fine()
+
+
+def test_a_registry_keeps_its_router(tmp_path, run, data, quick, clip):
+    home = tmp_path / "home"
+    run(home, "add-task", data / "tones", *quick, "--router", "prototypes").fine()
+    assert "prototypes" in tensors(home, "tones")
+    run(home, "-q", "add-task", data / "chirps", *quick, "--router", "ridge").refused("has the router prototypes")
+    run(home, "add-task", data / "chirps", *quick).fine()
+    assert "prototypes" in tensors(home, "chirps")
+    (before,) = run(home, "predict", clip, "--format", "json").fine().json
+    assert before["task"] == "chirps"
+    (home / "registry.db").unlink()
+    run(home, "rebuild").fine()
+    assert run(home, "predict", clip, "--format", "json").fine().json == [before]
+
+
+def test_every_task_that_a_clip_is_known_to_answers(cl, data, clip):
+    answers = cl("predict", clip, data / "noises" / "hiss" / "01.wav", "--all", "--format", "json").fine().json
+    for path in {answer["path"] for answer in answers}:
+        of_clip = [answer for answer in answers if answer["path"] == path]
+        assert len({answer["task"] for answer in of_clip}) == len(of_clip) >= 1
+        scores = [answer["task_score"] for answer in of_clip]
+        assert scores == sorted(scores, reverse=True)
+        assert of_clip[0]["tasks"][0]["task"] in [answer["task"] for answer in of_clip]
+    assert "chirps" in [answer["task"] for answer in answers if answer["known"]]
+
+
+def test_all_is_for_the_router(cl, clip):
+    answer = cl("predict", clip, "--all", "--task", "tones")
+    assert answer.code == 2
+    assert "leave out --task" in answer.err
+
+
+def test_a_stranger_to_every_task_is_answered_once(cl, tmp_path):
+    import numpy as np
+    import soundfile
+
+    time = np.arange(8000) / 16_000
+    soundfile.write(tmp_path / "hum.wav", 0.3 * np.sign(np.sin(2 * np.pi * 60 * time)), 16_000)
+    (answer,) = cl("predict", tmp_path / "hum.wav", "--all", "--format", "json").fine().json
+    assert answer["known"] is False
