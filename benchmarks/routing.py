@@ -1,0 +1,285 @@
+"""Which router finds a clip's task, and knows when there is none.
+
+    python benchmarks/routing.py --data FOLDER [--registry FOLDER] [--cache FOLDER] [--split validation|test]
+
+Descriptions of real recordings by `ast-mini`, cached in a folder; the protocol is in docs/routing.md. `--registry`
+holds the five tasks learned with `cl-ast stream`: with it, label accuracy and the baselines that ask every head are
+measured too. Prints markdown tables.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+sys.path.append(sys.path.pop(0))  # this folder holds a registry.py too
+
+import click
+import numpy as np
+import torch
+from routing_baselines import BASELINES, Scores, energy, entropy
+from routing_features import NAMES, Features, Split, load, strangers
+from routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
+from torch import Tensor
+
+from cl_ast import checkpoints
+from cl_ast.router import ALPHA, KINDS, RouterSpace, TaskRouting, learn
+
+SEEDS = (0, 1, 2)
+TABLES = ("choosing", "altered", "labels", "rejecting", "twenty", "many", "costs")
+KEEP = 0.8  # of the training clips, drawn by the seed
+VIEWS = ("plain", "band")
+
+
+def rows_of(split: Split, classes: Sequence[int]) -> Tensor:
+    return torch.isin(split.labels, torch.tensor(list(classes))).nonzero().flatten()
+
+
+class Bench:
+    """The described clips, and what each router makes of some of the tasks."""
+
+    def __init__(self, features: Features, asked: str) -> None:
+        self.features, self.asked = features, asked
+        self._learned: dict[tuple[str, tuple[int, ...], str, int], TaskRouting] = {}
+
+    def training(self, task: Task, seed: int) -> tuple[Tensor, list[int]]:
+        """(copies · n, d) and (n,) classes: four fifths of the clips."""
+        split = self.features[task[0]]["train"]
+        rows = rows_of(split, task[1])
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+        rows = rows[order[: max(4, round(KEEP * len(rows)))]]
+        return torch.cat([view[rows] for view in split.views.values()]), split.labels[rows].tolist()
+
+    def clips(self, task: Task, view: str) -> Tensor:
+        split = self.features[task[0]][self.asked]
+        return split.views[view][rows_of(split, task[1])]
+
+    def shipped(self, tasks: Sequence[Task], kind: str, seed: int) -> list[TaskRouting]:
+        return [self._routing(task, kind, seed) for task in tasks]
+
+    def _routing(self, task: Task, kind: str, seed: int) -> TaskRouting:
+        key = task[0], tuple(task[1]), kind, seed
+        if key not in self._learned:
+            training, targets = self.training(task, seed)
+            held_out = self.features[task[0]]["validation"]
+            validation = held_out.views["plain"][rows_of(held_out, task[1])]
+            generator = torch.Generator().manual_seed(seed)
+            self._learned[key] = learn(training, targets, validation, generator=generator, kind=kind, copies=3)
+        return self._learned[key]
+
+    def scores(self, tasks: Sequence[Task], method: str, seed: int) -> Scores:
+        if method in KINDS:
+            return KINDS[method].chooser([one.state for one in self.shipped(tasks, method, seed)])
+        return BASELINES[method]([self.training(task, seed)[0] for task in tasks])
+
+    def choices(self, tasks: Sequence[Task], scores: Scores, view: str) -> list[Tensor]:
+        """Of each task's clips, the task that each is sent to."""
+        return [scores(self.clips(task, view)).argmax(dim=1) for task in tasks]
+
+
+def whole(features: Features) -> list[Task]:
+    return [(name, range(int(features[name]["train"].labels.max()) + 1)) for name in NAMES]
+
+
+def by_class(features: Features, groups: int, faster: bool, seed: int) -> list[Task]:
+    """Every set split into `groups` tasks by class, dealt by the seed; `faster` doubles them."""
+    out: list[Task] = []
+    for name, classes in whole(features):
+        order = np.random.default_rng(seed).permutation(len(classes))
+        parts = [part.tolist() for part in np.array_split(order, min(groups, len(order)))]
+        out += [(name + suffix, part) for suffix in (("", "-faster") if faster else ("",)) for part in parts]
+    return [task for task in out if all(len(rows_of(features[task[0]][s], task[1])) for s in features[task[0]])]
+
+
+def choosing(bench: Bench) -> Rows:
+    """All sets of 2, 3, 4 and 5 tasks: mean task accuracy, plain and with everything below 3.4 kHz."""
+    rows: Rows = []
+    everything = whole(bench.features)
+    for method in (*KINDS, *BASELINES):
+        found: dict[str, list[float]] = {}
+        for seed in SEEDS:
+            each: dict[str, list[float]] = {}
+            for size in (2, 3, 4, 5):
+                sets = list(combinations(everything, size))
+                if method.startswith("joint") and size < 5:
+                    continue  # an hour of fits
+                for tasks in sets:
+                    scores = bench.scores(tasks, method, seed)
+                    for view in VIEWS:
+                        choices = bench.choices(tasks, scores, view)
+                        each.setdefault(f"{size} {view}", []).append(accuracy(tasks, choices))
+                        if size == 5:
+                            each.setdefault(f"5 {view}, apart", []).append(accuracy(tasks, choices, alike=True))
+            for name, values in each.items():
+                found.setdefault(name, []).append(statistics.mean(values))
+        names = [f"{size} {view}" for size in (2, 3, 4, 5) for view in VIEWS] + [f"5 {view}, apart" for view in VIEWS]
+        rows.append({"router": method, **{name: found.get(name, []) for name in names}})
+    return rows
+
+
+def per_task(bench: Bench) -> Rows:
+    """Five tasks, clip by clip altered: where each task's clips go, mean of the seeds."""
+    tasks = whole(bench.features)
+    rows: Rows = []
+    views = list(bench.features["asc"][bench.asked].views)
+    for method in KINDS:
+        for view in views:
+            choices = [bench.choices(tasks, bench.scores(tasks, method, seed), view) for seed in SEEDS]
+            own = [[float((c[i] == i).float().mean()) for c in choices] for i in range(len(tasks))]
+            apart = [accuracy(tasks, one, alike=True) for one in choices]
+            cells = {name: [statistics.mean(values)] for name, values in zip(NAMES, own, strict=True)}
+            rows.append({"router": method, "clips": view, **cells, "mean, apart": apart})
+    return rows
+
+
+def splitting(bench: Bench, groups: int, faster: bool) -> Rows:
+    """Tasks of some of a set's classes, or of one."""
+    rows: Rows = []
+    for method in (*KINDS, *BASELINES):
+        each: dict[str, list[float]] = {view: [] for view in VIEWS}
+        # The largest joint fit takes minutes: one seed.
+        for seed in SEEDS[:1] if method.startswith("joint") and faster else SEEDS:
+            tasks = by_class(bench.features, groups, faster, seed)
+            scores = bench.scores(tasks, method, seed)
+            for view in VIEWS:
+                each[view].append(accuracy(tasks, bench.choices(tasks, scores, view)))
+        rows.append({"router": method, "tasks": len(tasks), **each})
+    return rows
+
+
+def rejecting(bench: Bench, foreign: Mapping[str, Tensor]) -> Rows:
+    """Each task left out in turn, and both of ESC-10 and US8K: are its clips told from the others'?"""
+    everything = whole(bench.features)
+    outs = [[task] for task in everything] + [[task for task in everything if task[0] in ALIKE]]
+    rows: Rows = []
+    for method in (*KINDS, *BASELINES):
+        for view in VIEWS:
+            left: dict[str, list[float]] = {}
+            refused, strange = [], {name: [] for name in foreign}
+            for seed in SEEDS[:1] if method.startswith("joint") else SEEDS:
+                trust = _trust(bench, everything, method, seed)
+                own = trust(torch.cat([bench.clips(task, view) for task in everything]))
+                for name, clips in foreign.items():
+                    strange[name].append(float((trust(clips) >= ALPHA).float().mean()))
+                refused.append(float((own < ALPHA).float().mean()))
+                for out in outs:
+                    rest = [task for task in everything if task not in out]
+                    trust = _trust(bench, rest, method, seed)
+                    inside = trust(torch.cat([bench.clips(task, view) for task in rest]))
+                    outside = trust(torch.cat([bench.clips(task, view) for task in out]))
+                    name = " and ".join(task[0] for task in out)
+                    left.setdefault(name, []).append(auroc(inside, outside))
+                    if len(out) == 1:
+                        left.setdefault("FPR at 95 % TPR", []).append(false_positives(inside, outside))
+            cells = {name: [statistics.mean(values)] for name, values in left.items()}
+            shown = {name: values if method in KINDS else "–" for name, values in strange.items()}
+            rows.append(
+                {"router": method, "clips": view, **cells, "own refused": refused if method in KINDS else "–", **shown}
+            )
+    return rows
+
+
+def _trust(bench: Bench, tasks: Sequence[Task], method: str, seed: int) -> Callable[[Tensor], Tensor]:
+    """How far a clip is believed to be of the task it was sent to: the p-value, or a baseline's best score."""
+    if method not in KINDS:
+        scores = bench.scores(tasks, method, seed)
+        return lambda clips: scores(clips).amax(dim=1)
+    routing = bench.shipped(tasks, method, seed)
+    chooser = KINDS[method].chooser([one.state for one in routing])
+
+    def trust(clips: Tensor) -> Tensor:
+        chosen = chooser(clips).argmax(dim=1)
+        each = torch.stack([one.p_values(clips) for one in routing], dim=1)
+        return each.gather(1, chosen[:, None])[:, 0] + 1e-6
+
+    return trust
+
+
+def labelling(bench: Bench) -> Rows:
+    """Task and label right, against the label with the task given; and every head asked."""
+    tasks = whole(bench.features)
+    splits = [bench.features[name][bench.asked] for name in NAMES]
+    right = [s.logits[n].argmax(dim=1) == s.labels for n, s in zip(NAMES, splits, strict=True)]
+    given = statistics.mean(float(one.float().mean()) for one in right)
+    rows: Rows = [{"router": "the task given", "task": "–", "task, apart": "–", "task and label": [given]}]
+
+    def add(method: str, all_choices: Sequence[Sequence[Tensor]]) -> None:
+        both = [
+            statistics.mean(
+                float((ok & (c == i)).float().mean()) for i, (ok, c) in enumerate(zip(right, cs, strict=True))
+            )
+            for cs in all_choices
+        ]
+        apart = [accuracy(tasks, cs, alike=True) for cs in all_choices]
+        plain = [accuracy(tasks, cs) for cs in all_choices]
+        rows.append({"router": method, "task": plain, "task, apart": apart, "task and label": both})
+
+    for method in (*KINDS, *BASELINES):
+        add(method, [bench.choices(tasks, bench.scores(tasks, method, seed), "plain") for seed in SEEDS])
+    for name, way in (("entropy over all heads", entropy), ("energy over all heads", energy)):
+        add(name, [[way(s.logits).argmax(dim=1) for s in splits]])
+    return rows
+
+
+def costs(bench: Bench) -> Rows:
+    """Bytes a task, and milliseconds a clip beyond its description with 1,000 tasks, in batches of 32."""
+    tasks = whole(bench.features)
+    asked = torch.cat([bench.clips(task, "plain") for task in tasks])[:32]
+    rows: Rows = []
+    for kind in KINDS:
+        routing = bench.shipped(tasks, kind, 0)
+        start = time.perf_counter()
+        scores = KINDS[kind].chooser([routing[i % 5].state for i in range(1000)])
+        made = time.perf_counter() - start
+        spans = []
+        for _ in range(15):
+            start = time.perf_counter()
+            scores(asked).sort(dim=1, descending=True)
+            spans.append((time.perf_counter() - start) / len(asked))
+        size = max(sum(t.numel() * t.element_size() for t in one.tensors().values()) for one in routing)
+        rows.append(
+            {
+                "router": kind,
+                "bytes a task, at most": f"{size:,}",
+                "ms a clip, 1,000 tasks": f"{1e3 * statistics.median(spans):.2f}",
+                "s to put 1,000 tasks together": f"{made:.1f}",
+            }
+        )
+    return rows
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--registry", type=click.Path(path_type=Path, exists=True), help="A copy: old routing in it is not used.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where descriptions are kept between runs.")
+@click.option("--table", "wanted", multiple=True, type=click.Choice(TABLES), help="Only these.  [default: all]")
+@click.option("--split", "asked", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[str, ...], asked: str) -> None:
+    """Measure the routers and print the tables."""
+    wanted = wanted or TABLES
+    torch.set_num_threads(1)
+    space = RouterSpace.of(checkpoints.load("ast-mini", device="cpu"))
+    cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing"
+    features = load(data, registry, cache, space, sorted({"train", "validation", asked}), "many" in wanted)
+    bench = Bench(features, asked)
+    if "choosing" in wanted:
+        table("Choosing: task accuracy %", choosing(bench))
+    if "altered" in wanted:
+        table("Five tasks, each clip altered: % to its own task", per_task(bench))
+    if "labels" in wanted and registry:
+        table("Five tasks: label accuracy %", labelling(bench))
+    if "rejecting" in wanted:
+        table("Rejecting: AUROC %, a task left out", rejecting(bench, strangers(space)))
+    if "twenty" in wanted:
+        table("Twenty tasks, made by splitting by class: task accuracy %", splitting(bench, 4, faster=False))
+    if "many" in wanted:
+        table("98 tasks of one class, as recorded and faster: task accuracy %", splitting(bench, 99, faster=True))
+    if "costs" in wanted:
+        table("What it costs", costs(bench))
+
+
+if __name__ == "__main__":
+    main()
