@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cl_ast.audio import Waveform
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.held import Held
-from cl_ast.measuring import answer
+from cl_ast.measuring import answer, settle
 from cl_ast.prediction import Clip, Failure, Piece, Prediction, Window, pieces
 from cl_ast.router import Route, Router
 from cl_ast.routes import Routes
@@ -52,8 +52,13 @@ def _answer(
     waveforms = [piece.waveform for piece, several in zip(heard, sent, strict=True) for _ in several]
     chosen = [route for several in sent for route in several]
     # Each task is looked up once a group: a look-up asks the database.
-    models = {name: held.stored(name).model for name in {route.task for route in chosen}}
-    answers = iter(zip(chosen, answer(waveforms, chosen, models.__getitem__), strict=True))
+    wanted = {one.task for route in chosen for one in (route, route.rival) if one}
+    models = {name: held.stored(name).model for name in wanted}
+    if isinstance(choice, Router) and not every:
+        settled, logits_of_each = settle(waveforms, chosen, models.__getitem__, choice)
+    else:
+        settled, logits_of_each = chosen, answer(waveforms, chosen, models.__getitem__)
+    answers = iter(zip(settled, logits_of_each, strict=True))
     routes_of = iter(sent)
     for item in group:
         if isinstance(item, Failure):

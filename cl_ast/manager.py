@@ -176,7 +176,7 @@ class Manager:
             checkpoint=checkpoint,
             resume=resume,
         )
-        routing = self._routes.learn(task, options.seed, report)
+        routing = self._routes.learn(task, model, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
         measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
         own = [one.oracle for one in measured if one.task == task.name]

@@ -71,7 +71,7 @@ def measure(
         correct = logits_of(model, waveforms).argmax(dim=1) == truth
         right += int(correct.sum())
         if router is not None and space is not None:
-            routes = router.choose(space.describe(waveforms))
+            routes = _settled(waveforms, router.choose(space.describe(waveforms)), model_of, router)
             routed.update(route.task for route in routes)
             declined += sum(not route.known for route in routes)
             right_and_routed += sum(bool(ok) and route.task == name for ok, route in zip(correct, routes, strict=True))
@@ -79,6 +79,30 @@ def measure(
     if router is None:
         return Measured(name, len(clips), right / len(clips))
     return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
+
+
+def _settled(
+    waveforms: Sequence[Waveform], routes: list[Route], model_of: Callable[[str], TaskModel], router: Router
+) -> list[Route]:
+    """Routes, the close ones settled; the others are not asked."""
+    close = [row for row, route in enumerate(routes) if route.rival]
+    settled, _ = settle([waveforms[row] for row in close], [routes[row] for row in close], model_of, router)
+    for row, route in zip(close, settled, strict=True):
+        routes[row] = route
+    return routes
+
+
+def settle(
+    waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel], router: Router
+) -> tuple[list[Route], list[Tensor]]:
+    """Logits of each clip under its task; where a rival is nearly as near, both answer and the surer has it."""
+    routes, logits = list(routes), answer(waveforms, routes, model_of)
+    rivals = {row: route.rival for row, route in enumerate(routes) if route.rival}
+    others = answer([waveforms[row] for row in rivals], list(rivals.values()), model_of)
+    for (row, rival), other in zip(rivals.items(), others, strict=True):
+        if router.surer(routes[row], logits[row], other) is rival:
+            routes[row], logits[row] = rival, other
+    return routes, logits
 
 
 def answer(

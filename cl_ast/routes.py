@@ -9,12 +9,13 @@ import streams
 from cl_ast.clips import chunks, read_all
 from cl_ast.errors import ClAstError, RegistryError, TaskNotFoundError
 from cl_ast.held import Held
+from cl_ast.measuring import logits_of
 from cl_ast.progress import Report, Step
 from cl_ast.router import DEFAULT, Router, RouterSpace, TaskRouting, learn
 from cl_ast.router.altered import COPIES, copies
 from cl_ast.router.routing import kind_of, recipe_of, routing_in
 from cl_ast.router.space import dimensions_of, is_current, kind_in, recipe_for
-from cl_ast.task_model import StoredTask
+from cl_ast.task_model import StoredTask, TaskModel
 from registry import VersionRecord
 
 _MOST_CLIPS = 600  # of training, and of validation, at most
@@ -61,7 +62,7 @@ class Routes:
         elif not is_current(known.background):
             self._held.registry.replace_background(self.space.to_bytes())
 
-    def learn(self, task: streams.Task, seed: int, report: Report) -> TaskRouting:
+    def learn(self, task: streams.Task, model: TaskModel, seed: int, report: Report) -> TaskRouting:
         """What a task adds, from its training clips (and altered copies of them) and its validation clips."""
         generator = torch.Generator().manual_seed(seed)
         training, validation = (_some(clips, generator) for clips in (task.train, task.validation))
@@ -74,6 +75,7 @@ class Routes:
             kind=self.space.kind,
             recipe=self.space.recipe,
             copies=COPIES,
+            logits=logits_of(model, read_all([clip.path for clip in validation])),
         )
 
     def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report, altered: bool = False) -> Tensor:

@@ -19,7 +19,8 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
     for record in records:
         version = record.version
         try:
-            tensors = routes.learn(streams.reload(source_of(version.source)), version.seed, report).tensors()
+            task = streams.reload(source_of(version.source))
+            tensors = routes.learn(task, held.stored(record.name).model, version.seed, report).tensors()
         except (StreamError, AudioError) as error:
             skipped[record.name] = str(error)
             if not routes.is_stale(version):

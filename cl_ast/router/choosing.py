@@ -1,13 +1,14 @@
 """All tasks' routing side by side: which task a clip is sent to, and whether it fits there at all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from cl_ast.errors import RegistryError
 from cl_ast.router.calibration import ALPHA
 from cl_ast.router.kinds import KINDS
+from cl_ast.router.margin import MARGINS, surer
 from cl_ast.router.routing import TaskRouting
 
 
@@ -21,6 +22,7 @@ class Route:
         known: whether the clip fits that task at all.
         nearest: (task, score), best first.
         p_value: how often a clip of that task fits it no better; it is known from `ALPHA` on.
+        rival: the second nearest, where it is nearly as near: whoever's head is surer (`surer`) has the clip.
     """
 
     task: str
@@ -28,6 +30,7 @@ class Route:
     known: bool
     nearest: tuple[tuple[str, float], ...]
     p_value: float = 1.0
+    rival: "Route | None" = None
 
 
 class Router:
@@ -43,7 +46,9 @@ class Router:
                 f"tasks are routed in different ways here ({', '.join(sorted(kinds))}); "
                 "learn their routing anew with `cl-ast route`"
             )
-        self._scores = KINDS[kinds.pop()].chooser([task.state for task in self._tasks.values()])
+        (kind,) = kinds
+        self._margin = MARGINS[kind]
+        self._scores = KINDS[kind].chooser([task.state for task in self._tasks.values()])
 
     def choose(self, described: Tensor, *, nearest: int = 5) -> list[Route]:
         """The nearest task of each described clip (n, d), and whether it fits. Equal scores: by name."""
@@ -51,9 +56,19 @@ class Router:
             return []
         scores = self._scores(described)
         values, order = scores.sort(dim=1, descending=True, stable=True)
-        p_values = self._p_values(described, order[:, 0])
-        rows = zip(values[:, :nearest].tolist(), order[:, :nearest].tolist(), p_values, strict=True)
-        return [self._route(*row) for row in rows]
+        firsts = self._routes(described, values, order, nearest, 0)
+        close = (values[:, :1] - values[:, 1:2] < self._margin).any(dim=1).nonzero()[:, 0]
+        seconds = self._routes(described[close], values[close], order[close], nearest, 1) if len(close) else []
+        for row, second in zip(close.tolist(), seconds, strict=True):
+            firsts[row] = replace(firsts[row], rival=second)
+        return firsts
+
+    def surer(self, route: Route, first: Tensor, second: Tensor) -> Route:
+        """Of a route and its rival, that whose head is surer of the clip by its logits (classes,)."""
+        if route.rival is None:
+            return route
+        calibrations = self._tasks[route.task].sureness, self._tasks[route.rival.task].sureness
+        return route.rival if surer(first, second, calibrations) else route
 
     def fitting(self, described: Tensor) -> list[list[Route]]:
         """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""
@@ -75,9 +90,15 @@ class Router:
             out[rows] = self._tasks[self._names[index]].p_values(described[rows])
         return [round(value, 2) for value in out.tolist()]
 
-    def _route(self, values: list[float], order: list[int], p_value: float) -> Route:
-        near = tuple((self._names[index], _unit(value)) for index, value in zip(order, values, strict=True))
-        return Route(*near[0], known=p_value >= ALPHA, nearest=near, p_value=p_value)
+    def _routes(self, described: Tensor, values: Tensor, order: Tensor, nearest: int, place: int) -> list[Route]:
+        """Each clip's route to the task in that place of its order."""
+        p_values = self._p_values(described, order[:, place])
+        out = []
+        for row_values, row, p_value in zip(values.tolist(), order.tolist(), p_values, strict=True):
+            near = tuple((self._names[i], _unit(v)) for i, v in zip(row[:nearest], row_values[:nearest], strict=True))
+            name, score = self._names[row[place]], _unit(row_values[place])
+            out.append(Route(name, score, p_value >= ALPHA, near, p_value))
+        return out
 
 
 def _unit(score: float) -> float:

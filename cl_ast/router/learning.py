@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cl_ast.router.calibration import calibrate
 from cl_ast.router.kinds import DEFAULT, KINDS
+from cl_ast.router.margin import calibrated
 from cl_ast.router.routing import TaskRouting
 
 _FEWEST = 20  # validation clips for a calibration of their own
@@ -22,6 +23,7 @@ def learn(
     kind: str = DEFAULT,
     recipe: bytes = bytes(16),
     copies: int = 1,
+    logits: Tensor | None = None,
 ) -> TaskRouting:
     """A task's state and calibration.
 
@@ -31,6 +33,7 @@ def learn(
         validation: (m, d) described clips that the state is not learned from; with fewer than 20, each fifth of the
             training clips is also fitted to a state learned from the other four.
         recipe: of the descriptions.
+        logits: (m, classes) of the task's own head on validation clips.
     """
     router, labels = KINDS[kind], torch.as_tensor(targets)
 
@@ -46,4 +49,5 @@ def learn(
             others = order[~mine]
             part = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
             fits = torch.cat([fits, part.fit(training[order[mine]])])
-    return TaskRouting(kind, state, calibrate(fits), recipe)
+    sure = calibrated(torch.zeros(0, 1) if logits is None else logits)
+    return TaskRouting(kind, state, calibrate(fits), sure, recipe)

@@ -11,7 +11,7 @@ from cl_ast.errors import CorruptRegistryError
 from cl_ast.router.calibration import LOWEST, p_values
 from cl_ast.router.kinds import KINDS, State
 
-_OWN = {"calibration", "recipe"}
+_OWN = {"calibration", "sureness", "recipe"}
 _PREFIX = "router."
 
 
@@ -22,28 +22,31 @@ class TaskRouting:
     Attributes:
         kind: the router, one of `KINDS`.
         calibration: (101,) order statistics of the fits of clips that the state was not learned from.
+        sureness: (101,) the same of how sure the task's head is of clips that it was not trained on.
         recipe: 16 bytes; `RouterSpace.recipe` of the descriptions.
     """
 
     kind: str
     state: State
     calibration: Tensor
+    sureness: Tensor
     recipe: bytes
 
     def tensors(self) -> dict[str, Tensor]:
         recipe = torch.frombuffer(bytearray(self.recipe), dtype=torch.uint8)
-        return {**self.state.tensors(), "calibration": self.calibration, "recipe": recipe}
+        return {**self.state.tensors(), "calibration": self.calibration, "sureness": self.sureness, "recipe": recipe}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], dimensions: int) -> "TaskRouting":
         """Read it strictly; ask `recipe_of` before. Raises CorruptRegistryError for what cannot be one."""
         kind = kind_of(tensors)
-        calibration = tensors["calibration"]
-        if calibration.dtype != torch.float32 or calibration.shape != (101,):
-            raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
-        if bool((calibration.diff() < 0).any()) or calibration[0] < LOWEST or calibration[-1] > 1.01:
-            raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
-        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, recipe_of(tensors))
+        calibration, sureness = tensors["calibration"], tensors["sureness"]
+        for one in (calibration, sureness):
+            if one.dtype != torch.float32 or one.shape != (101,):
+                raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
+            if bool((one.diff() < 0).any()) or one[0] < LOWEST or one[-1] > 1.01:
+                raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
+        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, recipe_of(tensors))
 
     def p_values(self, described: Tensor) -> Tensor:
         """Clips (n, d) to how often a clip of this task fits it no better (n,)."""

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
 from cl_ast.router.calibration import calibrate, p_values
+from cl_ast.router.margin import calibrated, sureness, surer
 from cl_ast.router.ridge import Moments
 from cl_ast.router.routing import routing_in
 
@@ -29,6 +30,7 @@ def routing(centre, kind, count=60):
         points(100 + centre, 40, centre),
         generator=torch.Generator().manual_seed(0),
         kind=kind,
+        logits=3 * torch.randn(40, 4, generator=torch.Generator().manual_seed(centre)),
     )
 
 
@@ -189,7 +191,7 @@ def test_a_task_adds_little(kind):
         targets = [i % classes for i in range(300)]
         state = learn(described, targets, described, generator=torch.Generator().manual_seed(0), kind=kind)
         size = sum(t.numel() * t.element_size() for t in state.tensors().values())
-        assert size <= {"prototypes": 17_000, "ridge": 71_000}[kind]
+        assert size <= {"prototypes": 17_500, "ridge": 71_000}[kind]
 
 
 @BOTH
@@ -261,3 +263,35 @@ def test_tensors_of_no_router_say_so():
 def test_two_routers_cannot_be_mixed():
     with pytest.raises(RegistryError, match=r"prototypes, ridge.*cl-ast route"):
         Router({"a": routing(1, "ridge"), "b": routing(2, "prototypes")})
+
+
+@BOTH
+def test_two_tasks_nearly_as_near_are_both_named(kind):
+    """Between two tasks' centres; and not at either."""
+    router = Router({f"task-{i}": routing(i, kind) for i in range(3)})
+    between = normalize(points(5, 1, 0).mean(dim=0) + points(5, 1, 1).mean(dim=0), dim=0)
+    (route,) = router.choose(between[None])
+    assert route.rival is not None
+    assert {route.task, route.rival.task} == {"task-0", "task-1"}
+    assert route.nearest == route.rival.nearest
+    assert dict(route.nearest)[route.rival.task] == route.rival.score <= route.score
+    alone = Router({"task-1": routing(1, kind)}).choose(points(50, 5, centre=1))
+    assert [one.rival for one in (*router.choose(points(50, 5, centre=1)), *alone)] == [None] * 10
+
+
+@given(st.lists(st.floats(-9, 9), min_size=2, max_size=6))
+def test_sureness_is_one_less_the_share_of_entropy(values):
+    logits = torch.tensor([values])
+    chances = np.exp(np.array(values) - max(values))
+    chances /= chances.sum()
+    expected = (chances * np.log(chances)).sum() / np.log(len(values))
+    assert abs(sureness(logits).item() - expected) < 1e-4
+
+
+def test_each_head_is_surer_by_its_own_standards():
+    """A head that is always sure is believed less than one that rarely is."""
+    always, rarely = calibrated(torch.tensor([[9.0 + i / 100, 0.0] for i in range(40)])), calibrated(torch.zeros(40, 2))
+    fairly = torch.tensor([2.0, 0.0])
+    assert surer(fairly, fairly, (always, rarely))
+    assert not surer(fairly, fairly, (rarely, always))
+    assert not surer(fairly, fairly, (rarely, rarely))
