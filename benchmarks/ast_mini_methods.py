@@ -9,8 +9,8 @@ tests. Validation clips choose the epoch (and full fine-tuning's rate); test cli
 
 import csv
 import statistics
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -111,9 +111,19 @@ def apart(clips: list[streams.Clip], seed: int) -> tuple[list[streams.Clip], lis
     validation clips of the same recordings would choose the epoch that knows them by heart.
     """
     recordings = [clip.path.stem.split("-")[0] for clip in clips]
-    folds = StratifiedGroupKFold(6, shuffle=True, random_state=seed)
-    train, held = next(folds.split(clips, [clip.label for clip in clips], recordings))
+    labels = [clip.label for clip in clips]
+    folds = StratifiedGroupKFold(6, shuffle=True, random_state=seed).split(clips, labels, recordings)
+    # Recordings differ in length: of the six, the one with most classes as they are on the whole.
+    whole = Counter(labels)
+    train, held = min(
+        folds, key=lambda pair: sum(abs(6 * n - whole[label]) for label, n in _counted(labels, pair[1], whole))
+    )
     return [clips[i] for i in train], [clips[i] for i in held]
+
+
+def _counted(labels: list[str], rows: Iterable[int], whole: Iterable[str]) -> list[tuple[str, int]]:
+    found = Counter(labels[row] for row in rows)
+    return [(label, found[label]) for label in whole]
 
 
 def random_trunk(seed: int) -> Backbone:
