@@ -198,16 +198,26 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
     types = {name: one.weight.stored_as for name, one in owned(settings.method, backbone.shape).items()}
+    _check_numbers(settings.name, tensors)
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
         expected = types.get(name, torch.float32)
         if tensor.dtype != expected and not name.startswith("router."):
             kind, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
             raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected {right}")
     router = _under("router.", tensors)
-    state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
+    device = backbone.device
+    state = {name: t.to(device) for name, t in tensors.items() if not name.startswith("router.")}
     return StoredTask(_restore(settings, backbone, state), router, header)
+
+
+def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
+    """All at once: a question a tensor is most of what loading takes."""
+    floating = [tensor.reshape(-1) for tensor in tensors.values() if tensor.is_floating_point()]
+    if not floating or torch.isfinite(torch.cat(floating)).all():
+        return
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CorruptRegistryError(f"the adapter of {task} has values that are not numbers in {name}")
 
 
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
@@ -235,7 +245,7 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
         backbone = own
     elif trunk:
         raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
-    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest))
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
     return TaskModel(settings, backbone, adapter, head)
 
 

@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 from cl_ast.adapters.forms import Norm, Weight
 from cl_ast.adapters.methods import METHODS, PRESETS
@@ -120,8 +122,11 @@ class Owned:
     weight: Weight
 
 
-def owned(spec: MethodSpec, shape: Shape) -> dict[str, Owned]:
+@lru_cache(maxsize=256)
+def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     """Every tensor that the method owns over a trunk of this shape, by its stored name, in a fixed order.
+
+    Remembered: loading one of a thousand tasks asks this several times.
 
     Raises:
         MethodError: a size does not fit the trunk's widths.
@@ -133,7 +138,7 @@ def owned(spec: MethodSpec, shape: Shape) -> dict[str, Owned]:
                 for local, weight in placement.form.weights(*shape.of(placement.site)).items():
                     name = stored_name(layer, placement, local, weight)
                     found.setdefault(name, Owned(layer, placement, local, weight))
-    return found
+    return MappingProxyType(found)
 
 
 def stored_name(layer: int, placement: Placement, local: str, weight: Weight) -> str:
