@@ -265,7 +265,12 @@ def pooled(tokens: Tensor, pooling: str) -> Tensor:
     mean = tokens.mean(dim=1)
     if pooling == "mean":
         return mean
-    return torch.cat([mean, (tokens - mean[:, None]).square().mean(dim=1).clamp_min(1e-12).sqrt()], dim=-1)
+    return torch.cat([mean, deviation((tokens - mean[:, None]).square().mean(dim=1))], dim=-1)
+
+
+def deviation(variance: Tensor) -> Tensor:
+    """The standard deviation; its slope at zero is finite."""
+    return variance.clamp_min(1e-12).sqrt()
 
 
 POOLINGS: Sequence[str] = ("mean", "mean+std")

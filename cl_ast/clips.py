@@ -1,6 +1,6 @@
 """Labelled clips to batches of features: decoded in threads, kept in memory while they fit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
@@ -44,6 +44,9 @@ class ClipSet:
     """Features of labelled clips under one front end.
 
     They are computed once and kept where they fit into `cache_bytes`, else computed again each time.
+
+    Attributes:
+        states: what a training computed of them once (frozen.py), and what that depends on.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class ClipSet:
         size = len(self.paths) * front_end.frames * BINS * 4
         self._cached = size <= cache_bytes
         self._features: Tensor | None = None
+        self.states: tuple[Hashable, Tensor] | None = None
+        self.room = cache_bytes - size if self._cached else cache_bytes  # bytes that `states` may take
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -81,13 +86,13 @@ class ClipSet:
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Features (batch, frames, 128) and targets (batch,), on the device."""
         features = self._compute(indices) if self._features is None else self._features[list(indices)]
-        targets = self.targets[list(indices)]
+        return self.moved(features, self.targets[list(indices)])
+
+    def moved(self, values: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Both on the device; from pinned memory, so that the copy waits for nothing."""
         if self.device.type == "cuda":
-            features, targets = features.pin_memory(), targets.pin_memory()
-        return (
-            features.to(self.device, non_blocking=True),
-            targets.to(self.device, non_blocking=True),
-        )
+            values, targets = values.pin_memory(), targets.pin_memory()
+        return values.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
 
     def _compute(self, indices: Sequence[int]) -> Tensor:
         return self.front_end(read_all([self.paths[index] for index in indices]))

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from cl_ast.audio import Waveform
 from cl_ast.clips import chunks, read_all
+from cl_ast.machine import precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.router import Route, Router, RouterSpace
 from cl_ast.task_model import TaskModel
-from cl_ast.training import precision
 from streams import Clip
 
 _CHUNK = 32

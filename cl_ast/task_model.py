@@ -89,6 +89,21 @@ class TaskModel:
             tokens = self.backbone.run(self.embed(features))
         return self.classify(tokens)
 
+    def lower(self, features: Tensor) -> Tensor:
+        """Features to the tokens (batch, n, width) at which the task begins: what its training leaves as it is."""
+        return self.backbone.run(self.embed(features), last=self.frozen_layers)
+
+    def upper(self, tokens: Tensor) -> Tensor:
+        """What `lower` gave, to logits (batch, classes)."""
+        with self.acting():
+            tokens = self.backbone.run(tokens, first=self.frozen_layers)
+        return self.classify(tokens)
+
+    @property
+    def frozen_layers(self) -> int:
+        """How many of the trunk's layers, from the lowest, the task leaves as they are."""
+        return self.settings.method.frozen_layers(self.backbone.shape.depth)
+
     def embed(self, features: Tensor) -> Tensor:
         """Features (batch, frames, 128) to the tokens before the first layer."""
         return self.backbone.embed(features, positions=self.settings.positions)

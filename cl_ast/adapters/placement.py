@@ -27,12 +27,14 @@ class Placement:
             input or its caller another output, "replace" stands in the block's place, and "attend" acts inside
             attention.
         layers: of the adapted ones: all, the first, or all but the first.
+        first: the lowest adapted layer, counted from 0.
     """
 
     site: str
     form: Base
     insertion: Insertion = "parallel"
     layers: Layers = "all"
+    first: int = 0
 
     @property
     def key(self) -> str:
@@ -46,7 +48,8 @@ class Placement:
         return self.form.fresh == ("zero" if adds else "identity")
 
     def acts_in(self, layer: int) -> bool:
-        return self.layers == "all" or (self.layers == "first") == (layer == 0)
+        here = self.layers == "all" or (self.layers == "first") == (layer == self.first)
+        return here and layer >= self.first
 
     def fitted(self, shape: Shape) -> "Placement":
         """The same placement with what the trunk decides filled in."""

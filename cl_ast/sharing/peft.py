@@ -36,11 +36,25 @@ def fits(spec: MethodSpec) -> bool:
     return bool(spec.placements) and all(isinstance(placement.form, LowRank) for placement in spec.placements)
 
 
-def config(spec: MethodSpec, trunk: str | None) -> dict[str, Any]:
-    """`adapter_config.json` for a LoRA; `trunk` is a hub name, if it has one."""
+def paths(spec: MethodSpec) -> dict[str, LowRank]:
+    """The module paths that a LoRA updates in a layer, with its form at each."""
     forms = {SITES[placement.site]: placement.form for placement in spec.placements}
-    sizes = {path: (form.rank, form.scale * form.rank) for path, form in forms.items() if isinstance(form, LowRank)}
+    return {path: form for path, form in forms.items() if isinstance(form, LowRank)}
+
+
+def config(spec: MethodSpec, trunk: str | None, layers: int) -> dict[str, Any]:
+    """`adapter_config.json` for a LoRA.
+
+    Args:
+        trunk: its hub name, if it has one.
+        layers: how many it has.
+    """
+    sizes = {path: (form.rank, form.scale * form.rank) for path, form in paths(spec).items()}
     rank, alpha = next(iter(sizes.values()))
+    modules: list[str] = []
+    for placement in spec.placements:
+        path, first = SITES[placement.site], placement.first
+        modules += [f"layers.{layer}.{path}" for layer in range(first, layers)] if first else [path]
     return {
         "peft_type": TYPE,
         "base_model_name_or_path": trunk,
@@ -56,7 +70,7 @@ def config(spec: MethodSpec, trunk: str | None) -> dict[str, Any]:
         "alpha_pattern": {path: a for path, (_, a) in sizes.items() if a != alpha},
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": list(sizes),
+        "target_modules": modules,
         "modules_to_save": [_NORM],
     }
 
@@ -83,14 +97,15 @@ def from_peft(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple
     """
     _refuse_variants(config)
     found: dict[str, Tensor] = {}
-    sites: set[str] = set()
+    sites: dict[str, int] = {}  # with the lowest layer of each
     for name, tensor in tensors.items():
         ours = _our_name(name)
         if ours is None:
             raise MethodError(f"the LoRA holds {name[:100]!r}, which is no q, k, v, o or FFN map of an ASTModel")
         found[ours] = tensor
         if ours.startswith("layers."):
-            sites.add(ours.split(".")[2])
+            layer, site = ours.split(".")[1:3]
+            sites[site] = min(int(layer), sites.get(site, int(layer)))
     return _method(config, sites), found
 
 
@@ -120,21 +135,22 @@ def _refuse_variants(config: Mapping[str, Any]) -> None:
         )
 
 
-def _method(config: Mapping[str, Any], sites: set[str]) -> str:
-    """Sites of equal rank and scale make one `lora:…`; several are joined by +."""
+def _method(config: Mapping[str, Any], sites: Mapping[str, int]) -> str:
+    """Sites of equal rank, scale and lowest layer make one `lora:…`; several are joined by +."""
     if not sites:
         raise MethodError("the LoRA holds no low-rank update at all")
-    groups: dict[tuple[int, float], set[str]] = {}
-    for site in sites:
-        groups.setdefault(size(config, SITES[site]), set()).add(site)
+    groups: dict[tuple[int, float, int], set[str]] = {}
+    for site, first in sites.items():
+        groups.setdefault((*size(config, SITES[site]), first), set()).add(site)
     words = []
-    for (rank, scale), members in sorted(groups.items()):
+    for (rank, scale, first), members in sorted(groups.items()):
+        sizes = f"r={rank},s={scale!r}" + (f",from={first}" if first else "")
         letters = "".join(letter for letter in "qkvo" if letter in members)
         dense = members - set("qkvo")
         if dense and dense != {"fc1", "fc2"}:
             raise MethodError("the LoRA updates one of the FFN's two maps; cl-ast has both (lora:ffn) or none")
-        words += [f"lora:{letters},r={rank},s={scale!r}"] if letters else []
-        words += [f"lora:ffn,r={rank},s={scale!r}"] if dense else []
+        words += [f"lora:{letters},{sizes}"] if letters else []
+        words += [f"lora:ffn,{sizes}"] if dense else []
     return "+".join(words)
 
 

@@ -30,6 +30,8 @@ def compare_methods(
 
     table = manager.methods
     methods = [parse(spec, table) for spec in specs or [name for name, row in table.items() if row.trains != "trunk"]]
+    if options.from_layer is not None:  # of those that have adapters; the others stay to be compared with
+        methods = [parse(one.text, table, from_layer=options.from_layer) if one.placements else one for one in methods]
     loaded = load(watch, task, options, data=data)
     watch.say(f"{loaded.name}: {len(methods)} methods, {seeds} trainings of each; {loaded.protocol}")
     found = compare(

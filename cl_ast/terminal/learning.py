@@ -23,6 +23,7 @@ class LearnOptions:
     """How to learn a task, as asked for; None takes the data set's recipe or the method's own."""
 
     method: str | None
+    from_layer: int | None
     backbone: str | None
     epochs: int | None
     batch_size: int | None
@@ -70,6 +71,9 @@ _AT_LEAST_0 = click.FloatRange(0)
 _UNDER_1 = click.FloatRange(0, 1, max_open=True)
 _METHOD = click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]")
 _TRAINING = (
+    click.option(
+        "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
+    ),
     click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
     click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
@@ -82,10 +86,10 @@ _TRAINING = (
     click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames.  [default: the data set's]"),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
+        type=click.Choice(["auto", "fp32", "bf16", "fast"]),
         default="auto",
         show_default=True,
-        help="Of the trunk's arithmetic in training: auto is bf16 on a GPU, else fp32.",
+        help="Of the trunk in training: auto is bf16 on a GPU, else fp32; fast is bf16 where it is faster.",
     ),
     click.option(
         "--pooling",
@@ -175,13 +179,14 @@ def load(
 
 def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
     """Learn a task, saying on the way what is done."""
+    from cl_ast.adapters.spec import parse
     from cl_ast.recipes import recipe_for
 
     recipe = recipe_for(task.source.task)
     _announce(manager, watch, task)
     learned = manager.add_task(
         task,
-        method=options.method or f"conformer:k={recipe.kernel}",
+        method=parse(options.method or f"conformer:k={recipe.kernel}", manager.methods, from_layer=options.from_layer),
         options=options.training(recipe),
         pooling=pooling(manager, options),
         positions=options.positions,

@@ -16,6 +16,7 @@ from cl_ast.router import TaskRouting
 from registry import BackboneRecord, NewVersion, Registry
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
+PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
 METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
