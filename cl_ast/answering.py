@@ -2,33 +2,54 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast import bank
 from cl_ast.errors import TaskNotFoundError
+from cl_ast.frontend import FrontEnd, frame_count, log_mel
 from cl_ast.held import Held
-from cl_ast.measuring import answer
-from cl_ast.prediction import Clip, Failure, Piece, Prediction, Window, pieces
+from cl_ast.pieces import Piece, pieces
+from cl_ast.prediction import Clip, Failure, Prediction, Window
 from cl_ast.router import Route, Router
 from cl_ast.routes import Routes
-from cl_ast.task_model import label_scores
+from cl_ast.task_model import TaskModel, TaskSettings, label_scores
+from cl_ast.training import precision
 
-_CHUNK = 32
+GROUP = 32  # pieces that are routed and put in order together
+BATCH = 8  # rows of one pass: more gain nothing on a CPU (docs/performance.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Logits (classes,), float32 on the CPU, and the task that gave them, as it was then."""
+
+    logits: Tensor
+    settings: TaskSettings
 
 
 def predict(
     held: Held, routes: Routes, clips: Iterable[Clip], task: str, top_k: int | None, window: Window | None
 ) -> Iterator[Prediction | Failure]:
     """As `Manager.predict` says."""
-    if not held.registry.tasks():
-        raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
-    choice: Router | Route
-    if task == "auto":
-        choice = routes.router()
-    else:
-        held.stored(task)  # a wrong name fails before any clip is read
-        choice = Route(held.registry.task(task).name, 1.0, True, ())
-    cut = itertools.chain.from_iterable(pieces(clip, window) for clip in clips)
-    while group := list(itertools.islice(cut, _CHUNK)):
+    choice = _choice(held, routes, task)  # a wrong name fails before any clip is read
+    cut = pieces(clips, window)
+    while group := list(itertools.islice(cut, GROUP)):
         yield from _answer(held, routes, group, choice, top_k)
+
+
+def _choice(held: Held, routes: Routes, task: str) -> Router | Route:
+    try:
+        if task == "auto":
+            return routes.router()
+        return Route(held.stored(task).model.settings.name, 1.0, True, ())
+    except TaskNotFoundError as error:
+        if held.registry.tasks():
+            raise
+        raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`") from error
 
 
 def _answer(
@@ -36,27 +57,78 @@ def _answer(
 ) -> Iterator[Prediction | Failure]:
     """Answer a group in order, under the one route that was asked for or those that a router chooses."""
     heard = [piece for piece in group if isinstance(piece, Piece)]
-    waveforms = [piece.waveform for piece in heard]
     if isinstance(choice, Router):
-        chosen = choice.choose(routes.space.describe(waveforms)) if heard else []
+        chosen = choice.choose(routes.space.describe([piece.waveform for piece in heard])) if heard else []
     else:
         chosen = [choice] * len(heard)
-    # Each task is looked up once a group: a look-up asks the database.
-    models = {name: held.stored(name).model for name in {route.task for route in chosen}}
-    answers = iter(zip(heard, chosen, answer(waveforms, chosen, models.__getitem__), strict=True))
+    asked = [(piece, route.task) for piece, route in zip(heard, chosen, strict=True)]
+    answers = iter(zip(heard, chosen, answer(held, asked), strict=True))
     for item in group:
         if isinstance(item, Failure):
             yield item
             continue
-        piece, route, logits = next(answers)
-        labels = label_scores(logits[None], models[route.task].settings.labels, top_k)[0]
+        piece, route, one = next(answers)
         yield Prediction(
             path=piece.path,
             task=route.task,
             task_score=route.score,
             known=route.known,
-            labels=tuple(labels),
+            labels=tuple(label_scores(one.logits[None], one.settings.labels, top_k)[0]),
             tasks=route.nearest if isinstance(choice, Router) else None,
             start=piece.start,
             end=piece.end,
         )
+
+
+def answer(held: Held, asked: Sequence[tuple[Piece, str]]) -> list[Answer]:
+    """Each clip under the task that is named beside it, in order, through the bank; a clip may be asked twice.
+
+    The database is asked once for all. Tasks in memory answer first; the others are read meanwhile.
+
+    Raises:
+        TaskNotFoundError, CorruptRegistryError: of one of the tasks.
+    """
+    if not asked:
+        return []
+    versions = held.registry.current({name for _, name in asked})
+    trunk = held.backbone  # loaded here, not by the thread that reads ahead
+    order = sorted(
+        range(len(asked)),
+        key=lambda row: (versions[asked[row][1]] not in held.loaded, versions[asked[row][1]].method, asked[row][1]),
+    )
+    size = BATCH if trunk.device.type == "cpu" else GROUP
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+    out: dict[int, Answer] = {}
+    for rows, after in zip(batches, [*batches[1:], []], strict=True):
+        names = [asked[row][1] for row in rows]
+        tasks = {name: held.version(name, versions[name]).model for name in dict.fromkeys(names)}
+        held.loaded.expect([versions[asked[row][1]] for row in after])
+        with torch.inference_mode(), precision(trunk.device):
+            answers = bank.logits(_heard([(tasks[name], asked[row][0]) for row, name in zip(rows, names, strict=True)]))
+        for row, name, logits in zip(rows, names, answers, strict=True):
+            out[row] = Answer(logits.float().cpu(), tasks[name].settings)
+    return [out[row] for row in range(len(asked))]
+
+
+def _heard(asked: Sequence[tuple[TaskModel, Piece]]) -> list[bank.Asked]:
+    """Each piece as its task's front end hears it; those of one front end at once."""
+    out: dict[int, Tensor] = {}
+    device = asked[0][0].backbone.device
+    for front_end in dict.fromkeys(model.settings.front_end for model, _ in asked):
+        rows = [row for row, (model, _) in enumerate(asked) if model.settings.front_end == front_end]
+        out |= zip(rows, _features(front_end, [asked[row][1] for row in rows], device), strict=True)
+    return [(model, out[row]) for row, (model, _) in enumerate(asked)]
+
+
+def _features(front_end: FrontEnd, heard: Sequence[Piece], device: torch.device) -> Tensor:
+    """(pieces, frames, 128). Windows of one stretch share its log-mel frames, which are computed once."""
+    if any(piece.stretch is None for piece in heard):
+        return front_end([piece.waveform for piece in heard], device)
+    rows = []
+    for piece in heard:
+        assert piece.stretch is not None
+        whole = piece.stretch.once(lambda samples: log_mel([samples], frame_count(len(samples)), device=device)[0])
+        count = min(front_end.frames, frame_count(len(piece.waveform)))
+        frames = whole[piece.first : piece.first + count]
+        rows.append(F.pad(frames, (0, 0, 0, front_end.frames - count)))
+    return front_end.normalise(torch.stack(rows))

@@ -59,7 +59,10 @@ def _shared_by(model: TaskModel, features: Tensor) -> object:
 def _one_pass(asked: Sequence[Asked]) -> list[Tensor]:
     models = [model for model, _ in asked]
     backbone = models[0].backbone
-    tokens = models[0].embed(torch.stack([features for _, features in asked]))
+    features = torch.stack([one for _, one in asked])
+    if all(model is models[0] for model in models):
+        return list(models[0].logits(features).unbind())
+    tokens = models[0].embed(features)
     with backbone.attached(Bank(backbone, [model.adapter for model in models])):
         tokens = backbone.run(tokens)
     out: list[Tensor] = []

@@ -23,6 +23,7 @@ from cl_ast.errors import (
 )
 from cl_ast.frontend import FrontEnd
 from cl_ast.held import Held
+from cl_ast.loaded import TASK_BYTES
 from cl_ast.machine import package_versions
 from cl_ast.measuring import Measured, logits_of, measure
 from cl_ast.prediction import Clip, Failure, Prediction, Window
@@ -72,10 +73,11 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        memory: int = TASK_BYTES,
     ) -> None:
         self.registry = registry
         self.methods = methods
-        self._held = Held(registry, backbone, device, methods)
+        self._held = Held(registry, backbone, device, methods, memory)
         self._routes = Routes(self._held)
 
     @classmethod
@@ -86,6 +88,7 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        memory: int = TASK_BYTES,
     ) -> "Manager":
         """Open a registry, or make one.
 
@@ -94,13 +97,15 @@ class Manager:
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
+            memory: bytes of adapters that stay in memory; beyond, the task asked longest ago is read again when needed.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods)
+        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods, memory=memory)
 
     def close(self) -> None:
+        self._held.loaded.close()
         self.registry.close()
 
     def __enter__(self) -> "Manager":
@@ -194,7 +199,6 @@ class Manager:
             replace=replace,
         )
         checkpoint.drop()
-        self._held.keep(record.version.adapter_sha256, candidate)
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
     # Measuring

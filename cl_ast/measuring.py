@@ -11,7 +11,7 @@ from cl_ast.audio import Waveform
 from cl_ast.clips import chunks, read_all
 from cl_ast.machine import precision
 from cl_ast.progress import Report, Step, silent
-from cl_ast.router import Route, Router, RouterSpace
+from cl_ast.router import Router, RouterSpace
 from cl_ast.task_model import TaskModel
 from streams import Clip
 
@@ -79,16 +79,3 @@ def measure(
     if router is None:
         return Measured(name, len(clips), right / len(clips))
     return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
-
-
-def answer(
-    waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel]
-) -> list[Tensor]:
-    """Logits of each clip under the task it was sent to, one pass a task."""
-    out: list[Tensor] = [torch.empty(0)] * len(waveforms)
-    for name in sorted({route.task for route in routes}):
-        rows = [row for row, route in enumerate(routes) if route.task == name]
-        logits = logits_of(model_of(name), [waveforms[row] for row in rows])
-        for row, values in zip(rows, logits, strict=True):
-            out[row] = values
-    return out

@@ -185,6 +185,13 @@ class StoredTask:
     router: Mapping[str, Tensor]
     header: Mapping[str, Any]
 
+    @property
+    def bytes(self) -> int:
+        """What its tensors take in memory."""
+        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
+        trunk = self.model.backbone.bytes if self.model.settings.method.trains == "trunk" else 0
+        return trunk + sum(tensor.numel() * tensor.element_size() for tensor in own)
+
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
     """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.

@@ -1,6 +1,6 @@
 """Questions that several parts ask the database, and its rows as records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,6 +72,13 @@ def tasks(session: Session) -> list[TaskRecord]:
 
 def task(session: Session, task_id: int) -> TaskRecord:
     return task_record(session.execute(current_versions().where(TaskRow.id == task_id)).one())
+
+
+def current(session: Session, wanted: Iterable[str]) -> dict[str, VersionRecord]:
+    """The version that answers for each of those names, by the name that was given; who is not there is left out."""
+    keys = {names.key(name): name for name in wanted}
+    found = session.execute(current_versions().where(TaskRow.key.in_(keys)))
+    return {keys[names.key(row.task)]: version_record(row) for row in found}
 
 
 def find(session: Session, name: str) -> TaskRow | None:

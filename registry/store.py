@@ -1,6 +1,6 @@
 """The registry itself: what can be asked of it and done to it. How it is changed is in `changes`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -130,6 +130,17 @@ class Registry:
         """The task of that name, whatever its case. Raises TaskNotFoundError."""
         with self._database.read() as session:
             return rows.task(session, rows.require(session, name).id)
+
+    def current(self, names: Collection[str]) -> dict[str, VersionRecord]:
+        """The version that answers for each name, whatever its case, as they all are at one moment.
+
+        One question for many: a batch of clips asks this. Raises TaskNotFoundError.
+        """
+        with self._database.read() as session:
+            found = rows.current(session, names)
+            for name in set(names) - set(found):  # one that is not there, or another spelling
+                found[name] = rows.task(session, rows.require(session, name).id).version
+            return found
 
     def versions(self, name: str) -> list[VersionRecord]:
         """Every version of a task that is kept, oldest first. Raises TaskNotFoundError."""
