@@ -12,12 +12,12 @@ from cl_ast import bank
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.frontend import FrontEnd, frame_count, log_mel
 from cl_ast.held import Held
+from cl_ast.machine import precision
 from cl_ast.pieces import Piece, pieces
 from cl_ast.prediction import Clip, Failure, Prediction, Window
 from cl_ast.router import Route, Router
 from cl_ast.routes import Routes
 from cl_ast.task_model import TaskModel, TaskSettings, label_scores
-from cl_ast.training import precision
 
 GROUP = 32  # pieces that are routed and put in order together
 BATCH = 8  # rows of one pass: more gain nothing on a CPU (docs/performance.md)

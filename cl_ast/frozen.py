@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from cl_ast.backbone import deviation
 from cl_ast.clips import ClipSet, chunks
-from cl_ast.machine import precision
+from cl_ast.machine import halved, precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
 
@@ -42,9 +42,9 @@ class Frozen:
         self._probe = model.settings.method.trains == "head"
         saves = self._probe or (model.frozen_layers > 0 and not self._whole)
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
-        settings = model.settings
+        settings, half = model.settings, halved(model.backbone.device, kind)
         self.key: Hashable = (
-            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, kind,
+            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, half,
         )  # fmt: skip
 
     def below(self, features: Tensor) -> Tensor:

@@ -23,19 +23,21 @@ PRECISIONS = ("auto", "fp32", "bf16", "fast")
 _WINS = 0.85  # of the time: less of a gain is lost again in conversions
 
 
-def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
-    """The trunk's arithmetic, as a block.
+def halved(device: torch.device, kind: str) -> bool:
+    """Whether the trunk computes in bf16.
 
     Args:
         kind: "fp32" or "bf16"; "auto" is bf16 on a GPU and fp32 elsewhere, so that results on a CPU do not depend on
             which; "fast" is bf16 on a CPU too where a probe of some milliseconds finds it faster there.
     """
-    half = kind == "bf16"
-    if kind in ("auto", "fast") and device.type == "cuda":
-        half = True
-    elif kind == "fast" and device.type == "cpu":
-        half = bf16_wins()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+    if kind == "fast" and device.type == "cpu":
+        return bf16_wins()
+    return kind == "bf16" or (kind != "fp32" and device.type == "cuda")
+
+
+def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
+    """The trunk's arithmetic, of a kind of `PRECISIONS`, as a block; adapters stay in fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=halved(device, kind))
 
 
 @lru_cache(maxsize=1)

@@ -28,6 +28,7 @@ from cl_ast.machine import package_versions
 from cl_ast.measuring import Measured, logits_of, measure
 from cl_ast.prediction import Clip, Failure, Prediction, Window
 from cl_ast.progress import Report, silent
+from cl_ast.rounding import rounded
 from cl_ast.router import Router, RouterSpace
 from cl_ast.routes import Routes
 from cl_ast.sharing import exchange, pull
@@ -146,12 +147,16 @@ class Manager:
         replace: bool = False,
         resume: bool = False,
         evaluate: bool = True,
+        store: str = "auto",
         report: Report = silent,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
         Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was. A training of over a minute
         that was stopped can go on with `resume`, to the same weights.
+
+        Args:
+            store: how the file holds its numbers, one of `rounding.STORES`; what is kept is what is measured.
 
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.
@@ -166,15 +171,10 @@ class Manager:
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
         device = self.backbone.device
         checkpoint = self._held.checkpoint(settings, fingerprint, options)
-        trained = train(
-            model,
-            labelled(task.train, task.labels, front_end, device),
-            labelled(task.validation, task.labels, front_end, device),
-            options,
-            report,
-            checkpoint=checkpoint,
-            resume=resume,
-        )
+        training = labelled(task.train, task.labels, front_end, device)
+        validation = labelled(task.validation, task.labels, front_end, device)
+        trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
+        trained = rounded(model, trained, validation, store)
         routing = self._routes.learn(task, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
         measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})

@@ -14,10 +14,11 @@ from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_store
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
-from cl_ast.adapters.spec import MethodSpec, head_shapes, owned, parse
+from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
 from cl_ast.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.frontend import FrontEnd
+from cl_ast.storing import Kind, all_decoded, decoded, encoded, fixed_types
 
 FORMAT = 1
 HEADER = "cl_ast"
@@ -53,6 +54,9 @@ class TaskModel:
     """One task: features in, logits out, over a shared trunk that it never writes.
 
     Full fine-tuning is the exception that the comparison needs: it holds a trunk of its own.
+
+    Attributes:
+        stored: how a file holds its tensors, by name; in single precision where nothing is said.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class TaskModel:
         self.backbone = backbone
         self.adapter = adapter
         self.head = dict(head)
+        self.stored: dict[str, Kind] = {}
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         check_shapes(shapes, self.head, f"the head of {settings.name}")
 
@@ -141,6 +146,16 @@ class TaskModel:
             return self.backbone.parameters
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
+    def round(self, kind: Kind) -> None:
+        """Every trained number becomes what a file of that kind gives back, and files will be of it."""
+        fixed = fixed_types(self.settings.method, self.backbone.shape)
+        moved = {name: tensor for name, tensor in self.state().items() if name not in fixed}
+        with torch.no_grad():
+            held = {name: decoded(name, encoded(name, tensor, kind)) for name, tensor in moved.items()}
+            for name, (value, _) in held.items():
+                moved[name].copy_(value)
+        self.stored = {name: own for name, (_, own) in held.items() if own != "fp32"}
+
     # The file
 
     def to_bytes(self, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
@@ -171,6 +186,8 @@ class TaskModel:
             **extra,
         }
         state = to_stored(self.settings.method, self.backbone, self.state())
+        for name, kind in self.stored.items():
+            state |= encoded(name, state[name].detach(), kind)
         tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # Sorted keys: the same task is the same bytes.
@@ -219,17 +236,15 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
-    types = {name: one.weight.stored_as for name, one in owned(settings.method, backbone.shape).items()}
     _check_numbers(settings.name, tensors)
-    for name, tensor in tensors.items():
-        expected = types.get(name, torch.float32)
-        if tensor.dtype != expected and not name.startswith("router."):
-            kind, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
-            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected {right}")
     router = _under("router.", tensors)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
+    types = fixed_types(settings.method, backbone.shape)
+    state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
     device = backbone.device
-    state = {name: t.to(device) for name, t in tensors.items() if not name.startswith("router.")}
-    return StoredTask(_restore(settings, backbone, state), router, header)
+    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
+    model.stored = kinds
+    return StoredTask(model, router, header)
 
 
 def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:

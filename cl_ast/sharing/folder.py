@@ -26,6 +26,7 @@ from cl_ast.checkpoints import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
+from cl_ast.storing import all_decoded
 from registry import header
 from registry.files import file_errors, sync_folder
 
@@ -118,7 +119,8 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     trunk = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"])
     if peft.fits(spec):
-        theirs, ours = peft.to_peft(tensors)
+        # In single precision, as its users expect: the same numbers.
+        theirs, ours = peft.to_peft(all_decoded(tensors, {}, str(facts["name"]))[0])
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
         layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
         config = peft.config(spec, trunk if "/" in trunk else None, layers)

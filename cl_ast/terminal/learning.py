@@ -42,6 +42,7 @@ class LearnOptions:
     few_shot: int | None
     max_seconds: float | None
     seed: int
+    store: str
     replace: bool
     resume: bool
     no_eval: bool
@@ -117,12 +118,19 @@ _TRAINING = (
     click.option("--download", is_flag=True, help="Get a free data set that is missing."),
 )
 _KEEPING = (
+    click.option(
+        "--store",
+        type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+        default="auto",
+        show_default=True,
+        help="How the file holds the numbers: auto is half precision where the answers hold, else single.",
+    ),
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
 )
 # What a command that keeps nothing does not ask.
-_NOT_KEPT = {"method": None, "replace": False, "resume": False, "no_eval": True}
+_NOT_KEPT = {"method": None, "store": "fp32", "replace": False, "resume": False, "no_eval": True}
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,6 +201,7 @@ def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOpti
         replace=options.replace,
         resume=options.resume,
         evaluate=not options.no_eval,
+        store=options.store,
         report=watch,
     )
     for skipped, reason in learned.skipped.items():

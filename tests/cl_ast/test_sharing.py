@@ -27,10 +27,11 @@ def routing(seed=0):
 
 @pytest.fixture
 def home(tmp_path, trunk, fresh, randomise, record):
-    """home(method, **settings): a manager whose one task, toy, was learned with that method."""
+    """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
 
-    def make(method, **settings):
+    def make(method, store="fp32", **settings):
         model = randomise(fresh(method, frames=128, **settings))
+        model.round(store)
         registry = Registry.open(tmp_path / "home")
         registry.set_backbone(record)
         new = NewVersion(
@@ -90,6 +91,14 @@ def test_out_and_in_to_the_bit(home, guest, tmp_path, features, method, pooling)
     assert guest.registry.verify() == []
 
 
+@pytest.mark.parametrize("store", ["fp16", "int8"])
+@pytest.mark.parametrize("method", ["lora", "conformer:r=2,k=3"])
+def test_a_rounded_task_goes_out_and_in_to_the_bit(home, guest, tmp_path, features, method, store):
+    manager = home(method, store=store)
+    guest.import_(manager.export("toy", tmp_path / "out"))
+    assert torch.equal(manager.model("toy").logits(features), guest.model("toy").logits(features))
+
+
 def test_nothing_of_this_machine_is_told(home, tmp_path, trunk_folder):
     folder = home("lora").export("toy", tmp_path / "out")
     for path in folder.iterdir():
@@ -126,10 +135,12 @@ def pooled_logits(tokens, head, pooling="mean"):
     return tokens.mean(dim=1) @ head["head.weight"].T + head["head.bias"]
 
 
-@pytest.mark.parametrize("method", PEFT_METHODS)
-def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method):
+@pytest.mark.parametrize(
+    ("method", "store"), [*((method, "fp32") for method in PEFT_METHODS), ("lora", "fp16"), ("lora", "int8")]
+)
+def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method, store):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
-    manager = home(method)
+    manager = home(method, store=store)
     folder = manager.export("toy", tmp_path / "out")
     stock = transformers.ASTModel.from_pretrained(trunk_folder)
     model = peft.PeftModel.from_pretrained(stock, folder).eval()
@@ -261,7 +272,7 @@ LIES = {
     "too many": (tensor("layers.0.extra", torch.zeros(2)), "should not have"),
     "a path": (tensor("../../home/x", torch.zeros(2)), "only words joined by dots"),
     "an endless name": (tensor("a" * 300, torch.zeros(2)), "only words joined by dots"),
-    "half precision": (tensor("head.bias", lambda t: t.half()), "float32"),
+    "a precision of no kind": (tensor("head.bias", lambda t: t.bfloat16()), "float32"),
     "missing": (without("head.bias"), "lacks the tensor"),
     "routing that draws": (tensor("router.prototypes", lambda t: t * 50), "draw the clips"),
     "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
