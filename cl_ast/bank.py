@@ -26,7 +26,7 @@ from cl_ast.sites import Act, Heads
 from cl_ast.task_model import TaskModel
 
 Asked = tuple[TaskModel, Tensor]
-"""A task, and one clip's normalised features (frames, 128) as that task's front end makes them."""
+"""A task, and one clip's features, such as (frames, 128), as that task's front end makes them."""
 
 
 def logits(asked: Sequence[Asked]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from os import cpu_count
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from cl_ast import audio
 from cl_ast.audio import Waveform
-from cl_ast.frontend import BINS, FrontEnd
+from cl_ast.frontends import AnyFrontEnd
 from cl_ast.progress import Report, Step, silent
 from streams import Clip
 
@@ -33,7 +34,7 @@ def chunks(count: int, size: int) -> Iterator[range]:
 
 
 def labelled(
-    clips: Sequence[Clip], labels: Sequence[str], front_end: FrontEnd, device: torch.device | str = "cpu"
+    clips: Sequence[Clip], labels: Sequence[str], front_end: AnyFrontEnd, device: torch.device | str = "cpu"
 ) -> "ClipSet":
     """A split of a task; targets are places in `labels`."""
     index = {label: position for position, label in enumerate(labels)}
@@ -53,7 +54,7 @@ class ClipSet:
         self,
         paths: Sequence[Path],
         targets: Sequence[int],
-        front_end: FrontEnd,
+        front_end: AnyFrontEnd,
         *,
         device: torch.device | str = "cpu",
         cache_bytes: int = CACHE_BYTES,
@@ -62,7 +63,7 @@ class ClipSet:
         self.targets = torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
-        size = len(self.paths) * front_end.frames * BINS * 4
+        size = len(self.paths) * prod(front_end.shape) * 4
         self._cached = size <= cache_bytes
         self._features: Tensor | None = None
         self.states: tuple[Hashable, Tensor] | None = None
@@ -75,7 +76,7 @@ class ClipSet:
         """Read every clip now, once, so that a clip that cannot be read is known before training starts."""
         if self._features is not None:
             return
-        kept = torch.empty(len(self) if self._cached else 0, self.front_end.frames, BINS)
+        kept = torch.empty(len(self) if self._cached else 0, *self.front_end.shape)
         for part in chunks(len(self), _CHUNK):
             features = self._compute(part)
             if self._cached:
@@ -84,7 +85,7 @@ class ClipSet:
         self._features = kept if self._cached else None
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Features (batch, frames, 128) and targets (batch,), on the device."""
+        """Features (batch, *shape of the front end) and targets (batch,), on the device."""
         features = self._compute(indices) if self._features is None else self._features[list(indices)]
         return self.moved(features, self.targets[list(indices)])
 

@@ -64,6 +64,11 @@ class FrontEnd:
         return (features - self.mean) / (2 * self.std)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one clip's features."""
+        return (self.frames, BINS)
+
+    @property
     def padding(self) -> float:
         """What a padded (or masked) bin holds after normalisation."""
         return -self.mean / (2 * self.std)

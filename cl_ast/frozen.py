@@ -5,6 +5,8 @@ probe leaves the whole trunk alone, and all that its head's LayerNorm and poolin
 clip: LayerNorm's gain and offset come after its standardisation, and so commute with the pooling over the tokens,
 
     mean(γ ∘ x̂ + β) = γ ∘ mean(x̂) + β,    var(γ ∘ x̂ + β) = γ² ∘ var(x̂).
+
+Where the trunk ends without a LayerNorm, the two vectors are those of the tokens themselves.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -48,7 +50,7 @@ class Frozen:
         )  # fmt: skip
 
     def below(self, features: Tensor) -> Tensor:
-        """Features (batch, frames, 128) to the state at the cut: tokens, or the moments (batch, 2, width) of a probe.
+        """Features of a batch to the state at the cut: tokens, or the moments (batch, 2, width) of a probe.
 
         Where the whole trunk is trained there is nothing below the cut.
         """
@@ -56,7 +58,7 @@ class Frozen:
             return features
         with torch.no_grad(), precision(self.model.backbone.device, self.kind):
             tokens = self.model.lower(features)
-            return moments(tokens, self.model.backbone.shape.norm_eps) if self._probe else tokens
+            return self._moments(tokens) if self._probe else tokens
 
     def above(self, state: Tensor) -> Tensor:
         """The state at the cut to logits (batch, classes)."""
@@ -64,19 +66,31 @@ class Frozen:
             return self.model.logits(state)
         return self._from_moments(state) if self._probe else self.model.upper(state.float())
 
+    def _moments(self, tokens: Tensor) -> Tensor:
+        shape = self.model.backbone.shape
+        return moments(tokens, shape.norm_eps if shape.final_norm else None)
+
     def _from_moments(self, state: Tensor) -> Tensor:
         head = self.model.head
         mean, variance = state.float().unbind(dim=1)
-        gain = head["head.norm.weight"]
-        pooled = torch.addcmul(head["head.norm.bias"], mean, gain)
+        if self.model.backbone.shape.final_norm:
+            gain = head["head.norm.weight"]
+            mean, variance = torch.addcmul(head["head.norm.bias"], mean, gain), variance * gain.square()
+        pooled = mean
         if self.model.settings.pooling != "mean":
-            pooled = torch.cat([pooled, deviation(variance * gain.square())], dim=-1)
+            pooled = torch.cat([mean, deviation(variance)], dim=-1)
         return F.linear(pooled, head["head.weight"], head["head.bias"])
 
 
-def moments(tokens: Tensor, eps: float) -> Tensor:
-    """Tokens (batch, n, width) to mean and variance over the tokens of their standardised values (batch, 2, width)."""
-    plain = F.layer_norm(tokens.float(), tokens.shape[-1:], eps=eps)
+def moments(tokens: Tensor, eps: float | None) -> Tensor:
+    """Tokens (batch, n, width) to mean and variance over the tokens of their standardised values (batch, 2, width).
+
+    Args:
+        eps: of the standardisation; None for none.
+    """
+    plain = tokens.float()
+    if eps is not None:
+        plain = F.layer_norm(plain, tokens.shape[-1:], eps=eps)
     return torch.stack([plain.mean(dim=1), plain.var(dim=1, correction=0)], dim=1)
 
 

@@ -21,7 +21,6 @@ from cl_ast.errors import (
     AudioError,
     StreamError,
 )
-from cl_ast.frontend import FrontEnd
 from cl_ast.held import Held
 from cl_ast.loaded import TASK_BYTES
 from cl_ast.machine import package_versions
@@ -165,7 +164,7 @@ class Manager:
         options = options or TrainOptions()
         spec = parse(method, self.methods) if isinstance(method, str) else method
         task = dataclasses.replace(task, name=self._held.name_for(task.name, replace))
-        front_end = FrontEnd.for_seconds(task.clip_seconds)
+        front_end = self.backbone.front_end(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))

@@ -18,7 +18,6 @@ from cl_ast import synth
 from cl_ast.audio import SAMPLE_RATE, Waveform
 from cl_ast.backbone import Backbone, pooled
 from cl_ast.errors import BackboneError
-from cl_ast.frontend import FrontEnd
 
 DIMENSIONS = 256
 PROTOTYPES = 32  # at most, a task
@@ -88,7 +87,7 @@ class RouterSpace:
     def __init__(self, backbone: Backbone, mean: Tensor, whitening: Tensor) -> None:
         self.backbone = backbone
         self.layers = max(1, math.ceil(backbone.shape.depth / 4))
-        self._front_end = FrontEnd.for_seconds(_WINDOW_SECONDS)
+        self._front_end = backbone.front_end(_WINDOW_SECONDS)
         self._projection = _projection(2 * backbone.shape.width)
         self._mean, self._whitening = mean, whitening
 
@@ -147,11 +146,11 @@ class RouterSpace:
         return torch.stack([one.mean(dim=0) for one in each]) @ self._projection
 
     def _pooled(self, windows: Sequence[Waveform]) -> Tensor:
-        """Windows of one second to mean and spread over patch tokens, each half of unit length: (n, 2 width)."""
+        """Windows of one second to mean and spread over the sound's tokens, each half of unit length: (n, 2 width)."""
         with torch.inference_mode(), self.backbone.attached(None):
             tokens = self.backbone.embed(self._front_end(windows, self.backbone.device))
             tokens = self.backbone.run(tokens, last=self.layers)
-            halves = pooled(tokens[:, 2:].float(), "mean+std").chunk(2, dim=1)
+            halves = pooled(tokens[:, self.backbone.family.special :].float(), "mean+std").chunk(2, dim=1)
             return torch.cat([torch.nn.functional.normalize(half, dim=1) for half in halves], dim=1).cpu()
 
 

@@ -17,7 +17,7 @@ from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
 from cl_ast.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import CorruptRegistryError, MethodError
-from cl_ast.frontend import FrontEnd
+from cl_ast.frontends import AnyFrontEnd, from_words
 from cl_ast.storing import Kind, all_decoded, decoded, encoded, fixed_types
 
 FORMAT = 1
@@ -39,7 +39,7 @@ class TaskSettings:
     name: str
     method: MethodSpec
     labels: tuple[str, ...]
-    front_end: FrontEnd
+    front_end: AnyFrontEnd
     pooling: str = "mean"
     positions: str = "resize"
 
@@ -77,19 +77,15 @@ class TaskModel:
             backbone = backbone.copy()
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         width = shapes["head.weight"][1]
-        trunk = backbone.tensors()
-        head = {
-            "head.norm.weight": trunk["norm.weight"].detach().clone(),
-            "head.norm.bias": trunk["norm.bias"].detach().clone(),
-            **{
-                name: Weight(shapes[name], "uniform", width).make(generator).to(backbone.device)
-                for name in ("head.weight", "head.bias")
-            },
+        made = {
+            name: Weight(shapes[name], "uniform", width).make(generator).to(backbone.device)
+            for name in ("head.weight", "head.bias")
         }
+        head = {**head_norm(backbone), **made}
         return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator), head)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Normalised features (batch, frames, 128) to logits (batch, classes)."""
+        """The front end's features of a batch to logits (batch, classes)."""
         with self.acting():
             tokens = self.backbone.run(self.embed(features))
         return self.classify(tokens)
@@ -110,7 +106,7 @@ class TaskModel:
         return self.settings.method.frozen_layers(self.backbone.shape.depth)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features (batch, frames, 128) to the tokens before the first layer."""
+        """The front end's features of a batch to the tokens before the first layer."""
         return self.backbone.embed(features, positions=self.settings.positions)
 
     def acting(self) -> AbstractContextManager[None]:
@@ -120,16 +116,18 @@ class TaskModel:
     def classify(self, tokens: Tensor) -> Tensor:
         """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
         head = self.head
-        eps = self.backbone.shape.norm_eps
-        normed = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
-        return F.linear(pooled(normed, self.settings.pooling), head["head.weight"], head["head.bias"])
+        if self.backbone.shape.final_norm:
+            eps = self.backbone.shape.norm_eps
+            tokens = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
+        return F.linear(pooled(tokens, self.settings.pooling), head["head.weight"], head["head.bias"])
 
     def trainable(self) -> list[Tensor]:
         """Everything an optimiser may move, in a fixed order."""
         trunk: Iterable[Tensor] = ()
         if self.settings.method.trains == "trunk":
             # The head's norm stands in for the trunk's last one.
-            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith("norm."))
+            still = ("norm.", *self.backbone.family.frozen)
+            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith(still))
         return [*trunk, *self.adapter.trainable(), *self.head.values()]
 
     def state(self) -> dict[str, Tensor]:
@@ -141,9 +139,9 @@ class TaskModel:
 
     def trainable_parameters(self) -> int:
         """As the papers count: without the head, or with what of it they count with the method."""
-        counted = sum(self.head[name].numel() for name in self.settings.method.counts)
+        counted = sum(self.head[name].numel() for name in self.settings.method.counts if name in self.head)
         if self.settings.method.trains == "trunk":
-            return self.backbone.parameters
+            return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
     def round(self, kind: Kind) -> None:
@@ -236,6 +234,11 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
+    if not isinstance(settings.front_end, backbone.family.hears):
+        raise CorruptRegistryError(
+            f"the adapter of {settings.name} hears clips in another way than {backbone.family.title} does; "
+            "export or train it again"
+        )
     _check_numbers(settings.name, tensors)
     router = _under("router.", tensors)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
@@ -262,7 +265,7 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         name=str(header["name"]),
         method=parse(str(header["method"]), methods),
         labels=tuple(map(str, header["labels"])),
-        front_end=FrontEnd(**header["front_end"]),
+        front_end=from_words(header["front_end"]),
         pooling=header["pooling"],
         positions=header["positions"],
     )
@@ -288,6 +291,14 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def head_norm(backbone: Backbone) -> dict[str, Tensor]:
+    """What a head's own LayerNorm starts as: a copy of the trunk's final one; nothing where it has none."""
+    if not backbone.shape.final_norm:
+        return {}
+    trunk = backbone.tensors()
+    return {f"head.norm.{kind}": trunk[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
 
 
 def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:

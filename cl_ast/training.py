@@ -93,9 +93,15 @@ def train(
         resume: go on from there, to the same weights as an uninterrupted training.
 
     Raises:
-        TrainingError: the loss is no longer a number, the device's memory is full, or there is nothing to resume.
+        TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
+            masks are asked for where the trunk hears no spectrogram.
         AudioError: a clip cannot be read.
     """
+    if training.front_end.padding is None and (options.frequency_mask or options.time_mask):
+        raise TrainingError(
+            f"{model.backbone.name} hears samples: there are no bins or frames to mask; set frequency_mask and "
+            "time_mask (--freq-mask, --time-mask) to 0"
+        )
     training.load("reading training clips", report)
     validation.load("reading validation clips", report)
     started = time.perf_counter()
@@ -225,9 +231,9 @@ def _epoch(
         model.adapter.training = False
 
 
-def augment(features: Tensor, options: TrainOptions, fill: float) -> Tensor:
+def augment(features: Tensor, options: TrainOptions, fill: float | None) -> Tensor:
     """SpecAugment (Park et al. 2019): one band of bins and one of frames masked, other ones in each clip."""
-    if not options.frequency_mask and not options.time_mask:
+    if fill is None or not (options.frequency_mask or options.time_mask):
         return features
     from torchaudio.functional import mask_along_axis_iid
 

@@ -20,7 +20,7 @@ class Placement:
     """One form at one site of the adapted layers.
 
     Attributes:
-        site: a name of `backbone.SITES`.
+        site: a name of `sites.SITES`.
         form: what is computed.
         insertion: "parallel" adds the delta of the block's input to its output; "after" adds the delta of its
             output; "before" adds it to its input. The others do not add: "input" and "output" give the block another

@@ -165,11 +165,11 @@ def stored_name(layer: int, placement: Placement, local: str, weight: Weight) ->
 
 
 def head_shapes(shape: Shape, classes: int, pooling: str) -> Mapping[str, tuple[int, ...]]:
-    """The head: the final LayerNorm and one linear map."""
+    """The head: the final LayerNorm, where the trunk has one, and one linear map."""
     width = shape.width * (2 if pooling == POOLINGS[1] else 1)
+    norm = {"head.norm.weight": (shape.width,), "head.norm.bias": (shape.width,)}
     return {
-        "head.norm.weight": (shape.width,),
-        "head.norm.bias": (shape.width,),
+        **(norm if shape.final_norm else {}),
         "head.weight": (classes, width),
         "head.bias": (classes,),
     }
@@ -195,9 +195,9 @@ def cost(
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
     # A linear probe is nothing without its classes.
     whole = classes or spec.trains != "head"
-    counted = sum(head[name] for name in spec.counts) if whole else 0
+    counted = sum(head.get(name, 0) for name in spec.counts) if whole else 0
     if spec.trains == "trunk":
-        trained, stored = trunk_parameters, 4 * trunk_parameters
+        trained, stored = trunk_parameters - shape.frozen, 4 * trunk_parameters
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 

@@ -119,11 +119,13 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     trunk = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"])
     if peft.fits(spec):
+        layout = peft.layout_of(facts)
         # In single precision, as its users expect: the same numbers.
-        theirs, ours = peft.to_peft(all_decoded(tensors, {}, str(facts["name"]))[0])
+        theirs, ours = peft.to_peft(all_decoded(tensors, {}, str(facts["name"]))[0], layout)
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
         layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
-        config = peft.config(spec, trunk if "/" in trunk else None, layers)
+        norm = "head.norm.weight" in tensors
+        config = peft.config(spec, layout, trunk if "/" in trunk else None, layers, norm=norm)
     else:
         files = {ADAPTER: _safetensors(tensors, facts)}
         config = {"peft_type": TYPE, "base_model_name_or_path": trunk if "/" in trunk else None, "method": spec.text}
@@ -139,11 +141,12 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
             f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and what the task "
             "is (docs/registry.md says how), or learn the task here"
         )
-    method, found = peft.from_peft(config, _load(folder / ADAPTER)[1])
     words, ours = _load(folder / TASK)
+    layout = peft.layout_of(words)
+    method, found = peft.from_peft(config, _load(folder / ADAPTER)[1], layout)
     facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(words, TASK)}
     said = parse(str(facts["method"]))
-    if not peft.fits(said) or not _same_lora(said, config):
+    if not peft.fits(said) or not _same_lora(said, config, layout):
         raise MethodError(
             f"{folder}: {TASK} says {said.text}, and {CONFIG} says {method}: one of them is of another task"
         )
@@ -153,9 +156,9 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
     return Incoming(facts, {**found, **ours})
 
 
-def _same_lora(spec: MethodSpec, config: Mapping[str, Any]) -> bool:
+def _same_lora(spec: MethodSpec, config: Mapping[str, Any], layout: peft.Layout) -> bool:
     """Same rank and scale at every site; the sites themselves are checked by the tensors that are there."""
-    pairs = [(form, *peft.size(config, path)) for path, form in peft.paths(spec).items()]
+    pairs = [(form, *peft.size(config, path)) for path, form in peft.paths(spec, layout).items()]
     return all(form.rank == rank and math.isclose(form.scale, scale, rel_tol=1e-6) for form, rank, scale in pairs)
 
 

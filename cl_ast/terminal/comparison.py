@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_ast.terminal.learning import LearnOptions, load, pooling
+from cl_ast.terminal.learning import LearnOptions, load, pooling, recipe_on
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -26,7 +26,6 @@ def compare_methods(
     """A row a method; every row of the table but `full` for no specs."""
     from cl_ast.adapters.spec import parse
     from cl_ast.comparing import compare
-    from cl_ast.recipes import recipe_for
 
     table = manager.methods
     methods = [parse(spec, table) for spec in specs or [name for name, row in table.items() if row.trains != "trunk"]]
@@ -38,7 +37,7 @@ def compare_methods(
         loaded,
         manager.backbone,
         methods,
-        options.training(recipe_for(loaded.source.task)),
+        options.training(recipe_on(manager, loaded)),
         seeds=seeds,
         pooling=pooling(manager, options),
         positions=options.positions,

@@ -188,10 +188,9 @@ def load(
 def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
     """Learn a task, saying on the way what is done."""
     from cl_ast.adapters.spec import parse
-    from cl_ast.recipes import recipe_for
 
-    recipe = recipe_for(task.source.task)
     _announce(manager, watch, task)
+    recipe = recipe_on(manager, task)
     learned = manager.add_task(
         task,
         method=parse(options.method or f"conformer:k={recipe.kernel}", manager.methods, from_layer=options.from_layer),
@@ -207,6 +206,14 @@ def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOpti
     for skipped, reason in learned.skipped.items():
         watch.say(f"{skipped} could not be measured: {reason}")
     return learned
+
+
+def recipe_on(manager: Manager, task: streams.Task) -> Recipe:
+    """The task's recipe, as far as it fits what the trunk hears."""
+    from cl_ast.recipes import recipe_for
+
+    recipe = recipe_for(task.source.task)
+    return recipe.for_waveforms() if manager.backbone.front_end(1.0).padding is None else recipe
 
 
 def pooling(manager: Manager, options: LearnOptions) -> str:
