@@ -1,8 +1,6 @@
-"""The second trunk, Wav2Vec 2.0: the stock model while nothing is attached, and the same methods where they act."""
+"""The second trunk, Wav2Vec 2.0: what it hears, the stock model while nothing is attached, and its checkpoints."""
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import (
     HubertConfig,
     HubertModel,
@@ -21,30 +18,15 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-import streams
-from cl_ast import bank, checkpoints
+from cl_ast import checkpoints
 from cl_ast.adapters.spec import cost, parse
-from cl_ast.backbone import Backbone, pooled
-from cl_ast.clips import ClipSet
+from cl_ast.backbone import Backbone
 from cl_ast.errors import (
     AudioError,
     BackboneError,
-    ClAstError,
-    CorruptRegistryError,
-    MethodError,
-    RegistryError,
-    TrainingError,
 )
-from cl_ast.frontend import FrontEnd
-from cl_ast.frozen import Frozen
-from cl_ast.manager import Manager
-from cl_ast.merging import merged
-from cl_ast.recipes import recipe_for
-from cl_ast.sites import SITES
-from cl_ast.task_model import TaskModel, from_bytes
-from cl_ast.training import TrainOptions, train
+from cl_ast.task_model import TaskModel
 from cl_ast.waveform import MAX_SAMPLES, MIN_SAMPLES, WaveformFrontEnd
-from registry import BackboneRecord, NewVersion, Registry
 
 BASE = "facebook/wav2vec2-base"
 
@@ -191,167 +173,6 @@ def test_a_copy_has_the_same_weights_and_is_its_own(trunk: Backbone, features: T
     assert torch.equal(trunk.run(trunk.embed(features)), before)
 
 
-# Where adapters act
-
-
-@pytest.mark.parametrize("site", SITES)
-def test_an_adapter_acts_at_every_site(trunk: Backbone, features: Tensor, site: str) -> None:
-    class Double:
-        def acts(self) -> Any:
-            return {(1, site): lambda run, x: 2 * run(x)}
-
-    tokens = trunk.embed(features)
-    plain = trunk.run(tokens)
-    with trunk.attached(Double()):
-        assert not torch.allclose(trunk.run(tokens), plain)
-    assert torch.equal(trunk.run(tokens), plain)
-
-
-def _delta(p: dict[str, Tensor], x: Tensor) -> Tensor:
-    hidden = F.gelu(F.linear(x, p["down.weight"], p["down.bias"]))
-    return F.linear(hidden, p["up.weight"], p["up.bias"])
-
-
-@pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before", "sequential,noresidual"])
-def test_a_delta_joins_its_block_before_the_residual_sum(
-    trunk: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, insertion: str
-) -> None:
-    """Both blocks of a layer, written out as the papers' code has them; post-norm and pre-norm."""
-    model = randomise(fresh(f"bottleneck:houlsby,{insertion}"))
-    tensors = model.adapter.tensors
-    layer = stock.encoder.layers[0]
-
-    def block(run: Callable[[Tensor], Tensor], site: str, x: Tensor) -> Tensor:
-        found = {name.split(".bottleneck.")[1]: t for name, t in tensors.items() if f"s.0.{site}." in name}
-        if insertion == "parallel":
-            return run(x) + _delta(found, x)
-        if insertion == "sequential,before":
-            return run(x + _delta(found, x))
-        out = run(x)
-        return _delta(found, out) if insertion.endswith("noresidual") else out + _delta(found, out)
-
-    def norm(site: str, x: Tensor) -> Tensor:
-        own = [tensors[f"layers.0.norm_{site}.replace.norm.{kind}"] for kind in ("weight", "bias")]
-        return F.layer_norm(x, (32,), *own, 1e-5)
-
-    with torch.inference_mode():
-        x = trunk.embed(features)
-        blocks = (("mhsa", lambda x: layer.attention(x)[0]), ("ffn", layer.feed_forward))
-        expected = x
-        for site, run in blocks:
-            if trunk.shape.final_norm:
-                expected = expected + block(run, site, norm(site, expected))
-            else:
-                expected = norm(site, expected + block(run, site, expected))
-        with model.acting():
-            torch.testing.assert_close(trunk.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_prefixes_act_inside_attention(
-    trunk: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
-) -> None:
-    model = randomise(fresh("prefix:n=6"))
-    layer = stock.encoder.layers[0]
-    keys, values = (model.adapter.tensors[f"layers.0.heads.attend.prefix.{name}"] for name in ("keys", "values"))
-
-    def heads(value: Tensor) -> Tensor:
-        return value.unflatten(-1, (4, 8)).transpose(-3, -2)
-
-    def attention(x: Tensor) -> Tensor:
-        q = heads(layer.attention.q_proj(x))
-        k = torch.cat([heads(keys).expand(3, -1, -1, -1), heads(layer.attention.k_proj(x))], dim=2)
-        v = torch.cat([heads(values).expand(3, -1, -1, -1), heads(layer.attention.v_proj(x))], dim=2)
-        return layer.attention.out_proj(((q @ k.mT / 8**0.5).softmax(-1) @ v).transpose(1, 2).flatten(2))
-
-    with torch.inference_mode():
-        x = trunk.embed(features)
-        if trunk.shape.final_norm:
-            expected = x + attention(layer.layer_norm(x))
-            expected = expected + layer.feed_forward(layer.final_layer_norm(expected))
-        else:
-            expected = layer.layer_norm(x + attention(x))
-            expected = layer.final_layer_norm(expected + layer.feed_forward(expected))
-        with model.acting():
-            torch.testing.assert_close(trunk.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "text", ["linear", "conformer", "prompt", "prefix", "lora:qkvo", "sorsa", "bitfit", "onebit", "full"]
-)
-def test_a_task_starts_plain_and_comes_back_to_the_bit(
-    trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, text: str
-) -> None:
-    model = fresh(text)
-    plain = pooled(trunk.norm(trunk.run(trunk.embed(features))), "mean")
-    if model.settings.method.starts_plain:
-        expected = F.linear(plain, model.head["head.weight"], model.head["head.bias"])
-        torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
-    if text not in ("onebit", "full"):
-        randomise(model)
-    data = model.to_bytes(trunk, {}, {})
-    loaded = from_bytes(data, trunk).model
-    assert loaded.settings == model.settings
-    assert torch.equal(loaded.logits(features), model.logits(features))
-    assert ("head.norm.weight" in loaded.head) == trunk.shape.final_norm
-
-
-def test_full_fine_tuning_leaves_the_convolutions_as_they_are(
-    trunk: Backbone, fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
-) -> None:
-    model = fresh("full", labels=("tone", "noise"), frames=30)
-    train(model, toy(0, 8), toy(8, 12), TrainOptions(epochs=2, batch_size=4, learning_rate=1e-3))
-    now, before = model.backbone.tensors(), trunk.tensors()
-    moved = {name for name in now if not torch.equal(now[name], before[name])}
-    assert moved == {name for name in now if not name.startswith(("embed.conv.", "norm."))} - {
-        name for name in now if name.endswith(".k.bias") and name not in moved
-    }
-    assert "embed.position.weight.magnitude" in moved and "embed.project.weight" in moved
-    price = cost(parse("full"), trunk.shape, classes=2, trunk_parameters=trunk.parameters)
-    assert price.trainable_parameters == model.trainable_parameters() < trunk.parameters
-
-
-@pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-def test_a_probe_trains_on_two_vectors_a_clip_as_on_all_tokens(
-    fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, pooling: str
-) -> None:
-    model = randomise(fresh("linear", pooling=pooling))
-    frozen = Frozen(model, "fp32")
-    torch.testing.assert_close(frozen.above(frozen.below(features)), model.logits(features), rtol=0, atol=1e-5)
-
-
-def test_rows_of_many_methods_share_one_pass(fresh: Callable[..., TaskModel], randomise: Any, features: Tensor) -> None:
-    texts = ("linear", "conformer", "lora:qv,r=2", "prefix:n=4", "bitfit", "prompt:n=3", "bottleneck:houlsby")
-    asked = [(randomise(fresh(text)), features[n % 3]) for n, text in enumerate(texts)]
-    with torch.inference_mode():
-        for (model, one), logits in zip(asked, bank.logits(asked), strict=True):
-            torch.testing.assert_close(logits, model.logits(one[None])[0], rtol=1e-5, atol=1e-5)
-
-
-def test_merged_it_answers_the_same(
-    trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
-) -> None:
-    model = randomise(fresh("lora:qv+lora:ffn+ssf+bitfit"))
-    torch.testing.assert_close(merged(model).logits(features), model.logits(features), rtol=0, atol=1e-4)
-    with pytest.raises(MethodError, match="cannot be merged"):
-        merged(fresh("conformer"))
-
-
-def test_masks_of_a_spectrogram_are_refused(
-    fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
-) -> None:
-    model = fresh("linear", labels=("tone", "noise"), frames=30)
-    for masks in ({"frequency_mask": 24}, {"time_mask": 80}):
-        with pytest.raises(TrainingError, match="hears samples"):
-            train(model, toy(0, 4), toy(4, 8), TrainOptions(epochs=1, **masks))
-
-
-def test_a_task_that_hears_otherwise_is_refused(trunk: Backbone, fresh: Callable[..., TaskModel]) -> None:
-    model = fresh("linear")
-    model.settings = replace(model.settings, front_end=FrontEnd(100))
-    with pytest.raises(CorruptRegistryError, match=r"hears clips in another way than Wav2Vec 2\.0"):
-        from_bytes(model.to_bytes(trunk, {}, {}), trunk)
-
-
 # Checkpoints
 
 
@@ -433,133 +254,3 @@ def test_sizes_need_no_weights(trunk: Backbone) -> None:
     shape, parameters = checkpoints.sizes(BASE)
     # transformers counts 94,371,712: the stand-in for masked frames is no part of a trunk.
     assert (shape.width, shape.depth, shape.final_norm, parameters) == (768, 12, False, 94_371_712 - 768)
-
-
-# Sharing
-
-
-@pytest.fixture
-def home(tmp_path: Path, trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any) -> Callable[[str], Manager]:
-    """home(method): a manager whose one task, toy, was learned with that method."""
-
-    def make(method: str) -> Manager:
-        model = randomise(fresh(method, frames=60))
-        registry = _registry(tmp_path / "home", trunk)
-        labels = model.settings.labels
-        new = NewVersion(
-            method=model.settings.method.text,
-            labels=labels,
-            trainable_parameters=model.trainable_parameters(),
-            seed=0,
-            seconds=1.0,
-        )
-        registry.commit("toy", model.to_bytes(trunk, {}, {}), new)
-        return Manager(registry, device="cpu")
-
-    return make
-
-
-def _registry(folder: Path, trunk: Backbone) -> Registry:
-    registry = Registry.open(folder)
-    # Not measured here, since nothing is routed: it would take seconds.
-    background = b"background"
-    registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background))
-    return registry
-
-
-@pytest.mark.parametrize("method", ["lora:qkvo,r=3,s=0.7", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25", "conformer:r=2,k=3"])
-def test_out_and_in_to_the_bit_and_peft_reads_a_lora(
-    home: Callable[[str], Manager], trunk: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
-) -> None:
-    manager = home(method)
-    folder = manager.export("toy", tmp_path / "out")
-    assert "Wav2Vec 2.0" in (folder / "README.md").read_text()
-    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
-    guest.import_(folder)
-    expected = manager.model("toy").logits(features)
-    assert torch.equal(guest.model("toy").logits(features), expected)
-    assert guest.model("toy").settings == manager.model("toy").settings
-    if not method.startswith("lora"):
-        return
-    peft = pytest.importorskip("peft")
-    theirs = peft.PeftModel.from_pretrained(Wav2Vec2Model.from_pretrained(trunk.name), folder).eval()
-    head = load_file(folder / "task.safetensors")
-    with torch.inference_mode():
-        found = theirs(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
-        plain = stock(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    assert not torch.allclose(plain, expected, atol=1e-2)  # the adapter does something
-
-
-def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
-    """What docs/registry.md tells a peft user to write."""
-    head = {"head.weight": torch.randn(2, 32), "head.bias": torch.randn(2)}
-    facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": front_end}
-    save_file(head, folder / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
-    return head
-
-
-def test_a_lora_of_peft_imports(trunk: Backbone, tmp_path: Path, features: Tensor) -> None:
-    peft = pytest.importorskip("peft")
-    options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}
-    torch.manual_seed(0)
-    model = peft.get_peft_model(Wav2Vec2Model.from_pretrained(trunk.name), peft.LoraConfig(**options)).eval()
-    model.save_pretrained(tmp_path / "theirs")
-    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
-    for wrong in ({"frames": 128}, {"kind": "smell", "samples": 9_600}, {"kind": "waveform", "samples": "many"}):
-        _write_head(tmp_path / "theirs", wrong)
-        with pytest.raises(ClAstError):
-            guest.import_(tmp_path / "theirs")
-    assert guest.registry.tasks() == []
-    head = _write_head(tmp_path / "theirs", {"kind": "waveform", "samples": 9_600})
-    assert guest.import_(tmp_path / "theirs").version.method == "lora:qo,r=4,s=1.5"
-    with torch.inference_mode():
-        expected = model(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
-        torch.testing.assert_close(guest.model("theirs").logits(features), expected, rtol=0, atol=1e-5)
-
-
-# From clips to answers
-
-
-def test_tasks_are_learned_routed_and_measured_over_it(
-    tmp_path: Path, trunk_folder: Path, folder: Path, toy_clips: list[Path]
-) -> None:
-    for number, clip in enumerate(toy_clips):
-        place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / clip.name).write_bytes(clip.read_bytes())
-    tones, noise = (streams.load(str(tmp_path / name)) for name in ("tones", "noise"))
-    options = TrainOptions(epochs=1, batch_size=6)
-    step = [np.ones(4_800, dtype=np.float32)]
-    with Manager.open(tmp_path / "registry", backbone=str(folder), device="cpu") as manager:
-        manager.add_task(tones, method="conformer:r=2,k=3", options=options)
-        learned = manager.add_task(noise, method="lora:qv,r=2", options=options)
-        assert {one.task for one in learned.measured} == {"tones", "noise"}
-        answers = list(manager.predict(toy_clips))
-        assert {answer.task for answer in answers} == {"tones", "noise"}
-        for clip, answer in zip(toy_clips, answers, strict=True):
-            (named,) = manager.predict([clip], task=answer.task)
-            assert [label for label, _ in answer.labels] == [label for label, _ in named.labels]
-        report = manager.stats()
-        assert report["metrics"]["oracle"]["forgetting"] == 0
-        assert report["backbone"]["parameters"] == manager.backbone.parameters
-        logits = manager.logits(step, "tones")
-    with Manager.open(tmp_path / "registry", device="cpu") as again:
-        assert torch.equal(again.logits(step, "tones"), logits)
-    # A registry keeps the trunk that it was made with.
-    other = Manager.open(tmp_path / "registry", backbone=str(trunk_folder), device="cpu")
-    with other, pytest.raises(RegistryError, match="is another"):
-        other.add_task(tones, method="linear", options=options, replace=True)
-
-
-def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, trunk_of: Callable[[str], Backbone], folder: Path) -> None:
-    _registry(tmp_path / "ast", trunk_of("ast")).close()
-    manager = Manager.open(tmp_path / "ast", backbone=str(folder), device="cpu")
-    with manager, pytest.raises(RegistryError, match="is another"):
-        assert manager.backbone
-
-
-def test_the_recipe_of_a_data_set_brings_no_masks() -> None:
-    recipe = recipe_for("esc50")
-    assert recipe.time_mask and recipe.frequency_mask
-    assert recipe.for_waveforms() == replace(recipe, time_mask=0, frequency_mask=0)
