@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from cl_ast import bank
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.frontend import FrontEnd, frame_count, log_mel
+from cl_ast.frontends import AnyFrontEnd
 from cl_ast.held import Held
 from cl_ast.machine import precision
 from cl_ast.pieces import Piece, pieces
@@ -120,9 +121,9 @@ def _heard(asked: Sequence[tuple[TaskModel, Piece]]) -> list[bank.Asked]:
     return [(model, out[row]) for row, (model, _) in enumerate(asked)]
 
 
-def _features(front_end: FrontEnd, heard: Sequence[Piece], device: torch.device) -> Tensor:
-    """(pieces, frames, 128). Windows of one stretch share its log-mel frames, which are computed once."""
-    if any(piece.stretch is None for piece in heard):
+def _features(front_end: AnyFrontEnd, heard: Sequence[Piece], device: torch.device) -> Tensor:
+    """(pieces, *shape). Windows of one stretch share its log-mel frames, which are computed once."""
+    if not isinstance(front_end, FrontEnd) or any(piece.stretch is None for piece in heard):
         return front_end([piece.waveform for piece in heard], device)
     rows = []
     for piece in heard:

@@ -22,6 +22,7 @@ from cl_ast.errors import (
     RegistryError,
 )
 from cl_ast.manager import Manager
+from cl_ast.prediction import Window
 from cl_ast.recipes import recipe_for
 from cl_ast.task_model import TaskModel
 from cl_ast.training import TrainOptions
@@ -150,6 +151,8 @@ def test_tasks_are_learned_routed_and_measured_over_it(
         for clip, answer in zip(toy_clips, answers, strict=True):
             (named,) = manager.predict([clip], task=answer.task)
             assert [label for label, _ in answer.labels] == [label for label, _ in named.labels]
+        windows = list(manager.predict([toy_clips[0]], task="tones", window=Window(0.2, 0.1)))
+        assert [(one.start, one.end) for one in windows] == [(0.0, 0.2), (0.1, 0.3), (0.2, 0.3)]
         report = manager.stats()
         assert report["metrics"]["oracle"]["forgetting"] == 0
         assert report["backbone"]["parameters"] == manager.backbone.parameters
