@@ -140,7 +140,7 @@ def test_a_connection_that_breaks_changes_nothing(place: Place, reg: Registry, a
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
     steps.hook = lambda step: place.execute(f"{end} pg_backend_pid()") if step == "commit" else None
     try:
-        with pytest.raises(RegistryError, match="cannot reach|refused"):
+        with pytest.raises(RegistryError, match=r"cannot reach|refused"):
             reg.commit("a", adapter(), new())
     finally:
         steps.hook = None
@@ -155,7 +155,7 @@ def test_another_database_is_left_alone(place: Place) -> None:
     place.execute("CREATE TABLE tasks (mine integer)")
     for attempt in (Registry.open, Registry.rebuild):
         place.adapters.mkdir(parents=True, exist_ok=True)
-        with pytest.raises(RegistryError, match="something else|nothing to restore"):
+        with pytest.raises(RegistryError, match=r"something else|nothing to restore"):
             attempt(place.location)
     assert place.execute("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'") == [(1,)]
 
