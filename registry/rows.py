@@ -31,12 +31,14 @@ _IN_ORDER = " ORDER BY v.id"
 def versions(asking: Asking, task_id: int | None = None) -> list[VersionRecord]:
     """Every version of every task, or of one, oldest first."""
     if task_id is None:
-        return [_version(row) for row in asking.ask(_VERSIONS + _IN_ORDER)]
-    return [_version(row) for row in asking.ask(f"{_VERSIONS} WHERE t.id = ?{_IN_ORDER}", task_id)]
+        found = asking.ask(_VERSIONS + _IN_ORDER)
+    else:
+        found = asking.ask(f"{_VERSIONS} WHERE t.id = ?{_IN_ORDER}", task_id)
+    return [version for version, _ in _records(found)]
 
 
 def version(asking: Asking, version_id: int) -> VersionRecord | None:
-    return next((_version(row) for row in asking.ask(f"{_VERSIONS} WHERE v.id = ?", version_id)), None)
+    return next((version for version, _ in _records(asking.ask(f"{_VERSIONS} WHERE v.id = ?", version_id))), None)
 
 
 def tasks(asking: Asking) -> list[TaskRecord]:
@@ -146,34 +148,39 @@ def version_values(manifest: Manifest, task_id: int, sha256: str, size: int) -> 
 
 def instant(text: str) -> datetime:
     """A moment as the databases write it, which is in UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return datetime.fromisoformat(f"{text}+00:00")
 
 
-def _version(row: tuple[Any, ...]) -> VersionRecord:
-    id, name, number, method, sha256, size, parameters, learned, seed, seconds, data, protocol, labels, *more = row
-    source, packages, created = more[:3]
-    return VersionRecord(
-        id=id,
-        task=name,
-        number=number,
-        method=method,
-        adapter_sha256=sha256,
-        adapter_bytes=size,
-        classes=len(json.loads(labels)),
-        trainable_parameters=parameters,
-        learned_accuracy=learned,
-        seed=seed,
-        seconds=seconds,
-        source=json.loads(source),
-        data_fingerprint=data,
-        protocol=protocol,
-        packages=json.loads(packages),
-        created=instant(created),
-    )
+def _records(found: Rows) -> Iterator[tuple[VersionRecord, tuple[Any, ...]]]:
+    """Each version, with its labels, its task's id and when that was made."""
+    packages: dict[str, Any] = {}  # most versions have the same, and reading JSON is most of the time
+    for row in found:
+        *columns, data, protocol, labels, source, installed, created, task_id, task_created = row
+        id, name, number, method, sha256, size, parameters, learned, seed, seconds = columns
+        if installed not in packages:
+            packages[installed] = json.loads(installed)
+        classes = json.loads(labels)
+        record = VersionRecord(
+            id=id,
+            task=name,
+            number=number,
+            method=method,
+            adapter_sha256=sha256,
+            adapter_bytes=size,
+            classes=len(classes),
+            trainable_parameters=parameters,
+            learned_accuracy=learned,
+            seed=seed,
+            seconds=seconds,
+            source=json.loads(source),
+            data_fingerprint=data,
+            protocol=protocol,
+            packages=packages[installed],
+            created=instant(created),
+        )
+        yield record, (tuple(classes), task_id, task_created)
 
 
 def _tasks(found: Rows) -> Iterator[TaskRecord]:
-    for row in found:
-        labels, task_id, created = row[12], row[16], row[17]
-        record = _version(row)
-        yield TaskRecord(task_id, record.task, instant(created), tuple(json.loads(labels)), record)
+    for version, (labels, task_id, created) in _records(found):
+        yield TaskRecord(task_id, version.task, instant(created), labels, version)
