@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import places
@@ -125,10 +125,10 @@ def python() -> Callable[..., "subprocess.Popen[str]"]:
     """Starts a real process running a script, which finds `registry` and this file's helpers (`import conftest`)."""
     root = Path(registry.__file__).parent.parent
 
-    def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
+    def start(script: str, *arguments: object, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
         path = os.pathsep.join([str(root), str(Path(__file__).parent)])
         return subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, arguments)],
+            [*before, sys.executable, "-c", script, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -153,6 +153,14 @@ def test_rename_keeps_all_but_the_name(reg: Registry, adapter: Make, new: New, t
     assert reg.rename("birds", "Birds").name == "Birds"
 
 
+def test_a_name_that_comes_back_is_another_file(reg: Registry, adapter: Make, new: New) -> None:
+    """Whoever renamed it away may still be deleting the first one."""
+    first = reg.commit("a", adapter(), new()).version
+    reg.rename("a", "b")
+    again = reg.rename("b", "a").version
+    assert again.adapter_sha256 != first.adapter_sha256 and reg.read_adapter(first) and reg.verify() == []
+
+
 def test_remove_takes_the_files_too(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     reg.commit("a", adapter(2), new(), replace=True)

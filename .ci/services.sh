@@ -1,5 +1,5 @@
-# To be sourced: a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
-# Debian's is installed where none is there; who may not install goes on without, and those tests are skipped.
+# To be sourced: strace, and a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
+# Debian's are installed where none is there; who may not install goes on without, and those tests are skipped.
 
 programs() { find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
 
@@ -12,9 +12,9 @@ as_server() {
     if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else (cd / && "$@"); fi
 }
 
-install_postgres() {
+install() {
     as_root apt-get update -qq &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # In memory where a gigabyte of it is free: nothing here is to outlive the tests.
@@ -43,9 +43,13 @@ stop_postgres() {
 }
 
 if [ -z "${CL_AST_POSTGRES:-}" ]; then
-    if [ -n "$(programs)" ] || install_postgres; then
+    if [ -n "$(programs)" ] || install postgresql; then
         start_postgres
     else
         echo ".ci: no PostgreSQL here, and none can be installed: the registry is tested on SQLite only" >&2
     fi
+fi
+
+if ! command -v strace >/dev/null && ! install strace; then
+    echo ".ci: no strace here, and none can be installed: no power is lost in the tests" >&2
 fi
