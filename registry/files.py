@@ -6,10 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from cl_ast.errors import RegistryError
-from registry.errors import file_errors
-from registry.stores import LocalFolder, Store, Stored, size, sync_folder
-
-__all__ = ["AdapterFiles", "digest", "file_errors", "is_temporary", "size", "sync_folder"]
+from registry.stores import LocalFolder, Store, Stored
 
 _SUFFIX = ".safetensors"
 _OURS = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")

@@ -4,6 +4,7 @@ import json
 import math
 import struct
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
