@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cl_ast.prediction import Prediction
     from registry import TaskRecord, VersionRecord
 
-_MOST_RICH = 500  # rows that rich lays out in no time
+_MOST_RICH = 100  # rows that rich lays out in no time
 
 
 def show(*parts: RenderableType) -> None:
