@@ -5,6 +5,7 @@ CL_AST_POSTGRES names, with the adapters in a folder. Killed processes import th
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SERVER = os.environ.get("CL_AST_POSTGRES", "")  # postgresql://user@host:port/database
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
 NO_SERVER = "set CL_AST_POSTGRES=postgresql://user@host/db to a server where databases may be made and dropped"
 
 
@@ -32,6 +36,11 @@ class Place:
         else:
             self.execute("DROP SCHEMA public CASCADE")
             self.execute("CREATE SCHEMA public")
+
+    def settle(self) -> None:
+        """Wait until the server has noticed that a client is gone: what it had been told to commit, it may still do."""
+        while isinstance(self.location, str) and self.execute(_OTHERS) != [(0,)]:
+            time.sleep(0.01)
 
     def file(self, reg: Any, version: Any) -> Path:
         return Path(reg.adapter_address(version))

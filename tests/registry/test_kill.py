@@ -22,6 +22,7 @@ KILLS = int(os.environ.get("CL_AST_KILLS", "50"))
 # the registry must be in a state that its last words lead to.
 SCRIPT = """
 import json, os, random, signal, sys, tempfile, time
+from pathlib import Path
 from conftest import TRUNK, make_adapter, make_new
 from living import World, do, survived
 from places import folder, place_of
@@ -46,7 +47,7 @@ def practise():
             if count == 12:
                 start = time.perf_counter()
             operation = world.choose(dice)
-            do(folder(home), reg, operation, make_adapter, make_new)
+            do(folder(Path(home)), reg, operation, make_adapter, make_new)
             world = world.after(operation)[-1]
         return (time.perf_counter() - start) / 12
 
@@ -65,6 +66,7 @@ for kill in range(int(sys.argv[2])):
     assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it ended by itself"
     words = (started + b"".join(iter(lambda: os.read(said, 65536), b""))).decode().splitlines()
     os.close(said)
+    place.settle()
     states = [world]
     for line in words:
         operation = tuple(json.loads(line))

@@ -1,6 +1,7 @@
 """Any sequence of changes, compared after each with a plain dictionary."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -119,6 +120,9 @@ def test_the_registry_is_a_dictionary_on_disk(
     run_state_machine_as_test(
         Model,
         settings=settings(
-            max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=10 if isinstance(place.location, Path) else 4,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
