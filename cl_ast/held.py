@@ -103,11 +103,7 @@ class Held:
 
     def name_for(self, name: str, replace: bool) -> str:
         """The task's name, as an existing task spells it; fails before training, not after it."""
-        if not self.registry.writable:
-            raise RegistryError(
-                f"the registry in {self.registry.folder} cannot be written by you, only read; "
-                "change the folder's permissions or name another registry"
-            )
+        self.registry.require_writable()
         checked(name)
         try:
             there = self.registry.task(name).name
@@ -121,7 +117,7 @@ class Held:
 
     def checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
         """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.folder.resolve()}\n{settings.name}"
+        place = f"{self.registry.place}\n{settings.name}"
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
         what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}

@@ -28,7 +28,8 @@ from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
 from cl_ast.storing import all_decoded
 from registry import header
-from registry.files import file_errors, sync_folder
+from registry.errors import file_errors
+from registry.stores import sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
 TYPE = "CL_AST"

@@ -1,12 +1,15 @@
 """Results as text for machines: json, jsonl, csv, and Audacity's label track."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cl_ast.prediction import Prediction
+if TYPE_CHECKING:
+    from cl_ast.prediction import Prediction
 
 
 def as_json(value: Any) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 import struct
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -293,7 +294,7 @@ def refused(guest, folder, reason):
     with pytest.raises(ClAstError, match=reason) as caught:
         guest.import_(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
-    assert guest.registry.tasks() == [] and not list((guest.registry.folder / "adapters").iterdir())
+    assert guest.registry.tasks() == [] and not list((Path(guest.registry.place) / "adapters").iterdir())
 
 
 @pytest.mark.parametrize("lie", LIES)
