@@ -313,8 +313,8 @@ def _print_stats(report: dict[str, Any], kind: str) -> None:
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
     """Every method, or these, with its parameters.
 
-    Trainable parameters (of the adapter; `linear` counts its head, given --classes), bytes a task, and the source.
-    Needs no weights.
+    Trainable parameters (of the adapter; `linear` counts its head, given --classes), bytes a task in single precision,
+    and the source. Needs no weights.
 
     \b
     cl-ast methods

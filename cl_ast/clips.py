@@ -1,6 +1,6 @@
 """Labelled clips to batches of features: decoded in threads, kept in memory while they fit."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from os import cpu_count
@@ -16,6 +16,7 @@ from cl_ast.progress import Report, Step, silent
 from streams import Clip
 
 CACHE_BYTES = 2**31
+Read = Callable[[Sequence[Path]], list[Waveform]]
 _CHUNK = 64
 
 
@@ -34,11 +35,16 @@ def chunks(count: int, size: int) -> Iterator[range]:
 
 
 def labelled(
-    clips: Sequence[Clip], labels: Sequence[str], front_end: AnyFrontEnd, device: torch.device | str = "cpu"
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    front_end: AnyFrontEnd,
+    device: torch.device | str = "cpu",
+    read: Read = read_all,
 ) -> "ClipSet":
     """A split of a task; targets are places in `labels`."""
     index = {label: position for position, label in enumerate(labels)}
-    return ClipSet([clip.path for clip in clips], [index[clip.label] for clip in clips], front_end, device=device)
+    targets = [index[clip.label] for clip in clips]
+    return ClipSet([clip.path for clip in clips], targets, front_end, device=device, read=read)
 
 
 class ClipSet:
@@ -58,11 +64,13 @@ class ClipSet:
         *,
         device: torch.device | str = "cpu",
         cache_bytes: int = CACHE_BYTES,
+        read: Read = read_all,
     ) -> None:
         self.paths = list(paths)
         self.targets = torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
+        self._read = read
         size = len(self.paths) * prod(front_end.shape) * 4
         self._cached = size <= cache_bytes
         self._features: Tensor | None = None
@@ -96,4 +104,4 @@ class ClipSet:
         return values.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
 
     def _compute(self, indices: Sequence[int]) -> Tensor:
-        return self.front_end(read_all([self.paths[index] for index in indices]))
+        return self.front_end(self._read([self.paths[index] for index in indices]))

@@ -170,8 +170,9 @@ class Manager:
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
         device = self.backbone.device
         checkpoint = self._held.checkpoint(settings, fingerprint, options)
-        training = labelled(task.train, task.labels, front_end, device)
-        validation = labelled(task.validation, task.labels, front_end, device)
+        hear = self._routes.hearing.read  # the routing hears the same clips
+        training = labelled(task.train, task.labels, front_end, device, hear)
+        validation = labelled(task.validation, task.labels, front_end, device, hear)
         trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
         trained = rounded(model, trained, validation, store)
         routing = self._routes.learn(task, options.seed, report)
@@ -241,7 +242,7 @@ class Manager:
             try:
                 task = at_hand if at_hand and at_hand.name == name else streams.reload(_source(source))
                 space = self.space if router else None
-                measured.append(measure(name, task.test, self.model, router, space, report))
+                measured.append(measure(name, task.test, self.model, router, space, report, self._routes.hearing))
             except (StreamError, AudioError) as error:
                 if at_hand and at_hand.name == name:
                     raise

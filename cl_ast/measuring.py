@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cl_ast.audio import Waveform
-from cl_ast.clips import chunks, read_all
+from cl_ast.clips import chunks
+from cl_ast.hearing import Hearing
 from cl_ast.machine import precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.router import Router, RouterSpace
@@ -55,23 +56,29 @@ def measure(
     router: Router | None = None,
     space: RouterSpace | None = None,
     report: Report = silent,
+    hearing: Hearing | None = None,
 ) -> Measured:
     """Test one task. Each clip is read once; only clips that were routed right can be right in `auto`.
+
+    Args:
+        hearing: remembers the clips for the next time.
 
     Raises:
         AudioError: a clip cannot be read.
     """
+    hearing = hearing or Hearing(0)
     model = model_of(name)
     index = {label: position for position, label in enumerate(model.settings.labels)}
     right = right_and_routed = declined = 0
     routed: Counter[str] = Counter()
     for part in chunks(len(clips), _CHUNK * 2):
-        waveforms = read_all([clips[i].path for i in part])
+        paths = [clips[i].path for i in part]
+        waveforms = hearing.read(paths)
         truth = torch.tensor([index.get(clips[i].label, -1) for i in part])
         correct = logits_of(model, waveforms).argmax(dim=1) == truth
         right += int(correct.sum())
         if router is not None and space is not None:
-            routes = router.choose(space.describe(waveforms))
+            routes = router.choose(hearing.describe(space, paths, waveforms))
             routed.update(route.task for route in routes)
             declined += sum(not route.known for route in routes)
             right_and_routed += sum(bool(ok) and route.task == name for ok, route in zip(correct, routes, strict=True))

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 import streams
-from cl_ast.clips import chunks, read_all
+from cl_ast.clips import chunks
 from cl_ast.errors import TaskNotFoundError
+from cl_ast.hearing import Hearing
 from cl_ast.held import Held
 from cl_ast.progress import Report, Step
 from cl_ast.router import Router, RouterSpace, TaskRouting, learn
@@ -20,6 +21,7 @@ class Routes:
     """Routing for the tasks that are held."""
 
     def __init__(self, held: Held) -> None:
+        self.hearing = Hearing()
         self._held = held
         self._space: RouterSpace | None = None
 
@@ -56,7 +58,7 @@ class Routes:
     def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report) -> torch.Tensor:
         out = [self.space.describe([])]
         for part in chunks(len(clips), _CHUNK):
-            out.append(self.space.describe(read_all([clips[i].path for i in part])))
+            out.append(self.space.describe(self.hearing.read([clips[i].path for i in part])))
             report(Step(stage, part.stop, len(clips)))
         return torch.cat(out)
 

@@ -5,6 +5,7 @@ gives the same numbers back to the bit. So all of these are exact on what they m
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -55,6 +56,7 @@ def decoded(name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Kind]:
     return (matrix * (scale[:, None] if rows else scale)).view(tensor.shape), "int8"
 
 
+@lru_cache(maxsize=256)
 def fixed_types(spec: MethodSpec, shape: Shape) -> dict[str, torch.dtype]:
     """The tensors of a method that are not rounded, with their types in a file: 1-bit, drawn, or not trained."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}

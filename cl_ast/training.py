@@ -1,7 +1,7 @@
 """One task: the trunk frozen and in evaluation mode, adapter and head trained, the best validation weights kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -108,7 +108,7 @@ def train(
     device = model.backbone.device
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
-        with seeded, _trainable(model):
+        with seeded, trainable(model):
             torch.manual_seed(options.seed)
             frozen = Frozen(model, options.precision)
             masks = options.frequency_mask or options.time_mask
@@ -204,14 +204,7 @@ def _epoch(
     model.adapter.training = True
     try:
         for step, part in enumerate(chunks(len(order), options.batch_size)):
-            states, targets = training.batch(order[part.start : part.stop])
-            with precision(device, options.precision):
-                logits = training.frozen.above(states)
-                loss = F.cross_entropy(logits.float(), targets)
-            penalty = model.adapter.penalty()
-            optimiser.zero_grad(set_to_none=True)
-            (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser)
             schedule.step()
             loss_sum += loss.detach() * len(targets)
             right += (logits.detach().argmax(dim=-1) == targets).sum()
@@ -231,6 +224,22 @@ def _epoch(
         model.adapter.training = False
 
 
+def learn_batch(
+    split: Split, indices: Sequence[int], optimiser: torch.optim.Optimizer
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of the optimiser; the loss, the logits (batch, classes) and the targets, which nothing waited for."""
+    model = split.frozen.model
+    states, targets = split.batch(indices)
+    with precision(model.backbone.device, split.frozen.kind):
+        logits = split.frozen.above(states)
+        loss = F.cross_entropy(logits.float(), targets)
+    penalty = model.adapter.penalty()
+    optimiser.zero_grad(set_to_none=True)
+    (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss, logits, targets
+
+
 def augment(features: Tensor, options: TrainOptions, fill: float | None) -> Tensor:
     """SpecAugment (Park et al. 2019): one band of bins and one of frames masked, other ones in each clip."""
     if fill is None or not (options.frequency_mask or options.time_mask):
@@ -245,7 +254,7 @@ def augment(features: Tensor, options: TrainOptions, fill: float | None) -> Tens
 
 
 @contextmanager
-def _trainable(model: TaskModel) -> Iterator[None]:
+def trainable(model: TaskModel) -> Iterator[None]:
     """Exactly the task's own tensors need gradients inside the block, and nothing does after it."""
     tensors = model.trainable()
     for tensor in tensors:

@@ -22,8 +22,8 @@ class Choosing:
     def __init__(self, *tasks: str) -> None:
         self.tasks = tasks
 
-    def choose(self, described: Sequence[int]) -> list[Route]:
-        return [Route(self.tasks[i % len(self.tasks)], 0.5, i % len(self.tasks) == 0, ()) for i in described]
+    def choose(self, described: torch.Tensor) -> list[Route]:
+        return [Route(self.tasks[i % len(self.tasks)], 0.5, i % len(self.tasks) == 0, ()) for i in described.tolist()]
 
 
 class Counting:
@@ -32,9 +32,9 @@ class Counting:
     def __init__(self) -> None:
         self.seen = 0
 
-    def describe(self, waveforms: Sequence[Any]) -> list[int]:
+    def describe(self, waveforms: Sequence[Any]) -> torch.Tensor:
         first, self.seen = self.seen, self.seen + len(waveforms)
-        return list(range(first, self.seen))
+        return torch.arange(first, self.seen)
 
 
 @pytest.fixture
