@@ -96,7 +96,7 @@ def attaching(place: Path, trunk: Backbone) -> list[Row]:
     objects -= 100 * sum(t.numel() * t.element_size() for t in (*one.model.head.values(), *one.router.values()))
     share = (tensors + objects) / tensors
     rows.append(
-        Row("memory of 100 tasks", "their tensors, LoRA on ast-mini", share, None, "x", "once", "<= 1.05", share <= 1.05,
+        Row("memory of 100 LoRAs, ast-mini", "their tensors", share, None, "x", "once", "<= 1.05", share <= 1.05,
             f"{objects / 100 / 1000:.1f} kB of Python a task (settings, header, labels) beside "
             f"{tensors / 100 / 1000:.0f} kB of tensors")
     )  # fmt: skip
