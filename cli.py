@@ -195,7 +195,7 @@ def predict(
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
     from cl_ast.prediction import Failure, Prediction, Window
-    from cl_ast.terminal import formats, tables
+    from cl_ast.terminal import formats
 
     cut = None if window is None else Window(window, window if hop is None else hop)
     wanted, empty = _clips(clips)
@@ -215,6 +215,8 @@ def predict(
     if kind in ("json", "csv", "audacity"):
         click.echo(formats.predictions(answers, kind))
     elif answers:
+        from cl_ast.terminal import tables
+
         tables.show(tables.predictions(answers))
     if failed:
         sys.exit(1)

@@ -129,10 +129,10 @@ def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Ten
     entered = [enter(share.parts, part) for share, part in zip(shares, given, strict=True)]
     same = all(inner is part for (_, inner), part in zip(entered, given, strict=True))
     inner = x if same else torch.cat([inner for _, inner in entered])
-    stock = None if all(stands_in(share.parts) for share in shares) else run(inner)
-    return torch.cat(
-        [
-            leave(share.parts, read, None if stock is None else stock[share.rows])
-            for share, (read, _) in zip(shares, entered, strict=True)
-        ]
-    )
+    if all(stands_in(share.parts) for share in shares):
+        return torch.cat([leave(share.parts, read, None) for share, (read, _) in zip(shares, entered, strict=True)])
+    out = run(inner)  # the block's own, so it may be written over
+    for share, (read, _) in zip(shares, entered, strict=True):
+        if share.parts:
+            out[share.rows] = leave(share.parts, read, out[share.rows])
+    return out

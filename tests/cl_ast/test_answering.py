@@ -67,8 +67,16 @@ def home(tmp_path: Path, learned: Path) -> Path:
 @pytest.fixture
 def held(home: Path) -> Iterator[Callable[..., Held]]:
     """held(memory=2**30): what a manager holds of that registry."""
+    made: list[Held] = []
     with Registry.open(home) as registry:
-        yield lambda memory=2**30: Held(registry, None, "cpu", METHODS, memory)
+
+        def make(memory: int = 2**30) -> Held:
+            made.append(Held(registry, None, "cpu", METHODS, memory))
+            return made[-1]
+
+        yield make
+        for one in made:
+            one.loaded.close()
 
 
 def _waveforms(count: int) -> list[Waveform]:
@@ -229,7 +237,7 @@ def test_the_least_recently_asked_go_first_and_the_budget_holds(
 
 def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_is_asked_for() -> None:
     threads: list[str] = []
-    others = set(threading.enumerate())
+    before = set(threading.enumerate())
 
     def load(version: VersionRecord) -> Any:
         threads.append(threading.current_thread().name)
@@ -247,4 +255,4 @@ def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_
     loaded.get(_version(6))
     assert threads[-1] == threading.current_thread().name
     loaded.close()
-    assert set(threading.enumerate()) <= others
+    assert set(threading.enumerate()) <= before

@@ -13,7 +13,7 @@ from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.task_model import TaskModel, from_bytes
 
-SPECS = tuple(dict.fromkeys(parse(text).text for text in SHOWN))
+SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1")))
 FRAMES = (30, 60)
 Tasks = Callable[[str, int], TaskModel]
 

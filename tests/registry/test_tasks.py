@@ -39,6 +39,17 @@ def test_a_task_comes_back_as_it_was_committed(
     assert task.version.adapter_bytes == len(data)
 
 
+def test_the_versions_that_answer_now_are_asked_for_together(reg: Registry, adapter: Make, new: New) -> None:
+    for number, name in enumerate(("Animals", "rain", "words")):
+        reg.commit(name, adapter(number), new())
+    newer = reg.commit("rain", adapter(7), new(), replace=True).version
+    found = reg.current({"animals", "ANIMALS", "rain"})
+    assert found == {"animals": reg.task("Animals").version, "ANIMALS": reg.task("Animals").version, "rain": newer}
+    assert reg.current([]) == {}
+    with pytest.raises(TaskNotFoundError, match="whales"):
+        reg.current(["rain", "whales"])
+
+
 def test_a_file_describes_itself_and_keeps_what_the_caller_wrote(reg: Registry, adapter: Make, new: New) -> None:
     task = reg.commit("animals", adapter(version=99, name="liar", mine="kept"), new())
     data = reg.read_adapter(task.version)
