@@ -93,7 +93,7 @@ class Manager:
         """Open a registry, or make one.
 
         Args:
-            location: its folder.
+            location: its folder, or the URL of a team's (docs/registry.md).
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
 from registry import rows
@@ -72,36 +73,40 @@ def measurements(asking: Asking, only: int | None = None) -> list[Measurement]:
     ]
 
 
-def accuracies(asking: Asking, mode: Mode) -> Cells:
+class Places(NamedTuple):
+    """Where each task stands in the order of learning: by its current version's id, and by its own."""
+
+    versions: Mapping[int, int]
+    tasks: Mapping[str, int]
+
+
+def places(asking: Asking) -> Places:
+    found = list(asking.ask(_CURRENT))
+    return Places({id: i for i, (id, _) in enumerate(found)}, {str(task): i for i, (_, task) in enumerate(found)})
+
+
+def accuracies(asking: Asking, mode: Mode, at: Places) -> Cells:
     """Accuracy on the task of the column, measured after that of the row; nothing above the diagonal."""
-    place = _places(asking)
     cells = {}
     for after, version, accuracy in asking.ask(_MEASURED, mode):
-        i, j = place[after], place.get(version, -1)
+        i, j = at.versions[after], at.versions.get(version, -1)
         if 0 <= j <= i:
             cells[i, j] = float(accuracy)
     return cells
 
 
-def routed(asking: Asking) -> Mapping[tuple[int, int], int]:
+def routed(asking: Asking, at: Places) -> Mapping[tuple[int, int], int]:
     """Test clips of the task of the row that were last routed to the task of the column."""
-    place = _places(asking)
-    column = {str(id): j for j, (id,) in enumerate(asking.ask(_CURRENT.format("task_id")))}
     cells = {}
     for version, words in asking.ask(_ROUTED):
-        if version in place:
+        if version in at.versions:
             for id, clips in json.loads(words).items():
-                if id in column:
-                    cells[place[version], column[id]] = int(clips)
+                if id in at.tasks:
+                    cells[at.versions[version], at.tasks[id]] = int(clips)
     return cells
 
 
-def _places(asking: Asking) -> dict[int, int]:
-    """Where each current version stands in the order of learning, by its id."""
-    return {id: place for place, (id,) in enumerate(asking.ask(_CURRENT.format("id")))}
-
-
-_CURRENT = "SELECT v.{} FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
+_CURRENT = "SELECT v.id, v.task_id FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
 _MEASURED = """
     SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
     WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""

@@ -238,9 +238,9 @@ def _move_tables(connection: "Connection", target: str) -> None:
 
 
 def _masked(url: str) -> tuple[str, str]:
-    """The URL as people may read it, and the password that it held."""
-    rest = url.partition("://")[2].partition("?")[0]
-    authority, slash, database = rest.partition("/")
-    user, at, hosts = authority.rpartition("@")
+    """The URL as people may read it, and the password that it held. Raises RegistryError where they cannot be told."""
+    user, at, where = url.partition("://")[2].partition("?")[0].rpartition("@")
     name, _, password = user.partition(":")
-    return f"postgresql://{name}{at}{hosts}{slash}{database}", unquote(password)
+    if "/" in user:
+        raise RegistryError("a password in a URL is written with %2F for /, %40 for @, %3F for ? and %25 for %")
+    return f"postgresql://{name}{at}{where}", unquote(password)

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
 from registry import changes, history, maintenance, rows
-from registry.database import Asking, Database
+from registry.database import Database
 from registry.errors import not_writable
 from registry.files import AdapterFiles, name_of
 from registry.locations import locate
@@ -230,8 +230,9 @@ class Registry:
         """Everything that can be told of the tasks without their files, at one moment."""
         with self._database.read() as asking:
             tasks = tuple(rows.tasks(asking))
-            accuracies = {mode: history.accuracies(asking, mode) for mode in MODES}
-            routed, backbone = history.routed(asking), rows.backbone(asking)
+            at, backbone = history.places(asking), rows.backbone(asking)
+            accuracies = {mode: history.accuracies(asking, mode, at) for mode in MODES}
+            routed = history.routed(asking, at)
         storage = self._storage(task.version.adapter_sha256 for task in tasks)
         return Overview(backbone, tasks, accuracies, routed, storage)
 
@@ -241,13 +242,15 @@ class Registry:
         None above the diagonal, and where nothing was measured.
         """
         with self._database.read() as asking:
-            cells, count = history.accuracies(asking, mode), _count(asking)
+            at = history.places(asking)
+            cells, count = history.accuracies(asking, mode, at), len(at.tasks)
         return [[cells.get((i, j)) for j in range(count)] for i in range(count)]
 
     def confusion(self) -> list[list[int]]:
         """Row i, column j: test clips of task i last routed to task j. In the order of `tasks`."""
         with self._database.read() as asking:
-            cells, count = history.routed(asking), _count(asking)
+            at = history.places(asking)
+            cells, count = history.routed(asking, at), len(at.tasks)
         return [[cells.get((i, j), 0) for j in range(count)] for i in range(count)]
 
     def storage(self) -> Storage:
@@ -277,7 +280,3 @@ class Registry:
         from registry.restoring import rebuild
 
         return rebuild(*locate(location))
-
-
-def _count(asking: Asking) -> int:
-    return next(int(row[0]) for row in asking.ask("SELECT count(*) FROM tasks"))

@@ -33,6 +33,8 @@ SECRET = "hunter2%40home"
         f"postgresql://127.0.0.1:1/db?user=me&password={SECRET}&adapters=/tmp",
         f"postgresql://me:{SECRET}@127.0.0.1:1/db?adapters=relative/folder",
         f"sqlite://me:{SECRET}@host/db",
+        "postgresql://me:x/hunter2@host/db?adapters=/tmp",
+        "postgresql://me:x?hunter2@host/db?adapters=/tmp",
     ],
 )
 def test_a_password_is_never_shown(url: str, tmp_path: Path) -> None:
