@@ -105,3 +105,22 @@ def test_the_trunk_is_left_as_it_was(task: Tasks, trunk: Backbone, features: tor
     bank.logits(_asked([task(text, 0) for text in SPECS]))
     assert torch.equal(trunk.run(trunk.embed(features)), before)
     assert bank.logits([]) == []
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-stable"])
+def test_rows_share_a_pass_over_waveforms_too(
+    kind: str, trunk_of: Callable[[str], Backbone], fresh: Callable[..., TaskModel], randomise: Callable[..., TaskModel]
+) -> None:
+    specs = (
+        "lora:qkvo",
+        "conformer:k=8",
+        "bottleneck:houlsby",
+        "prefix",
+        "prompt:deep,n=3",
+        "bitfit",
+        "linear",
+        "lora",
+    )
+    models = [randomise(fresh(text, seed, backbone=trunk_of(kind))) for seed in (0, 1) for text in specs]
+    generator = torch.Generator().manual_seed(3)
+    _check([(model, torch.randn(model.settings.front_end.shape, generator=generator)) for model in models])
