@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types clean
+.PHONY: help demo test lint types bench clean
 
 help:
 	@echo "make demo   a few small audio tasks, learned one after another, offline"
 	@echo "make test   lint, types and tests"
+	@echo "make bench  measures beside transformers and peft, and writes benchmarks/RESULTS.md"
 
 # Installed once; again only when pyproject.toml changes.
 $(STAMP): pyproject.toml
@@ -22,6 +23,9 @@ demo: $(STAMP)
 # One torch thread a worker: two would wait for each other on two cores.
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

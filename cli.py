@@ -82,8 +82,9 @@ def _reason(error: BaseException) -> str:
     "--registry",
     "location",
     envvar=REGISTRY_VARIABLE,
-    metavar="PATH",
-    help=f"Folder of the registry, made on first use. [env: {REGISTRY_VARIABLE}; default: the user data folder]",
+    metavar="PATH|URL",
+    help="Folder of the registry, made on first use, or a URL (docs/registry.md). "
+    f"[env: {REGISTRY_VARIABLE}; default: the user data folder]",
 )
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -199,7 +200,7 @@ def predict(
     if every and task != "auto":
         raise click.UsageError("--all lets the router choose; leave out --task")
     from cl_ast.prediction import Failure, Prediction, Window
-    from cl_ast.terminal import formats, tables
+    from cl_ast.terminal import formats
 
     cut = None if window is None else Window(window, window if hop is None else hop)
     wanted, empty = _clips(clips)
@@ -219,6 +220,8 @@ def predict(
     if kind in ("json", "csv", "audacity"):
         click.echo(formats.predictions(answers, kind))
     elif answers:
+        from cl_ast.terminal import tables
+
         tables.show(tables.predictions(answers))
     if failed:
         sys.exit(1)
@@ -283,15 +286,17 @@ def stats(app: App, /, kind: str, plot: Path | None) -> None:
     cl-ast stats --format json
     cl-ast stats --plot retention.png
     """
-    from cl_ast.stats import stats as collect
+    from cl_ast.stats import MOST_SQUARE, outline, report
 
     with app.registry() as registry:
-        report = collect(registry)
-    _print_stats(report, kind)
+        overview = registry.overview()
+    square = plot is not None or kind == "json" or (kind == "table" and len(overview.tasks) <= MOST_SQUARE)
+    told = report(overview) if square else outline(overview)
+    _print_stats(told, kind)
     if plot is not None:
         from cl_ast.terminal.plot import draw
 
-        draw(report, plot)
+        draw(told, plot)
 
 
 def _print_stats(report: dict[str, Any], kind: str) -> None:
@@ -315,8 +320,8 @@ def _print_stats(report: dict[str, Any], kind: str) -> None:
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
     """Every method, or these, with its parameters.
 
-    Trainable parameters (of the adapter; `linear` counts its head, given --classes), bytes a task, and the source.
-    Needs no weights.
+    Trainable parameters (of the adapter; `linear` counts its head, given --classes), bytes a task in single precision,
+    and the source. Needs no weights.
 
     \b
     cl-ast methods

@@ -1,9 +1,10 @@
 """A file, or bytes, to what the front end takes: a mono 16 kHz waveform, or an error that names the clip."""
 
 import io
+from collections.abc import Iterator
 from math import gcd
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -35,17 +36,37 @@ def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Wav
     Raises:
         AudioError: missing, empty, truncated, not audio, without samples, or with samples that are not numbers.
     """
-    name = name or (str(clip) if isinstance(clip, str | Path) else "standard input")
-    data = _bytes_of(clip, name)
-    samples, rate = _decode(data, name)
-    if not len(samples):
-        raise AudioError(f"{name}: the file holds no samples; record it again or leave it out")
-    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: some samples are not numbers (NaN or infinity); export the clip again")
-    if np.abs(mono).max() > _LOUDEST:
-        raise AudioError(f"{name}: some samples are beyond any scale ({np.abs(mono).max():.0e}); export the clip again")
-    return resample(mono, rate)
+    name = name or name_of(clip)
+    with _opened(clip, name) as file, _sound(file, name) as sound:
+        rate = sound.samplerate
+        samples = np.concatenate(list(_mono(sound, None, name)))
+    return resample(samples, rate)
+
+
+def stream(
+    clip: Path | str | BinaryIO | bytes, *, name: str | None = None, seconds: float = 10.0
+) -> Iterator[Waveform]:
+    """The same samples to the bit, in blocks of about this many seconds: a long recording is never held whole.
+
+    Raises:
+        AudioError: as `read`; what is wrong in the middle of a file is said when it is reached.
+    """
+    name = name or name_of(clip)
+    with _opened(clip, name) as file, _sound(file, name) as sound:
+        rate = sound.samplerate
+        blocks = _mono(sound, round(seconds * rate), name)
+        yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+
+
+def _resampled(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
+    import soxr
+
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    given = 0
+    for block in blocks:
+        given += len(block)
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(max(0, _shortest(rate) - given), np.float32), last=True)
 
 
 def resample(waveform: Waveform, rate: int) -> Waveform:
@@ -54,10 +75,19 @@ def resample(waveform: Waveform, rate: int) -> Waveform:
         return np.ascontiguousarray(waveform, dtype=np.float32)
     import soxr
 
-    # soxr's own length rounds down; a clip of one sample must not vanish.
-    short = max(1, rate // gcd(rate, SAMPLE_RATE))
-    padded = waveform if len(waveform) >= short else np.pad(waveform, (0, short - len(waveform)))
+    short = _shortest(rate) - len(waveform)
+    padded = np.pad(waveform, (0, short)) if short > 0 else waveform
     return np.ascontiguousarray(soxr.resample(padded, rate, SAMPLE_RATE, quality="HQ"), dtype=np.float32)
+
+
+def _shortest(rate: int) -> int:
+    """soxr's own length rounds down; a clip of one sample must not vanish."""
+    return max(1, rate // gcd(rate, SAMPLE_RATE))
+
+
+def name_of(clip: object) -> str:
+    """What a clip is called in an error."""
+    return str(clip) if isinstance(clip, str | Path) else "standard input"
 
 
 def seconds(waveform: Waveform) -> float:
@@ -65,12 +95,11 @@ def seconds(waveform: Waveform) -> float:
     return len(waveform) / SAMPLE_RATE
 
 
-def _bytes_of(clip: Path | str | BinaryIO | bytes, name: str) -> bytes:
-    if isinstance(clip, bytes):
-        data = clip
-    elif isinstance(clip, str | Path):
+def _opened(clip: Path | str | BinaryIO | bytes, name: str) -> BinaryIO:
+    """A file that can be searched, not empty; what comes through a pipe is taken in whole, still encoded."""
+    if isinstance(clip, str | Path):
         try:
-            data = Path(clip).read_bytes()
+            file: BinaryIO = Path(clip).open("rb")  # noqa: SIM115, the caller closes it
         except FileNotFoundError:
             raise AudioError(f"{name}: no such file; check the path") from None
         except IsADirectoryError:
@@ -78,40 +107,75 @@ def _bytes_of(clip: Path | str | BinaryIO | bytes, name: str) -> bytes:
         except OSError as error:
             raise AudioError(f"{name}: cannot be read ({error.strerror}); check its permissions") from None
     else:
-        data = clip.read()
-    if not data:
+        file = io.BytesIO(clip if isinstance(clip, bytes) else clip.read())
+    if not file.seek(0, io.SEEK_END):
+        file.close()
         raise AudioError(f"{name}: the file is empty; record or copy it again")
-    return data
+    file.seek(0)
+    return file
 
 
-def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
+def _sound(file: BinaryIO, name: str) -> Any:
+    """The file as soundfile sees it."""
     import soundfile
 
-    missing = _missing_wav_bytes(data)
+    missing = _missing_wav_bytes(file)
     if missing:
         raise AudioError(f"{name}: truncated, {missing} bytes of sound are missing; copy the file again")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            expected, rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
+        return soundfile.SoundFile(file)
     except (soundfile.LibsndfileError, RuntimeError):
-        raise AudioError(
-            f"{name}: not audio that can be read (wav, flac, ogg or mp3); convert it or leave it out"
-        ) from None
+        raise _not_audio(name) from None
+
+
+def _mono(sound: Any, size: int | None, name: str) -> Iterator[Waveform]:
+    """Blocks of at most `size` samples (all at once by default), channels averaged, every number looked at."""
+    import soundfile
+
+    found = 0
+    while True:
+        try:
+            samples = sound.read(-1 if size is None else size, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError):
+            raise _not_audio(name) from None
+        if not len(samples):
+            break
+        found += len(samples)
+        mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+        _check(mono, name)
+        yield mono
+    if not found:
+        raise AudioError(f"{name}: the file holds no samples; record it again or leave it out")
     # mp3 and vorbis lengths are estimates up to a few blocks; flac and wav are exact.
-    if len(samples) < expected - 4096:
-        raise AudioError(f"{name}: truncated, {expected - len(samples)} samples are missing; copy it again")
-    return samples, rate
+    if found < sound.frames - 4096:
+        raise AudioError(f"{name}: truncated, {sound.frames - found} samples are missing; copy it again")
 
 
-def _missing_wav_bytes(data: bytes) -> int:
+def _check(mono: Waveform, name: str) -> None:
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{name}: some samples are not numbers (NaN or infinity); export the clip again")
+    if np.abs(mono).max() > _LOUDEST:
+        raise AudioError(f"{name}: some samples are beyond any scale ({np.abs(mono).max():.0e}); export the clip again")
+
+
+def _not_audio(name: str) -> AudioError:
+    return AudioError(f"{name}: not audio that can be read (wav, flac, ogg or mp3); convert it or leave it out")
+
+
+def _missing_wav_bytes(file: BinaryIO) -> int:
     """How many bytes the data chunk of a RIFF file announces but does not have (libsndfile says nothing)."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return 0
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
     position = 12
-    while position + 8 <= len(data):
-        size = int.from_bytes(data[position + 4 : position + 8], "little")
-        if data[position : position + 4] == b"data":
-            return 0 if size >= _STREAMED else max(0, position + 8 + size - len(data))
+    missing = 0
+    while head[:4] == b"RIFF" and head[8:] == b"WAVE" and position + 8 <= length:
+        file.seek(position)
+        chunk = file.read(8)
+        size = int.from_bytes(chunk[4:], "little")
+        if chunk[:4] == b"data":
+            missing = 0 if size >= _STREAMED else max(0, position + 8 + size - length)
+            break
         position += 8 + size + size % 2
-    return 0
+    file.seek(0)
+    return missing

@@ -1,49 +1,24 @@
-"""The one frozen trunk: it owns the loop over layers, the position table, and the sites where an adapter may act.
+"""The one frozen trunk: it owns the loop over layers, and the sites where an adapter may act.
 
 The layers stay transformers' own modules. Each site of a layer is wrapped once, when the trunk is loaded; while
-nothing is attached the wrapper hands its input on, and the model is the stock one to the bit.
+nothing is attached the wrapper hands its input on, and the model is the stock one to the bit. What differs between
+families of trunks (names, input, final norm) is said in `cl_ast/trunks/`.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cl_ast.errors import BackboneError
-from cl_ast.sites import LEAVES, SITES, Act, HeadsSite, Site, wrapping_order
-
-_STEM: Mapping[str, str] = {
-    "embed.cls": "embeddings.cls_token",
-    "embed.distillation": "embeddings.distillation_token",
-    "embed.position": "embeddings.position_embeddings",
-    "embed.patch.weight": "embeddings.patch_embeddings.projection.weight",
-    "embed.patch.bias": "embeddings.patch_embeddings.projection.bias",
-    "norm.weight": "layernorm.weight",
-    "norm.bias": "layernorm.bias",
-}
-_SPECIAL = 2  # CLS and distillation tokens, before the patches
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a trunk that decide how large an adapter is."""
-
-    width: int = 768
-    depth: int = 12
-    hidden: int = 3072
-    norm_eps: float = 1e-12
-
-    def of(self, site: str) -> tuple[int, int]:
-        """Input and output width of a site."""
-        return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(site, (self.width, self.width))
-
-
-AST_BASE = Shape()
+from cl_ast.frontends import AnyFrontEnd
+from cl_ast.sites import AST_BASE as AST_BASE
+from cl_ast.sites import LEAVES, SITES, Act, Site, wrap
+from cl_ast.sites import Shape as Shape
+from cl_ast.trunks import Family, family_of
 
 
 class Attachable(Protocol):
@@ -57,28 +32,30 @@ class Backbone:
 
     Attributes:
         name: as the user gave it.
+        family: what kind of model it is.
         fingerprint: SHA-256 over its tensors, by our own names, and over what else decides its output.
         shape: the sizes adapters depend on.
     """
 
-    def __init__(self, model: Any, name: str, *, fingerprint: str | None = None) -> None:
+    def __init__(self, model: Any, name: str, *, family: Family | None = None, fingerprint: str | None = None) -> None:
+        """
+        Args:
+            model: a stock model of one of `trunks.FAMILIES`.
+            family: its family, where that knows more of the checkpoint than its kind alone says.
+            fingerprint: of a copy: that of the original.
+        """
         # Any: transformers types its modules as `Tensor | Module`.
         self.model: Any = model.eval().requires_grad_(False)
         self.name = name
-        config = model.config
-        self.shape = Shape(
-            config.hidden_size, config.num_hidden_layers, config.intermediate_size, config.layer_norm_eps
-        )
-        self.patch: int = config.patch_size
-        self.stride: tuple[int, int] = (config.frequency_stride, config.time_stride)
-        self.grid: tuple[int, int] = (
-            (config.num_mel_bins - self.patch) // self.stride[0] + 1,
-            (config.max_length - self.patch) // self.stride[1] + 1,
-        )
+        self.family = family or family_of(model.config.model_type, name)
+        self.shape = self.family.shape(model)
+        self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
-        self.fingerprint = fingerprint or _fingerprint(self.tensors(), _decisive(config))
-        self._wrap_sites()
+        self.fingerprint = fingerprint or _fingerprint(self.tensors(), self.family.decisive(model.config))
+        for layer, module in enumerate(self._layers):
+            for site, wrapped in wrap(module, self.family.sites).items():
+                self._sites[layer, site] = wrapped
 
     # What it is
 
@@ -103,7 +80,7 @@ class Backbone:
 
     def tensors(self) -> dict[str, nn.Parameter]:
         """Every tensor of the trunk by our own layer and site names, never by module paths."""
-        found = {name: self._parameter(path) for name, path in _STEM.items()}
+        found = {name: self._parameter(path) for name, path in self.family.stem(self.model).items()}
         for layer in range(self.shape.depth):
             for site in LEAVES:
                 module = self._stock(layer, site)
@@ -123,44 +100,31 @@ class Backbone:
     def copy(self) -> "Backbone":
         """A trunk of its own with the same weights, for full fine-tuning."""
         own = type(self.model)(self.model.config)
-        twin = Backbone(own, self.name, fingerprint=self.fingerprint)
+        twin = Backbone(own, self.name, family=self.family, fingerprint=self.fingerprint)
+        weights = self.tensors()
         with torch.no_grad():
             for name, tensor in twin.tensors().items():
-                tensor.copy_(self.tensors()[name])
+                tensor.copy_(weights[name])
         return twin.to(self.device)
 
     # What it does
 
+    def front_end(self, seconds: float) -> AnyFrontEnd:
+        """What a task of clips of this length does to a clip before the trunk hears it."""
+        return self.family.front_end(seconds)
+
     def embed(self, features: Tensor, *, positions: str = "resize") -> Tensor:
-        """Features (batch, frames, 128) to tokens (batch, 2 + patches, width), positions added.
+        """A batch of its front end's to tokens (batch, special + n, width), positions added.
 
         Args:
-            features: normalised log-mel, at least 16 frames.
+            features: normalised log-mel (batch, frames, 128) of at least 16 frames, or samples (batch, n).
             positions: "resize" fits the trained table to the input; "zeros" leaves it out, as the papers'
                 published code does without meaning to (docs/architecture.md).
-        """
-        if features.shape[1] < self.patch:
-            raise BackboneError(
-                f"{features.shape[1]} frames are fewer than one patch of {self.patch}; pad the clip first"
-            )
-        embeddings = self.model.embeddings
-        patches = embeddings.patch_embeddings(features)
-        batch = len(features)
-        tokens = torch.cat(
-            [
-                embeddings.cls_token.expand(batch, -1, -1),
-                embeddings.distillation_token.expand(batch, -1, -1),
-                patches,
-            ],
-            dim=1,
-        )
-        if positions == "zeros":
-            return tokens
-        return tokens + self.positions((features.shape[1] - self.patch) // self.stride[1] + 1)
 
-    def positions(self, columns: int) -> Tensor:
-        """The position table for `columns` patches in time: (1, 2 + patches, width)."""
-        return resized_positions(self.model.embeddings.position_embeddings, self.grid, columns)
+        Raises:
+            BackboneError: they are too few for one token.
+        """
+        return self.family.embed(self.model, features, positions)
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Layers `first` to `last` (excluded; all by default), with whatever is attached. Not normalised."""
@@ -169,9 +133,8 @@ class Backbone:
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
-        """The trunk's own final LayerNorm."""
-        normed: Tensor = self.model.layernorm(tokens)
-        return normed
+        """The trunk's own final LayerNorm; the tokens as they are where it has none."""
+        return self.family.norm(self.model, tokens)
 
     @contextmanager
     def attached(self, adapter: Attachable | None) -> Iterator[None]:
@@ -189,63 +152,24 @@ class Backbone:
     # How its modules are found
 
     def _check_sites(self) -> None:
-        for site, path in SITES.items():
+        for site in SITES:
+            path = self.family.sites[site]
             try:
-                self.model.layers[0].get_submodule(path)
+                self._layers[0].get_submodule(path)
             except (AttributeError, IndexError):
                 raise BackboneError(
                     f"the trunk {self.name} has no module for the site {site} ({path}); "
                     "use a transformers release from 5.17 on, below 6"
                 ) from None
 
-    def _wrap_sites(self) -> None:
-        for layer, module in enumerate(self.model.layers):
-            # Leaves first: wrapping a block does not change how its own leaves are reached.
-            for site in sorted(SITES, key=wrapping_order):
-                if site == "layer":  # stays where it is in the model; `run` goes through the site
-                    self._sites[layer, site] = Site(module).eval()
-                    continue
-                parent, _, child = SITES[site].rpartition(".")
-                owner = module.get_submodule(parent)
-                wrapped = (HeadsSite if site == "heads" else Site)(getattr(owner, child)).eval()
-                setattr(owner, child, wrapped)
-                self._sites[layer, site] = wrapped
-
     def _stock(self, layer: int, site: str) -> Any:
         if (layer, site) in self._sites:
             return self._sites[layer, site].stock
-        return self.model.layers[layer].get_submodule(SITES[site])
+        return self._layers[layer].get_submodule(self.family.sites[site])
 
     def _parameter(self, path: str) -> nn.Parameter:
         parameter: nn.Parameter = self.model.get_parameter(path)
         return parameter
-
-
-def resized_positions(table: Tensor, grid: tuple[int, int], columns: int) -> Tensor:
-    """A position table (1, 2 + rows · trained, width) for a `grid` of (rows, trained), fitted to `columns` in time.
-
-    As the original AST does (Gong et al. 2021, section 2.2): cut from the middle when the input is shorter than the
-    table, interpolated bilinearly on the (frequency, time) grid when longer; the two special tokens keep theirs.
-    """
-    rows, trained = grid
-    if columns == trained:
-        return table
-    special, patches = table[:, :_SPECIAL], table[:, _SPECIAL:]
-    cells = patches.transpose(1, 2).reshape(1, -1, rows, trained)
-    if columns < trained:
-        first = trained // 2 - columns // 2
-        cells = cells[..., first : first + columns]
-    else:
-        cells = F.interpolate(cells, size=(rows, columns), mode="bilinear", align_corners=False)
-    return torch.cat([special, cells.flatten(2).transpose(1, 2)], dim=1)
-
-
-def _decisive(config: Any) -> str:
-    """What decides the output besides the weights, and cannot be seen in their shapes."""
-    return (
-        f"heads={config.num_attention_heads} eps={config.layer_norm_eps} act={config.hidden_act} "
-        f"stride={config.frequency_stride}x{config.time_stride}"
-    )
 
 
 def _fingerprint(tensors: Mapping[str, Tensor], decisive: str) -> str:
@@ -265,7 +189,12 @@ def pooled(tokens: Tensor, pooling: str) -> Tensor:
     mean = tokens.mean(dim=1)
     if pooling == "mean":
         return mean
-    return torch.cat([mean, (tokens - mean[:, None]).square().mean(dim=1).clamp_min(1e-12).sqrt()], dim=-1)
+    return torch.cat([mean, deviation((tokens - mean[:, None]).square().mean(dim=1))], dim=-1)
+
+
+def deviation(variance: Tensor) -> Tensor:
+    """The standard deviation; its slope at zero is finite."""
+    return variance.clamp_min(1e-12).sqrt()
 
 
 POOLINGS: Sequence[str] = ("mean", "mean+std")

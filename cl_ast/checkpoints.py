@@ -10,10 +10,12 @@ import torch
 
 from cl_ast.backbone import Backbone, Shape
 from cl_ast.errors import BackboneError
-from cl_ast.frontend import BINS
+from cl_ast.trunks import Family, family_of
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
 SHORT_NAMES = {"ast-base": AST_BASE_HUB}
+# Checkpoints whose configuration is transformers' default one, so that their sizes need no download.
+_USUAL = {AST_BASE_HUB: "audio-spectrogram-transformer", "facebook/wav2vec2-base": "wav2vec2"}
 MINI = "ast-mini"
 MINI_FOLDER = Path(__file__).parent / "data" / MINI
 
@@ -21,15 +23,25 @@ MINI_FOLDER = Path(__file__).parent / "data" / MINI
 def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     """Load a trunk, check that nothing of it is missing, and freeze it.
 
+    What kind of trunk it is, its configuration says (`model_type`), never its name.
+
     Args:
         name: "ast-mini" (in the package), "ast-base" (the AudioSet checkpoint), any hub name, or a local folder
             in transformers' format.
         device: where it lives.
 
     Raises:
-        BackboneError: it is not there, cannot be fetched, is not an AST, or lacks tensors.
+        BackboneError: it is not there, cannot be fetched, is of no family that cl-ast knows, or lacks tensors.
     """
-    trunk = Backbone(_pretrained(_place(name), name), name)
+    place = _place(name)
+    _check_word(place, name)
+    family = family_of(_config(place, f"the trunk {name} cannot be loaded").get("model_type"), name)
+    model = _pretrained(place, name, family)
+    reason = family.refusal(model.config)
+    if reason:
+        raise BackboneError(f"the trunk {name} {reason}; use another trunk")
+    with _quiet():
+        trunk = Backbone(model, name, family=family.heard_at(place, name))
     for tensor_name, tensor in trunk.tensors().items():
         if not torch.isfinite(tensor).all():
             raise BackboneError(f"the trunk {name} has values that are not numbers in {tensor_name}; fetch it again")
@@ -42,23 +54,16 @@ def sizes(name: str) -> tuple[Shape, int]:
     Raises:
         BackboneError: there is no such configuration at hand.
     """
-    from transformers import ASTConfig
-
     place = _place(name)
-    if place == AST_BASE_HUB:
-        config = ASTConfig()  # its defaults are this checkpoint's
+    if place in _USUAL:
+        words: dict[str, Any] = {"model_type": _USUAL[place]}
     else:
         _check_word(place, name)
-        if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
-            # transformers would take its defaults, which are those of AST-base.
-            raise BackboneError(f"no configuration of a trunk called {name!r}: the folder has no config.json")
-        try:
-            with _quiet():
-                config = ASTConfig.from_pretrained(place)
-        except (OSError, ValueError) as error:
-            raise BackboneError(f"no configuration of a trunk called {name!r}: {_first_line(error)}") from error
+        words = _config(place, f"no configuration of a trunk called {name!r}")
+    family = family_of(words.get("model_type"), name)
+    model_class = family.model_class()
     with torch.device("meta"):
-        trunk = Backbone(_ast_model_class()(config), name, fingerprint="-")
+        trunk = Backbone(model_class(model_class.config_class.from_dict(words)), name, fingerprint="-")
     return trunk.shape, trunk.parameters
 
 
@@ -67,11 +72,24 @@ def default_name() -> str:
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI
 
 
-def _pretrained(place: str, name: str) -> Any:
+def _config(place: str, failed: str) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    from transformers import PretrainedConfig
+
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
+        raise BackboneError(f"{failed}: the folder has no config.json")
+    try:
+        with _quiet():
+            words, _ = PretrainedConfig.get_config_dict(place)
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{failed}: {_first_line(error)}") from error
+    return dict(words or {})
+
+
+def _pretrained(place: str, name: str, family: Family) -> Any:
     from safetensors import SafetensorError
 
-    model_class = _ast_model_class()
-    _check_word(place, name)
+    model_class = family.model_class()
     try:
         with _quiet():
             model, report = model_class.from_pretrained(
@@ -79,31 +97,14 @@ def _pretrained(place: str, name: str) -> Any:
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         raise BackboneError(f"the trunk {name} cannot be loaded: {_first_line(error)}") from error
-    # The hub checkpoint carries a classifier for AudioSet, which a trunk does not need.
-    extra = [key for key in report["unexpected_keys"] if not key.startswith("classifier.")]
-    wrong = [*report["missing_keys"], *extra, *report["mismatched_keys"]]
+    found = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    wrong = [key for key in found if not str(key).startswith(family.unneeded)]
     if wrong:
         raise BackboneError(
-            f"the trunk {name} does not fit an AST: {len(wrong)} tensors missing, unexpected or of another shape "
-            f"(first: {wrong[0]}); save it again with transformers' save_pretrained"
-        )
-    if model.config.num_mel_bins != BINS:
-        raise BackboneError(
-            f"the trunk {name} takes {model.config.num_mel_bins} mel bins, and the front end makes {BINS}; "
-            "use another trunk"
+            f"the trunk {name} does not fit {family.title}: {len(wrong)} tensors missing, unexpected or of another "
+            f"shape (first: {wrong[0]}); save it again with transformers' save_pretrained"
         )
     return model
-
-
-def _ast_model_class() -> Any:
-    try:
-        from transformers import ASTModel
-    except (ImportError, OSError, RuntimeError) as error:
-        raise BackboneError(
-            "transformers cannot load its AST model: torch and torchaudio must be the same release "
-            f"(pip install 'torch==2.11.*' 'torchaudio==2.11.*'); it said: {error}"
-        ) from error
-    return ASTModel
 
 
 def _place(name: str) -> str:

@@ -12,7 +12,6 @@ from cl_ast.adapters.spec import MethodSpec, cost, owned
 from cl_ast.backbone import Backbone
 from cl_ast.clips import labelled
 from cl_ast.errors import TrainingError
-from cl_ast.frontend import FrontEnd
 from cl_ast.progress import Report, silent
 from cl_ast.task_model import TaskModel, TaskSettings
 from cl_ast.training import TrainOptions, accuracy_of, train
@@ -81,7 +80,7 @@ def compare(
     options = options or TrainOptions()
     for spec in methods:
         owned(spec, backbone.shape)
-    front_end = FrontEnd.for_seconds(task.clip_seconds)
+    front_end = backbone.front_end(task.clip_seconds)
     training, validation, test = (
         labelled(clips, task.labels, front_end, backbone.device) for clips in (task.train, task.validation, task.test)
     )

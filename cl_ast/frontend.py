@@ -25,8 +25,9 @@ _FFT = 512
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
 _FLOOR = torch.finfo(torch.float32).eps
-# Frames worked on at once: larger blocks spend their time in page faults (docs/performance.md).
-_BLOCK = 512
+# Frames worked on at once: larger blocks on a CPU spend their time in page faults (docs/performance.md).
+_BLOCK = 256
+_LARGE_BLOCK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,16 @@ class FrontEnd:
 
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
         """Features of a batch: (batch, frames, 128), float32, on `device`."""
-        return self.normalise(log_mel(waveforms, self.frames, device=device))
+        return log_mel(waveforms, self.frames, device=device).sub_(self.mean).div_(2 * self.std)
 
     def normalise(self, features: Tensor) -> Tensor:
         """(x - mean) / (2 std), as the published front end does."""
         return (features - self.mean) / (2 * self.std)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one clip's features."""
+        return (self.frames, BINS)
 
     @property
     def padding(self) -> float:
@@ -94,34 +100,52 @@ def log_mel(waveforms: Sequence[Waveform], frames: int, *, device: torch.device 
     batch = torch.from_numpy(padded).to(device)
     out = torch.zeros(len(waveforms), frames, BINS, device=batch.device)
     if longest:
-        out[:, :longest] = _energies(batch.unfold(1, WINDOW, SHIFT))
+        _energies(batch.unfold(1, WINDOW, SHIFT), out[:, :longest])
         for row, length in zip(out, lengths, strict=True):
             row[length:] = 0
     return out
 
 
-def _energies(windows: Tensor) -> Tensor:
+def _energies(windows: Tensor, out: Tensor) -> None:
     """(batch, frames, 400) windows to (batch, frames, 128) log energies, in blocks that stay in the cache."""
     batch, frames, _ = windows.shape
-    out = torch.empty(batch, frames, BINS, device=windows.device)
-    rows = max(1, _BLOCK // frames)
-    columns = min(frames, _BLOCK)
+    size = _BLOCK if windows.device.type == "cpu" else _LARGE_BLOCK
+    rows, columns = max(1, size // frames), min(frames, size)
+    scratch = _Scratch(min(rows, batch) * columns, windows.device)
     for row in range(0, batch, rows):
         for column in range(0, frames, columns):
-            block = windows[row : row + rows, column : column + columns]
-            out[row : row + rows, column : column + columns] = _block_energies(block)
-    return out
+            where = slice(row, row + rows), slice(column, column + columns)
+            scratch.energies(windows[where], out[where])
 
 
-def _block_energies(windows: Tensor) -> Tensor:
-    window, bank = _constants(windows.device)
-    centred = windows - windows.mean(dim=-1, keepdim=True)
-    # Kaldi emphasises within a window: the first sample is its own predecessor.
-    previous = torch.cat([centred[..., :1], centred[..., :-1]], dim=-1)
-    shaped = (centred - _PREEMPHASIS * previous) * window
-    power = torch.fft.rfft(shaped, n=_FFT).abs().square()
-    energies: Tensor = (power @ bank).clamp_min(_FLOOR).log()
-    return energies
+class _Scratch:
+    """The room that one block is worked on in, used again by the next: fresh memory costs more than the arithmetic."""
+
+    def __init__(self, most: int, device: torch.device) -> None:
+        self._window, self._bank = _constants(device)
+        self._centred = torch.empty(most, WINDOW, device=device)
+        self._shaped = torch.zeros(most, _FFT, device=device)
+        self._spectrum = torch.empty(most, _FFT // 2 + 1, dtype=torch.complex64, device=device)
+        self._power = torch.empty(most, _FFT // 2 + 1, device=device)
+        self._mel = torch.empty(most, BINS, device=device)
+
+    def energies(self, windows: Tensor, out: Tensor) -> None:
+        """(rows, columns, 400) windows to (rows, columns, 128) log energies, in the order of Kaldi's roundings."""
+        rows, columns, _ = windows.shape
+        count = rows * columns
+        centred, shaped = self._centred[:count], self._shaped[:count]
+        torch.sub(windows, windows.mean(dim=-1, keepdim=True), out=centred.view(rows, columns, WINDOW))
+        emphasised = shaped[:, :WINDOW]
+        # Kaldi emphasises within a window: the first sample is its own predecessor.
+        torch.mul(centred[:, :-1], _PREEMPHASIS, out=emphasised[:, 1:])
+        torch.mul(centred[:, :1], _PREEMPHASIS, out=emphasised[:, :1])
+        torch.sub(centred, emphasised, out=emphasised).mul_(self._window)
+        spectrum = torch.fft.rfft(shaped, out=self._spectrum[:count])
+        real, imaginary = torch.view_as_real(spectrum).unbind(dim=-1)
+        # Not abs().square(): the root alone would take as long as the transform.
+        power = torch.mul(real, real, out=self._power[:count]).addcmul_(imaginary, imaginary)
+        mel = torch.mm(power, self._bank, out=self._mel[:count]).clamp_min_(_FLOOR)
+        torch.log(mel.view(rows, columns, BINS), out=out)
 
 
 @lru_cache(maxsize=8)

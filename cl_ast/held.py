@@ -13,23 +13,26 @@ from cl_ast.adapters.row import Method
 from cl_ast.backbone import Backbone
 from cl_ast.checkpointing import Checkpoint
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
+from cl_ast.loaded import Loaded
 from cl_ast.machine import pick_device
 from cl_ast.task_model import StoredTask, TaskSettings, from_bytes
 from cl_ast.training import TrainOptions
-from registry import BackboneRecord, Registry
+from registry import BackboneRecord, Registry, VersionRecord
 from registry.names import checked
 
 
 class Held:
     """One registry's trunk and tasks, each loaded when it is first needed."""
 
-    def __init__(self, registry: Registry, backbone: str | None, device: str, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, registry: Registry, backbone: str | None, device: str, methods: Mapping[str, Method], memory: int
+    ) -> None:
         self.registry = registry
         self.methods = methods
         self.device = pick_device(device)
         self.asked = _from_everywhere(backbone)
         self._backbone: Backbone | None = None
-        self._tasks: dict[str, StoredTask] = {}  # by the hash of the file
+        self.loaded = Loaded(self._load, memory)
         self._tried: dict[str, StoredTask] = {}  # by name
 
     # The trunk
@@ -72,21 +75,22 @@ class Held:
         """One task as its file has it. Raises TaskNotFoundError, CorruptRegistryError."""
         if name in self._tried:
             return self._tried[name]
-        current = self.registry.task(name).version
-        found = self._tasks.get(current.adapter_sha256)
-        if found is None:
-            try:
-                found = from_bytes(self.registry.read_adapter(current), self.backbone, self.methods)
-            except ClAstError as error:
-                if name in str(error):
-                    raise
-                raise type(error)(f"{name}: {error}") from error
-            self._tasks[current.adapter_sha256] = found
-        return found
+        return self.version(name, self.registry.task(name).version)
 
-    def keep(self, sha256: str, task: StoredTask) -> None:
-        """Remember a task that was just committed."""
-        self._tasks[sha256] = task
+    def version(self, name: str, version: VersionRecord) -> StoredTask:
+        """As `stored`, where the registry was asked before; the one that answers now, where that has gone since."""
+        try:
+            return self.loaded.get(version)
+        except TaskNotFoundError:
+            return self.loaded.get(self.registry.task(name).version)
+
+    def _load(self, version: VersionRecord) -> StoredTask:
+        try:
+            return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods)
+        except ClAstError as error:
+            if version.task in str(error):
+                raise
+            raise type(error)(f"{version.task}: {error}") from error
 
     @contextmanager
     def trying(self, name: str, candidate: StoredTask) -> Iterator[None]:
@@ -99,11 +103,7 @@ class Held:
 
     def name_for(self, name: str, replace: bool) -> str:
         """The task's name, as an existing task spells it; fails before training, not after it."""
-        if not self.registry.writable:
-            raise RegistryError(
-                f"the registry in {self.registry.folder} cannot be written by you, only read; "
-                "change the folder's permissions or name another registry"
-            )
+        self.registry.require_writable()
         checked(name)
         try:
             there = self.registry.task(name).name
@@ -117,7 +117,7 @@ class Held:
 
     def checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
         """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.folder.resolve()}\n{settings.name}"
+        place = f"{self.registry.place}\n{settings.name}"
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
         what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}

@@ -21,12 +21,13 @@ from cl_ast.errors import (
     AudioError,
     StreamError,
 )
-from cl_ast.frontend import FrontEnd
 from cl_ast.held import Held
+from cl_ast.loaded import TASK_BYTES
 from cl_ast.machine import package_versions
 from cl_ast.measuring import Measured, logits_of, measure
 from cl_ast.prediction import Clip, Failure, Prediction, Window
 from cl_ast.progress import Report, silent
+from cl_ast.rounding import rounded
 from cl_ast.router import Router, RouterSpace
 from cl_ast.routes import Routes
 from cl_ast.routing_anew import relearn, source_of
@@ -73,11 +74,12 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        memory: int = TASK_BYTES,
         router: str | None = None,
     ) -> None:
         self.registry = registry
         self.methods = methods
-        self._held = Held(registry, backbone, device, methods)
+        self._held = Held(registry, backbone, device, methods, memory)
         self._routes = Routes(self._held, router)
 
     @classmethod
@@ -88,23 +90,27 @@ class Manager:
         backbone: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
+        memory: int = TASK_BYTES,
         router: str | None = None,
     ) -> "Manager":
         """Open a registry, or make one.
 
         Args:
-            location: its folder.
+            location: its folder, or the URL of a team's (docs/registry.md).
             backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
+            memory: bytes of adapters that stay in memory; beyond, the task asked longest ago is read again when needed.
             router: "prototypes" or "ridge", of a new registry (docs/routing.md); an existing one keeps its own.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        return cls(Registry.open(location), backbone=backbone, device=device, methods=methods, router=router)
+        registry = Registry.open(location)
+        return cls(registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router)
 
     def close(self) -> None:
+        self._held.loaded.close()
         self.registry.close()
 
     def __enter__(self) -> "Manager":
@@ -145,12 +151,16 @@ class Manager:
         replace: bool = False,
         resume: bool = False,
         evaluate: bool = True,
+        store: str = "auto",
         report: Report = silent,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
         Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was. A training of over a minute
         that was stopped can go on with `resume`, to the same weights.
+
+        Args:
+            store: how the file holds its numbers, one of `rounding.STORES`; what is kept is what is measured.
 
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.
@@ -161,21 +171,17 @@ class Manager:
         if evaluate:
             self._routes.refuse_stale()  # before training, not after it
         task = dataclasses.replace(task, name=self._held.name_for(task.name, replace))
-        front_end = FrontEnd.for_seconds(task.clip_seconds)
+        front_end = self.backbone.front_end(task.clip_seconds)
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         fingerprint = task.fingerprint()
         model = TaskModel.fresh(settings, self.backbone, torch.Generator().manual_seed(options.seed))
         device = self.backbone.device
         checkpoint = self._held.checkpoint(settings, fingerprint, options)
-        trained = train(
-            model,
-            labelled(task.train, task.labels, front_end, device),
-            labelled(task.validation, task.labels, front_end, device),
-            options,
-            report,
-            checkpoint=checkpoint,
-            resume=resume,
-        )
+        hear = self._routes.hearing.read  # the routing hears the same clips
+        training = labelled(task.train, task.labels, front_end, device, hear)
+        validation = labelled(task.validation, task.labels, front_end, device, hear)
+        trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
+        trained = rounded(model, trained, validation, store)
         routing = self._routes.learn(task, model, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
         measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
@@ -200,7 +206,6 @@ class Manager:
             replace=replace,
         )
         checkpoint.drop()
-        self._held.keep(record.version.adapter_sha256, candidate)
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
     def route(self, names: Sequence[str] = (), report: Report = silent) -> dict[str, str]:
@@ -255,7 +260,7 @@ class Manager:
             try:
                 task = at_hand if at_hand and at_hand.name == name else streams.reload(source_of(source))
                 space = self.space if router else None
-                measured.append(measure(name, task.test, self.model, router, space, report))
+                measured.append(measure(name, task.test, self.model, router, space, report, self._routes.hearing))
             except (StreamError, AudioError) as error:
                 if at_hand and at_hand.name == name:
                     raise

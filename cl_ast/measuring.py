@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from cl_ast.audio import Waveform
-from cl_ast.clips import chunks, read_all
+from cl_ast.clips import chunks
+from cl_ast.hearing import Hearing
+from cl_ast.machine import precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.router import Route, Router, RouterSpace
 from cl_ast.task_model import TaskModel
-from cl_ast.training import precision
 from streams import Clip
 
 _CHUNK = 32
@@ -55,23 +56,30 @@ def measure(
     router: Router | None = None,
     space: RouterSpace | None = None,
     report: Report = silent,
+    hearing: Hearing | None = None,
 ) -> Measured:
     """Test one task. Each clip is read once; only clips that were routed right can be right in `auto`.
+
+    Args:
+        hearing: remembers the clips for the next time.
 
     Raises:
         AudioError: a clip cannot be read.
     """
+    hearing = hearing or Hearing(0)
     model = model_of(name)
     index = {label: position for position, label in enumerate(model.settings.labels)}
     right = right_and_routed = declined = 0
     routed: Counter[str] = Counter()
     for part in chunks(len(clips), _CHUNK * 2):
-        waveforms = read_all([clips[i].path for i in part])
+        paths = [clips[i].path for i in part]
+        waveforms = hearing.read(paths)
         truth = torch.tensor([index.get(clips[i].label, -1) for i in part])
         correct = logits_of(model, waveforms).argmax(dim=1) == truth
         right += int(correct.sum())
         if router is not None and space is not None:
-            routes = _settled(waveforms, router.choose(space.describe(waveforms)), model_of, router)
+            routes = router.choose(hearing.describe(space, paths, waveforms))
+            routes = _settled(waveforms, routes, model_of, router)
             routed.update(route.task for route in routes)
             declined += sum(not route.known for route in routes)
             right_and_routed += sum(bool(ok) and route.task == name for ok, route in zip(correct, routes, strict=True))
@@ -82,37 +90,12 @@ def measure(
 
 
 def _settled(
-    waveforms: Sequence[Waveform], routes: list[Route], model_of: Callable[[str], TaskModel], router: Router
-) -> list[Route]:
-    """Routes, the close ones settled; the others are not asked."""
-    close = [row for row, route in enumerate(routes) if route.rival]
-    settled, _ = settle([waveforms[row] for row in close], [routes[row] for row in close], model_of, router)
-    for row, route in zip(close, settled, strict=True):
-        routes[row] = route
-    return routes
-
-
-def settle(
     waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel], router: Router
-) -> tuple[list[Route], list[Tensor]]:
-    """Logits of each clip under its task; where a rival is nearly as near, both answer and the surer has it."""
-    routes, logits = list(routes), answer(waveforms, routes, model_of)
-    rivals = {row: route.rival for row, route in enumerate(routes) if route.rival}
-    others = answer([waveforms[row] for row in rivals], list(rivals.values()), model_of)
-    for (row, rival), other in zip(rivals.items(), others, strict=True):
-        if router.surer(routes[row], logits[row], other) is rival:
-            routes[row], logits[row] = rival, other
-    return routes, logits
-
-
-def answer(
-    waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel]
-) -> list[Tensor]:
-    """Logits of each clip under the task it was sent to, one pass a task."""
-    out: list[Tensor] = [torch.empty(0)] * len(waveforms)
-    for name in sorted({route.task for route in routes}):
-        rows = [row for row, route in enumerate(routes) if route.task == name]
-        logits = logits_of(model_of(name), [waveforms[row] for row in rows])
-        for row, values in zip(rows, logits, strict=True):
-            out[row] = values
-    return out
+) -> list[Route]:
+    """Where two tasks are nearly as near, the one whose head is surer; the other clips are not asked."""
+    settled = list(routes)
+    for row, route in enumerate(routes):
+        if route.rival:
+            first, second = (logits_of(model_of(one.task), [waveforms[row]])[0] for one in (route, route.rival))
+            settled[row] = router.surer(route, first, second)
+    return settled

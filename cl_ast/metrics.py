@@ -4,7 +4,7 @@ R[i][j] is the test accuracy on task j after learning task i; entries above the 
 yet). Nothing here reads a model, and no argument is changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 Row = Sequence[float | None]
 Matrix = Sequence[Row]
@@ -59,6 +59,28 @@ def forward_transfer(matrix: Matrix, untrained: Sequence[float]) -> float | None
     if not ahead or any(value is None for value in ahead):
         return None
     return _mean([value - untrained[i] for i, value in enumerate(ahead, 1) if value is not None])
+
+
+def of_cells(cells: Mapping[tuple[int, int], float], tasks: int) -> dict[str, float | None]:
+    """Average accuracy, forgetting and backward transfer of a matrix of which `cells` is all that is known.
+
+    The same numbers as the functions above, in time of what was measured and not of tasks².
+    """
+    last = tasks - 1
+    now = {j: value for (i, j), value in cells.items() if i == last}
+    best: dict[int, float] = {}
+    for (i, j), value in cells.items():
+        if i < last:
+            best[j] = max(value, best.get(j, value))
+    earlier = [j for j in sorted(now) if j < last]
+    one = 0.0 if tasks == 1 and now else None
+    drops = [best[j] - now[j] for j in earlier if j in best]
+    changes = [now[j] - cells[j, j] for j in earlier if (j, j) in cells]
+    return {
+        "average_accuracy": _mean([now[j] for j in sorted(now)]),
+        "forgetting": one if one is not None else _mean(drops),
+        "backward_transfer": one if one is not None else _mean(changes),
+    }
 
 
 def _over_earlier_tasks(matrix: Matrix, values: Sequence[float]) -> float | None:

@@ -1,12 +1,9 @@
-"""What `predict` answers, and long clips as windows."""
+"""What `predict` takes and what it answers."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cl_ast import audio
-from cl_ast.audio import SAMPLE_RATE, Waveform
 from cl_ast.errors import AudioError
 
 Clip = str | Path | BinaryIO
@@ -64,37 +61,3 @@ class Window:
             raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose 0.1 to 30 s")
         if not 0.01 <= self.hop <= self.seconds:
             raise AudioError(f"a hop of {self.hop:g} s cannot be used; choose 0.01 s to the window's length")
-
-    def cut(self, waveform: Waveform) -> Iterator[tuple[float, float, Waveform]]:
-        """(start, end, samples) of each window; the last may be shorter, and none is under a quarter window."""
-        size, hop = round(self.seconds * SAMPLE_RATE), round(self.hop * SAMPLE_RATE)
-        for start in range(0, len(waveform), hop):
-            piece = waveform[start : start + size]
-            if start and len(piece) < size / 4:
-                return
-            yield start / SAMPLE_RATE, (start + len(piece)) / SAMPLE_RATE, piece
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A clip that was read, or a window of one."""
-
-    path: str
-    waveform: Waveform
-    start: float | None = None
-    end: float | None = None
-
-
-def pieces(clip: Clip, window: Window | None) -> Iterator[Piece | Failure]:
-    """Read a clip and cut it; a clip that cannot be read is one Failure."""
-    name = str(clip) if isinstance(clip, str | Path) else "-"
-    try:
-        waveform = audio.read(clip)
-    except AudioError as error:
-        yield Failure(name, error)
-        return
-    if window is None:
-        yield Piece(name, waveform)
-        return
-    for start, end, piece in window.cut(waveform):
-        yield Piece(name, piece, start, end)

@@ -1,7 +1,7 @@
 """The papers' recipe of each published task, and one for folders (reference: their public configuration)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,10 @@ class Recipe:
     frequency_mask: int = 0
     time_mask: int = 0
     kernel: int = 31
+
+    def for_waveforms(self) -> "Recipe":
+        """Without masks: a trunk that hears samples has no bins or frames."""
+        return replace(self, frequency_mask=0, time_mask=0)
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 import streams
-from cl_ast.clips import chunks, read_all
+from cl_ast.clips import chunks
 from cl_ast.errors import ClAstError, RegistryError, TaskNotFoundError
+from cl_ast.hearing import Hearing
 from cl_ast.held import Held
 from cl_ast.measuring import logits_of
 from cl_ast.progress import Report, Step
@@ -27,6 +28,7 @@ class Routes:
 
     def __init__(self, held: Held, kind: str | None = None) -> None:
         """`kind` is the router of a new registry; an existing one keeps its own, and refuses another."""
+        self.hearing = Hearing()
         self._held = held
         self._kind = kind
         self._space: RouterSpace | None = None
@@ -49,7 +51,7 @@ class Routes:
                 self._space = RouterSpace.of(self._held.backbone, kind)
         if self._kind not in (None, self._space.kind):
             raise RegistryError(
-                f"the registry in {self._held.registry.folder} has the router {self._space.kind}, and {self._kind} is "
+                f"the registry in {self._held.registry.place} has the router {self._space.kind}, and {self._kind} is "
                 "another; leave out --router, or use another registry"
             )
         return self._space
@@ -75,14 +77,14 @@ class Routes:
             kind=self.space.kind,
             recipe=self.space.recipe,
             copies=COPIES,
-            logits=logits_of(model, read_all([clip.path for clip in validation])),
+            logits=logits_of(model, self.hearing.read([clip.path for clip in validation])),
         )
 
     def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report, altered: bool = False) -> Tensor:
         """(n, d) clips as they are; altered, (copies · n, d)."""
         out: list[list[Tensor]] = [[self.space.describe([])] for _ in range(COPIES if altered else 1)]
         for part in chunks(len(clips), _CHUNK):
-            heard = read_all([clips[i].path for i in part])
+            heard = self.hearing.read([clips[i].path for i in part])
             versions = zip(*(copies(clip) for clip in heard), strict=True) if altered else [heard]
             for described, version in zip(out, versions, strict=True):
                 described.append(self.space.describe(version))

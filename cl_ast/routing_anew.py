@@ -8,7 +8,6 @@ from cl_ast.held import Held
 from cl_ast.machine import package_versions
 from cl_ast.progress import Report
 from cl_ast.routes import Routes
-from cl_ast.task_model import StoredTask
 from registry import NewVersion, TaskRecord
 
 
@@ -27,7 +26,7 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
                 continue
             tensors = {}
         stored = held.stored(record.name)
-        committed = held.registry.commit(
+        held.registry.commit(
             record.name,
             stored.model.to_bytes(held.backbone, {}, tensors),
             NewVersion(
@@ -44,7 +43,6 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
             ),
             replace=True,
         )
-        held.keep(committed.version.adapter_sha256, StoredTask(stored.model, tensors, stored.header))
     return skipped
 
 

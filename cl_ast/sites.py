@@ -3,29 +3,42 @@
 A site is wrapped once, when the trunk is loaded; while nothing is attached the wrapper hands its input on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Submodule names of a transformers AST layer, in one place: they differ between releases and from the checkpoints.
-SITES: Mapping[str, str] = {
-    "layer": "",
-    "norm_mhsa": "layernorm_before",
-    "mhsa": "attention",
-    "heads": "attention",  # inside it, between its linear maps
-    "q": "attention.q_proj",
-    "k": "attention.k_proj",
-    "v": "attention.v_proj",
-    "o": "attention.o_proj",
-    "norm_ffn": "layernorm_after",
-    "ffn": "mlp",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
+SITES = ("layer", "norm_mhsa", "mhsa", "heads", "q", "k", "v", "o", "norm_ffn", "ffn", "fc1", "fc2")
 # The sites that own the layer's weights.
 LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
+Paths = Mapping[str, str]
+"""Where each site lies in a layer of one family of trunks: its submodule's path (`cl_ast/trunks/`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a trunk that decide how large an adapter is.
+
+    Attributes:
+        final_norm: whether a LayerNorm follows the last layer; a task's head then starts with one of its own.
+        frozen: how many numbers of the trunk even full fine-tuning leaves as they are.
+    """
+
+    width: int = 768
+    depth: int = 12
+    hidden: int = 3072
+    norm_eps: float = 1e-12
+    final_norm: bool = True
+    frozen: int = 0
+
+    def of(self, site: str) -> tuple[int, int]:
+        """Input and output width of a site."""
+        return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(site, (self.width, self.width))
+
+
+AST_BASE = Shape()
 
 Act = Callable[[Callable[[Any], Tensor], Any], Tensor]
 """What an adapter does at a site: (the stock module as a function, its input) -> its output.
@@ -70,11 +83,15 @@ class Site(nn.Module):
 class HeadsSite(Site):
     """Attention, opened between its linear maps while something acts there; the stock module otherwise."""
 
+    def __init__(self, stock: Any, maps: Sequence[str]) -> None:
+        """`maps`: what the stock module calls its linear maps q, k, v and o."""
+        super().__init__(stock)
+        self.maps = tuple(maps)
+
     def forward(self, x: Tensor, *rest: object, **options: object) -> object:
         if self.act is None:
             return self.stock(x, *rest, **options)
-        names = [SITES[site].rpartition(".")[2] for site in ("q", "k", "v", "o")]
-        q, k, v, o = (getattr(self.stock, name) for name in names)
+        q, k, v, o = (getattr(self.stock, name) for name in self.maps)
         batch, tokens, _ = x.shape
 
         def split(value: Tensor) -> Tensor:
@@ -88,6 +105,26 @@ def _attention(x: Heads) -> Tensor:
     return F.scaled_dot_product_attention(x.q, x.k, x.v)
 
 
-def wrapping_order(site: str) -> tuple[int, bool]:
-    """Deeper modules first, and what is inside attention before attention as a whole."""
-    return -SITES[site].count("."), site != "heads"
+def wrap(layer: Any, paths: Paths) -> dict[str, Site]:
+    """Wrap every site of a stock layer in place, and say where each is now.
+
+    The layer itself stays where it is in the model: who runs it goes through its site.
+    """
+    found: dict[str, Site] = {}
+    for site in sorted(paths, key=lambda one: _order(one, paths)):
+        if site == "layer":
+            found[site] = Site(layer).eval()
+            continue
+        parent, _, child = paths[site].rpartition(".")
+        owner = layer.get_submodule(parent)
+        stock = getattr(owner, child)
+        maps = [paths[one].rpartition(".")[2] for one in ("q", "k", "v", "o")]
+        found[site] = (HeadsSite(stock, maps) if site == "heads" else Site(stock)).eval()
+        setattr(owner, child, found[site])
+    return found
+
+
+def _order(site: str, paths: Paths) -> tuple[int, bool]:
+    """Leaves first, since wrapping a block does not change how its own leaves are reached; then what is inside
+    attention before attention as a whole."""
+    return -paths[site].count("."), site != "heads"

@@ -1,34 +1,46 @@
 """What `cl-ast stats` reports, from the registry alone: no torch, no model, no audio."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ast import metrics
-from registry import Mode, Registry, TaskRecord
+from registry import Overview, Registry, TaskRecord
 
-_MODES: tuple[Mode, ...] = ("oracle", "auto")
+Cells = Mapping[tuple[int, int], float]
+MOST_SQUARE = 40  # tasks, in a table of tasks by tasks that a person can read
 
 
 def stats(registry: Registry) -> dict[str, Any]:
     """The whole report, key for key as the command-line contract has it."""
-    backbone = registry.backbone
-    tasks = registry.tasks()
-    matrices = {mode: registry.matrix(mode) for mode in _MODES}
-    confusion = registry.confusion()
-    storage = registry.storage()
-    full = len(tasks) * (backbone.bytes if backbone else 0)
+    return report(registry.overview())
+
+
+def report(overview: Overview) -> dict[str, Any]:
+    """As `stats`, of what was read already."""
+    count = len(overview.tasks)
+    told = outline(overview)
+    told["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in overview.accuracies.items()}
+    told["routing"]["confusion"] = _table(overview.routed.get, count, 0)
+    return told
+
+
+def outline(overview: Overview) -> dict[str, Any]:
+    """The report with its three tables of tasks by tasks left empty: what thousands of tasks can be told by."""
+    trunk, tasks, storage = overview.backbone, overview.tasks, overview.storage
+    full = len(tasks) * (trunk.bytes if trunk else 0)
     return {
         "backbone": None
-        if backbone is None
+        if trunk is None
         else {
-            "name": backbone.name,
-            "fingerprint": backbone.fingerprint,
-            "parameters": backbone.parameters,
-            "bytes": backbone.bytes,
+            "name": trunk.name,
+            "fingerprint": trunk.fingerprint,
+            "parameters": trunk.parameters,
+            "bytes": trunk.bytes,
         },
-        "tasks": [_task(task, i, matrices) for i, task in enumerate(tasks)],
-        "matrix": matrices,
-        "metrics": {mode: _metrics(matrices[mode]) for mode in _MODES},
-        "routing": {"task_accuracy": _task_accuracy(confusion), "confusion": confusion},
+        "tasks": [_task(task, i, overview) for i, task in enumerate(tasks)],
+        "matrix": {mode: [] for mode in overview.accuracies},
+        "metrics": {mode: _metrics(cells, len(tasks)) for mode, cells in overview.accuracies.items()},
+        "routing": {"task_accuracy": _task_accuracy(overview.routed), "confusion": []},
         "storage": {
             "adapter_bytes": storage.adapter_bytes,
             "full_copies_bytes": full,
@@ -38,8 +50,8 @@ def stats(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _task(task: TaskRecord, i: int, matrices: dict[Mode, list[list[float | None]]]) -> dict[str, Any]:
-    last = {mode: matrices[mode][-1][i] for mode in _MODES}
+def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
+    last = len(overview.tasks) - 1
     version = task.version
     return {
         "name": task.name,
@@ -49,23 +61,25 @@ def _task(task: TaskRecord, i: int, matrices: dict[Mode, list[list[float | None]
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
         "learned_accuracy": version.learned_accuracy,
-        "accuracy": last["oracle"],
-        "auto_accuracy": last["auto"],
+        "accuracy": overview.accuracies["oracle"].get((last, i)),
+        "auto_accuracy": overview.accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
     }
 
 
-def _metrics(matrix: list[list[float | None]]) -> dict[str, float | None]:
+def _metrics(cells: Cells, tasks: int) -> dict[str, float | None]:
     return {
-        "average_accuracy": metrics.average_accuracy(matrix),
-        "forgetting": metrics.forgetting(matrix),
-        "backward_transfer": metrics.backward_transfer(matrix),
+        **metrics.of_cells(cells, tasks),
         # Isolated adapters have no head before they are learned, and none is started from another.
         "forward_transfer": None,
     }
 
 
-def _task_accuracy(confusion: list[list[int]]) -> float | None:
+def _task_accuracy(routed: Mapping[tuple[int, int], int]) -> float | None:
     """Share of test clips that were sent to their own task, over all tasks measured."""
-    clips = sum(map(sum, confusion))
-    return sum(row[i] for i, row in enumerate(confusion)) / clips if clips else None
+    clips = sum(routed.values())
+    return sum(count for (i, j), count in routed.items() if i == j) / clips if clips else None
+
+
+def _table(get: Callable[[tuple[int, int], Any], Any], count: int, empty: object) -> list[list[Any]]:
+    return [[get((i, j), empty) for j in range(count)] for i in range(count)]

@@ -14,10 +14,11 @@ from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_store
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.row import Method
-from cl_ast.adapters.spec import MethodSpec, head_shapes, owned, parse
+from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
 from cl_ast.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import CorruptRegistryError, MethodError
-from cl_ast.frontend import FrontEnd
+from cl_ast.frontends import AnyFrontEnd, from_words
+from cl_ast.storing import Kind, all_decoded, decoded, encoded, fixed_types
 
 FORMAT = 1
 HEADER = "cl_ast"
@@ -38,7 +39,7 @@ class TaskSettings:
     name: str
     method: MethodSpec
     labels: tuple[str, ...]
-    front_end: FrontEnd
+    front_end: AnyFrontEnd
     pooling: str = "mean"
     positions: str = "resize"
 
@@ -53,6 +54,9 @@ class TaskModel:
     """One task: features in, logits out, over a shared trunk that it never writes.
 
     Full fine-tuning is the exception that the comparison needs: it holds a trunk of its own.
+
+    Attributes:
+        stored: how a file holds its tensors, by name; in single precision where nothing is said.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class TaskModel:
         self.backbone = backbone
         self.adapter = adapter
         self.head = dict(head)
+        self.stored: dict[str, Kind] = {}
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         check_shapes(shapes, self.head, f"the head of {settings.name}")
 
@@ -72,25 +77,36 @@ class TaskModel:
             backbone = backbone.copy()
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         width = shapes["head.weight"][1]
-        trunk = backbone.tensors()
-        head = {
-            "head.norm.weight": trunk["norm.weight"].detach().clone(),
-            "head.norm.bias": trunk["norm.bias"].detach().clone(),
-            **{
-                name: Weight(shapes[name], "uniform", width).make(generator).to(backbone.device)
-                for name in ("head.weight", "head.bias")
-            },
+        made = {
+            name: Weight(shapes[name], "uniform", width).make(generator).to(backbone.device)
+            for name in ("head.weight", "head.bias")
         }
+        head = {**head_norm(backbone), **made}
         return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator), head)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Normalised features (batch, frames, 128) to logits (batch, classes)."""
+        """The front end's features of a batch to logits (batch, classes)."""
         with self.acting():
             tokens = self.backbone.run(self.embed(features))
         return self.classify(tokens)
 
+    def lower(self, features: Tensor) -> Tensor:
+        """Features to the tokens (batch, n, width) at which the task begins: what its training leaves as it is."""
+        return self.backbone.run(self.embed(features), last=self.frozen_layers)
+
+    def upper(self, tokens: Tensor) -> Tensor:
+        """What `lower` gave, to logits (batch, classes)."""
+        with self.acting():
+            tokens = self.backbone.run(tokens, first=self.frozen_layers)
+        return self.classify(tokens)
+
+    @property
+    def frozen_layers(self) -> int:
+        """How many of the trunk's layers, from the lowest, the task leaves as they are."""
+        return self.settings.method.frozen_layers(self.backbone.shape.depth)
+
     def embed(self, features: Tensor) -> Tensor:
-        """Features (batch, frames, 128) to the tokens before the first layer."""
+        """The front end's features of a batch to the tokens before the first layer."""
         return self.backbone.embed(features, positions=self.settings.positions)
 
     def acting(self) -> AbstractContextManager[None]:
@@ -100,16 +116,18 @@ class TaskModel:
     def classify(self, tokens: Tensor) -> Tensor:
         """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
         head = self.head
-        eps = self.backbone.shape.norm_eps
-        normed = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
-        return F.linear(pooled(normed, self.settings.pooling), head["head.weight"], head["head.bias"])
+        if self.backbone.shape.final_norm:
+            eps = self.backbone.shape.norm_eps
+            tokens = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
+        return F.linear(pooled(tokens, self.settings.pooling), head["head.weight"], head["head.bias"])
 
     def trainable(self) -> list[Tensor]:
         """Everything an optimiser may move, in a fixed order."""
         trunk: Iterable[Tensor] = ()
         if self.settings.method.trains == "trunk":
             # The head's norm stands in for the trunk's last one.
-            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith("norm."))
+            still = ("norm.", *self.backbone.family.frozen)
+            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith(still))
         return [*trunk, *self.adapter.trainable(), *self.head.values()]
 
     def state(self) -> dict[str, Tensor]:
@@ -121,10 +139,20 @@ class TaskModel:
 
     def trainable_parameters(self) -> int:
         """As the papers count: without the head, or with what of it they count with the method."""
-        counted = sum(self.head[name].numel() for name in self.settings.method.counts)
+        counted = sum(self.head[name].numel() for name in self.settings.method.counts if name in self.head)
         if self.settings.method.trains == "trunk":
-            return self.backbone.parameters
+            return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
+
+    def round(self, kind: Kind) -> None:
+        """Every trained number becomes what a file of that kind gives back, and files will be of it."""
+        fixed = fixed_types(self.settings.method, self.backbone.shape)
+        moved = {name: tensor for name, tensor in self.state().items() if name not in fixed}
+        with torch.no_grad():
+            held = {name: decoded(name, encoded(name, tensor, kind)) for name, tensor in moved.items()}
+            for name, (value, _) in held.items():
+                moved[name].copy_(value)
+        self.stored = {name: own for name, (_, own) in held.items() if own != "fp32"}
 
     # The file
 
@@ -156,6 +184,8 @@ class TaskModel:
             **extra,
         }
         state = to_stored(self.settings.method, self.backbone, self.state())
+        for name, kind in self.stored.items():
+            state |= encoded(name, state[name].detach(), kind)
         tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         # Sorted keys: the same task is the same bytes.
@@ -169,6 +199,13 @@ class StoredTask:
     model: TaskModel
     router: Mapping[str, Tensor]
     header: Mapping[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """What its tensors take in memory."""
+        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
+        trunk = self.model.backbone.bytes if self.model.settings.method.trains == "trunk" else 0
+        return trunk + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
@@ -197,17 +234,30 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
         )
-    types = {name: one.weight.stored_as for name, one in owned(settings.method, backbone.shape).items()}
+    if not isinstance(settings.front_end, backbone.family.hears):
+        raise CorruptRegistryError(
+            f"the adapter of {settings.name} hears clips in another way than {backbone.family.title} does; "
+            "export or train it again"
+        )
+    _check_numbers(settings.name, tensors)
+    router = _under("router.", tensors)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
+    types = fixed_types(settings.method, backbone.shape)
+    state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
+    device = backbone.device
+    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
+    model.stored = kinds
+    return StoredTask(model, router, header)
+
+
+def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
+    """All at once: a question a tensor is most of what loading takes."""
+    floating = [tensor.reshape(-1) for tensor in tensors.values() if tensor.is_floating_point()]
+    if not floating or torch.isfinite(torch.cat(floating)).all():
+        return
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise CorruptRegistryError(f"the adapter of {settings.name} has values that are not numbers in {name}")
-        expected = types.get(name, torch.float32)
-        if tensor.dtype != expected and not name.startswith("router."):
-            kind, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
-            raise CorruptRegistryError(f"the adapter of {settings.name} has {name} in {kind}, expected {right}")
-    router = _under("router.", tensors)
-    state = {name: t.to(backbone.device) for name, t in tensors.items() if not name.startswith("router.")}
-    return StoredTask(_restore(settings, backbone, state), router, header)
+            raise CorruptRegistryError(f"the adapter of {task} has values that are not numbers in {name}")
 
 
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
@@ -215,7 +265,7 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         name=str(header["name"]),
         method=parse(str(header["method"]), methods),
         labels=tuple(map(str, header["labels"])),
-        front_end=FrontEnd(**header["front_end"]),
+        front_end=from_words(header["front_end"]),
         pooling=header["pooling"],
         positions=header["positions"],
     )
@@ -235,12 +285,20 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
         backbone = own
     elif trunk:
         raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
-    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest))
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
     return TaskModel(settings, backbone, adapter, head)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def head_norm(backbone: Backbone) -> dict[str, Tensor]:
+    """What a head's own LayerNorm starts as: a copy of the trunk's final one; nothing where it has none."""
+    if not backbone.shape.final_norm:
+        return {}
+    trunk = backbone.tensors()
+    return {f"head.norm.{kind}": trunk[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
 
 
 def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:

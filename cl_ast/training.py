@@ -1,9 +1,10 @@
 """One task: the trunk frozen and in evaluation mode, adapter and head trained, the best validation weights kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,14 +13,13 @@ from torch.nn import functional as F
 from cl_ast.checkpointing import Best, Checkpoint
 from cl_ast.clips import ClipSet, chunks
 from cl_ast.errors import TrainingError
+from cl_ast.frozen import Frozen, Split
+from cl_ast.machine import PRECISIONS, precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
 
 _EVALUATION_BATCH = 32
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
-
-
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TrainOptions:
     Attributes:
         learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
         frequency_mask, time_mask: SpecAugment's widest masks, in bins and frames; 0 is none.
-        precision: of the trunk's arithmetic; "auto" is bf16 on a GPU, where adapters stay in fp32, else fp32.
+        precision: of the trunk's arithmetic, one of `machine.PRECISIONS`; adapters stay in fp32.
     """
 
     epochs: int = 30
@@ -93,18 +93,30 @@ def train(
         resume: go on from there, to the same weights as an uninterrupted training.
 
     Raises:
-        TrainingError: the loss is no longer a number, the device's memory is full, or there is nothing to resume.
+        TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
+            masks are asked for where the trunk hears no spectrogram.
         AudioError: a clip cannot be read.
     """
+    if training.front_end.padding is None and (options.frequency_mask or options.time_mask):
+        raise TrainingError(
+            f"{model.backbone.name} hears samples: there are no bins or frames to mask; set frequency_mask and "
+            "time_mask (--freq-mask, --time-mask) to 0"
+        )
     training.load("reading training clips", report)
     validation.load("reading validation clips", report)
     started = time.perf_counter()
     device = model.backbone.device
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
-        with seeded, _trainable(model):
+        with seeded, trainable(model):
             torch.manual_seed(options.seed)
-            best = _epochs(model, training, validation, options, report, checkpoint, resume)
+            frozen = Frozen(model, options.precision)
+            masks = options.frequency_mask or options.time_mask
+            masked = partial(augment, options=options, fill=training.front_end.padding) if masks else None
+            splits = Split(training, frozen, masked), Split(validation, frozen)
+            for split, name in zip(splits, ("training", "validation"), strict=True):
+                split.load(f"running the frozen layers over {name} clips", report)
+            best = _epochs(model, *splits, options, report, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
@@ -114,27 +126,32 @@ def train(
 
 def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[float, float]:
     """Accuracy and mean cross-entropy over labelled clips, in a precision of `PRECISIONS`."""
-    right = torch.zeros((), device=model.backbone.device)
-    loss = torch.zeros((), device=model.backbone.device)
+    frozen = Frozen(model, kind)
+    return scores(*outputs(Split(clips, frozen)))
+
+
+def outputs(split: Split) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and targets (n,) of labelled clips, in their order, on the device."""
+    model, kind = split.frozen.model, split.frozen.kind
+    logits, targets = [], []
     with torch.inference_mode(), precision(model.backbone.device, kind):
-        for part in chunks(len(clips), _EVALUATION_BATCH):
-            features, targets = clips.batch(part)
-            logits = model.logits(features).float()
-            right += (logits.argmax(dim=-1) == targets).sum()
-            loss += F.cross_entropy(logits, targets, reduction="sum")
-    return float(right) / len(clips), float(loss) / len(clips)
+        for part in chunks(len(split), _EVALUATION_BATCH):
+            states, truth = split.batch(part)
+            logits.append(split.frozen.above(states).float())
+            targets.append(truth)
+    return torch.cat(logits), torch.cat(targets)
 
 
-def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
-    """The arithmetic of the trunk: "bf16" or "fp32"; "auto" is bf16 on a GPU, fp32 elsewhere."""
-    half = kind == "bf16" or (kind == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy."""
+    right = int((logits.argmax(dim=-1) == targets).sum())
+    return right / len(targets), float(F.cross_entropy(logits, targets))
 
 
 def _epochs(
     model: TaskModel,
-    training: ClipSet,
-    validation: ClipSet,
+    training: Split,
+    validation: Split,
     options: TrainOptions,
     report: Report,
     checkpoint: Checkpoint | None,
@@ -157,7 +174,7 @@ def _epochs(
         done, best = checkpoint.restore(model, optimiser, schedule)
     for epoch in range(done + 1, options.epochs + 1):
         _epoch(model, training, options, optimiser, schedule, epoch, report)
-        accuracy, loss = accuracy_of(model, validation, options.precision)
+        accuracy, loss = scores(*outputs(validation))
         if loss != loss:
             raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
         if (accuracy, -loss) > (best.accuracy, -best.loss):
@@ -173,7 +190,7 @@ def _epochs(
 
 def _epoch(
     model: TaskModel,
-    training: ClipSet,
+    training: Split,
     options: TrainOptions,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -187,15 +204,7 @@ def _epoch(
     model.adapter.training = True
     try:
         for step, part in enumerate(chunks(len(order), options.batch_size)):
-            features, targets = training.batch(order[part.start : part.stop])
-            features = augment(features, options, training.front_end.padding)
-            with precision(device, options.precision):
-                logits = model.logits(features)
-                loss = F.cross_entropy(logits.float(), targets)
-            penalty = model.adapter.penalty()
-            optimiser.zero_grad(set_to_none=True)
-            (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser)
             schedule.step()
             loss_sum += loss.detach() * len(targets)
             right += (logits.detach().argmax(dim=-1) == targets).sum()
@@ -215,9 +224,25 @@ def _epoch(
         model.adapter.training = False
 
 
-def augment(features: Tensor, options: TrainOptions, fill: float) -> Tensor:
+def learn_batch(
+    split: Split, indices: Sequence[int], optimiser: torch.optim.Optimizer
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of the optimiser; the loss, the logits (batch, classes) and the targets, which nothing waited for."""
+    model = split.frozen.model
+    states, targets = split.batch(indices)
+    with precision(model.backbone.device, split.frozen.kind):
+        logits = split.frozen.above(states)
+        loss = F.cross_entropy(logits.float(), targets)
+    penalty = model.adapter.penalty()
+    optimiser.zero_grad(set_to_none=True)
+    (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss, logits, targets
+
+
+def augment(features: Tensor, options: TrainOptions, fill: float | None) -> Tensor:
     """SpecAugment (Park et al. 2019): one band of bins and one of frames masked, other ones in each clip."""
-    if not options.frequency_mask and not options.time_mask:
+    if fill is None or not (options.frequency_mask or options.time_mask):
         return features
     from torchaudio.functional import mask_along_axis_iid
 
@@ -229,7 +254,7 @@ def augment(features: Tensor, options: TrainOptions, fill: float) -> Tensor:
 
 
 @contextmanager
-def _trainable(model: TaskModel) -> Iterator[None]:
+def trainable(model: TaskModel) -> Iterator[None]:
     """Exactly the task's own tensors need gradients inside the block, and nothing does after it."""
     tensors = model.trainable()
     for tensor in tensors:

@@ -1,7 +1,8 @@
 """The memory of cl-ast: which tasks were learned, their adapter files, and what was measured after each.
 
 A registry is a folder with `registry.db` (SQLite) and `adapters/` (safetensors files named by their
-SHA-256). This package imports neither torch nor transformers, so listing tasks starts in no time.
+SHA-256), or for a team a PostgreSQL database and any store that fsspec reaches. This package imports neither
+torch nor transformers, and SQLAlchemy only to change something, so listing tasks starts in no time.
 
     with Registry.open("my-registry") as registry:
         for task in registry.tasks():
@@ -21,6 +22,7 @@ from registry.records import (
     Measurement,
     Mode,
     NewVersion,
+    Overview,
     Problem,
     RebuildReport,
     Storage,
@@ -37,6 +39,7 @@ __all__ = [
     "Measurement",
     "Mode",
     "NewVersion",
+    "Overview",
     "Problem",
     "RebuildReport",
     "Registry",

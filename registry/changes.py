@@ -8,15 +8,13 @@ file without a row is still to get one.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from sqlalchemy import delete, select
+from datetime import UTC, datetime
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
 from registry import header, history, names, rows
 from registry.database import Database
-from registry.files import AdapterFiles, digest
+from registry.files import AdapterFiles, digest, name_of
 from registry.manifest import Manifest
-from registry.models import TaskRow, VersionRow
 from registry.records import Accuracy, NewVersion, TaskRecord, VersionRecord
 
 
@@ -36,11 +34,14 @@ def commit(
         own = header.check(adapter)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
-    with _undone(files) as written, database.write() as session:
-        trunk = rows.require_backbone(session)
+    with _undone(files) as written, database.write() as writing:
+        from registry.models import TaskRow, VersionRow
+
+        session = writing.session
+        trunk = rows.require_backbone(writing)
         rows.check_same_trunk(trunk, own)
-        now = rows.next_instant(session)
-        task = rows.find(session, name)
+        now = rows.next_instant(writing)
+        task = rows.find(writing, name)
         if task is None:
             task = TaskRow(name=name, key=names.key(name), created=now, last_number=1, current_version_id=0)
             session.add(task)
@@ -54,24 +55,24 @@ def commit(
         manifest = Manifest(task.name, task.last_number, task.id, task.created, now, trunk, new)
         stamped = header.stamped(adapter, manifest.words())
         written.append(files.write(stamped))
-        version = rows.version_row(manifest, task.id, written[0], len(stamped))
+        version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(stamped)))
         session.add(version)
         session.flush()
         task.current_version_id = version.id
         session.flush()
         if measured:
-            history.record(session, measured, version.id)
-        record = rows.task(session, task.id)
+            history.record(writing, measured, version.id)
+        record = rows.task(writing, name)
         written.clear()
     return record
 
 
 def remove(database: Database, files: AdapterFiles, name: str) -> None:
     """See `Registry.remove`."""
-    with database.write() as session:
-        task_id = rows.require(session, name).id
-        hashes = session.scalars(select(VersionRow.adapter_sha256).where(VersionRow.task_id == task_id)).all()
-        session.execute(delete(TaskRow).where(TaskRow.id == task_id))
+    with database.write() as writing:
+        task = rows.require(writing, name)
+        hashes = [version.adapter_sha256 for version in rows.versions(writing, task.id)]
+        writing.session.delete(task)
     _drop(files, hashes)
 
 
@@ -79,23 +80,27 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
     """See `Registry.rename`."""
     names.checked(new)
     former: list[str] = []
-    with _undone(files) as written, database.write() as session:
-        task = rows.require(session, old)
-        taken = rows.find(session, new)
+    with _undone(files) as written, database.write() as writing:
+        from registry.models import VersionRow
+
+        task = rows.require(writing, old)
+        taken = rows.find(writing, new)
         if taken is not None and taken.id != task.id:
             raise TaskExistsError(f'there is a task "{taken.name}" already: choose another name')
+        # The moment makes the files differ from those of every name before, whose deletion may still be under way.
+        words = {"name": new, "renamed": datetime.now(UTC).isoformat()}
+        changed = [] if task.name == new else rows.versions(writing, task.id)
         task.name, task.key = new, names.key(new)
-        for version in session.scalars(select(VersionRow).where(VersionRow.task_id == task.id)).all():
+        for version in changed:
             data = files.read(version.adapter_sha256)
             if data is None or digest(data) != version.adapter_sha256:
                 continue  # stays as damaged as it was, and `verify` says so
-            stamped = header.stamped(data, {"name": new})
-            if stamped != data:
-                former.append(version.adapter_sha256)
-                written.append(files.write(stamped))
-                version.adapter_sha256, version.adapter_bytes = written[-1], len(stamped)
-        session.flush()
-        record = rows.task(session, task.id)
+            stamped = header.stamped(data, words)
+            former.append(version.adapter_sha256)
+            written.append(files.write(stamped))
+            row = writing.session.get_one(VersionRow, version.id)
+            row.adapter_sha256, row.adapter_bytes = written[-1], len(stamped)
+        record = rows.task(writing, new)
         written.clear()
     _drop(files, former)
     return record
@@ -103,11 +108,10 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
 
 def rollback(database: Database, files: AdapterFiles, name: str, version: int | None) -> VersionRecord:
     """See `Registry.rollback`."""
-    with database.write() as session:
-        task = rows.require(session, name)
-        found = session.execute(rows.versions().where(VersionRow.task_id == task.id)).all()
-        kept = {row.number: rows.version_record(row) for row in found}
-        current = next(row.number for row in found if row.id == task.current_version_id)
+    with database.write() as writing:
+        task = rows.require(writing, name)
+        kept = {found.number: found for found in rows.versions(writing, task.id)}
+        current = next(number for number, found in kept.items() if found.id == task.current_version_id)
         wanted = version if version is not None else max((n for n in kept if n < current), default=0)
         if wanted not in kept:
             what = f"version {version}" if version is not None else f"version before {current}"
@@ -124,7 +128,7 @@ def intact(files: AdapterFiles, version: VersionRecord) -> bytes:
         state = "is missing" if data is None else "is not what was stored"
         raise CorruptRegistryError(
             f'the adapter of task "{version.task}" (version {version.number}) {state}: '
-            f"{files.path(version.adapter_sha256)}; put the file back from a copy, roll the task back or "
+            f"{files.address(version.adapter_sha256)}; put the file back from a copy, roll the task back or "
             "learn it again; no other task is affected"
         )
     return data
@@ -147,5 +151,4 @@ def _undone(files: AdapterFiles) -> Iterator[list[str]]:
 
 def _drop(files: AdapterFiles, hashes: Sequence[str]) -> None:
     """Delete files that no row names. None will be named again: each is stamped with its own version."""
-    for sha256 in hashes:
-        files.delete(files.path(sha256))
+    files.delete(map(name_of, hashes))

@@ -7,31 +7,34 @@ versions that are current count, and a removed task leaves with its row and colu
 history that could have happened.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
 from registry import rows
-from registry.models import AccuracyRow, MeasurementRow, TaskRow, VersionRow
+from registry.database import Asking, Writing
 from registry.records import Accuracy, Measurement, Mode
 
+Cells = Mapping[tuple[int, int], float]
+"""What is known of a table of tasks by tasks, by (row, column): most of a long table is empty."""
 
-def record(session: Session, measured: Sequence[Accuracy], after_version_id: int) -> int:
+
+def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int) -> int:
     """Keep `measured`, and return the id of the measurement. Raises TaskNotFoundError, RegistryError."""
+    from registry.models import AccuracyRow, MeasurementRow
+
     if not measured:
         raise RegistryError("nothing was measured, so there is nothing to record")
-    ids = {name: _ids(session, name) for item in measured for name in (item.task, *item.routed)}
+    ids = {name: rows.ids(writing, name) for item in measured for name in (item.task, *item.routed)}
     if len({(ids[item.task], item.mode) for item in measured}) != len(measured):
         raise RegistryError("a task was measured twice in the same mode; which of the two counts?")
     measurement = MeasurementRow(after_version_id=after_version_id, created=datetime.now(UTC))
-    session.add(measurement)
-    session.flush()
-    session.add_all(
+    writing.session.add(measurement)
+    writing.session.flush()
+    writing.session.add_all(
         AccuracyRow(
             measurement_id=measurement.id,
             version_id=ids[item.task][1],
@@ -42,92 +45,78 @@ def record(session: Session, measured: Sequence[Accuracy], after_version_id: int
         )
         for item in measured
     )
-    session.flush()
+    writing.session.flush()
     return measurement.id
 
 
-def last_learned(session: Session) -> int:
+def last_learned(asking: Asking) -> int:
     """Id of the current version that was learned last. Raises RegistryError where there is none."""
-    learned = list(_places(session))
-    if not learned:
-        raise RegistryError("the registry holds no task yet, so nothing can have been measured")
-    return learned[-1]
+    for (id,) in asking.ask("SELECT max(current_version_id) FROM tasks"):
+        if id is not None:
+            return int(id)
+    raise RegistryError("the registry holds no task yet, so nothing can have been measured")
 
 
-def current_version_id(session: Session, name: str) -> int:
-    return _ids(session, name)[1]
-
-
-def measurements(session: Session, only: int | None = None) -> list[Measurement]:
+def measurements(asking: Asking, only: int | None = None) -> list[Measurement]:
     """Every measurement, or the one of that id, oldest first."""
-    task_names = {str(id): name for id, name in session.execute(select(TaskRow.id, TaskRow.name))}
-    found = select(AccuracyRow, TaskRow.name).join(VersionRow, AccuracyRow.version_id == VersionRow.id)
-    found = found.join(TaskRow, VersionRow.task_id == TaskRow.id).order_by(AccuracyRow.id)
-    heads = (
-        select(MeasurementRow, TaskRow.name)
-        .join(VersionRow, MeasurementRow.after_version_id == VersionRow.id, isouter=True)
-        .join(TaskRow, VersionRow.task_id == TaskRow.id, isouter=True)
-        .order_by(MeasurementRow.id)
-    )
-    if only is not None:
-        found = found.where(AccuracyRow.measurement_id == only)
-        heads = heads.where(MeasurementRow.id == only)
+    task_names = {str(id): str(name) for id, name in asking.ask("SELECT id, name FROM tasks")}
+    chosen, values = ("", ()) if only is None else (" WHERE m.id = ?", (only,))
     accuracies: dict[int, list[Accuracy]] = defaultdict(list)
-    for row, name in session.execute(found):
-        routed = {task_names[id]: clips for id, clips in row.routed.items() if id in task_names}
-        mode: Mode = "auto" if row.mode == "auto" else "oracle"
-        accuracies[row.measurement_id].append(Accuracy(name, mode, row.accuracy, row.clips, routed))
+    for id, name, kind, accuracy, clips, words in asking.ask(_ACCURACIES.format(chosen), *values):
+        to = {task_names[key]: count for key, count in json.loads(words).items() if key in task_names}
+        mode: Mode = "auto" if kind == "auto" else "oracle"
+        accuracies[id].append(Accuracy(name, mode, accuracy, clips, to))
     return [
-        Measurement(row.id, after, row.after_version_id, row.created, tuple(accuracies[row.id]))
-        for row, after in session.execute(heads)
-        if row.id in accuracies  # nothing is left of one whose tasks were all removed
+        Measurement(id, after, version_id, rows.instant(created), tuple(accuracies[id]))
+        for id, after, version_id, created in asking.ask(_HEADS.format(chosen), *values)
+        if id in accuracies  # nothing is left of one whose tasks were all removed
     ]
 
 
-def matrix(session: Session, mode: Mode) -> list[list[float | None]]:
-    """Accuracy on the task of column j, measured after that of row i; None above the diagonal."""
-    place = _places(session)
-    cells: list[list[float | None]] = [[None] * len(place) for _ in place]
-    found = (
-        select(MeasurementRow.after_version_id, AccuracyRow.version_id, AccuracyRow.accuracy)
-        .join(MeasurementRow, AccuracyRow.measurement_id == MeasurementRow.id)
-        .where(AccuracyRow.mode == mode, MeasurementRow.after_version_id.in_(select(TaskRow.current_version_id)))
-        .order_by(MeasurementRow.id)
-    )
-    for after, version, accuracy in session.execute(found):
-        i, j = place[after or 0], place.get(version, -1)
+class Places(NamedTuple):
+    """Where each task stands in the order of learning: by its current version's id, and by its own."""
+
+    versions: Mapping[int, int]
+    tasks: Mapping[str, int]
+
+
+def places(asking: Asking) -> Places:
+    found = list(asking.ask(_CURRENT))
+    return Places({id: i for i, (id, _) in enumerate(found)}, {str(task): i for i, (_, task) in enumerate(found)})
+
+
+def accuracies(asking: Asking, mode: Mode, at: Places) -> Cells:
+    """Accuracy on the task of the column, measured after that of the row; nothing above the diagonal."""
+    cells = {}
+    for after, version, accuracy in asking.ask(_MEASURED, mode):
+        i, j = at.versions[after], at.versions.get(version, -1)
         if 0 <= j <= i:
-            cells[i][j] = accuracy
+            cells[i, j] = float(accuracy)
     return cells
 
 
-def confusion(session: Session) -> list[list[int]]:
-    """Test clips of the task of row i that were last routed to the task of column j."""
-    place = _places(session)
-    cells = [[0] * len(place) for _ in place]
-    column = {str(id): j for j, id in enumerate(session.scalars(_current(VersionRow.task_id)))}
-    newest = select(func.max(AccuracyRow.id)).where(AccuracyRow.mode == "auto").group_by(AccuracyRow.version_id)
-    found = select(AccuracyRow.version_id, AccuracyRow.routed).where(AccuracyRow.id.in_(newest))
-    for version, routed in session.execute(found):
-        if version in place:
-            for id, clips in routed.items():
-                if id in column:
-                    cells[place[version]][column[id]] = clips
+def routed(asking: Asking, at: Places) -> Mapping[tuple[int, int], int]:
+    """Test clips of the task of the row that were last routed to the task of the column."""
+    cells = {}
+    for version, words in asking.ask(_ROUTED):
+        if version in at.versions:
+            for id, clips in json.loads(words).items():
+                if id in at.tasks:
+                    cells[at.versions[version], at.tasks[id]] = int(clips)
     return cells
 
 
-def _ids(session: Session, name: str) -> tuple[int, int]:
-    """Of a task and of its current version."""
-    task = rows.require(session, name)
-    return task.id, task.current_version_id
-
-
-def _current(column: InstrumentedAttribute[int]) -> Select[Any]:
-    """That column of every current version, in learning order."""
-    joined = select(column).select_from(VersionRow).join(TaskRow, VersionRow.task_id == TaskRow.id)
-    return joined.where(VersionRow.id == TaskRow.current_version_id).order_by(VersionRow.id)
-
-
-def _places(session: Session) -> dict[int, int]:
-    """Where each current version stands in the order of learning, by its id."""
-    return {id: place for place, id in enumerate(session.scalars(_current(VersionRow.id)))}
+_CURRENT = "SELECT v.id, v.task_id FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
+_MEASURED = """
+    SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
+    WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""
+_ROUTED = """
+    SELECT version_id, CAST(routed AS TEXT) FROM accuracies
+    WHERE id IN (SELECT max(id) FROM accuracies WHERE mode = 'auto' GROUP BY version_id)"""
+_ACCURACIES = """
+    SELECT m.id, t.name, a.mode, a.accuracy, a.clips, CAST(a.routed AS TEXT) FROM accuracies a
+    JOIN measurements m ON a.measurement_id = m.id
+    JOIN versions v ON a.version_id = v.id JOIN tasks t ON v.task_id = t.id{} ORDER BY a.id"""
+_HEADS = """
+    SELECT m.id, t.name, m.after_version_id, CAST(m.created AS TEXT) FROM measurements m
+    LEFT JOIN versions v ON m.after_version_id = v.id LEFT JOIN tasks t ON v.task_id = t.id{} ORDER BY m.id"""

@@ -1,4 +1,6 @@
-"""The tables. What must hold is written here as constraints, so that no code path can break it.
+"""The tables; `schema` says which version of them this is.
+
+What must hold is written here as constraints, so that no code path can break it.
 
     backbone 1 ──< versions >── 1 tasks      tasks.current_version_id ──> versions
     versions 1 ──< measurements 1 ──< accuracies >── 1 versions
@@ -11,19 +13,21 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     Dialect,
     ForeignKey,
+    Integer,
     String,
     TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
 Blob = bytes  # where a column is called bytes
 _NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
+_Long = Integer().with_variant(BigInteger(), "postgresql")  # of 64 bits, as every integer of SQLite's is
 
 
 class Instant(TypeDecorator[datetime]):
@@ -52,8 +56,8 @@ class BackboneRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str]
     fingerprint: Mapped[str]
-    parameters: Mapped[int]
-    bytes: Mapped[int]
+    parameters: Mapped[int] = mapped_column(_Long)
+    bytes: Mapped[int] = mapped_column(_Long)
     background: Mapped[Blob]
 
 
@@ -93,10 +97,10 @@ class VersionRow(Base):
     method: Mapped[str]
     labels: Mapped[list[str]] = mapped_column(JSON)
     adapter_sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    adapter_bytes: Mapped[int]
-    trainable_parameters: Mapped[int]
+    adapter_bytes: Mapped[int] = mapped_column(_Long)
+    trainable_parameters: Mapped[int] = mapped_column(_Long)
     learned_accuracy: Mapped[float | None]
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(_Long)
     seconds: Mapped[float]
     source: Mapped[dict[str, Any]] = mapped_column(JSON)
     data_fingerprint: Mapped[str]

@@ -1,4 +1,4 @@
-"""A rebuilt database takes the place of the former one, whatever happens in between.
+"""A rebuilt SQLite database takes the place of the former one, whatever happens in between.
 
 Two files change place, the database and its log, and no file system renames two at once. So the rebuilt database first
 gets a name that says it is whole: that one rename decides. From then on whoever opens the registry finishes the rest,
@@ -11,9 +11,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from registry.database import shm, wal
-from registry.files import file_errors, sync_folder
+from registry.errors import file_errors
 from registry.steps import reached
+from registry.stores import sync_folder
 
 _WHOLE = "rebuilt-"
 _BEFORE = "before-"
@@ -67,3 +67,16 @@ def _link(path: Path, backup: Path) -> None:
         part = backup.with_name(f"{backup.name}.part")
         shutil.copy2(path, part)
         part.replace(backup)
+
+
+def wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def journal(path: Path) -> Path:
+    """Of a database that was being made, before it had a log."""
+    return path.with_name(f"{path.name}-journal")
+
+
+def shm(path: Path) -> Path:
+    return path.with_name(f"{path.name}-shm")

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Literal, get_args
 
 from cl_ast.errors import RegistryError
 
 Mode = Literal["oracle", "auto"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
 Blob = bytes  # where a field is called bytes
 
@@ -113,7 +113,7 @@ class Accuracy:
     routed: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
+        if self.mode not in MODES:
             raise RegistryError(f"an accuracy is measured as oracle or auto, not {self.mode!r}")
         if not 0 <= self.accuracy <= 1:  # False for NaN too
             raise RegistryError(f"an accuracy is a fraction in [0, 1], not {self.accuracy}")
@@ -144,23 +144,41 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """All of a registry at one moment: what `cl-ast stats` tells.
+
+    `accuracies`, by mode: (i, j) → accuracy on task j measured after task i. `routed`: (i, j) → test clips of task i
+    that were last routed to task j. Tasks are numbered as in `tasks`; most pairs of a long list are not there.
+    """
+
+    backbone: BackboneRecord | None
+    tasks: tuple[TaskRecord, ...]
+    accuracies: Mapping[Mode, Mapping[tuple[int, int], float]]
+    routed: Mapping[tuple[int, int], int]
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """Something stored is not what it should be. `task` is None where no task is concerned."""
+    """Something stored is not what it should be: the file or database at `place`, a path or a URL.
+
+    `task` is None where no task is concerned.
+    """
 
     task: str | None
-    path: Path
+    place: str
     what: str
 
     def __str__(self) -> str:
         about = f'task "{self.task}": ' if self.task is not None else ""
-        return f"{about}{self.path}: {self.what}"
+        return f"{about}{self.place}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A file that `gc` dropped, or would drop."""
+    """A file among the adapters that `gc` dropped, or would drop."""
 
-    path: Path
+    name: str
     bytes: int
     why: str
 
@@ -184,4 +202,4 @@ class RebuildReport:
     tasks: int
     versions: int
     skipped: tuple[Problem, ...]
-    backup: Path | None
+    backup: str | None

@@ -1,24 +1,25 @@
 """The registry itself: what can be asked of it and done to it. How it is changed is in `changes`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
-from registry import changes, history, maintenance, rebuilding, rows
+from registry import changes, history, maintenance, rows
 from registry.database import Database
-from registry.files import AdapterFiles, file_errors, size, sync_folder
-from registry.models import BackboneRow, VersionRow
+from registry.errors import not_writable
+from registry.files import AdapterFiles, name_of
+from registry.locations import locate
 from registry.records import (
+    MODES,
     Accuracy,
     BackboneRecord,
     GcReport,
     Measurement,
     Mode,
     NewVersion,
+    Overview,
     Problem,
     RebuildReport,
     Storage,
@@ -40,30 +41,25 @@ class Registry:
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = True) -> "Registry":
-        """The registry in a folder, or at `sqlite:///…/registry.db`, made where there is none.
+        """The registry in a folder, or at a URL that `registry.locations` explains, made where there is none.
 
-        A folder that can only be read is opened for reading. Raises RegistryError where the place holds
+        One that can only be read is opened for reading. Raises RegistryError where the place holds
         something else, was written by a newer cl-ast, or (`create=False`) holds nothing;
         CorruptRegistryError where its database is damaged or missing beside its adapters.
         """
-        path = database_path(location)
-        rebuilding.finish(path)
-        files = AdapterFiles(path.parent / "adapters")
+        home, files = locate(location)
         # Looked for again after the adapters: another process may be making the same registry just now.
-        database = Database.open(path) or (Database.open(path) if files.adapters() else None)
+        database = home.open() or (home.open() if files.adapters() else None)
         if database is not None:
             return cls(database, files)
         if files.adapters():
             raise CorruptRegistryError(
-                f"{path} is lost, but {files.folder} holds adapters: restore it with `cl-ast rebuild`"
+                f"{home.place} is lost, but {files.store.place} holds adapters: restore it with `cl-ast rebuild`"
             )
         if not create:
-            raise RegistryError(f"there is no registry in {path.parent}")
-        with file_errors(path.parent, "make a registry in"):
-            files.folder.mkdir(parents=True, exist_ok=True)
-            database = Database.make(path)
-            sync_folder(path.parent)
-        return cls(database, files)
+            raise RegistryError(f"there is no registry at {home.place}")
+        files.store.prepare()
+        return cls(home.make(), files)
 
     def close(self) -> None:
         self._database.close()
@@ -77,18 +73,24 @@ class Registry:
         self.close()
 
     @property
-    def folder(self) -> Path:
-        return self._database.path.parent
+    def place(self) -> str:
+        """Where it is, as people read it: the folder, or the database's URL without a password."""
+        return self._database.place
 
     @property
     def writable(self) -> bool:
-        return self._database.writable
+        return self._database.writable and self._files.store.writable
+
+    def require_writable(self) -> None:
+        """Raises RegistryError where nothing can be committed: better said before a training than after it."""
+        if not self.writable:
+            raise RegistryError(not_writable(self.place))
 
     @property
     def backbone(self) -> BackboneRecord | None:
         """The trunk that every adapter here was learned on; None until `set_backbone`."""
-        with self._database.read() as session:
-            return rows.backbone(session)
+        with self._database.read() as asking:
+            return rows.backbone(asking)
 
     def set_backbone(self, record: BackboneRecord) -> BackboneRecord:
         """Say once what the trunk is, and get what is stored.
@@ -96,32 +98,29 @@ class Registry:
         The same trunk again changes nothing, but fills in a `background` that is missing (as after
         `rebuild`). Raises RegistryError for another one.
         """
-        with self._database.write() as session:
-            row = session.get(BackboneRow, rows.BACKBONE_ID)
-            if row is None:
-                row = BackboneRow(
-                    id=rows.BACKBONE_ID,
-                    name=record.name,
-                    fingerprint=record.fingerprint,
-                    parameters=record.parameters,
-                    bytes=record.bytes,
-                    background=record.background,
-                )
-                session.add(row)
-            elif row.fingerprint != record.fingerprint:
+        from registry.models import BackboneRow
+
+        with self._database.write() as writing:
+            known = rows.backbone(writing)
+            if known is None:
+                writing.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(record)}])
+            elif known.fingerprint != record.fingerprint:
                 raise RegistryError(
-                    f"the registry in {self.folder} has the trunk {row.name} ({row.fingerprint}), and "
+                    f"the registry in {self.place} has the trunk {known.name} ({known.fingerprint}), and "
                     f"{record.name} ({record.fingerprint}) is another: use the first, or another registry"
                 )
-            elif not row.background:
-                row.background = record.background
-            return BackboneRecord(row.name, row.fingerprint, row.parameters, row.bytes, row.background)
+            elif not known.background:
+                writing.session.get_one(BackboneRow, rows.BACKBONE_ID).background = record.background
+                return replace(known, background=record.background)
+        return known or record
 
     def replace_background(self, background: bytes) -> None:
         """Keep another `background` of the same trunk. Raises RegistryError where no trunk is known yet."""
-        with self._database.write() as session:
-            rows.require_backbone(session)
-            session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
+        from registry.models import BackboneRow
+
+        with self._database.write() as writing:
+            rows.require_backbone(writing)
+            writing.session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
 
     def tasks(self) -> list[TaskRecord]:
         """Every task, in learning order: that in which the current versions were learned.
@@ -129,20 +128,29 @@ class Registry:
         A replaced task moves to the end, and back if it is rolled back. `matrix` and `confusion` have this
         order.
         """
-        with self._database.read() as session:
-            return rows.tasks(session)
+        with self._database.read() as asking:
+            return rows.tasks(asking)
 
     def task(self, name: str) -> TaskRecord:
         """The task of that name, whatever its case. Raises TaskNotFoundError."""
-        with self._database.read() as session:
-            return rows.task(session, rows.require(session, name).id)
+        with self._database.read() as asking:
+            return rows.task(asking, name)
+
+    def current(self, names: Collection[str]) -> dict[str, VersionRecord]:
+        """The version that answers for each name, whatever its case, as they all are at one moment.
+
+        One question for many: a batch of clips asks this. Raises TaskNotFoundError.
+        """
+        with self._database.read() as asking:
+            found = rows.current(asking, names)
+            for name in set(names) - set(found):  # one that is not there, or another spelling
+                found[name] = rows.task(asking, name).version
+            return found
 
     def versions(self, name: str) -> list[VersionRecord]:
         """Every version of a task that is kept, oldest first. Raises TaskNotFoundError."""
-        with self._database.read() as session:
-            task_id = rows.require(session, name).id
-            found = session.execute(rows.versions().where(VersionRow.task_id == task_id))
-            return [rows.version_record(row) for row in found]
+        with self._database.read() as asking:
+            return rows.versions(asking, rows.ids(asking, name)[0])
 
     def commit(
         self,
@@ -188,9 +196,9 @@ class Registry:
         """
         return changes.rollback(self._database, self._files, name, version)
 
-    def adapter_path(self, version: VersionRecord) -> Path:
-        """Where the file of a version is. Read it with `read_adapter`, which checks it."""
-        return self._files.path(version.adapter_sha256)
+    def adapter_address(self, version: VersionRecord) -> str:
+        """Where the file of a version is: a path, or a URL. Read it with `read_adapter`, which checks it."""
+        return self._files.address(version.adapter_sha256)
 
     def read_adapter(self, version: VersionRecord) -> bytes:
         """The bytes of a version's file, its SHA-256 checked.
@@ -202,49 +210,65 @@ class Registry:
             return changes.intact(self._files, version)
         except CorruptRegistryError:
             # Or another process renamed the task, which rewrites its files, or removed it.
-            with self._database.read() as session:
-                row = session.execute(rows.versions().where(VersionRow.id == version.id)).one_or_none()
-            if row is None:
+            with self._database.read() as asking:
+                now = rows.version(asking, version.id)
+            if now is None:
                 raise TaskNotFoundError(
                     f'version {version.number} of task "{version.task}" is not in the registry any more'
                 ) from None
-            if row.adapter_sha256 == version.adapter_sha256:
+            if now.adapter_sha256 == version.adapter_sha256:
                 raise
-        return changes.intact(self._files, rows.version_record(row))
+        return changes.intact(self._files, now)
 
     def record(self, measured: Sequence[Accuracy], after: str | None = None) -> Measurement:
         """Keep accuracies that were measured again, as the state after the last task, or after `after`.
 
         Raises TaskNotFoundError; RegistryError where nothing was measured, or no task is there.
         """
-        with self._database.write() as session:
-            version_id = history.last_learned(session) if after is None else history.current_version_id(session, after)
-            return history.measurements(session, history.record(session, measured, version_id))[0]
+        with self._database.write() as writing:
+            version_id = history.last_learned(writing) if after is None else rows.ids(writing, after)[1]
+            return history.measurements(writing, history.record(writing, measured, version_id))[0]
 
     def measurements(self) -> list[Measurement]:
         """Everything that was measured, oldest first."""
-        with self._database.read() as session:
-            return history.measurements(session)
+        with self._database.read() as asking:
+            return history.measurements(asking)
+
+    def overview(self) -> Overview:
+        """Everything that can be told of the tasks without their files, at one moment."""
+        with self._database.read() as asking:
+            tasks = tuple(rows.tasks(asking))
+            at, backbone = history.places(asking), rows.backbone(asking)
+            accuracies = {mode: history.accuracies(asking, mode, at) for mode in MODES}
+            routed = history.routed(asking, at)
+        storage = self._storage(task.version.adapter_sha256 for task in tasks)
+        return Overview(backbone, tasks, accuracies, routed, storage)
 
     def matrix(self, mode: Mode) -> list[list[float | None]]:
         """Row i: after task i was learned; column j: accuracy on task j. In the order of `tasks`.
 
         None above the diagonal, and where nothing was measured.
         """
-        with self._database.read() as session:
-            return history.matrix(session, mode)
+        with self._database.read() as asking:
+            at = history.places(asking)
+            cells, count = history.accuracies(asking, mode, at), len(at.tasks)
+        return [[cells.get((i, j)) for j in range(count)] for i in range(count)]
 
     def confusion(self) -> list[list[int]]:
         """Row i, column j: test clips of task i last routed to task j. In the order of `tasks`."""
-        with self._database.read() as session:
-            return history.confusion(session)
+        with self._database.read() as asking:
+            at = history.places(asking)
+            cells, count = history.routed(asking, at), len(at.tasks)
+        return [[cells.get((i, j), 0) for j in range(count)] for i in range(count)]
 
     def storage(self) -> Storage:
-        """Bytes on disk."""
-        with self._database.read() as session:
-            current = session.scalars(rows.current_hashes()).all()
-        used = sum(size(self._files.path(sha256)) for sha256 in current)
-        return Storage(used, self._files.total(), self._database.bytes())
+        """Bytes that are stored."""
+        return self._storage(task.version.adapter_sha256 for task in self.tasks())
+
+    def _storage(self, current: Iterable[str]) -> Storage:
+        there = {file.name: file.bytes for file in self._files.store.files()}
+        used = sum(there.get(name_of(sha256), 0) for sha256 in current)
+        return Storage(used, sum(there.values()), self._database.bytes())
 
     def verify(self) -> list[Problem]:
         """Everything stored that is not what it should be; nothing where all is well."""
@@ -256,31 +280,11 @@ class Registry:
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:
-        """Restore a lost or damaged database from the adapter files alone; the former one is kept beside it.
+        """Restore a lost or damaged database from the adapter files alone; the former one is kept.
 
-        See `maintenance.rebuild` for what can be restored. Nobody else may be using the registry meanwhile.
+        See `restoring.rebuild` for what can be restored. Nobody else may be using the registry meanwhile.
         Raises RegistryError where there is no adapter to restore from.
         """
-        path = database_path(location)
-        rebuilding.finish(path)
-        return maintenance.rebuild(path, AdapterFiles(path.parent / "adapters"))
+        from registry.restoring import rebuild
 
-
-def database_path(location: str | Path) -> Path:
-    """Where the database of a registry is. Raises RegistryError for a place that is not supported."""
-    path = Path(location).expanduser() / "registry.db"
-    if isinstance(location, str) and "://" in location:
-        try:
-            url = make_url(location)
-        except ArgumentError as error:
-            raise RegistryError("the registry's URL cannot be read; write sqlite:///folder/registry.db") from error
-        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-            raise RegistryError(
-                f"a registry at {url.drivername}:// is not supported yet: name a folder, or sqlite:///folder/registry.db"
-            )
-        path = Path(url.database)
-    with file_errors(path.parent, "look at"):
-        is_file = path.parent.exists() and not path.parent.is_dir()
-    if is_file:
-        raise RegistryError(f"{path.parent} is a file, and a registry is a folder: name another place")
-    return path.resolve()
+        return rebuild(*locate(location))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.forms import Params, Penalised, Reading, Started
+from cl_ast.adapters.layout import Flat, layout
 from cl_ast.adapters.packing import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
@@ -26,30 +27,28 @@ class Adapter:
         """Raises MethodError unless `tensors` are exactly those of the method, each of its shape."""
         self.spec = spec
         self.training = False
-        self.tensors = dict(tensors)
-        known = owned(spec, backbone.shape)
-        check_shapes({name: one.weight.shape for name, one in known.items()}, self.tensors, f"the adapter ({spec})")
-        self._trained = [name for name, one in known.items() if one.weight.trained]
-        self._acts: dict[tuple[int, str], Act] = {}
-        self._penalised: list[tuple[Penalised, Params]] = []
-        for layer in range(backbone.shape.depth):
-            for site, parts in self._parts(backbone, layer).items():
-                self._acts[layer, site] = partial(self._act, tuple(parts))
-                self._penalised += [(one.form, p) for one, p in parts if isinstance(one.form, Penalised)]
+        self._backbone = backbone
+        self._layout = layout(spec, backbone.shape)
+        check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
+        self._tensors: dict[str, Tensor] | None = dict(tensors)
+        self._flat: Flat | None = None
+        self._built: tuple[dict[tuple[int, str], Act], list[tuple[Penalised, Params]]] | None = None
 
-    def _parts(self, backbone: Backbone, layer: int) -> dict[str, list[Part]]:
-        """What acts at each site of a layer, with its tensors."""
-        parts: dict[str, list[Part]] = {}
-        for placement in self.spec.placements:
-            if not placement.acts_in(layer):
-                continue
-            form = placement.fitted(backbone.shape)
-            params = params_of(self.tensors, backbone.shape, layer, placement)
-            if isinstance(placement.form, Reading):
-                stock = backbone.stock(layer, placement.site)
-                params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
-            parts.setdefault(placement.site, []).append((form, params))
-        return parts
+    def pack(self) -> "Adapter":
+        """The same, in one buffer a type: what a bank gathers at once. Made views of when it is asked by name."""
+        self._flat, self._tensors, self._built = self.flat(), None, None
+        return self
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """By their stored names."""
+        if self._tensors is None:
+            self._tensors = self._layout.views(self.flat())
+        return self._tensors
+
+    def flat(self) -> Flat:
+        """All of its numbers, one buffer a type, in the layout's order."""
+        return self._layout.flatten(self.tensors) if self._flat is None else self._flat
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
@@ -71,19 +70,47 @@ class Adapter:
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """What acts at each (layer, site)."""
-        return self._acts
+        return self._parts()[0]
 
     def trainable(self) -> list[Tensor]:
         """The tensors that an optimiser may move, in a fixed order."""
-        return [self.tensors[name] for name in self._trained]
+        known = owned(self.spec, self._backbone.shape)
+        return [self.tensors[name] for name, one in known.items() if one.weight.trained]
 
     def penalty(self) -> Tensor | None:
         """What the forms add to the loss (SORSA's regulariser); None for nothing."""
-        terms = [form.penalty(params) for form, params in self._penalised]
+        terms = [form.penalty(params) for form, params in self._parts()[1]]
         return torch.stack(terms).sum() if terms else None
+
+    def _parts(self) -> tuple[dict[tuple[int, str], Act], list[tuple[Penalised, Params]]]:
+        if self._built is None:
+            parts = parts_of(self.spec, self._backbone, self.tensors)
+            self._built = (
+                {at: partial(self._act, several) for at, several in parts.items()},
+                [(one.form, p) for several in parts.values() for one, p in several if isinstance(one.form, Penalised)],
+            )
+        return self._built
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self.training)
+
+
+def parts_of(
+    spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]
+) -> dict[tuple[int, str], tuple[Part, ...]]:
+    """What of a method acts at each (layer, site), with its tensors: one set for the batch, or one a row."""
+    parts: dict[tuple[int, str], tuple[Part, ...]] = {}
+    for layer in range(backbone.shape.depth):
+        for placement in spec.placements:
+            if not placement.acts_in(layer):
+                continue
+            params = params_of(tensors, backbone.shape, layer, placement)
+            if isinstance(placement.form, Reading):
+                stock = backbone.stock(layer, placement.site)
+                params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
+            at = layer, placement.site
+            parts[at] = (*parts.get(at, ()), (placement.fitted(backbone.shape), params))
+    return parts
 
 
 def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:
@@ -112,7 +139,7 @@ def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tens
         if one.weight.bits == 1 and name in found:
             check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
             values = unpacked(found[name].cpu(), one.weight.shape)
-            if not torch.isfinite(values).all():
+            if not torch.isfinite(values.view(-1)[0]):  # they differ in their signs alone
                 raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
             found[name] = values.to(found[name].device)
     return found

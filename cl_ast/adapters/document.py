@@ -22,6 +22,10 @@ h is what a block gives and x what it takes. "Plain" rows start as the trunk its
 
 Rows combine with `+`: `bottleneck:ffn+lora:qv,r=3`. Options are written after a colon, in any order; what is left out
 takes the default below. Adapters at a block train that block's LayerNorm too, as the papers do.
+
+Every adapter also takes `from=N`: it acts in layers N and up only, counted from 0 (`--from-layer N` writes it behind
+every part). Prompts then stand before layer N's input. A training computes the layers below once a clip and keeps what
+they give, and a task costs only what its layers cost.
 """
 _OWN = """
 ## A method of your own

@@ -88,6 +88,9 @@ class Number:
 
 Option = Choice | Letters | Number
 
+# Every adapter has it beside its own options. Layers are counted from 0, as the stored tensors' names count them.
+FROM = Number("from", 0, 0, 999, "the lowest adapted layer")
+
 
 def resolve(method: str, options: tuple[Option, ...], words: list[str]) -> dict[str, Value]:
     """The values of every option: those written, in any order, and the defaults of the rest.

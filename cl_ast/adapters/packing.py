@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,5 @@ def packed(weight: Tensor) -> Tensor:
 def unpacked(data: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Bytes as `packed` made them to a · sign(W)."""
     magnitude = data[:4].clone().view(torch.float32)
-    bits = (data[4:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-    positive = bits.flatten()[: math.prod(shape)].view(shape).bool()
-    return torch.where(positive, magnitude, -magnitude)
+    bits = torch.from_numpy(np.unpackbits(data[4:].numpy(), count=math.prod(shape), bitorder="little"))
+    return (bits.float() * 2 - 1).view(shape) * magnitude

@@ -20,19 +20,21 @@ class Placement:
     """One form at one site of the adapted layers.
 
     Attributes:
-        site: a name of `backbone.SITES`.
+        site: a name of `sites.SITES`.
         form: what is computed.
         insertion: "parallel" adds the delta of the block's input to its output; "after" adds the delta of its
             output; "before" adds it to its input. The others do not add: "input" and "output" give the block another
             input or its caller another output, "replace" stands in the block's place, and "attend" acts inside
             attention.
         layers: of the adapted ones: all, the first, or all but the first.
+        first: the lowest adapted layer, counted from 0.
     """
 
     site: str
     form: Base
     insertion: Insertion = "parallel"
     layers: Layers = "all"
+    first: int = 0
 
     @property
     def key(self) -> str:
@@ -46,7 +48,8 @@ class Placement:
         return self.form.fresh == ("zero" if adds else "identity")
 
     def acts_in(self, layer: int) -> bool:
-        return self.layers == "all" or (self.layers == "first") == (layer == 0)
+        here = self.layers == "all" or (self.layers == "first") == (layer == self.first)
+        return here and layer >= self.first
 
     def fitted(self, shape: Shape) -> "Placement":
         """The same placement with what the trunk decides filled in."""
@@ -62,32 +65,51 @@ def act(parts: Sequence[Part], run: Callable[[Any], Tensor], x: Any, *, training
     Deltas do not see one another, except that "before" changes what the block (and so "after") sees. "input" comes
     before all of them and "output" after. At the site "heads", x is `Heads`, and the one form there does as it likes.
     """
-
-    def new(part: Part, value: Tensor) -> Tensor:
-        placement, params = part
-        assert isinstance(placement.form, Form)
-        return placement.form.delta(value, params, training=training)
-
-    by = {kind: [part for part in parts if part[0].insertion == kind] for kind in _ORDER}
-    for placement, params in by["attend"]:
+    for placement, params in _of(parts, "attend"):
         assert isinstance(placement.form, HeadsForm)
         return placement.form.attend(run, x, params)
-    if by["replace"]:
-        return new(by["replace"][0], x)
-    for part in by["input"]:
-        x = new(part, x)
+    x, inner = enter(parts, x, training=training)
+    return leave(parts, x, None if stands_in(parts) else run(inner), training=training)
+
+
+# The two halves of it: a bank runs the stock block between them once, for rows of several methods.
+
+
+def enter(parts: Sequence[Part], x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
+    """What the deltas read, and what the stock block is given; both x itself where nothing changes it."""
+    for part in _of(parts, "input"):
+        x = _new(part, x, training)
     inner = x
-    for part in by["before"]:
-        inner = inner + new(part, x)
-    stock = run(inner)
+    for part in _of(parts, "before"):
+        inner = inner + _new(part, x, training)
+    return x, inner
+
+
+def leave(parts: Sequence[Part], x: Tensor, stock: Tensor | None, *, training: bool = False) -> Tensor:
+    """What the adapted block gives, where the stock one gave `stock` (None where a form stands in its place)."""
+    for part in _of(parts, "replace"):
+        return _new(part, x, training)
+    assert stock is not None
     out = stock
-    for part in by["parallel"]:
-        out = out + new(part, x)
-    for part in by["after"]:
-        out = out + new(part, stock)
-    for part in by["output"]:
-        out = new(part, out)
+    for part in _of(parts, "parallel"):
+        out = out + _new(part, x, training)
+    for part in _of(parts, "after"):
+        out = out + _new(part, stock, training)
+    for part in _of(parts, "output"):
+        out = _new(part, out, training)
     return out
 
 
-_ORDER: tuple[Insertion, ...] = ("attend", "replace", "input", "before", "parallel", "after", "output")
+def stands_in(parts: Sequence[Part]) -> bool:
+    """Whether a form stands in the stock block's place, which then need not run."""
+    return any(placement.insertion == "replace" for placement, _ in parts)
+
+
+def _of(parts: Sequence[Part], insertion: Insertion) -> list[Part]:
+    return [part for part in parts if part[0].insertion == insertion]
+
+
+def _new(part: Part, value: Tensor, training: bool) -> Tensor:
+    placement, params = part
+    assert isinstance(placement.form, Form)
+    return placement.form.delta(value, params, training=training)

@@ -3,11 +3,13 @@
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 
 from cl_ast.adapters.forms import Norm, Weight
 from cl_ast.adapters.methods import METHODS, PRESETS
-from cl_ast.adapters.options import Values, resolve
+from cl_ast.adapters.options import FROM, Option, Values, resolve
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.row import Method, Trains
 from cl_ast.backbone import POOLINGS, Shape
@@ -46,6 +48,12 @@ class MethodSpec:
         """Whether a fresh task is the plain trunk under its head."""
         return all(placement.starts_plain for placement in self.placements)
 
+    def frozen_layers(self, depth: int) -> int:
+        """How many of a trunk's layers, from the lowest, are left as they are: nothing acts there or is trained."""
+        if self.trains == "trunk":
+            return 0
+        return min((placement.first for placement in self.placements), default=depth)
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -55,17 +63,18 @@ class Cost:
     bytes: int
 
 
-def parse(text: str, methods: Mapping[str, Method] = METHODS) -> MethodSpec:
+def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None) -> MethodSpec:
     """Read a method as it is written on the command line; options in any order, defaults from the papers.
 
     Args:
         methods: the table. A row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
+        from_layer: as if `from=N` were written behind each of its parts.
 
     Raises:
         MethodError: no such method, an option it does not have, or methods that cannot be combined.
     """
     written = "+".join(_expanded(part.strip()) for part in text.strip().lower().split("+"))
-    rows = [_row(part, methods) for part in written.split("+")]
+    rows = [_row(part, methods, from_layer) for part in written.split("+")]
     if len(rows) > 1:
         alone = [method.name for method, _ in rows if method.trains != "adapter"]
         if alone:
@@ -76,11 +85,16 @@ def parse(text: str, methods: Mapping[str, Method] = METHODS) -> MethodSpec:
         family="+".join(names),
         source="; ".join(dict.fromkeys(method.source for method, _ in rows)),
         trains=rows[0][0].trains,
-        placements=_joined(text, [placement for method, values in rows for placement in method.place(values)]),
+        placements=_joined(text, [placement for method, values in rows for placement in _placed(method, values)]),
         learning_rate=min(method.learning_rate for method, _ in rows),
         counts=tuple(dict.fromkeys(name for method, _ in rows for name in method.counts)),
         still=tuple(name for method, _ in rows for name in method.still),
     )
+
+
+def _placed(method: Method, values: Values) -> list[Placement]:
+    first = int(values[FROM.name] or 0)
+    return [replace(placement, first=first) for placement in method.place(values)]
 
 
 def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
@@ -92,7 +106,8 @@ def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
         if key in found and not isinstance(placement.form, Norm):
             twice = f"{placement.form.label} at {placement.site}"
             raise MethodError(f"{text}: two deltas of the form {twice}; use one with a larger r or n")
-        found[key] = placement
+        lowest = min(placement.first, found.get(key, placement).first)
+        found[key] = replace(placement, first=lowest)
     inside = [one.form.label for one in found.values() if one.insertion == "attend"]
     if len(inside) > 1:
         raise MethodError(f"{text}: {' and '.join(inside)} both act inside attention; keep one of them")
@@ -120,12 +135,18 @@ class Owned:
     weight: Weight
 
 
-def owned(spec: MethodSpec, shape: Shape) -> dict[str, Owned]:
+@lru_cache(maxsize=256)
+def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     """Every tensor that the method owns over a trunk of this shape, by its stored name, in a fixed order.
 
+    Remembered: loading one of a thousand tasks asks this several times.
+
     Raises:
-        MethodError: a size does not fit the trunk's widths.
+        MethodError: a size does not fit the trunk's widths, or it has no such layers.
     """
+    highest = max((placement.first for placement in spec.placements), default=0)
+    if highest >= shape.depth:
+        raise MethodError(f"{spec}: from={highest} is above the trunk's layers, which are 0 to {shape.depth - 1}")
     found: dict[str, Owned] = {}
     for layer in range(shape.depth):
         for placement in spec.placements:
@@ -133,7 +154,7 @@ def owned(spec: MethodSpec, shape: Shape) -> dict[str, Owned]:
                 for local, weight in placement.form.weights(*shape.of(placement.site)).items():
                     name = stored_name(layer, placement, local, weight)
                     found.setdefault(name, Owned(layer, placement, local, weight))
-    return found
+    return MappingProxyType(found)
 
 
 def stored_name(layer: int, placement: Placement, local: str, weight: Weight) -> str:
@@ -144,11 +165,11 @@ def stored_name(layer: int, placement: Placement, local: str, weight: Weight) ->
 
 
 def head_shapes(shape: Shape, classes: int, pooling: str) -> Mapping[str, tuple[int, ...]]:
-    """The head: the final LayerNorm and one linear map."""
+    """The head: the final LayerNorm, where the trunk has one, and one linear map."""
     width = shape.width * (2 if pooling == POOLINGS[1] else 1)
+    norm = {"head.norm.weight": (shape.width,), "head.norm.bias": (shape.width,)}
     return {
-        "head.norm.weight": (shape.width,),
-        "head.norm.bias": (shape.width,),
+        **(norm if shape.final_norm else {}),
         "head.weight": (classes, width),
         "head.bias": (classes,),
     }
@@ -174,9 +195,9 @@ def cost(
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
     # A linear probe is nothing without its classes.
     whole = classes or spec.trains != "head"
-    counted = sum(head[name] for name in spec.counts) if whole else 0
+    counted = sum(head.get(name, 0) for name in spec.counts) if whole else 0
     if spec.trains == "trunk":
-        trained, stored = trunk_parameters, 4 * trunk_parameters
+        trained, stored = trunk_parameters - shape.frozen, 4 * trunk_parameters
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 
@@ -190,7 +211,7 @@ def _expanded(text: str) -> str:
     return PRESETS[choice.strip()][0]
 
 
-def _row(text: str, methods: Mapping[str, Method]) -> tuple[Method, Values]:
+def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tuple[Method, Values]:
     name, _, options = text.partition(":")
     if name not in methods:
         near = difflib.get_close_matches(name, methods, n=1)
@@ -199,9 +220,18 @@ def _row(text: str, methods: Mapping[str, Method]) -> tuple[Method, Values]:
         raise MethodError(f"no method called {name!r}; {hint}there are {known}")
     method = methods[name]
     words = [word.strip() for word in options.split(",") if word.strip()]
-    return method, method.settle(resolve(name, method.options, words))
+    words += [] if from_layer is None else [FROM.text(from_layer)]
+    values = resolve(name, _options(method), words)
+    first = values.pop(FROM.name, 0)
+    # Nothing is written for the lowest layer of all.
+    return method, {**method.settle(values), FROM.name: first or ""}
+
+
+def _options(method: Method) -> tuple[Option, ...]:
+    """The row's own, and what every adapter takes."""
+    return (*method.options, FROM) if method.trains == "adapter" else method.options
 
 
 def _canonical(method: Method, values: Values) -> str:
-    words = [option.text(values[option.name]) for option in method.options if values[option.name] != ""]
+    words = [option.text(values[option.name]) for option in _options(method) if values[option.name] != ""]
     return f"{method.name}:{','.join(words)}" if words else method.name

@@ -14,7 +14,6 @@ from cl_ast import synth
 from cl_ast.audio import Waveform
 from cl_ast.backbone import Backbone, Shape, pooled
 from cl_ast.errors import BackboneError
-from cl_ast.frontend import FrontEnd
 from cl_ast.router.kinds import DEFAULT, KINDS
 from cl_ast.router.windows import WINDOW_SECONDS, windows_of
 
@@ -43,7 +42,7 @@ class RouterSpace:
         self.recipe = recipe_for(backbone)
         self._projection = _projection(2 * backbone.shape.width, self.dimensions)
         self._mean, self._whitening = mean, whitening.float()
-        self._front_end = FrontEnd.for_seconds(WINDOW_SECONDS)
+        self._front_end = backbone.front_end(WINDOW_SECONDS)
 
     @classmethod
     def of(cls, backbone: Backbone, kind: str = DEFAULT) -> "RouterSpace":
@@ -109,11 +108,11 @@ class RouterSpace:
         return torch.stack([one.mean(dim=0) for one in each]) @ self._projection
 
     def _pooled(self, windows: Sequence[Waveform]) -> Tensor:
-        """Windows of one second to mean and spread over patch tokens, each half of unit length: (n, 2 width)."""
+        """Windows of one second to mean and spread over the sound's tokens, each half of unit length: (n, 2 width)."""
         with torch.inference_mode(), self.backbone.attached(None):
             tokens = self.backbone.embed(self._front_end(windows, self.backbone.device))
             tokens = self.backbone.run(tokens, last=self.layers)
-            halves = pooled(tokens[:, 2:].float(), "mean+std").chunk(2, dim=1)
+            halves = pooled(tokens[:, self.backbone.family.special :].float(), "mean+std").chunk(2, dim=1)
             return torch.cat([normalize(half, dim=1) for half in halves], dim=1).cpu()
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from cl_ast.router import TaskRouting
 from cl_ast.router.routing import recipe_of
 from cl_ast.router.space import dimensions_of, recipe_for
 from cl_ast.sharing.folder import Incoming
-from cl_ast.task_model import StoredTask, from_bytes
+from cl_ast.task_model import StoredTask, from_bytes, head_norm
 from registry import NewVersion, names
 from registry.manifest import Manifest
 
@@ -38,9 +38,7 @@ def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[St
     """
     facts = _completed(incoming.facts, backbone, name)
     new = Manifest.read(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
-    head = {"head.norm.weight": "norm.weight", "head.norm.bias": "norm.bias"}
-    trunk = backbone.tensors()
-    own = {ours: trunk[theirs].detach().cpu().clone() for ours, theirs in head.items()}
+    own = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
     try:
         task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone)
     except (AudioError, TypeError) as error:
@@ -61,13 +59,7 @@ def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -
     front_end, trunk = facts.get("front_end"), facts.get("backbone") or {}
     if not isinstance(front_end, Mapping) or not isinstance(trunk, Mapping):
         raise CorruptRegistryError("the task to import does not say how a clip is heard: its front_end is missing")
-    frames, mean, std = (front_end.get(key, usual) for key, usual in (("frames", 0), ("mean", None), ("std", None)))
-    usual = FrontEnd(frames) if type(frames) is int and frames else None
-    numbers = [usual.mean if mean is None else mean, usual.std if std is None else std] if usual else []
-    if usual is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
-        raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be")
-    if numbers[1] <= 0:
-        raise CorruptRegistryError("the front_end of the task to import divides by a spread that is not positive")
+    heard = _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end)
     described = {
         "name": backbone.name,
         "fingerprint": backbone.fingerprint,
@@ -78,11 +70,30 @@ def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -
         **facts,
         "name": names.checked(name if name is not None else facts.get("name", "")),
         "method": parse(str(facts.get("method", ""))[:1_000]).text,
-        "front_end": {"frames": frames, "mean": float(numbers[0]), "std": float(numbers[1])},
+        "front_end": heard,
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
         "backbone": {**described, **trunk},
     }
+
+
+def _waveform(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
+    usual = asdict(backbone.front_end(1.0))
+    found = {key: front_end.get(key, usual.get(key)) for key in ("kind", "samples", "normalise")}
+    if found["kind"] != "waveform" or type(found["samples"]) is not int or type(found["normalise"]) is not bool:
+        raise CorruptRegistryError("the front_end of the task to import is none that this cl-ast knows")
+    return found
+
+
+def _log_mel(front_end: Mapping[str, Any]) -> dict[str, Any]:
+    frames, mean, std = (front_end.get(key, usual) for key, usual in (("frames", 0), ("mean", None), ("std", None)))
+    usual = FrontEnd(frames) if type(frames) is int and frames else None
+    numbers = [usual.mean if mean is None else mean, usual.std if std is None else std] if usual else []
+    if usual is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
+        raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be")
+    if numbers[1] <= 0:
+        raise CorruptRegistryError("the front_end of the task to import divides by a spread that is not positive")
+    return {"frames": frames, "mean": float(numbers[0]), "std": float(numbers[1])}
 
 
 def _word(facts: Mapping[str, Any], key: str) -> str:

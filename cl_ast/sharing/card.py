@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 _LABELS_SHOWN = 100
 
@@ -16,8 +16,8 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         size: bytes of its weights.
         auto: test accuracy with the task chosen by the router of the registry it comes from.
     """
-    trunk, front_end, labels = facts["backbone"], facts["front_end"], facts["labels"]
-    frames, spread = front_end["frames"], 2 * front_end["std"]
+    trunk, labels = facts["backbone"], facts["labels"]
+    hearing = _hearing(facts["front_end"])
     rows = {
         "trunk": f"{_code(trunk['name'])}, {trunk['parameters']:,} parameters, frozen",
         "trunk's fingerprint": _code(trunk["fingerprint"]),
@@ -29,8 +29,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         "seed": facts.get("seed", "unknown"),
         "test accuracy when learned, task given": _percent(facts.get("learned_accuracy")),
         "test accuracy last measured, task routed": _percent(auto),
-        "front end": f"16 kHz mono, Kaldi log-mel, 128 bins, {frames} frames of 10 ms, "
-        f"(x - ({front_end['mean']:g})) / {spread:g}",
+        "front end": hearing.heard,
         "pooling": _code(facts["pooling"]),
         "positions": _code(facts["positions"]),
         "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
@@ -41,30 +40,53 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     parts = [
         _front_matter(trunk["name"], peft),
         f"# {_line(facts['name'])}",
-        "One audio task for one frozen Audio Spectrogram Transformer (AST), learned with cl-ast.",
+        f"One audio task for one frozen {hearing.family}, learned with cl-ast.",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
         f"Labels ({len(labels)}), in the order of the head's outputs: {shown}{more}",
         "## Use",
         "    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav",
     ]
     if peft:
-        parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]]))
+        parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **hearing._asdict()).strip())
     parts += ["## Make it again", f"    {_command(facts)}", _REST]
     return "\n\n".join(parts) + "\n"
 
 
-_PEFT = """The adapter loads in `peft` as it is, over `transformers.ASTModel` with the trunk's weights; the head is in
+_PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the trunk's weights; the head is in
 `task.safetensors` (`head.weight`, `head.bias`):
 
-    tokens = PeftModel.from_pretrained(ASTModel.from_pretrained(trunk), "path/to/this-folder")(features)[0]
+    tokens = PeftModel.from_pretrained({model}.from_pretrained(trunk), "path/to/this-folder")({takes})[0]
     logits = {pooled} @ head["head.weight"].T + head["head.bias"]
 
-The position table must be as long as the clip: cl-ast resizes it, `ASTModel` takes `max_length` frames."""
+{hint}"""
 _POOLED = {
     "mean": "tokens.mean(dim=1)",
     "mean+std": "torch.cat([tokens.mean(1), tokens.var(1, correction=0).clamp_min(1e-12).sqrt()], -1)",
 }
 _REST = "Epochs, batch size and learning rate, where they were given, are not recorded: add them."
+
+
+class _Hearing(NamedTuple):
+    """The trunk's family, its stock class, what that takes, how a clip becomes that, and what to mind."""
+
+    family: str
+    model: str
+    takes: str
+    heard: str
+    hint: str
+
+
+def _hearing(front_end: Mapping[str, Any]) -> _Hearing:
+    if front_end.get("kind") == "waveform":
+        level = "zero mean and unit variance before the padding" if front_end["normalise"] else "as recorded"
+        heard = f"16 kHz mono, {front_end['samples']} samples, {level}"
+        return _Hearing("Wav2Vec 2.0", "Wav2Vec2Model", "samples", heard, "")
+    heard = (
+        f"16 kHz mono, Kaldi log-mel, 128 bins, {front_end['frames']} frames of 10 ms, "
+        f"(x - ({front_end['mean']:g})) / {2 * front_end['std']:g}"
+    )
+    hint = "The position table must be as long as the clip: cl-ast resizes it, `ASTModel` takes `max_length` frames."
+    return _Hearing("Audio Spectrogram Transformer (AST)", "ASTModel", "features", heard, hint)
 
 
 def _front_matter(trunk: str, peft: bool) -> str:

@@ -21,13 +21,15 @@ from typing import Any
 
 from torch import Tensor
 
-from cl_ast.adapters.spec import parse
+from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.checkpoints import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
+from cl_ast.storing import all_decoded
 from registry import header
-from registry.files import file_errors, sync_folder
+from registry.errors import file_errors
+from registry.stores import sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
 TYPE = "CL_AST"
@@ -118,9 +120,13 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     trunk = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"])
     if peft.fits(spec):
-        theirs, ours = peft.to_peft(tensors)
+        layout = peft.layout_of(facts)
+        # In single precision, as its users expect: the same numbers.
+        theirs, ours = peft.to_peft(all_decoded(tensors, {}, str(facts["name"]))[0], layout)
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
-        config = peft.config(spec, trunk if "/" in trunk else None)
+        layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+        norm = "head.norm.weight" in tensors
+        config = peft.config(spec, layout, trunk if "/" in trunk else None, layers, norm=norm)
     else:
         files = {ADAPTER: _safetensors(tensors, facts)}
         config = {"peft_type": TYPE, "base_model_name_or_path": trunk if "/" in trunk else None, "method": spec.text}
@@ -136,11 +142,12 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
             f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and what the task "
             "is (docs/registry.md says how), or learn the task here"
         )
-    method, found = peft.from_peft(config, _load(folder / ADAPTER)[1])
     words, ours = _load(folder / TASK)
+    layout = peft.layout_of(words)
+    method, found = peft.from_peft(config, _load(folder / ADAPTER)[1], layout)
     facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(words, TASK)}
     said = parse(str(facts["method"]))
-    if not peft.fits(said) or not _same_lora(peft.config(said, None), config):
+    if not peft.fits(said) or not _same_lora(said, config, layout):
         raise MethodError(
             f"{folder}: {TASK} says {said.text}, and {CONFIG} says {method}: one of them is of another task"
         )
@@ -150,14 +157,10 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
     return Incoming(facts, {**found, **ours})
 
 
-def _same_lora(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+def _same_lora(spec: MethodSpec, config: Mapping[str, Any], layout: peft.Layout) -> bool:
     """Same rank and scale at every site; the sites themselves are checked by the tensors that are there."""
-
-    def sizes(config: Mapping[str, Any]) -> list[tuple[int, float]]:
-        return [peft.size(config, path) for path in ours["target_modules"]]
-
-    pairs = zip(sizes(ours), sizes(theirs), strict=True)
-    return all(mine[0] == other[0] and math.isclose(mine[1], other[1], rel_tol=1e-6) for mine, other in pairs)
+    pairs = [(form, *peft.size(config, path)) for path, form in peft.paths(spec, layout).items()]
+    return all(form.rank == rank and math.isclose(form.scale, scale, rel_tol=1e-6) for form, rank, scale in pairs)
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """LoRA in the layout of the `peft` library: its tensor names and its configuration, both ways.
 
-`peft` is not imported: its format is names and a JSON file. The adapter is made for transformers' `ASTModel`. The
-task's final LayerNorm goes along as one of peft's `modules_to_save`, so the model that peft makes of the folder ends
-with the tokens that the head expects; the head itself is a file of ours beside it.
+`peft` is not imported: its format is names and a JSON file. The adapter is made for transformers' stock model of the
+trunk's family. The task's final LayerNorm, where it has one, goes along as one of peft's `modules_to_save`, so the
+model that peft makes of the folder ends with the tokens that the head expects; the head itself is a file of ours
+beside it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -14,15 +16,13 @@ from torch import Tensor
 from cl_ast.adapters.forms import LowRank
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.errors import MethodError
-from cl_ast.sites import SITES
+from cl_ast.sites import Paths
+from cl_ast.trunks import Ast, Wav2Vec2
 
 TYPE = "LORA"
-_AST = "audio_spectrogram_transformer"
 _PREFIX = "base_model.model."
-_NORM = "layernorm"
 _SIDES = {"a": "lora_A.weight", "b": "lora_B.weight"}
 _LINEAR = ("q", "k", "v", "o", "fc1", "fc2")
-_SITE_OF = {path: site for site, path in SITES.items() if site in _LINEAR}
 # What changes the sum that a LoRA computes; with any of these set, our form of it would answer differently.
 _VARIANTS = (
     "use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters",
@@ -31,22 +31,69 @@ _VARIANTS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in a stock model.
+
+    Attributes:
+        model, package: the class, and its package in `transformers.models`.
+        layers, norm: the paths of its layers and of its final LayerNorm.
+        paths: of the sites in a layer.
+    """
+
+    model: str
+    package: str
+    layers: str
+    norm: str
+    paths: Paths
+
+    def site_of(self, path: str) -> str | None:
+        """The linear map at a path in a layer."""
+        return next((site for site in _LINEAR if self.paths[site] == path), None)
+
+
+_SPECTROGRAM = Layout("ASTModel", "audio_spectrogram_transformer", "layers", "layernorm", Ast.sites)
+_WAVEFORM = Layout("Wav2Vec2Model", "wav2vec2", "encoder.layers", "encoder.layer_norm", Wav2Vec2.sites)
+
+
+def layout_of(facts: Mapping[str, Any]) -> Layout:
+    """Of the stock model that a task is for: its front end says whether that hears samples."""
+    front_end = facts.get("front_end")
+    kind = front_end.get("kind") if isinstance(front_end, Mapping) else None
+    return _WAVEFORM if kind == "waveform" else _SPECTROGRAM
+
+
 def fits(spec: MethodSpec) -> bool:
     """Whether peft knows this method."""
     return bool(spec.placements) and all(isinstance(placement.form, LowRank) for placement in spec.placements)
 
 
-def config(spec: MethodSpec, trunk: str | None) -> dict[str, Any]:
-    """`adapter_config.json` for a LoRA; `trunk` is a hub name, if it has one."""
-    forms = {SITES[placement.site]: placement.form for placement in spec.placements}
-    sizes = {path: (form.rank, form.scale * form.rank) for path, form in forms.items() if isinstance(form, LowRank)}
+def paths(spec: MethodSpec, layout: Layout) -> dict[str, LowRank]:
+    """The module paths that a LoRA updates in a layer, with its form at each."""
+    forms = {layout.paths[placement.site]: placement.form for placement in spec.placements}
+    return {path: form for path, form in forms.items() if isinstance(form, LowRank)}
+
+
+def config(spec: MethodSpec, layout: Layout, trunk: str | None, layers: int, *, norm: bool) -> dict[str, Any]:
+    """`adapter_config.json` for a LoRA.
+
+    Args:
+        trunk: its hub name, if it has one.
+        layers: how many it has.
+        norm: whether it has a final LayerNorm, which goes along.
+    """
+    sizes = {path: (form.rank, form.scale * form.rank) for path, form in paths(spec, layout).items()}
     rank, alpha = next(iter(sizes.values()))
+    modules: list[str] = []
+    for placement in spec.placements:
+        path, first = layout.paths[placement.site], placement.first
+        modules += [f"{layout.layers}.{layer}.{path}" for layer in range(first, layers)] if first else [path]
     return {
         "peft_type": TYPE,
         "base_model_name_or_path": trunk,
         "auto_mapping": {
-            "base_model_class": "ASTModel",
-            "parent_library": f"transformers.models.{_AST}.modeling_{_AST}",
+            "base_model_class": layout.model,
+            "parent_library": f"transformers.models.{layout.package}.modeling_{layout.package}",
         },
         "task_type": None,
         "inference_mode": True,
@@ -56,85 +103,90 @@ def config(spec: MethodSpec, trunk: str | None) -> dict[str, Any]:
         "alpha_pattern": {path: a for path, (_, a) in sizes.items() if a != alpha},
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": list(sizes),
-        "modules_to_save": [_NORM],
+        "target_modules": modules,
+        "modules_to_save": [layout.norm] if norm else None,
     }
 
 
-def to_peft(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def to_peft(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A task's tensors, by where they go: peft's file, by its names, and the rest."""
     theirs, ours = {}, {}
     for name, tensor in tensors.items():
         parts = name.split(".")  # layers.3.q.parallel.lora.a
         if parts[0] == "layers":
-            theirs[f"{_PREFIX}layers.{parts[1]}.{SITES[parts[2]]}.{_SIDES[parts[-1]]}"] = tensor
+            path = f"{layout.layers}.{parts[1]}.{layout.paths[parts[2]]}"
+            theirs[f"{_PREFIX}{path}.{_SIDES[parts[-1]]}"] = tensor
         elif name.startswith("head.norm."):
-            theirs[f"{_PREFIX}{_NORM}.{parts[-1]}"] = tensor
+            theirs[f"{_PREFIX}{layout.norm}.{parts[-1]}"] = tensor
         else:
             ours[name] = tensor
     return theirs, ours
 
 
-def from_peft(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+def from_peft(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: Layout
+) -> tuple[str, dict[str, Tensor]]:
     """The method in a word, and the tensors by our names (the final LayerNorm if it was saved).
 
     Raises:
         MethodError: the folder holds a variant of LoRA, a place or a module that cl-ast does not have.
     """
-    _refuse_variants(config)
+    _refuse_variants(config, layout)
     found: dict[str, Tensor] = {}
-    sites: set[str] = set()
+    sites: dict[str, int] = {}  # with the lowest layer of each
     for name, tensor in tensors.items():
-        ours = _our_name(name)
+        ours = _our_name(name, layout)
         if ours is None:
-            raise MethodError(f"the LoRA holds {name[:100]!r}, which is no q, k, v, o or FFN map of an ASTModel")
+            raise MethodError(f"the LoRA holds {name[:100]!r}, which is no q, k, v, o or FFN map of {layout.model}")
         found[ours] = tensor
         if ours.startswith("layers."):
-            sites.add(ours.split(".")[2])
-    return _method(config, sites), found
+            layer, site = ours.split(".")[1:3]
+            sites[site] = min(int(layer), sites.get(site, int(layer)))
+    return _method(config, sites, layout), found
 
 
-def _our_name(name: str) -> str | None:
-    path = name.removeprefix(_PREFIX)
-    if path in {f"{_NORM}.weight", f"{_NORM}.bias"} and path != name:
-        return f"head.norm.{path.rpartition('.')[2]}"
-    parts = path.split(".")
-    if path == name or len(parts) < 5 or parts[0] != "layers" or not (parts[1].isascii() and parts[1].isdecimal()):
+def _our_name(name: str, layout: Layout) -> str | None:
+    if name in {f"{_PREFIX}{layout.norm}.{kind}" for kind in ("weight", "bias")}:
+        return f"head.norm.{name.rpartition('.')[2]}"
+    path = name.removeprefix(f"{_PREFIX}{layout.layers}.")
+    layer, *parts = path.split(".")
+    if path == name or len(parts) < 3 or not (layer.isascii() and layer.isdecimal()):
         return None
-    site = _SITE_OF.get(".".join(parts[2:-2]))
+    site = layout.site_of(".".join(parts[:-2]))
     side = {theirs: ours for ours, theirs in _SIDES.items()}.get(".".join(parts[-2:]))
-    return f"layers.{parts[1]}.{site}.parallel.lora.{side}" if site and side else None
+    return f"layers.{layer}.{site}.parallel.lora.{side}" if site and side else None
 
 
-def _refuse_variants(config: Mapping[str, Any]) -> None:
+def _refuse_variants(config: Mapping[str, Any], layout: Layout) -> None:
     variant = next((key for key in _VARIANTS if config.get(key)), None)
     if variant or config.get("bias", "none") != "none":
         raise MethodError(
             f"the LoRA has {variant or 'bias'} set in its adapter_config.json, which cl-ast does not have"
         )
-    extra = sorted(set(map(str, _listed(config.get("modules_to_save")))) - {_NORM})
+    extra = sorted(set(map(str, _listed(config.get("modules_to_save")))) - {layout.norm})
     if extra:
         raise MethodError(
-            f"the LoRA saves the module {extra[0][:80]!r}, which is no part of an ASTModel's tokens: train it on "
-            "ASTModel, and put the head into task.safetensors (docs/registry.md)"
+            f"the LoRA saves the module {extra[0][:80]!r}, which makes no tokens of {layout.model}: train it on "
+            "that, and put the head into task.safetensors (docs/registry.md)"
         )
 
 
-def _method(config: Mapping[str, Any], sites: set[str]) -> str:
-    """Sites of equal rank and scale make one `lora:…`; several are joined by +."""
+def _method(config: Mapping[str, Any], sites: Mapping[str, int], layout: Layout) -> str:
+    """Sites of equal rank, scale and lowest layer make one `lora:…`; several are joined by +."""
     if not sites:
         raise MethodError("the LoRA holds no low-rank update at all")
-    groups: dict[tuple[int, float], set[str]] = {}
-    for site in sites:
-        groups.setdefault(size(config, SITES[site]), set()).add(site)
+    groups: dict[tuple[int, float, int], set[str]] = {}
+    for site, first in sites.items():
+        groups.setdefault((*size(config, layout.paths[site]), first), set()).add(site)
     words = []
-    for (rank, scale), members in sorted(groups.items()):
+    for (rank, scale, first), members in sorted(groups.items()):
+        sizes = f"r={rank},s={scale!r}" + (f",from={first}" if first else "")
         letters = "".join(letter for letter in "qkvo" if letter in members)
         dense = members - set("qkvo")
         if dense and dense != {"fc1", "fc2"}:
             raise MethodError("the LoRA updates one of the FFN's two maps; cl-ast has both (lora:ffn) or none")
-        words += [f"lora:{letters},r={rank},s={scale!r}"] if letters else []
-        words += [f"lora:ffn,r={rank},s={scale!r}"] if dense else []
+        words += [f"lora:{letters},{sizes}"] if letters else []
+        words += [f"lora:ffn,{sizes}"] if dense else []
     return "+".join(words)
 
 

@@ -1,16 +1,25 @@
 """Results as text for machines: json, jsonl, csv, and Audacity's label track."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cl_ast.prediction import Prediction
+if TYPE_CHECKING:
+    from cl_ast.prediction import Prediction
+
+
+_MOST_INDENTED = 1_000
 
 
 def as_json(value: Any) -> str:
-    """Indented, with every letter as it is."""
+    """Indented, with every letter as it is; very long lists with an entry a line, as indenting is slow."""
+    if isinstance(value, list) and len(value) > _MOST_INDENTED:
+        line = json.JSONEncoder(ensure_ascii=False).encode
+        return "[\n" + ",\n".join(map(line, value)) + "\n]"
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

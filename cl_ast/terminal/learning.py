@@ -23,6 +23,7 @@ class LearnOptions:
     """How to learn a task, as asked for; None takes the data set's recipe or the method's own."""
 
     method: str | None
+    from_layer: int | None
     backbone: str | None
     epochs: int | None
     batch_size: int | None
@@ -41,6 +42,7 @@ class LearnOptions:
     few_shot: int | None
     max_seconds: float | None
     seed: int
+    store: str
     replace: bool
     resume: bool
     no_eval: bool
@@ -71,6 +73,9 @@ _AT_LEAST_0 = click.FloatRange(0)
 _UNDER_1 = click.FloatRange(0, 1, max_open=True)
 _METHOD = click.option("--method", help="How to adapt: see `cl-ast methods`.  [default: conformer]")
 _TRAINING = (
+    click.option(
+        "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
+    ),
     click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
     click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
@@ -83,10 +88,10 @@ _TRAINING = (
     click.option("--time-mask", type=click.IntRange(0), help="SpecAugment, in frames.  [default: the data set's]"),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
+        type=click.Choice(["auto", "fp32", "bf16", "fast"]),
         default="auto",
         show_default=True,
-        help="Of the trunk's arithmetic in training: auto is bf16 on a GPU, else fp32.",
+        help="Of the trunk in training: auto is bf16 on a GPU, else fp32; fast is bf16 where it is faster.",
     ),
     click.option(
         "--pooling",
@@ -114,6 +119,13 @@ _TRAINING = (
     click.option("--download", is_flag=True, help="Get a free data set that is missing."),
 )
 _KEEPING = (
+    click.option(
+        "--store",
+        type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+        default="auto",
+        show_default=True,
+        help="How the file holds the numbers: auto is half precision where the answers hold, else single.",
+    ),
     click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option(
@@ -124,7 +136,7 @@ _KEEPING = (
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
 )
 # What a command that keeps nothing does not ask.
-_NOT_KEPT = {"method": None, "replace": False, "resume": False, "no_eval": True, "router": None}
+_NOT_KEPT = {"method": None, "store": "fp32", "replace": False, "resume": False, "no_eval": True, "router": None}
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,24 +193,33 @@ def load(
 
 def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOptions) -> Learned:
     """Learn a task, saying on the way what is done."""
-    from cl_ast.recipes import recipe_for
+    from cl_ast.adapters.spec import parse
 
-    recipe = recipe_for(task.source.task)
     _announce(manager, watch, task)
+    recipe = recipe_on(manager, task)
     learned = manager.add_task(
         task,
-        method=options.method or f"conformer:k={recipe.kernel}",
+        method=parse(options.method or f"conformer:k={recipe.kernel}", manager.methods, from_layer=options.from_layer),
         options=options.training(recipe),
         pooling=pooling(manager, options),
         positions=options.positions,
         replace=options.replace,
         resume=options.resume,
         evaluate=not options.no_eval,
+        store=options.store,
         report=watch,
     )
     for skipped, reason in learned.skipped.items():
         watch.say(f"{skipped} could not be measured: {reason}")
     return learned
+
+
+def recipe_on(manager: Manager, task: streams.Task) -> Recipe:
+    """The task's recipe, as far as it fits what the trunk hears."""
+    from cl_ast.recipes import recipe_for
+
+    recipe = recipe_for(task.source.task)
+    return recipe.for_waveforms() if manager.backbone.front_end(1.0).padding is None else recipe
 
 
 def pooling(manager: Manager, options: LearnOptions) -> str:

@@ -129,7 +129,7 @@ def collect_garbage(app: Any, /, dry_run: bool) -> None:
     with app.registry() as registry:
         report = registry.gc(dry_run=dry_run)
     for file in report.dropped:
-        click.echo(f"{file.path.name}  {file.bytes:,} bytes  {file.why}")
+        click.echo(f"{file.name}  {file.bytes:,} bytes  {file.why}")
     click.echo(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} dropped")
 
 

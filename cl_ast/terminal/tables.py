@@ -1,25 +1,31 @@
 """Results as tables for people."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from cl_ast.prediction import Prediction
-from registry import TaskRecord, VersionRecord
+if TYPE_CHECKING:
+    from cl_ast.prediction import Prediction
+    from registry import TaskRecord, VersionRecord
+
+_MOST_RICH = 100  # rows that rich lays out in no time
 
 
 def show(*parts: RenderableType) -> None:
     """Print to standard output; as wide as it needs to be where that is not a terminal."""
     # Names and paths are printed as they are: no [markup], no :emoji:.
     width = None if Console().is_terminal else 160
-    Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n")
+    Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n", crop=False)
 
 
 def percent(value: float | None) -> str:
@@ -57,20 +63,21 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
     """A row a task, in learning order."""
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    table = _table("task", "method", "classes", "parameters", "size", "version", "learned %", "on")
-    for record in records:
-        v = record.version
-        table.add_row(
-            _Breakable(record.name),
-            _Breakable(v.method),
-            str(v.classes),
-            f"{v.trainable_parameters:,}",
-            size(v.adapter_bytes),
-            str(v.number),
-            percent(v.learned_accuracy),
-            f"{v.created:%Y-%m-%d}",
-        )
-    return table
+    columns = ("task", "method", "classes", "parameters", "size", "version", "learned %", "on")
+    return _listed(columns, [_task_cells(record.version) for record in records])
+
+
+def _task_cells(v: VersionRecord) -> tuple[str, ...]:
+    return (
+        v.task,
+        v.method,
+        str(v.classes),
+        f"{v.trainable_parameters:,}",
+        size(v.adapter_bytes),
+        str(v.number),
+        percent(v.learned_accuracy),
+        f"{v.created:%Y-%m-%d}",
+    )
 
 
 def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
@@ -159,14 +166,19 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
         f"trunk {trunk['name']}: {trunk['parameters']:,} parameters, {size(trunk['bytes'])}, frozen",
         _tasks_of(report),
     ]
+    if not report["matrix"]["oracle"]:
+        parts.append(f"the tables of tasks by tasks are left out: {len(names):,} columns; --format json has them")
     for mode, title in (("oracle", "asked by name"), ("auto", "task chosen by the router")):
         if any(value is not None for row in report["matrix"][mode] for value in row):
             parts.append(_titled(f"accuracy %, {title} (row: after learning)", _matrix(names, report["matrix"][mode])))
     parts.append(_metrics(report["metrics"]))
-    if report["routing"]["confusion"] and report["routing"]["task_accuracy"] is not None:
-        share = percent(report["routing"]["task_accuracy"])
-        title = f"routing: {share} % of clips to their own task (row: the clips' task, column: where they went)"
-        parts.append(_titled(title, _confusion(names, report["routing"]["confusion"])))
+    if report["routing"]["task_accuracy"] is not None:
+        title = f"routing: {percent(report['routing']['task_accuracy'])} % of clips to their own task"
+        if report["routing"]["confusion"]:
+            table = _confusion(names, report["routing"]["confusion"])
+            parts.append(_titled(f"{title} (row: the clips' task, column: where they went)", table))
+        else:
+            parts.append(title)
     storage = report["storage"]
     parts.append(
         f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "
@@ -175,19 +187,23 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     return Group(*_spaced(parts))
 
 
-def _tasks_of(report: Mapping[str, Any]) -> Table:
-    table = _table("task", "method", "parameters", "size", "learned %", "now %", "routed %")
-    for task in report["tasks"]:
-        table.add_row(
-            _Breakable(task["name"]),
-            _Breakable(task["method"]),
-            f"{task['trainable_parameters']:,}",
-            size(task["bytes"]),
-            percent(task["learned_accuracy"]),
-            percent(task["accuracy"]),
-            percent(task["auto_accuracy"]),
-        )
-    return table
+def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
+    columns = ("task", "method", "parameters", "size", "learned %", "now %", "routed %")
+    return _listed(
+        columns,
+        [
+            (
+                task["name"],
+                task["method"],
+                f"{task['trainable_parameters']:,}",
+                size(task["bytes"]),
+                percent(task["learned_accuracy"]),
+                percent(task["accuracy"]),
+                percent(task["auto_accuracy"]),
+            )
+            for task in report["tasks"]
+        ],
+    )
 
 
 def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
@@ -218,6 +234,28 @@ def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Tabl
 def _titled(title: str, table: Table) -> RenderableType:
     # Not the table's own title: that is folded to the table's width.
     return Group(Text(title, style="bold"), table)
+
+
+def _listed(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> RenderableType:
+    """A row a task: task and method may be broken, the rest are numbers. Very many rows are plain lines."""
+    if len(rows) > _MOST_RICH:
+        return _Lines(columns, rows)
+    table = _table(*columns)
+    for name, method, *numbers in rows:
+        table.add_row(_Breakable(name), _Breakable(method), *numbers)
+    return table
+
+
+class _Lines:
+    """Columns as wide as their widest cell, and no more art: rich would take seconds for thousands of rows."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        form = "  ".join(f"%{'-' if i < 2 else ''}{width}s" for i, width in enumerate(widths))
+        self._text = "".join(f"{form % row}\n" for row in [tuple(columns), *rows])
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._text)
 
 
 class _Breakable:

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import ASTConfig, ASTModel
+from transformers import ASTConfig, ASTModel, Wav2Vec2Config, Wav2Vec2Model
 
 from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.clips import ClipSet
-from cl_ast.frontend import FrontEnd
 from cl_ast.task_model import TaskModel, TaskSettings
 
 # Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
@@ -32,6 +31,19 @@ TINY = {
     "time_stride": 10,
     "max_length": 128,
 }
+# One token every 10 ms from 170 samples; "stable" is the pre-norm variant, as the large checkpoints are.
+TINY_WAVEFORM = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (16, 16),
+    "conv_kernel": (20, 16),
+    "conv_stride": (10, 16),
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 4,
+}
+STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 
 
 @pytest.fixture(autouse=True)
@@ -70,14 +82,46 @@ def save_trunk(scramble: Callable[..., Any]) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def save_wav2vec2(scramble: Callable[..., Any]) -> Callable[..., Path]:
+    """save_wav2vec2(folder, seed=0, model=Wav2Vec2Model, **config): the same for waveforms."""
+
+    def save(folder: Path, seed: int = 0, model: Any = Wav2Vec2Model, **config: object) -> Path:
+        scramble(model(Wav2Vec2Config(**{**TINY_WAVEFORM, **config})), seed).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def trunk_of(
+    tmp_path_factory: pytest.TempPathFactory,
+    trunk_folder: Path,
+    save_wav2vec2: Callable[..., Path],
+) -> Callable[[str], Backbone]:
+    """trunk_of(family): "ast", "wav2vec2" or "wav2vec2-stable"; always the same one."""
+    made: dict[str, Backbone] = {}
+
+    def load(family: str) -> Backbone:
+        if family not in made:
+            folder = trunk_folder
+            if family != "ast":
+                config = STABLE if family.endswith("stable") else {}
+                folder = save_wav2vec2(tmp_path_factory.mktemp(family), **config)
+            made[family] = checkpoints.load(str(folder))
+        return made[family]
+
+    return load
+
+
+@pytest.fixture(scope="session")
 def trunk_folder(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[..., Path]) -> Path:
     return save_trunk(tmp_path_factory.mktemp("trunk"))
 
 
-@pytest.fixture(scope="session")
-def trunk(trunk_folder: Path) -> Backbone:
-    """The frozen trunk that every test shares, as tasks do."""
-    return checkpoints.load(str(trunk_folder))
+@pytest.fixture(scope="module")
+def trunk(trunk_of: Callable[[str], Backbone]) -> Backbone:
+    """The frozen trunk that every test shares, as tasks do; a module may have it of every family instead."""
+    return trunk_of("ast")
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +130,13 @@ def other_trunk(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[.
     return checkpoints.load(str(save_trunk(tmp_path_factory.mktemp("other"), seed=1)))
 
 
-@pytest.fixture(scope="session")
-def features() -> torch.Tensor:
-    """A batch as the front end makes it: (3, 60, 128)."""
-    return torch.randn(3, 60, 128, generator=torch.Generator().manual_seed(3))
+@pytest.fixture(scope="module")
+def features(trunk: Backbone) -> torch.Tensor:
+    """A batch as the trunk's front end makes it: (3, 60, 128), or samples (3, 9600)."""
+    return torch.randn(3, *trunk.front_end(0.6).shape, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fresh(trunk: Backbone) -> Callable[..., TaskModel]:
     """fresh("lora", seed=0, backbone=trunk, labels=..., frames=60, **settings): a task that has learned nothing."""
 
@@ -104,7 +148,7 @@ def fresh(trunk: Backbone) -> Callable[..., TaskModel]:
         frames: int = 60,
         **settings: Any,
     ) -> TaskModel:
-        chosen = TaskSettings("toy", parse(method), labels, FrontEnd(frames), **settings)
+        chosen = TaskSettings("toy", parse(method), labels, backbone.front_end(frames / 100), **settings)
         return TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(seed))
 
     return make
@@ -150,11 +194,11 @@ def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Callable[..., np.n
     return paths
 
 
-@pytest.fixture(scope="session")
-def toy(toy_clips: list[Path]) -> Callable[[int, int], ClipSet]:
+@pytest.fixture(scope="module")
+def toy(toy_clips: list[Path], trunk: Backbone) -> Callable[[int, int], ClipSet]:
     """toy(first, last): those toy clips with their classes, 0 for tones and 1 for noise."""
 
     def take(first: int, last: int) -> ClipSet:
-        return ClipSet(toy_clips[first:last], [n % 2 for n in range(first, last)], FrontEnd(30))
+        return ClipSet(toy_clips[first:last], [n % 2 for n in range(first, last)], trunk.front_end(0.3))
 
     return take

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ASTModel
 
-from cl_ast.backbone import SITES, Act, Backbone, pooled
+from cl_ast.backbone import Backbone, pooled
 from cl_ast.errors import BackboneError
+from cl_ast.sites import SITES, Act
+from cl_ast.trunks.ast import grid, positions_for
 
 TRAINED = 12  # columns of the tiny trunk's position table, 8 rows
 
@@ -67,7 +69,7 @@ def test_the_sizes_come_from_the_checkpoint(trunk: Backbone, stock: Any) -> None
     assert (trunk.shape.width, trunk.shape.depth, trunk.shape.hidden) == (32, 2, 64)
     assert trunk.shape.of("fc1") == (32, 64)
     assert trunk.shape.of("fc2") == (64, 32)
-    assert trunk.grid == (8, TRAINED)
+    assert grid(trunk.model.config) == (8, TRAINED)
     assert trunk.parameters == sum(parameter.numel() for parameter in stock.parameters())
     assert trunk.bytes == 4 * trunk.parameters
 
@@ -76,13 +78,13 @@ def test_the_sizes_come_from_the_checkpoint(trunk: Backbone, stock: Any) -> None
 
 
 def test_the_table_at_its_own_length_is_untouched(trunk: Backbone, stock: Any) -> None:
-    assert torch.equal(trunk.positions(TRAINED), stock.embeddings.position_embeddings)
+    assert torch.equal(positions_for(trunk.model, TRAINED), stock.embeddings.position_embeddings)
 
 
 @pytest.mark.parametrize(("columns", "first"), [(1, 6), (2, 5), (5, 4), (8, 2), (11, 1)])
 def test_a_shorter_input_takes_the_middle_of_the_table(trunk: Backbone, stock: Any, columns: int, first: int) -> None:
     table = stock.embeddings.position_embeddings
-    cut = trunk.positions(columns)
+    cut = positions_for(trunk.model, columns)
     assert torch.equal(cut[:, :2], table[:, :2])
     assert torch.equal(cut[0, 2:], _grid(table)[:, first : first + columns].reshape(8 * columns, -1))
 
@@ -90,7 +92,7 @@ def test_a_shorter_input_takes_the_middle_of_the_table(trunk: Backbone, stock: A
 @pytest.mark.parametrize("columns", [13, 24, 299])
 def test_a_longer_input_interpolates_the_table_over_time_only(trunk: Backbone, stock: Any, columns: int) -> None:
     table = stock.embeddings.position_embeddings
-    longer = trunk.positions(columns)
+    longer = positions_for(trunk.model, columns)
     assert torch.equal(longer[:, :2], table[:, :2])
     # Each row of the grid by itself: (width, 12) to (width, columns).
     rows = [F.interpolate(row.T[None], size=columns, mode="linear", align_corners=False)[0].T for row in _grid(table)]
@@ -99,7 +101,9 @@ def test_a_longer_input_interpolates_the_table_over_time_only(trunk: Backbone, s
 
 def test_positions_are_added_to_the_tokens_and_zeros_leaves_them_out(trunk: Backbone, features: Tensor) -> None:
     plain = trunk.embed(features, positions="zeros")
-    torch.testing.assert_close(trunk.embed(features) - plain, trunk.positions(5).expand(3, -1, -1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        trunk.embed(features) - plain, positions_for(trunk.model, 5).expand(3, -1, -1), rtol=0, atol=1e-5
+    )
     stem = trunk.tensors()
     assert torch.equal(plain[0, 0], stem["embed.cls"][0, 0])
     assert torch.equal(plain[0, 1], stem["embed.distillation"][0, 0])

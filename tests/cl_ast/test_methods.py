@@ -20,7 +20,6 @@ from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import cost, owned, parse
 from cl_ast.backbone import AST_BASE, Backbone, pooled
 from cl_ast.errors import MethodError
-from cl_ast.frontend import FrontEnd
 from cl_ast.merging import merged
 from cl_ast.task_model import TaskModel, TaskSettings, from_bytes
 from cl_ast.training import TrainOptions, train
@@ -84,7 +83,12 @@ def test_presets_are_kept_as_what_they_stand_for() -> None:
     assert "ESC-50 and US8K" in row["source"]
 
 
-# On a trunk
+# On a trunk of each family, pre-norm and post-norm
+
+
+@pytest.fixture(scope="module", params=["ast", "wav2vec2"])
+def trunk(request, trunk_of) -> Backbone:
+    return trunk_of(request.param)
 
 
 def _randomised(model: TaskModel, seed: int = 17) -> TaskModel:
@@ -308,7 +312,7 @@ TABLE = {
 
 
 def test_a_users_own_form_and_row_need_no_change_in_the_package(trunk: Backbone, features) -> None:
-    settings = TaskSettings("toy", parse("mine:g=3+lora", TABLE), ("a", "b"), FrontEnd(60))
+    settings = TaskSettings("toy", parse("mine:g=3+lora", TABLE), ("a", "b"), trunk.front_end(0.6))
     assert settings.method.text == "mine:g=3+lora:qv,r=6,s=8"
     model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
     before = model.logits(features)

@@ -14,6 +14,7 @@ from cl_ast.metrics import (
     forgetting,
     forward_transfer,
     learned_accuracy,
+    of_cells,
 )
 
 Matrix = list[list[float | None]]
@@ -121,3 +122,13 @@ def test_where_every_row_is_the_same_nothing_is_forgotten(row: list[float]) -> N
 def test_average_accuracy_does_not_depend_on_the_order_of_tasks(order: list[int], last: list[float]) -> None:
     shuffled = [last[index] for index in order]
     assert average_accuracy([shuffled] * 4) == pytest.approx(average_accuracy([last] * 4))
+
+
+@given(st.data(), st.integers(0, 5))
+def test_of_cells_is_the_same_of_a_list_of_what_is_known(data: st.DataObject, tasks: int) -> None:
+    accuracy = st.none() | st.floats(0, 1, width=32)
+    matrix = [[data.draw(accuracy) if j <= i else None for j in range(tasks)] for i in range(tasks)]
+    known = {(i, j): value for i, row in enumerate(matrix) for j, value in enumerate(row) if value is not None}
+    found = of_cells(known, tasks)
+    for metric in (average_accuracy, forgetting, backward_transfer):
+        assert found[metric.__name__] == pytest.approx(metric(matrix))

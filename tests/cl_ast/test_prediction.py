@@ -2,10 +2,7 @@
 
 import json
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cl_ast.errors import AudioError
 from cl_ast.prediction import Prediction, Window
@@ -21,24 +18,6 @@ def test_an_answer_as_json_has_the_keys_of_the_contract() -> None:
     assert list(routed.to_json()) == ["path", "start", "end", "task", "task_score", "known", "tasks", "labels"]
     assert routed.to_json()["tasks"] == [{"task": "pets", "score": 0.7}, {"task": "cars", "score": 0.2}]
     json.dumps(routed.to_json())
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(1, 80_000), st.sampled_from([0.1, 0.5, 1.0, 3.0]), st.sampled_from([0.25, 0.5, 1.0]))
-def test_windows_cover_a_clip_in_order(samples: int, seconds: float, share: float) -> None:
-    clip = np.arange(samples, dtype=np.float32)
-    window = Window(seconds, seconds * share)
-    cut = list(window.cut(clip))
-    size = round(seconds * 16_000)
-    assert cut[0][0] == 0
-    for start, end, piece in cut:
-        first = round(start * 16_000)
-        np.testing.assert_array_equal(piece, clip[first : first + size])
-        assert end - start == pytest.approx(len(piece) / 16_000)
-    starts = [start for start, _, _ in cut]
-    np.testing.assert_allclose(np.diff(starts), seconds * share, atol=1e-4)
-    assert all(len(piece) >= size / 4 for _, _, piece in cut[1:])
-    assert samples / 16_000 - max(end for _, end, _ in cut) < seconds / 4
 
 
 @pytest.mark.parametrize(

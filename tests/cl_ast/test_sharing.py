@@ -4,6 +4,7 @@ import json
 import math
 import struct
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from cl_ast.router.space import recipe_for
 from registry import BackboneRecord, NewVersion, Registry
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
+PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
 METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
@@ -28,10 +30,11 @@ def routing(trunk):
 
 @pytest.fixture
 def home(tmp_path, trunk, fresh, randomise, record):
-    """home(method, **settings): a manager whose one task, toy, was learned with that method."""
+    """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
 
-    def make(method, **settings):
+    def make(method, store="fp32", **settings):
         model = randomise(fresh(method, frames=128, **settings))
+        model.round(store)
         registry = Registry.open(tmp_path / "home")
         registry.set_backbone(record)
         new = NewVersion(
@@ -92,6 +95,14 @@ def test_out_and_in_to_the_bit(home, guest, trunk, tmp_path, features, method, p
     assert guest.registry.verify() == []
 
 
+@pytest.mark.parametrize("store", ["fp16", "int8"])
+@pytest.mark.parametrize("method", ["lora", "conformer:r=2,k=3"])
+def test_a_rounded_task_goes_out_and_in_to_the_bit(home, guest, tmp_path, features, method, store):
+    manager = home(method, store=store)
+    guest.import_(manager.export("toy", tmp_path / "out"))
+    assert torch.equal(manager.model("toy").logits(features), guest.model("toy").logits(features))
+
+
 def test_nothing_of_this_machine_is_told(home, tmp_path, trunk_folder):
     folder = home("lora").export("toy", tmp_path / "out")
     for path in folder.iterdir():
@@ -128,10 +139,12 @@ def pooled_logits(tokens, head, pooling="mean"):
     return tokens.mean(dim=1) @ head["head.weight"].T + head["head.bias"]
 
 
-@pytest.mark.parametrize("method", PEFT_METHODS)
-def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method):
+@pytest.mark.parametrize(
+    ("method", "store"), [*((method, "fp32") for method in PEFT_METHODS), ("lora", "fp16"), ("lora", "int8")]
+)
+def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method, store):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
-    manager = home(method)
+    manager = home(method, store=store)
     folder = manager.export("toy", tmp_path / "out")
     stock = transformers.ASTModel.from_pretrained(trunk_folder)
     model = peft.PeftModel.from_pretrained(stock, folder).eval()
@@ -263,7 +276,7 @@ LIES = {
     "too many": (tensor("layers.0.extra", torch.zeros(2)), "should not have"),
     "a path": (tensor("../../home/x", torch.zeros(2)), "only words joined by dots"),
     "an endless name": (tensor("a" * 300, torch.zeros(2)), "only words joined by dots"),
-    "half precision": (tensor("head.bias", lambda t: t.half()), "float32"),
+    "a precision of no kind": (tensor("head.bias", lambda t: t.bfloat16()), "float32"),
     "missing": (without("head.bias"), "lacks the tensor"),
     "routing that draws": (tensor("router.mean", lambda t: t * 50), "draw the clips"),
     "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
@@ -284,7 +297,7 @@ def refused(guest, folder, reason):
     with pytest.raises(ClAstError, match=reason) as caught:
         guest.import_(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
-    assert guest.registry.tasks() == [] and not list((guest.registry.folder / "adapters").iterdir())
+    assert guest.registry.tasks() == [] and not list((Path(guest.registry.place) / "adapters").iterdir())
 
 
 @pytest.mark.parametrize("lie", LIES)

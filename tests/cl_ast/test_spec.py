@@ -104,6 +104,7 @@ insertion = st.tuples(
     st.sampled_from([[], ["parallel"], ["sequential"]]), st.sampled_from([[], ["before"], ["after"]])
 ).map(lambda pair: pair[0] + pair[1])
 rank = st.one_of(st.just([]), st.integers(1, 4096).map(lambda r: [f"r={r}"]))
+lowest = st.one_of(st.just([]), st.integers(0, 11).map(lambda layer: [f"from={layer}"]))
 scale = st.one_of(st.just([]), st.floats(0, 1e4).map(lambda s: [f"s={s!r}"]))
 kernel = st.one_of(st.just([]), st.integers(1, 255).map(lambda k: [f"k={k}"]))
 letters = st.tuples(st.permutations("qkvo"), st.integers(1, 4)).map(lambda drawn: ["".join(drawn[0][: drawn[1]])])
@@ -115,9 +116,9 @@ def _words(name: str, *parts: st.SearchStrategy[list[str]]) -> st.SearchStrategy
 
 
 written = st.one_of(
-    _words("bottleneck", block, insertion, rank),
-    _words("conformer", block, insertion, rank, kernel),
-    _words("lora", sites, rank, scale),
+    _words("bottleneck", block, insertion, rank, lowest),
+    _words("conformer", block, insertion, rank, kernel, lowest),
+    _words("lora", sites, rank, scale, lowest),
     st.sampled_from([("linear", list[str]()), ("full", list[str]())]),
 )
 
@@ -156,6 +157,27 @@ def test_two_adapters_at_one_block_share_its_norm() -> None:
     assert both == PARAMETERS["bottleneck"] + PARAMETERS["conformer"] - 2 * 768 * 12
 
 
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.trains == "adapter"])
+def test_every_adapter_may_start_above_a_layer_and_costs_what_its_layers_cost(name: str) -> None:
+    whole, top, none = (parse(text) for text in (name, f"{name}:from=8", f"{name}:from=0"))
+    assert top.text == whole.text + (",from=8" if ":" in whole.text else ":from=8")
+    assert none == whole
+    assert parse(name, from_layer=8) == top
+    assert (whole.frozen_layers(12), top.frozen_layers(12)) == (0, 8)
+    of = {spec: cost(spec, Shape(768, depth, 3072)).trainable_parameters for spec, depth in ((whole, 4), (top, 12))}
+    assert of[top] == of[whole]
+
+
+def test_parts_may_start_at_layers_of_their_own() -> None:
+    both = parse("bottleneck:ffn,from=8+lora:qv,from=4")
+    assert both.text == "bottleneck:pfeiffer,ffn,parallel,r=12,from=8+lora:qv,r=6,s=8,from=4"
+    assert both.frozen_layers(12) == 4
+    shared = parse("bottleneck:from=8+conformer:from=4")  # the block's LayerNorm, from the lower of the two on
+    assert {one.first for one in shared.placements if one.site == "norm_mhsa"} == {4}
+    assert parse("linear").frozen_layers(12) == 12
+    assert parse("full").frozen_layers(12) == 0
+
+
 # What is refused
 
 
@@ -190,6 +212,10 @@ def test_two_adapters_at_one_block_share_its_norm() -> None:
         ("bottleneck:sideways", ["sideways", "parallel|sequential"]),
         ("linear:r=3", ["linear", "r=3", "no options"]),
         ("full:lr=1", ["full", "lr=1"]),
+        ("linear:from=3", ["linear", "from=3", "no options"]),
+        ("lora:from=-1", ["from=-1", "lowest adapted layer"]),
+        ("lora:from=3,from=4", ["from=3", "from=4"]),
+        ("lora+lora:from=3", ["lora", "larger r"]),
         ("linear+lora", ["linear", "combined"]),
         ("lora+full", ["full", "combined"]),
         ("lora+lora:r=3", ["lora", "larger r"]),

@@ -46,6 +46,15 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(stage, run, da
         assert said in answer.err
 
 
+def test_from_layer_is_written_into_the_method(stage, run, data, quick):
+    options = ["--method", "lora:r=2", "--from-layer", 1, "--no-eval", "--format", "json"]
+    registry = stage("tones")
+    run(registry, "-q", "add-task", data / "noises", *quick, "--from-layer", 1).refused("linear", "from=1")
+    learned = run(registry, "add-task", data / "noises", *quick, *options).fine()
+    assert learned.json["method"] == "lora:qv,r=2,s=8,from=1"
+    assert "frozen layers" in learned.err
+
+
 def test_quiet_says_nothing_but_the_result(stage, run, data, quick):
     answer = run(stage("tones"), "-q", "add-task", data / "noises", *quick).fine()
     assert answer.err == ""

@@ -21,7 +21,7 @@ def as_of_an_older_release(registry: Path) -> None:
         for record in manager.registry.tasks():
             stored = manager._held.stored(record.name)
             data = stored.model.to_bytes(manager.backbone, {}, old)
-            path = manager.registry.adapter_path(record.version)
+            path = registry / "adapters" / f"{record.version.adapter_sha256}.safetensors"
             path.unlink()
             sha256 = hashlib.sha256(data).hexdigest()
             (path.parent / f"{sha256}.safetensors").write_bytes(data)

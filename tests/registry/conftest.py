@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import places
 import pytest
+from places import Place
 
 import registry
 from registry import BackboneRecord, NewVersion, Registry
@@ -65,9 +68,54 @@ def tensors() -> Callable[[bytes], bytes]:
     return lambda data: data[8 + int.from_bytes(data[:8], "little") :]
 
 
+@pytest.fixture(scope="session")
+def template() -> Iterator[str]:
+    """A database with the empty tables of a registry: copying it is quicker than making them."""
+    name = places.new_database()
+    with tempfile.TemporaryDirectory() as folder:
+        Registry.open(places.database(name, Path(folder)).location).close()
+    yield name
+    places.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where a registry can be made: each test of the registry runs on both databases."""
+    if request.param == "sqlite":
+        yield places.folder(tmp_path / "reg")
+        return
+    if not places.SERVER:
+        pytest.skip(places.NO_SERVER)
+    empty = "nothing_made" in request.keywords
+    name = places.new_database("template0" if empty else request.getfixturevalue("template"))
+    adapters = tmp_path / "reg" / "adapters"
+    if not empty:
+        adapters.mkdir(parents=True)
+    yield places.database(name, adapters)
+    places.drop(name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nothing_made: on a database without tables")
+
+
 @pytest.fixture
-def reg(tmp_path: Path) -> Registry:
-    made = Registry.open(tmp_path / "reg")
+def reg(place: Place) -> Iterator[Registry]:
+    with Registry.open(place.location) as made:
+        made.set_backbone(TRUNK)
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Place:
+    """For what only SQLite has: a database that is a file."""
+    return places.folder(tmp_path / "reg")
+
+
+@pytest.fixture
+def local(folder: Place) -> Registry:
+    """A registry in that folder."""
+    made = Registry.open(folder.location)
     made.set_backbone(TRUNK)
     return made
 
@@ -77,10 +125,10 @@ def python() -> Callable[..., "subprocess.Popen[str]"]:
     """Starts a real process running a script, which finds `registry` and this file's helpers (`import conftest`)."""
     root = Path(registry.__file__).parent.parent
 
-    def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
+    def start(script: str, *arguments: object, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
         path = os.pathsep.join([str(root), str(Path(__file__).parent)])
         return subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, arguments)],
+            [*before, sys.executable, "-c", script, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

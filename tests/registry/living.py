@@ -3,10 +3,10 @@
 import copy
 import hashlib
 import random
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
+
+from places import Place
 
 from registry import Registry
 
@@ -70,23 +70,22 @@ class World:
         return dice.choice(options)
 
 
-def do(reg: Registry, operation: tuple, make_adapter: Callable, make_new: Callable) -> None:
+def do(place: Place, reg: Registry, operation: tuple, make_adapter: Callable, make_new: Callable) -> None:
     kind, *rest = operation
     if kind in ("commit", "replace"):
         reg.commit(rest[0], make_adapter(rest[1], floats=2_000), make_new(), replace=kind == "replace")
     elif kind == "rebuild":
         reg.gc()
         reg.close()
-        Registry.rebuild(reg.folder)
+        Registry.rebuild(place.location)
     else:
         getattr(reg, kind)(*rest)
 
 
-def look(reg: Registry) -> object:
+def look(place: Place, reg: Registry) -> object:
     """What `World.seen` says of the model, read from the registry, each file whole."""
     found = {}
-    with closing(sqlite3.connect(reg.folder / "registry.db")) as connection:  # what no method tells
-        last = dict(connection.execute("SELECT name, last_number FROM tasks"))
+    last = dict(place.execute("SELECT name, last_number FROM tasks"))  # what no method tells
     for task in reg.tasks():
         fills = {}
         for version in reg.versions(task.name):
@@ -97,18 +96,19 @@ def look(reg: Registry) -> object:
     return found
 
 
-def survived(reg: Registry, states: list[World]) -> World:
+def survived(place: Place, reg: Registry, states: list[World]) -> World:
     """One of these states, whole: verify is clean, and at most files without a row are left for gc."""
     assert reg.verify() == [], reg.verify()
-    found = look(reg)
+    found = look(place, reg)
     whole = [state for state in states if state.seen() == found]
     assert whole, (found, [state.seen() for state in states])
-    kept = {reg.adapter_path(v).name for task in reg.tasks() for v in reg.versions(task.name)}
-    there = {path.name for path in (reg.folder / "adapters").iterdir()}
-    assert kept <= there and {file.path.name for file in reg.gc(dry_run=True).dropped} >= there - kept
-    for path in reg.folder.glob("registry.db.before-*"):
+    kept = {place.file(reg, v).name for task in reg.tasks() for v in reg.versions(task.name)}
+    there = {path.name for path in place.adapters.iterdir()}
+    assert kept <= there and {file.name for file in reg.gc(dry_run=True).dropped} >= there - kept
+    home = place.adapters.parent
+    for path in home.glob("registry.db.before-*"):
         path.unlink()
-    beside = {path.name for path in reg.folder.iterdir()} - {"adapters", "registry.db"}
+    beside = {path.name for path in home.iterdir()} - {"adapters", "registry.db"}
     assert beside <= {
         f"registry.db{part}{log}" for part in ("", ".rebuilding") for log in ("", "-wal", "-shm", "-journal")
     }, beside

@@ -3,9 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from places import Place
 
 from registry import NewVersion, Registry
 
@@ -37,14 +37,14 @@ print("done")
 
 
 def test_no_space_for_the_adapter(
-    reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion], python: Python
+    place: Place, reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion], python: Python
 ) -> None:
     before = reg.commit("a", adapter(1, floats=50_000), new())
-    process = python(STARVED, reg.folder, 50_000)
+    process = python(STARVED, place.location, 50_000)
     output, errors = process.communicate(timeout=60)
     assert output == "done\n", errors
     assert reg.tasks() == [before] and reg.verify() == []
-    assert list((reg.folder / "adapters").iterdir()) == [reg.adapter_path(before.version)]
+    assert list(place.adapters.iterdir()) == [place.file(reg, before.version)]
 
 
 STARVED_DATABASE = """
@@ -67,8 +67,10 @@ for i in range(1000):
 """
 
 
-def test_no_space_for_the_database(reg: Registry, python: Python) -> None:
-    process = python(STARVED_DATABASE, reg.folder)
+def test_no_space_for_the_database(local: Registry, python: Python) -> None:
+    """SQLite's: a server's disk is not this process's to fill."""
+    reg = local
+    process = python(STARVED_DATABASE, local.place)
     output, errors = process.communicate(timeout=60)
     assert "disk" in output or "space" in output, errors
     kept = [task.name for task in reg.tasks()]
@@ -92,13 +94,13 @@ for i in range(8):
 """
 
 
-def test_processes_at_once_on_a_registry_that_none_has_made(tmp_path: Path, python: Python) -> None:
-    place = tmp_path / "reg"
-    processes = [python(WORKER, place, who) for who in "ab"]
+@pytest.mark.nothing_made
+def test_processes_at_once_on_a_registry_that_none_has_made(place: Place, python: Python) -> None:
+    processes = [python(WORKER, place.location, who) for who in "ab"]
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    with Registry.open(place) as reg:
+    with Registry.open(place.location) as reg:
         expected = {f"{who}{i}" if i % 2 == 0 else f"{who.upper()}{i}!" for who in "ab" for i in range(8)}
         assert {task.name for task in reg.tasks()} == expected
         assert reg.verify() == [] and reg.gc().dropped == () and len(reg.measurements()) == 16

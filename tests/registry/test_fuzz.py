@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from places import Place
 
 from cl_ast.errors import RegistryError
 from registry import NewVersion, Registry, header
@@ -64,19 +65,25 @@ def some_claim(data: bytes, dice: random.Random) -> bytes:
 
 
 def test_a_mutated_file_is_kept_whole_or_not_at_all(
-    reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion], monkeypatch: pytest.MonkeyPatch
+    folder: Place,
+    local: Registry,
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On SQLite only: a file is looked at before any database is asked."""
+    reg = local
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nobody pulls the plug here
     good = reg.read_adapter(reg.commit("a", adapter(1, floats=4), new()).version)
     dice, kept = random.Random(11), 0
-    before = sorted((reg.folder / "adapters").iterdir())
+    before = sorted(folder.adapters.iterdir())
     for _ in range(FILES):
         data = dice.choice([some_bytes, some_claim])(good, dice)
         try:
             reg.commit("b", data, new())
         except RegistryError as error:
             assert len(str(error)) < 1_000
-            assert sorted((reg.folder / "adapters").iterdir()) == before
+            assert sorted(folder.adapters.iterdir()) == before
             continue
         kept += 1
         # What was kept is what any reader of safetensors agrees to, and says the truth about its place.

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import Accuracy, BackboneRecord, NewVersion, Registry
@@ -22,42 +22,42 @@ def flip(path: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("at", [-1, 0, 40])
-def test_a_flipped_bit_concerns_one_task(reg: Registry, adapter: Make, new: New, at: int) -> None:
+def test_a_flipped_bit_concerns_one_task(place: Place, reg: Registry, adapter: Make, new: New, at: int) -> None:
     tasks = {name: reg.commit(name, adapter(), new()) for name in ("good", "bad", "fine")}
-    flip(reg.adapter_path(tasks["bad"].version), at)
+    flip(place.file(reg, tasks["bad"].version), at)
     with pytest.raises(CorruptRegistryError, match='"bad"') as caught:
         reg.read_adapter(tasks["bad"].version)
     assert '"good"' not in str(caught.value)
     for name in ("good", "fine"):
         assert reg.read_adapter(tasks[name].version)
     (problem,) = reg.verify()
-    assert (problem.task, problem.path) == ("bad", reg.adapter_path(tasks["bad"].version))
+    assert (problem.task, problem.place) == ("bad", reg.adapter_address(tasks["bad"].version))
     assert "bad" in str(problem) and len(reg.tasks()) == 3
 
 
-def test_a_missing_file_and_a_damaged_earlier_version(reg: Registry, adapter: Make, new: New) -> None:
+def test_a_missing_file_and_a_damaged_earlier_version(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     first = reg.commit("a", adapter(1), new())
     second = reg.commit("a", adapter(2), new(), replace=True)
-    flip(reg.adapter_path(first.version), -1)
+    flip(place.file(reg, first.version), -1)
     with pytest.raises(CorruptRegistryError, match="version 1"):
         reg.rollback("a")
     assert reg.task("a") == second
-    reg.adapter_path(second.version).unlink()
+    place.file(reg, second.version).unlink()
     with pytest.raises(CorruptRegistryError, match="missing"):
         reg.read_adapter(second.version)
     assert [problem.task for problem in reg.verify()] == ["a", "a"]
     assert reg.rename("a", "b").name == "b", "damage does not stand in the way of a rename"
 
 
-def test_gc_drops_what_nothing_names_and_no_more(reg: Registry, adapter: Make, new: New) -> None:
-    folder = reg.folder / "adapters"
+def test_gc_drops_what_nothing_names_and_no_more(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    folder = place.adapters
     old = reg.commit("a", adapter(1), new())
     reg.commit("a", adapter(2), new(), [Accuracy("a", "oracle", 0.5, 4)], replace=True)
     (folder / f"{'0' * 64}.safetensors").write_bytes(b"unnamed")
     (folder / f".{'0' * 16}.tmp").write_bytes(b"interrupted")
     (folder / "notes.txt").write_text("the user's own")
     would = reg.gc(dry_run=True)
-    assert len(would.dropped) == 3 and reg.adapter_path(old.version).exists()
+    assert len(would.dropped) == 3 and place.file(reg, old.version).exists()
     done = reg.gc()
     assert done.dropped == would.dropped
     assert done.bytes == len(b"unnamed") + len(b"interrupted") + old.version.adapter_bytes
@@ -66,29 +66,30 @@ def test_gc_drops_what_nothing_names_and_no_more(reg: Registry, adapter: Make, n
     assert reg.gc().dropped == () and reg.verify() == [] and reg.matrix("oracle") == [[0.5]]
 
 
-def test_storage_is_what_lies_on_the_disk(reg: Registry, adapter: Make, new: New) -> None:
+def test_storage_is_what_lies_on_the_disk(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1, floats=100), new())
     current = reg.commit("a", adapter(2, floats=1000), new(), replace=True)
     storage = reg.storage()
-    assert storage.adapter_bytes == current.version.adapter_bytes == reg.adapter_path(current.version).stat().st_size
-    assert storage.all_bytes == sum(path.stat().st_size for path in (reg.folder / "adapters").iterdir())
-    assert storage.database_bytes >= (reg.folder / "registry.db").stat().st_size > 0
+    assert storage.adapter_bytes == current.version.adapter_bytes == place.file(reg, current.version).stat().st_size
+    assert storage.all_bytes == sum(path.stat().st_size for path in place.adapters.iterdir())
+    assert storage.database_bytes > 4096
 
 
-def test_rebuild_restores_the_same_tasks(reg: Registry, adapter: Make, new: New, trunk: BackboneRecord) -> None:
+def test_rebuild_restores_the_same_tasks(
+    place: Place, reg: Registry, adapter: Make, new: New, trunk: BackboneRecord
+) -> None:
     for i, name in enumerate(["c", "a", "gone", "b"]):
         reg.commit(name, adapter(i), new(labels=tuple(f"{name}{k}" for k in range(i + 1)), seed=i))
     reg.commit("c", adapter(9), new(source={"folder": "more"}), replace=True)
     reg.remove("gone")
     reg.rename("a", "renamed")
     before, versions = reg.tasks(), reg.versions("c")
-    for path in reg.folder.glob("registry.db*"):
-        path.unlink()
+    place.lose()
     with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
-        Registry.open(reg.folder)
-    report = Registry.rebuild(reg.folder)
+        Registry.open(place.location)
+    report = Registry.rebuild(place.location)
     assert (report.tasks, report.versions, report.skipped, report.backup) == (3, 4, (), None)
-    with Registry.open(reg.folder) as again:
+    with Registry.open(place.location) as again:
         after = again.tasks()
         assert [without_ids(task) for task in after] == [without_ids(task) for task in before]
         assert [task.id for task in after] == [task.id for task in before]
@@ -104,55 +105,63 @@ def without_ids(task: object) -> str:
 
 
 def test_rebuild_leaves_out_what_is_damaged_and_keeps_the_former_database(
-    reg: Registry, adapter: Make, new: New
+    folder: Place, local: Registry, adapter: Make, new: New
 ) -> None:
+    reg, home = local, folder.adapters.parent
     bad = reg.commit("bad", adapter(1), new())
     reg.commit("good", adapter(2), new())
-    flip(reg.adapter_path(bad.version), -1)
-    shutil.copy(reg.adapter_path(reg.task("good").version), reg.folder / "adapters" / "copy.safetensors")
-    (reg.folder / "registry.db").write_bytes(b"this was a database once " * 100)
+    flip(folder.file(reg, bad.version), -1)
+    shutil.copy(folder.file(reg, reg.task("good").version), folder.adapters / "copy.safetensors")
+    (home / "registry.db").write_bytes(b"this was a database once " * 100)
     with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
-        Registry.open(reg.folder)
-    report = Registry.rebuild(reg.folder)
+        Registry.open(home)
+    report = Registry.rebuild(home)
     assert report.tasks == 1 and len(report.skipped) == 2
-    assert report.backup is not None and report.backup.read_bytes().startswith(b"this was")
-    with Registry.open(reg.folder) as again:
+    assert report.backup is not None and Path(report.backup).read_bytes().startswith(b"this was")
+    with Registry.open(home) as again:
         assert [task.name for task in again.tasks()] == ["good"] and again.verify() == []
 
 
-def test_rebuild_needs_something_to_rebuild_from(tmp_path: Path) -> None:
-    (tmp_path / "adapters").mkdir()
+@pytest.mark.nothing_made
+def test_rebuild_needs_something_to_rebuild_from(place: Place) -> None:
+    place.adapters.mkdir(parents=True)
     with pytest.raises(RegistryError, match="nothing to restore"):
-        Registry.rebuild(tmp_path)
-    assert not (tmp_path / "registry.db").exists()
+        Registry.rebuild(place.location)
+    with pytest.raises(RegistryError, match="no registry"):
+        Registry.open(place.location, create=False)
+
+
+def test_rebuild_keeps_the_former_database_and_its_ids(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    kept = reg.commit("a", adapter(1), new(), [Accuracy("a", "oracle", 0.5, 4)])
+    report = Registry.rebuild(place.location)
+    assert report.backup is not None and reg.tasks() == [kept] and reg.measurements() == []
+    assert reg.commit("b", adapter(2), new()).id > kept.id and reg.verify() == []
 
 
 def test_rebuild_takes_the_newest_of_two_files_for_one_place(
-    tmp_path: Path, reg: Registry, adapter: Make, new: New, trunk: BackboneRecord
+    tmp_path: Path, place: Place, reg: Registry, adapter: Make, new: New, trunk: BackboneRecord
 ) -> None:
     # As after a crash: a task was removed but its file stayed, and the name was used again.
     left = reg.commit("a", adapter(1), new())
     data = reg.read_adapter(left.version)
     reg.remove("a")
     kept = reg.commit("a", adapter(2), new())
-    reg.adapter_path(left.version).write_bytes(data)
-    os.utime(reg.adapter_path(left.version), (1, 1))
+    place.file(reg, left.version).write_bytes(data)
+    os.utime(place.file(reg, left.version), (1, 1))
     with Registry.open(tmp_path / "other") as other:
         other.set_backbone(BackboneRecord("ast-base", "0" * 64, 1, 1))
         foreign = other.commit("z", adapter(3), new())
-        shutil.copy(other.adapter_path(foreign.version), reg.folder / "adapters")
+        shutil.copy(other.adapter_address(foreign.version), place.adapters)
     reg.commit("b", adapter(4), new())
-    report = Registry.rebuild(reg.folder)
+    report = Registry.rebuild(place.location)
     assert (report.tasks, len(report.skipped)) == (2, 2)
-    with Registry.open(reg.folder) as again:
+    with Registry.open(place.location) as again:
         assert again.task("a").version.adapter_sha256 == kept.version.adapter_sha256
         assert again.task("a").id == kept.id
 
 
-def test_verify_sees_through_a_changed_row(reg: Registry, adapter: Make, new: New) -> None:
+def test_verify_sees_through_a_changed_row(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
-    with sqlite3.connect(reg.folder / "registry.db") as connection:
-        connection.execute("UPDATE tasks SET name = 'other', key = 'other'")
-    connection.close()
+    place.execute("UPDATE tasks SET name = 'other', key = 'other'")
     (problem,) = reg.verify()
     assert problem.task == "other" and "another task" in problem.what

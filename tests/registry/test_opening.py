@@ -1,4 +1,4 @@
-"""Where a registry may be, and what is said where it cannot be."""
+"""Where a registry in a folder may be, and what is said where it cannot be; `test_postgres` has the servers."""
 
 import os
 import shutil
@@ -22,15 +22,15 @@ Python = Callable[..., "subprocess.Popen[str]"]
 def test_a_folder_is_made_on_first_use(tmp_path: Path, name: str) -> None:
     place = tmp_path / "deep" / name
     with Registry.open(place) as made:
-        assert made.tasks() == [] and made.writable and made.folder == place
+        assert made.tasks() == [] and made.writable and made.place == str(place)
     assert sorted(path.name for path in place.iterdir()) == ["adapters", "registry.db"]
     with Registry.open(str(place), create=False) as again:
         assert again.tasks() == []
 
 
-def test_a_copy_may_lack_the_empty_folder(reg: Registry, adapter: Make, new: New) -> None:
-    (reg.folder / "adapters").rmdir()
-    with Registry.open(reg.folder) as again:
+def test_a_copy_may_lack_the_empty_folder(local: Registry, adapter: Make, new: New) -> None:
+    (Path(local.place) / "adapters").rmdir()
+    with Registry.open(local.place) as again:
         assert again.verify() == [] and again.storage().all_bytes == 0
         assert again.read_adapter(again.commit("a", adapter(), new()).version)
 
@@ -39,17 +39,19 @@ def test_a_relative_place_stays_where_it_was(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     made = Registry.open("reg")
     monkeypatch.chdir("/")
-    assert made.tasks() == [] and made.folder == tmp_path / "reg"
+    assert made.tasks() == [] and made.place == str(tmp_path / "reg")
 
 
-def test_a_url_names_the_database(reg: Registry, adapter: Make, new: New) -> None:
-    reg.commit("a", adapter(), new())
-    with Registry.open(f"sqlite:///{reg.folder}/registry.db") as same:
-        assert same.tasks() == reg.tasks() and same.verify() == []
+def test_a_url_names_the_database(local: Registry, adapter: Make, new: New) -> None:
+    local.commit("a", adapter(), new())
+    with Registry.open(f"sqlite:///{local.place}/registry.db") as same:
+        assert same.tasks() == local.tasks() and same.verify() == []
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://me:secret@host/db", "sqlite://", "s3://bucket/x", "://"])
-def test_other_urls_are_not_supported_yet(url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["mysql://me:secret@host/db", "sqlite://", "s3://bucket/x", "://", "sqlite:///x/registry.db?wal=no"]
+)
+def test_other_urls_are_no_registries(url: str) -> None:
     with pytest.raises(RegistryError, match="sqlite:///") as caught:
         Registry.open(url)
     assert "secret" not in str(caught.value)
@@ -78,35 +80,35 @@ def test_another_database_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "registry.db").read_bytes() == before
 
 
-def test_a_newer_schema_is_refused(reg: Registry) -> None:
-    with sqlite3.connect(reg.folder / "registry.db") as connection:
+def test_a_newer_schema_is_refused(local: Registry) -> None:
+    with sqlite3.connect(Path(local.place) / "registry.db") as connection:
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(RegistryError, match=r"newer cl-ast \(schema 2"):
-        Registry.open(reg.folder)
+        Registry.open(local.place)
 
 
-def test_a_damaged_database_says_how_to_restore_it(reg: Registry, adapter: Make, new: New) -> None:
-    reg.commit("a", adapter(), new())
-    path = reg.folder / "registry.db"
+def test_a_damaged_database_says_how_to_restore_it(local: Registry, adapter: Make, new: New) -> None:
+    local.commit("a", adapter(), new())
+    path = Path(local.place) / "registry.db"
     data = bytearray(path.read_bytes())
     data[4096:] = bytes(len(data) - 4096)
     path.write_bytes(data)
-    with Registry.open(reg.folder) as opened:
+    with Registry.open(local.place) as opened:
         with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
             opened.tasks()
         assert "damaged" in opened.verify()[0].what
     path.write_bytes(b"")
     with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
-        Registry.open(reg.folder)
+        Registry.open(local.place)
 
 
-def test_a_database_that_goes_away_is_not_made_anew(reg: Registry) -> None:
-    for path in reg.folder.glob("registry.db*"):
+def test_a_database_that_goes_away_is_not_made_anew(local: Registry) -> None:
+    for path in Path(local.place).glob("registry.db*"):
         path.unlink()
     with pytest.raises(RegistryError, match="cannot open"):
-        reg.tasks()
-    assert not (reg.folder / "registry.db").exists()
+        local.tasks()
+    assert not (Path(local.place) / "registry.db").exists()
 
 
 def test_what_a_killed_first_use_left_is_finished(tmp_path: Path) -> None:
@@ -116,25 +118,25 @@ def test_what_a_killed_first_use_left_is_finished(tmp_path: Path) -> None:
 
 
 def test_a_writer_waits_for_another_and_readers_do_not(
-    reg: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
+    local: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = reg.commit("a", adapter(), new())
-    monkeypatch.setattr("registry.database._BUSY_SECONDS", 0.05)
-    other = sqlite3.connect(reg.folder / "registry.db", isolation_level=None)
+    task = local.commit("a", adapter(), new())
+    monkeypatch.setattr("registry.sqlite._BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(Path(local.place) / "registry.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert reg.tasks() == [task] and reg.read_adapter(task.version)
+    assert local.tasks() == [task] and local.read_adapter(task.version)
     with pytest.raises(RegistryError, match="busy") as caught:
-        reg.commit("b", adapter(), new())
+        local.commit("b", adapter(), new())
     assert "locked" not in str(caught.value)
     other.execute("ROLLBACK")
     other.close()
-    assert reg.commit("b", adapter(), new()).id == 2 and reg.gc().dropped == ()
+    assert local.commit("b", adapter(), new()).id == 2 and local.gc().dropped == ()
 
 
 READ_ONLY = """
 import os, sys
 from conftest import make_adapter, make_new
-import registry.database  # before the rights go: nobody may be unable to read this checkout
+import registry.models  # before the rights go: nobody may be unable to read this checkout
 from registry import Registry
 from cl_ast.errors import RegistryError
 if os.geteuid() == 0:
@@ -174,10 +176,10 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights of another kind")
-def test_a_read_only_folder_can_be_read(public: Path, reg: Registry, adapter: Make, new: New, python: Python) -> None:
-    reg.commit("a", adapter(), new())
+def test_a_read_only_folder_can_be_read(public: Path, local: Registry, adapter: Make, new: New, python: Python) -> None:
+    local.commit("a", adapter(), new())
     place = public / "reg"
-    shutil.copytree(reg.folder, place)
+    shutil.copytree(local.place, place)
     for path in [*place.rglob("*"), place]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:

@@ -1,4 +1,7 @@
-"""Every write, fsync, rename and commit of every operation: die there, or meet a full disk there."""
+"""Every write, fsync, rename and commit of every operation: die there, or meet a full disk there.
+
+On SQLite, whose registry is copied by copying a folder; `test_kill` kills on PostgreSQL too.
+"""
 
 import errno
 import os
@@ -7,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import places
 import pytest
 from living import World, do, look, survived
 
@@ -22,14 +26,14 @@ OPERATIONS = [
 
 
 @pytest.fixture
-def started(reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> tuple[Registry, World]:
+def started(local: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> tuple[Path, World]:
     """Two tasks, one with two versions."""
     world = World()
     for operation in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3)):
-        do(reg, operation, adapter, new)
+        do(places.folder(Path(local.place)), local, operation, adapter, new)
         world = world.after(operation)[-1]
-    assert look(reg) == world.seen()
-    return reg, world
+    assert look(places.folder(Path(local.place)), local) == world.seen()
+    return Path(local.place), world
 
 
 def steps_of(place: Path, work: Callable[[Registry], None]) -> list[str]:
@@ -50,41 +54,41 @@ def stop_at(number: int, how: Callable[[], None]) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
 def test_dying_at_every_step(
-    started: tuple[Registry, World],
+    started: tuple[Path, World],
     operation: tuple[object, ...],
     adapter: Callable[..., bytes],
     new: Callable[..., NewVersion],
     tmp_path: Path,
 ) -> None:
-    reg, world = started
+    home, world = started
     states = world.after(operation)
     place = tmp_path / "count"
-    shutil.copytree(reg.folder, place)
-    all_steps = steps_of(place, lambda reg: do(reg, operation, adapter, new))
+    shutil.copytree(home, place)
+    all_steps = steps_of(place, lambda reg: do(places.folder(place), reg, operation, adapter, new))
     assert "commit" in all_steps and len(all_steps) >= 2
     for number in range(len(all_steps)):
         place = tmp_path / f"{number}"
-        shutil.copytree(reg.folder, place)
+        shutil.copytree(home, place)
         child = os.fork()
         if not child:
             steps.hook = stop_at(number, lambda: os._exit(9))
-            do(Registry.open(place), operation, adapter, new)
+            do(places.folder(place), Registry.open(place), operation, adapter, new)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, all_steps[number]
         with Registry.open(place) as survivor:
-            was = survived(survivor, states)
+            was = survived(places.folder(place), survivor, states)
             # It goes on as if nothing had been, and gc leaves nothing behind.
-            do(survivor, ("commit", "later", 5), adapter, new)
+            do(places.folder(place), survivor, ("commit", "later", 5), adapter, new)
             survivor.gc()
             assert len(list((place / "adapters").iterdir())) == len(was.tasks) + 1
     with Registry.open(place) as last:  # the last step dies after the commit
-        assert operation[0] == "gc" or look(last) != world.seen()
+        assert operation[0] == "gc" or look(places.folder(place), last) != world.seen()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_an_error_at_every_step(
-    started: tuple[Registry, World],
+    started: tuple[Path, World],
     operation: tuple[object, ...],
     code: int,
     adapter: Callable[..., bytes],
@@ -94,23 +98,23 @@ def test_an_error_at_every_step(
     def fail() -> None:
         raise OSError(code, os.strerror(code))
 
-    reg, world = started
+    home, world = started
     states = world.after(operation)
     place = tmp_path / "count"
-    shutil.copytree(reg.folder, place)
-    all_steps = steps_of(place, lambda reg: do(reg, operation, adapter, new))
+    shutil.copytree(home, place)
+    all_steps = steps_of(place, lambda reg: do(places.folder(place), reg, operation, adapter, new))
     for number, step in enumerate(all_steps):
         if "commit" in step:  # SQLite's own files: it is told of a full disk by other means (test_crash)
             continue
         place = tmp_path / f"{number}"
-        shutil.copytree(reg.folder, place)
+        shutil.copytree(home, place)
         steps.hook = stop_at(number, fail)
         try:
             with Registry.open(place) as failing:
-                do(failing, operation, adapter, new)
+                do(places.folder(place), failing, operation, adapter, new)
         except RegistryError as error:
             assert "\n" not in str(error)
         finally:
             steps.hook = None
         with Registry.open(place) as survivor:
-            survived(survivor, states)
+            survived(places.folder(place), survivor, states)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError, TaskNotFoundError
 from registry import Accuracy, BackboneRecord, NewVersion, Registry
@@ -20,7 +21,9 @@ def names(reg: Registry) -> list[str]:
     return [task.name for task in reg.tasks()]
 
 
-def test_a_task_comes_back_as_it_was_committed(reg: Registry, adapter: Make, new: New, tensors: Make) -> None:
+def test_a_task_comes_back_as_it_was_committed(
+    place: Place, reg: Registry, adapter: Make, new: New, tensors: Make
+) -> None:
     given = new(labels=("Hund", "雨", "🐦"))
     task = reg.commit("animals", adapter(3), given)
     assert reg.tasks() == [task] and reg.task("animals") == task
@@ -32,8 +35,19 @@ def test_a_task_comes_back_as_it_was_committed(reg: Registry, adapter: Make, new
     assert abs(task.created - datetime.now(UTC)) < timedelta(minutes=1)
     data = reg.read_adapter(task.version)
     assert tensors(data) == tensors(adapter(3))
-    assert reg.adapter_path(task.version).read_bytes() == data
+    assert place.file(reg, task.version).read_bytes() == data
     assert task.version.adapter_bytes == len(data)
+
+
+def test_the_versions_that_answer_now_are_asked_for_together(reg: Registry, adapter: Make, new: New) -> None:
+    for number, name in enumerate(("Animals", "rain", "words")):
+        reg.commit(name, adapter(number), new())
+    newer = reg.commit("rain", adapter(7), new(), replace=True).version
+    found = reg.current({"animals", "ANIMALS", "rain"})
+    assert found == {"animals": reg.task("Animals").version, "ANIMALS": reg.task("Animals").version, "rain": newer}
+    assert reg.current([]) == {}
+    with pytest.raises(TaskNotFoundError, match="whales"):
+        reg.current(["rain", "whales"])
 
 
 def test_a_file_describes_itself_and_keeps_what_the_caller_wrote(reg: Registry, adapter: Make, new: New) -> None:
@@ -150,13 +164,21 @@ def test_rename_keeps_all_but_the_name(reg: Registry, adapter: Make, new: New, t
     assert reg.rename("birds", "Birds").name == "Birds"
 
 
-def test_remove_takes_the_files_too(reg: Registry, adapter: Make, new: New) -> None:
+def test_a_name_that_comes_back_is_another_file(reg: Registry, adapter: Make, new: New) -> None:
+    """Whoever renamed it away may still be deleting the first one."""
+    first = reg.commit("a", adapter(), new()).version
+    reg.rename("a", "b")
+    again = reg.rename("b", "a").version
+    assert again.adapter_sha256 != first.adapter_sha256 and reg.read_adapter(first) and reg.verify() == []
+
+
+def test_remove_takes_the_files_too(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     reg.commit("a", adapter(2), new(), replace=True)
     kept = reg.commit("b", adapter(3), new())
     reg.remove("A")
     assert names(reg) == ["b"] and reg.verify() == []
-    assert list((reg.folder / "adapters").iterdir()) == [reg.adapter_path(kept.version)]
+    assert list(place.adapters.iterdir()) == [place.file(reg, kept.version)]
     with pytest.raises(TaskNotFoundError):
         reg.remove("a")
 
@@ -171,8 +193,8 @@ def test_a_registry_has_one_trunk(reg: Registry, adapter: Make, new: New, trunk:
     assert reg.tasks() == [] and reg.backbone == trunk
 
 
-def test_a_task_needs_a_trunk(tmp_path_factory: pytest.TempPathFactory, adapter: Make, new: New) -> None:
-    with Registry.open(tmp_path_factory.mktemp("empty") / "reg") as empty:
+def test_a_task_needs_a_trunk(place: Place, adapter: Make, new: New) -> None:
+    with Registry.open(place.location) as empty:
         assert empty.backbone is None
         with pytest.raises(RegistryError, match="no trunk yet"):
             empty.commit("a", adapter(), new())
@@ -195,7 +217,7 @@ def test_a_failed_commit_leaves_nothing(reg: Registry, adapter: Make, new: New) 
     with pytest.raises(RegistryError, match="twice"):
         reg.commit("b", adapter(), new(), [Accuracy("b", "oracle", 0.5, 4), Accuracy("B", "oracle", 1, 4)])
     assert names(reg) == ["a"] and reg.measurements() == [] and reg.gc().dropped == ()
-    assert reg.commit("b", adapter(), new()).id == 2
+    assert reg.commit("b", adapter(), new()).id > reg.task("a").id
 
 
 @pytest.mark.parametrize(

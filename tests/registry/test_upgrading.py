@@ -1,4 +1,4 @@
-"""Registries of older releases: opened, upgraded with a backup beside them, and then used."""
+"""Registries of older releases: opened, upgraded and then used. A file is backed up first, a server needs none."""
 
 import sqlite3
 import subprocess
@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from places import Place
 from sqlalchemy import create_engine
 
 from cl_ast.errors import RegistryError
 from registry import NewVersion, Registry, upgrading
-from registry.models import SCHEMA_VERSION, Base
+from registry.models import Base
+from registry.schema import VERSION as SCHEMA_VERSION
 
 DATA = Path(__file__).parent / "data"
 STEP = """
@@ -26,11 +28,13 @@ def upgrade():
 
 
 @pytest.fixture(params=range(1, SCHEMA_VERSION + 1))
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def old(request: pytest.FixtureRequest, place: Place) -> Place:
     """A registry as each released schema stored it."""
-    place = tmp_path / "old"
-    (place / "adapters").mkdir(parents=True)
-    with closing(sqlite3.connect(place / "registry.db")) as connection:
+    place.adapters.mkdir(parents=True)
+    if isinstance(place.location, str):
+        place.execute((DATA / f"schema{request.param}.postgres.sql").read_text())
+        return place
+    with closing(sqlite3.connect(place.location / "registry.db")) as connection:
         connection.executescript((DATA / f"schema{request.param}.sql").read_text())
         connection.execute("PRAGMA journal_mode = WAL")
     return place
@@ -49,15 +53,23 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             text = STEP.format(number=number, before=number - 1, more=more if number > SCHEMA_VERSION + 1 else "pass")
             (scripts / f"r{number:04}.py").write_text(text)
         monkeypatch.setattr(upgrading, "SCRIPTS", scripts.parent)
-        monkeypatch.setattr("registry.database.SCHEMA_VERSION", SCHEMA_VERSION + 2)
+        monkeypatch.setattr("registry.schema.VERSION", SCHEMA_VERSION + 2)
 
     return install
 
 
-def schema(path: Path) -> tuple[int, list[str]]:
+def schema(place: Place) -> tuple[int, list[str]]:
+    """Which one the database says it has, and the columns of one table."""
+    if isinstance(place.location, str):
+        columns = place.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'tasks'")
+        return place.execute("SELECT schema_version FROM cl_ast_registry")[0][0], [row[0] for row in columns]
+    columns = place.execute("PRAGMA table_info(tasks)")
+    return place.execute("PRAGMA user_version")[0][0], [row[1] for row in columns]
+
+
+def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
-        columns = [row[1] for row in connection.execute("PRAGMA table_info(tasks)")]
-        return connection.execute("PRAGMA user_version").fetchone()[0], columns
+        return list(connection.iterdump())
 
 
 def used(reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> None:
@@ -67,55 +79,94 @@ def used(reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVer
     reg.remove("later")
 
 
+@pytest.mark.nothing_made
 def test_a_stored_registry_opens_and_is_used(
-    old: Path, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
+    old: Place, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
 ) -> None:
-    with Registry.open(old) as reg:
+    with Registry.open(old.location) as reg:
         used(reg, adapter, new)
-    assert schema(old / "registry.db")[0] == SCHEMA_VERSION
+    assert schema(old)[0] == SCHEMA_VERSION
 
 
-def test_a_stored_registry_is_upgraded_to_what_the_models_say(old: Path) -> None:
+@pytest.mark.nothing_made
+def test_a_stored_registry_is_upgraded_to_what_the_models_say(old: Place) -> None:
     """Who changes a table has to write a migration."""
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    Registry.open(old).close()
-    engine = create_engine(f"sqlite:///{old / 'registry.db'}")
+    Registry.open(old.location).close()
+    file = isinstance(old.location, Path)
+    engine = create_engine(f"sqlite:///{old.location}/registry.db" if file else str(old.location).partition("?")[0])
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        # The mark that carries the schema's number on a server is no table of the models.
+        assert [one for one in found if one[0] != "remove_table" or one[1].name != "cl_ast_registry"] == []
     engine.dispose()
 
 
-def test_an_upgrade_keeps_a_backup(
-    old: Path, next_release: Callable[..., None], adapter: Callable[..., bytes], new: Callable[..., NewVersion]
+@pytest.mark.nothing_made
+def test_an_upgrade_keeps_what_was_there(
+    old: Place, next_release: Callable[..., None], adapter: Callable[..., bytes], new: Callable[..., NewVersion]
 ) -> None:
-    before = schema(old / "registry.db")
     next_release()
-    with Registry.open(old) as reg:
+    with Registry.open(old.location) as reg:
         used(reg, adapter, new)
-    after = schema(old / "registry.db")
+    after = schema(old)
     assert after[0] == SCHEMA_VERSION + 2 and {f"note_{SCHEMA_VERSION + n}" for n in (1, 2)} < set(after[1])
-    (backup,) = old.glob("registry.db.schema-*")
-    assert schema(backup) == before
-    Registry.open(old).close()
-    assert len(list(old.glob("registry.db.schema-*"))) == 1
 
 
-def test_a_failed_upgrade_changes_nothing(old: Path, next_release: Callable[..., None]) -> None:
-    before = schema(old / "registry.db")
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_an_upgrade_of_a_file_keeps_a_backup(old: Place, next_release: Callable[..., None]) -> None:
+    home = old.adapters.parent
+    before = dump(home / "registry.db")
+    next_release()
+    Registry.open(old.location).close()
+    (backup,) = home.glob("registry.db.schema-*")
+    assert dump(backup) == before != dump(home / "registry.db")
+    Registry.open(old.location).close()
+    assert len(list(home.glob("registry.db.schema-*"))) == 1
+
+
+@pytest.mark.nothing_made
+def test_a_failed_upgrade_changes_nothing(old: Place, next_release: Callable[..., None]) -> None:
+    before = schema(old)
     next_release(more='op.execute("INSERT INTO nowhere VALUES (1)")')
     with pytest.raises(RegistryError, match="nowhere"):
-        Registry.open(old)
-    assert schema(old / "registry.db") == before
+        Registry.open(old.location)
+    assert schema(old) == before
     next_release()  # the release that mends it
-    with Registry.open(old) as reg:
+    with Registry.open(old.location) as reg:
         assert len(reg.tasks()) == 2
 
 
-def test_listing_imports_no_alembic(reg: Registry, python: Callable[..., "subprocess.Popen[str]"]) -> None:
+@pytest.mark.usefixtures("reg")
+def test_listing_imports_neither_sqlalchemy_nor_alembic(
+    place: Place, python: Callable[..., "subprocess.Popen[str]"]
+) -> None:
     script = (
-        "import sys; from registry import Registry; Registry.open(sys.argv[1]).tasks(); print('alembic' in sys.modules)"
+        "import sys; from registry import Registry; Registry.open(sys.argv[1]).overview();"
+        "print({'alembic', 'sqlalchemy', 'numpy'} & set(sys.modules))"
     )
-    output, errors = python(script, reg.folder).communicate(timeout=60)
-    assert output == "False\n", errors
+    output, errors = python(script, place.location).communicate(timeout=60)
+    assert output == "set()\n", errors
+
+
+@pytest.mark.nothing_made
+def test_two_processes_upgrade_once(
+    old: Place, next_release: Callable[..., None], python: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    next_release()
+    processes = [python(UPGRADE, old.location, upgrading.SCRIPTS, SCHEMA_VERSION + 2) for _ in range(2)]
+    for process in processes:
+        output, errors = process.communicate(timeout=60)
+        assert output == "2\n", errors
+    assert schema(old)[0] == SCHEMA_VERSION + 2
+
+
+UPGRADE = """
+import sys
+from pathlib import Path
+from registry import Registry, schema, upgrading
+upgrading.SCRIPTS, schema.VERSION = Path(sys.argv[2]), int(sys.argv[3])
+print(len(Registry.open(sys.argv[1]).tasks()))
+"""

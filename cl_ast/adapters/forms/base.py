@@ -52,11 +52,14 @@ class Weight:
         return math.prod(self.shape)
 
     @property
+    def held_as(self) -> torch.dtype:
+        """The type of its tensor in memory."""
+        return torch.int32 if self.start == "choice" else torch.float32
+
+    @property
     def stored_as(self) -> torch.dtype:
         """The type of its tensor in a file."""
-        if self.bits == 1:
-            return torch.uint8
-        return torch.int32 if self.start == "choice" else torch.float32
+        return torch.uint8 if self.bits == 1 else self.held_as
 
     @property
     def bytes(self) -> int:

@@ -1,0 +1,117 @@
+"""`python -m benchmarks [NAME ...]`: measures, writes RESULTS.md and results.json, and says what changed.
+
+Each module of MODULES has `measure() -> list[Row]`. A name measures that module only; the other rows stay.
+"""
+
+import importlib.util
+import json
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks.rows import Row
+
+MODULES = ("frontend", "storage", "training", "serving")
+HERE = Path(__file__).parent
+RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
+_HEADS = "| what | against | ratio | measured | spread | target | met | note |"
+_PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
+
+
+def main(names: Sequence[str]) -> None:
+    """Measure the modules of those names, all for none."""
+    there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
+    before = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
+    now = dict(before)
+    for name in names or there:
+        print(f"measuring {name}", file=sys.stderr)
+        rows = import_module(f"benchmarks.{name}").measure()
+        now[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+        for line in changes(before.get(name, {}).get("rows", []), now[name]["rows"]):
+            print(line)
+    JSON.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    RESULTS.write_text(page(now), encoding="utf-8")
+
+
+def machine() -> str:
+    """The machine and what ran on it, in words."""
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    place = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "unknown"
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}; {place}, load {load} at the end; Python {platform.python_version()}; {packages}"
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    words = info.read_text() if info.exists() else ""
+    name = re.search(r"model name\s*: (.*)", words)
+    halves = [word for word in ("amx_bf16", "avx512_bf16") if word in words]
+    cores = words.count("processor\t") or "some"
+    return f"{name[1] if name else platform.machine()}, {cores} virtual cores, {' and '.join(halves) or 'no bf16'}"
+
+
+def changes(before: Sequence[dict[str, object]], now: Sequence[dict[str, object]]) -> list[str]:
+    """Rows whose ratio left the other run's spread, both ways."""
+    old = {(row["what"], row["against"]): row for row in before}
+    lines = []
+    for row in now:
+        was = old.get((row["what"], row["against"]))
+        if was and was["ratio"] and row["ratio"] and not (_within(was, row) or _within(row, was)):
+            lines.append(f"{row['what']}: {was['ratio']:.3g} then, {row['ratio']:.3g} now ({row['spread']})")
+    return lines
+
+
+def _within(row: dict[str, object], other: dict[str, object]) -> bool:
+    """Whether a ratio lies in the spread of the other run; of an exact one, whether it is the same."""
+    ends = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(other["spread"]))[:2]]
+    low, high = (min(ends), max(ends)) if len(ends) == 2 else (other["ratio"], other["ratio"])
+    return bool(0.98 * low <= row["ratio"] <= 1.02 * high)  # type: ignore[operator]
+
+
+def page(results: dict[str, dict[str, object]]) -> str:
+    """RESULTS.md."""
+    lines = [
+        "# Results",
+        "",
+        "Made by `make bench`. Ratios are medians of rounds in turns; docs/performance.md explains.",
+    ]
+    for name, found in results.items():
+        lines += ["", f"## {name}", "", f"{found['machine']}.", ""]
+        lines += [
+            "| what | against | ratio | measured | spread | target | met | note |",
+            "|---|---|--:|--:|---|---|---|---|",
+        ]
+        lines += [_line(Row(**row)) for row in found["rows"]]  # type: ignore[attr-defined]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    found = "" if row.ratio is None else f"{row.ratio:.3g}" if row.ratio < 100 else f"{row.ratio:,.0f}"
+    value = (
+        ""
+        if row.value is None
+        else f"{row.value:.3g} {row.unit}"
+        if row.value < 1000
+        else f"{row.value:,.0f} {row.unit}"
+    )
+    met = "" if not row.target else "yes" if row.met else "**no**"
+    cells = (row.what, row.against, found, value, row.spread, row.target, met, row.note)
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,171 @@
+"""Attaching tasks, and more tasks than fit into memory; `peft` beside it.
+
+    python -m benchmarks.attach [--tasks 2000] [--place DIR]
+
+LoRA (r=6, q and v) on ast-mini. A miss is all of it: the question to the database, reading, the SHA-256, the checks.
+"""
+
+import argparse
+import gc
+import random
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.rows import Row
+from cl_ast import checkpoints
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.spec import parse
+from cl_ast.answering import GROUP, answer
+from cl_ast.backbone import Backbone
+from cl_ast.frontend import FrontEnd
+from cl_ast.held import Held
+from cl_ast.pieces import Piece
+from cl_ast.task_model import TaskModel, TaskSettings
+from registry import BackboneRecord, NewVersion, Registry, header
+from registry.files import digest
+from registry.manifest import Manifest
+
+
+def fill(place: Path, trunk: Backbone, tasks: int) -> int:
+    """A registry of so many tasks, as commit would have written it, at once; the bytes of a task's file."""
+    (place / "adapters").mkdir(parents=True)
+    labels = tuple(f"label {n}" for n in range(10))
+    model = TaskModel.fresh(
+        TaskSettings("t", parse("lora"), labels, FrontEnd(100)), trunk, torch.Generator().manual_seed(0)
+    )
+    routing = {"prototypes": torch.randn(32, 256), "calibration": torch.randn(101)}
+    data = model.to_bytes(trunk, {}, routing)
+    record = BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes)
+    new = NewVersion(method="lora:qv,r=6,s=8", labels=labels, trainable_parameters=1, seed=0, seconds=1.0)
+    for number in range(1, tasks + 1):
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        own = header.stamped(data, Manifest(f"t{number - 1}", 1, number, moment, moment, record, new).words())
+        (place / "adapters" / f"{digest(own)}.safetensors").write_bytes(own)
+    Registry.rebuild(place)
+    return len(data)
+
+
+@contextmanager
+def holding(place: Path, trunk: Backbone, memory: int) -> Iterator[Held]:
+    with Registry.open(place) as registry:
+        held = Held(registry, "ast-mini", "cpu", METHODS, memory)
+        held._backbone = trunk
+        yield held
+        held.loaded.close()
+
+
+def attaching(place: Path, trunk: Backbone) -> list[Row]:
+    rows = []
+    with holding(place, trunk, 2**40) as held:
+        held.stored("t0")
+        taken = []
+        for number in range(1, 1_100):
+            started = time.process_time()
+            held.stored(f"t{number}")
+            taken.append(1000 * (time.process_time() - started))
+        for there in (10, 100, 1_000):
+            near = taken[there : there + 60]
+            found = statistics.median(near)
+            rows.append(
+                Row(f"attach a task, {there} there", "", None, found, "ms", _spread(near), "<= 5", found <= 5, "")
+            )
+        first = sum(taken[:200]) / 1000
+        rows.append(Row("attach 200 tasks", "", None, first, "s", "once", "<= 1", first <= 1, ""))
+    gc.collect()
+    with holding(place, trunk, 2**40) as held:
+        held.stored("t0")
+        gc.collect()
+        tracemalloc.start()
+        for number in range(1, 101):
+            held.stored(f"t{number}")
+        gc.collect()
+        objects = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        tensors = held.loaded.bytes * 100 / 101
+        one = held.stored("t1")
+    # Heads and routing lie in buffers that Python counts as its own.
+    objects -= 100 * sum(t.numel() * t.element_size() for t in (*one.model.head.values(), *one.router.values()))
+    share = (tensors + objects) / tensors
+    rows.append(
+        Row("memory of 100 LoRAs, ast-mini", "their tensors", share, None, "x", "once", "<= 1.05", share <= 1.05,
+            f"{objects / 100 / 1000:.1f} kB of Python a task (settings, header, labels) beside "
+            f"{tensors / 100 / 1000:.0f} kB of tensors")
+    )  # fmt: skip
+    return rows
+
+
+def beyond(place: Path, trunk: Backbone, tasks: int, size: int) -> list[Row]:
+    """Groups of clips under tasks drawn at random, with room for all of them down to a twentieth."""
+    rows = []
+    draw = random.Random(0)
+    clip = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    names = [[f"t{draw.randrange(tasks)}" for _ in range(GROUP)] for _ in range(20)]
+    full = None
+    for share in (1.0, 0.5, 0.25, 0.1, 0.05):
+        with holding(place, trunk, int(tasks * size * share)) as held:
+            for number in range(int(tasks * share)):
+                held.stored(f"t{number}")
+            started = time.perf_counter(), time.process_time()
+            for group in names:
+                answer(held, [(Piece("clip", clip), name) for name in group])
+            wall, used = time.perf_counter() - started[0], time.process_time() - started[1]
+        rate = len(names) * GROUP / used
+        full = full or rate
+        rows.append(
+            Row(f"{tasks:,} tasks, room for {share:.0%}", "room for all", full / rate, rate, "clips a processor second",
+                "once", "falls smoothly", full / rate < 2, f"{len(names) * GROUP / wall:.0f} clips/s by the clock")
+        )  # fmt: skip
+    return rows
+
+
+def _spread(values: list[float]) -> str:
+    """The middle half."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return f"{ordered[cut]:.2f} to {ordered[-1 - cut]:.2f}, the middle half of {len(ordered)}"
+
+
+def peft() -> Row:
+    """`load_adapter` of a LoRA of the same size, with 4 and with 32 there."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import ASTConfig, ASTModel
+
+    config = LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
+    model = get_peft_model(ASTModel(ASTConfig.from_pretrained(checkpoints.MINI_FOLDER)), config, adapter_name="a")
+    taken = []
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, selected_adapters=["a"])
+        for number in range(40):
+            started = time.process_time()
+            model.load_adapter(f"{folder}/a", adapter_name=f"a{number}")
+            taken.append(1000 * (time.process_time() - started))
+    late = statistics.median(taken[30:])
+    return Row("the same in peft, 32 there", "", None, late, "ms", _spread(taken[30:]), "", True,
+               f"{statistics.median(taken[2:6]):.0f} ms with 4 there")  # fmt: skip
+
+
+def measure(tasks: int = 2_000, place: Path | None = None) -> list[Row]:
+    trunk = checkpoints.load("ast-mini")
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        size = fill(Path(folder) / "registry", trunk, tasks)
+        rows = attaching(Path(folder) / "registry", trunk)
+        rows += beyond(Path(folder) / "registry", trunk, tasks, size)
+    return [*rows, peft()]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=2_000)
+    parser.add_argument("--place", type=Path)
+    options = parser.parse_args()
+    for row in measure(options.tasks, options.place):
+        print(row, flush=True)

@@ -1,0 +1,181 @@
+"""A training step of each method, beside full fine-tuning and peft's LoRA on the same trunk and batch.
+
+The trunk is AST-base with random weights and clips are one second, so that nothing has to be fetched. One thread.
+`python -m benchmarks.training METHOD` prints what a step of that method adds to the memory of a process, in MB.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.nn import functional as F
+from transformers import ASTConfig, ASTModel
+
+from benchmarks.rows import Row
+from benchmarks.timing import in_turns, median_ms, ratio
+from cl_ast.adapters.spec import parse
+from cl_ast.backbone import Backbone
+from cl_ast.clips import ClipSet
+from cl_ast.frontend import FrontEnd
+from cl_ast.frozen import Frozen, Split
+from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.training import learn_batch, trainable
+
+BATCH = 8
+ROUNDS = 2
+CLASSES = 35
+FRAMES = 100
+METHODS = ("lora", "bottleneck", "conformer")
+TOP = "lora:from=8"
+_FULL = "full fine-tuning"
+
+
+def measure() -> list[Row]:
+    """Steps in turns, a probe's epochs, and the memory of processes of their own."""
+    torch.set_num_threads(1)
+    trunk = Backbone(ASTModel(ASTConfig()), "AST-base with random weights", fingerprint="random")
+    with tempfile.TemporaryDirectory() as place:
+        paths = _clips(Path(place), 2 * BATCH)
+        rows = _steps(trunk, paths)
+        rows.append(_probe(trunk, paths))
+    return rows + _memory()
+
+
+def _steps(trunk: Backbone, paths: list[Path]) -> list[Row]:
+    steps: dict[str, Callable[[], object]] = {"full": _step(_split(trunk, paths, "full"))}
+    steps["peft"] = _peft_step(trunk, paths)
+    steps |= {method: _step(_split(trunk, paths, method)) for method in (*METHODS, TOP)}
+    kept = _split(trunk, paths, TOP)
+    kept.load("")
+    steps["kept"] = _step(kept)
+    times = in_turns(steps, ROUNDS)
+    note = f"batch {BATCH}, {FRAMES} frames, fp32, one thread"
+
+    def row(name: str, what: str, target: float | None, more: str = "") -> Row:
+        found, spread = ratio(times, name, "full")
+        wanted = "" if target is None else f"≤ {target:.2f}"
+        met = target is None or found <= target
+        return Row(what, _FULL, found, median_ms(times, name), "ms a step", spread, wanted, met, more or note)
+
+    return [
+        row("full", _FULL, None),
+        row("peft", "training step, peft's LoRA r=6 at q and v (a peer)", None),
+        *(row(method, f"training step, {method}", 0.68) for method in METHODS),
+        row(TOP, f"training step, {TOP}, lower layers computed", 0.45),
+        row(
+            "kept", f"training step, {TOP}, lower layers' outputs kept", 0.20, "fp16 in memory, from the first epoch on"
+        ),
+    ]
+
+
+def _probe(trunk: Backbone, paths: list[Path]) -> Row:
+    """Seconds a clip: through the trunk once, and in an epoch after that."""
+    split = _split(trunk, paths, "linear")
+    started = time.process_time()
+    split.load("")
+    trunk_once = (time.process_time() - started) / len(split)
+    step = _step(split)
+    times = in_turns({"epoch": lambda: [step() for _ in range(50)]}, ROUNDS)["epoch"]
+    epoch = min(times) / (50 * BATCH)
+    found = trunk_once / epoch
+    spread = f"{trunk_once / (max(times) / (50 * BATCH)):.0f} to {found:.0f} in {len(times)} rounds"
+    what = "linear probe, a clip from the second epoch on (how many times faster)"
+    return Row(what, "the trunk every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, "")
+
+
+def _memory() -> list[Row]:
+    """What a step adds to the peak of a process that holds the trunk."""
+    added = {method: _added(method) for method in ("full", *METHODS)}
+    rows = []
+    for method in METHODS:
+        found = added[method] / added["full"]
+        note = "the peak of a process less what it held before; gradients and optimiser included"
+        what = f"memory that a step adds, {method}"
+        rows.append(Row(what, _FULL, found, added[method], "MB", "one process each", "≤ 0.50", found <= 0.5, note))
+    return rows
+
+
+def _added(method: str) -> float:
+    command = [sys.executable, "-m", "benchmarks.training", method]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _clips(folder: Path, count: int) -> list[Path]:
+    random = np.random.default_rng(0)
+    paths = [folder / f"{number}.wav" for number in range(count)]
+    for path in paths:
+        soundfile.write(path, 0.1 * random.normal(size=16_000).astype(np.float32), 16_000)
+    return paths
+
+
+def _split(trunk: Backbone, paths: list[Path], method: str) -> Split:
+    labels = tuple(map(str, range(CLASSES)))
+    front_end = FrontEnd(FRAMES)
+    settings = TaskSettings("bench", parse(method), labels, front_end)
+    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    clips = ClipSet(paths, [number % CLASSES for number in range(len(paths))], front_end)
+    clips.load("")
+    return Split(clips, Frozen(model))
+
+
+def _step(split: Split) -> Callable[[], object]:
+    """One step of the trainer's own, with the first clips."""
+    model = split.frozen.model
+    optimiser = torch.optim.AdamW(model.trainable(), lr=1e-4)
+
+    def run() -> None:
+        with trainable(model):
+            model.adapter.training = True
+            learn_batch(split, range(BATCH), optimiser)
+            model.adapter.training = False
+
+    return run
+
+
+def _peft_step(trunk: Backbone, paths: list[Path]) -> Callable[[], object]:
+    import peft
+
+    stock = ASTModel(ASTConfig())
+    columns = (FRAMES - 16) // 10 + 1
+    stock.embeddings.position_embeddings = torch.nn.Parameter(trunk.positions(columns).detach().clone())
+    config = peft.LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
+    model, head = peft.get_peft_model(stock, config), torch.nn.Linear(768, CLASSES)
+    trained = [*(tensor for tensor in model.parameters() if tensor.requires_grad), *head.parameters()]
+    optimiser = torch.optim.AdamW(trained, lr=1e-4)
+    clips = _split(trunk, paths, "linear").clips
+
+    def run() -> None:
+        features, targets = clips.batch(range(BATCH))
+        optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(head(model(features)[0].mean(dim=1)), targets).backward()
+        optimiser.step()
+
+    return run
+
+
+def _memory_of(key: str) -> float:
+    """A line of this process's status, in MB: VmRSS now, VmHWM at most."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+def main(method: str) -> None:
+    torch.set_num_threads(1)
+    trunk = Backbone(ASTModel(ASTConfig()), "random", fingerprint="random")
+    with tempfile.TemporaryDirectory() as place:
+        step = _step(_split(trunk, _clips(Path(place), BATCH), method))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _memory_of("VmRSS")
+        step()
+        step()  # only now are the optimiser's moments there beside the activations
+    print(_memory_of("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

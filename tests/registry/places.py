@@ -1,0 +1,93 @@
+"""Where the registries of the tests are: a folder, or a database of its own on the PostgreSQL server that
+CL_AST_POSTGRES names, with the adapters in a folder. Killed processes import this too.
+"""
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+SERVER = os.environ.get("CL_AST_POSTGRES", "")  # postgresql://user@host:port/database
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+NO_SERVER = "set CL_AST_POSTGRES=postgresql://user@host/db to a server where databases may be made and dropped"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A registry's location, and what its tests look at behind its back."""
+
+    location: Path | str
+    adapters: Path
+    execute: Callable[..., list[tuple[Any, ...]]]  # one statement on its database
+
+    def lose(self) -> None:
+        """The database is gone, the adapters are not."""
+        if isinstance(self.location, Path):
+            for path in self.location.glob("registry.db*"):
+                path.unlink()
+        else:
+            self.execute("DROP SCHEMA public CASCADE")
+            self.execute("CREATE SCHEMA public")
+
+    def settle(self) -> None:
+        """Wait until the server has noticed that a client is gone: what it had been told to commit, it may still do."""
+        while isinstance(self.location, str) and self.execute(_OTHERS) != [(0,)]:
+            time.sleep(0.01)
+
+    def file(self, reg: Any, version: Any) -> Path:
+        return Path(reg.adapter_address(version))
+
+
+def folder(path: Path) -> Place:
+    def execute(sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(path / "registry.db", isolation_level=None)) as connection:
+            return connection.execute(sql).fetchall()
+
+    return Place(path, path / "adapters", execute)
+
+
+def database(name: str, adapters: Path) -> Place:
+    url = f"{_url(name)}"
+    return Place(
+        f"{url.replace('postgresql://', 'postgresql+psycopg://')}?adapters={adapters}",
+        adapters,
+        lambda sql: on_server(sql, name),
+    )
+
+
+def place_of(location: str) -> Place:
+    """As its location says, in another process."""
+    if "://" not in location:
+        return folder(Path(location))
+    return database(urlsplit(location).path[1:], Path(location.partition("?adapters=")[2]))
+
+
+def new_database(template: str = "template0") -> str:
+    name = f"cl_ast_test_{secrets.token_hex(6)}"
+    on_server(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return name
+
+
+def drop(name: str) -> None:
+    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def on_server(sql: str, name: str = "") -> list[tuple[Any, ...]]:
+    import psycopg
+
+    with psycopg.connect(_url(name), autocommit=True) as connection:
+        cursor = connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def _url(name: str) -> str:
+    parts = urlsplit(SERVER)
+    return parts._replace(path=f"/{name}" if name else parts.path).geturl()
