@@ -121,8 +121,10 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     spec = parse(facts["method"])
     if peft.fits(spec):
         layout = peft.layout_of(facts)
-        # In single precision, as its users expect: the same numbers.
-        theirs, ours = peft.to_peft(all_decoded(tensors, {}, str(facts["name"]))[0], layout)
+        routing = {name: tensor for name, tensor in tensors.items() if name.startswith("router.")}
+        own = {name: tensor for name, tensor in tensors.items() if name not in routing}
+        # In single precision, as its users expect: the same numbers. Routing has types of its own.
+        theirs, ours = peft.to_peft(all_decoded(own, {}, str(facts["name"]))[0] | routing, layout)
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
         layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
         norm = "head.norm.weight" in tensors
