@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.checkpoints import AST_BASE_HUB, MINI, SHORT_NAMES
@@ -28,7 +30,9 @@ def known_trunk(incoming: Incoming) -> str | None:
     return short if short == MINI or short in SHORT_NAMES else None
 
 
-def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[StoredTask, NewVersion]:
+def accept(
+    incoming: Incoming, backbone: Backbone, name: str | None, methods: Mapping[str, Method] = METHODS
+) -> tuple[StoredTask, NewVersion]:
     """The task on this trunk, and what the registry will say of it.
 
     Raises:
@@ -36,11 +40,11 @@ def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[St
         RegistryError: its name cannot be one.
         MethodError: its method does not exist, or has other tensors.
     """
-    facts = _completed(incoming.facts, backbone, name)
+    facts = _completed(incoming.facts, backbone, name, methods)
     new = Manifest.read(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
     own = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
     try:
-        task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone)
+        task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone, methods)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
     if recipe_of(task.router) == recipe_for(backbone):
@@ -54,7 +58,9 @@ def accept(incoming: Incoming, backbone: Backbone, name: str | None) -> tuple[St
     )
 
 
-def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -> dict[str, Any]:
+def _completed(
+    facts: Mapping[str, Any], backbone: Backbone, name: str | None, methods: Mapping[str, Method]
+) -> dict[str, Any]:
     """With what a description made by hand may leave out: the trunk's facts, the front end's usual numbers."""
     front_end, trunk = facts.get("front_end"), facts.get("backbone") or {}
     if not isinstance(front_end, Mapping) or not isinstance(trunk, Mapping):
@@ -69,7 +75,7 @@ def _completed(facts: Mapping[str, Any], backbone: Backbone, name: str | None) -
     return {
         **facts,
         "name": names.checked(name if name is not None else facts.get("name", "")),
-        "method": parse(str(facts.get("method", ""))[:1_000]).text,
+        "method": parse(str(facts.get("method", ""))[:1_000], methods).text,
         "front_end": heard,
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),

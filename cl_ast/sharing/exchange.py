@@ -17,15 +17,15 @@ def export(held: Held, name: str, folder: Path) -> Path:
     record = held.registry.task(name)
     rows = {row["name"]: row for row in stats(held.registry)["tasks"]}
     data = held.registry.read_adapter(record.version)
-    return write(folder, data, auto=rows[record.name]["auto_accuracy"])
+    return write(folder, data, auto=rows[record.name]["auto_accuracy"], methods=held.methods)
 
 
 def import_(held: Held, routes: Routes, folder: Path, name: str | None, replace: bool) -> TaskRecord:
     """As `Manager.import_` says."""
-    incoming = read(folder)
+    incoming = read(folder, held.methods)
     if held.asked is None and held.registry.backbone is None:
         held.asked = known_trunk(incoming)
-    task, new = accept(incoming, held.backbone, name)
+    task, new = accept(incoming, held.backbone, name, held.methods)
     kept = held.name_for(task.model.settings.name, replace)
     routes.keep_space()
     # Routing of another router or release says nothing here: the task then answers by its name only.

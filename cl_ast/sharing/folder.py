@@ -21,6 +21,8 @@ from typing import Any
 
 from torch import Tensor
 
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.checkpoints import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
@@ -53,13 +55,17 @@ class Incoming:
         return _safetensors(self.tensors, self.facts)
 
 
-def write(folder: Path, data: bytes, *, auto: float | None) -> Path:
+def write(folder: Path, data: bytes, *, auto: float | None, methods: Mapping[str, Method] = METHODS) -> Path:
     """Write the task in `data`, a registry's file, as a folder: all of it or nothing.
+
+    Args:
+        auto: its accuracy by the router, for the card.
+        methods: the table that its method is a row of.
 
     Raises:
         RegistryError: the folder holds something already, or cannot be written.
     """
-    files = _files(data, auto)
+    files = _files(data, auto, methods)
     with file_errors(folder, "export to"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RegistryError(f"{folder} holds something already: export to a folder that is new or empty")
@@ -83,8 +89,11 @@ def write(folder: Path, data: bytes, *, auto: float | None) -> Path:
     return folder
 
 
-def read(folder: Path) -> Incoming:
+def read(folder: Path, methods: Mapping[str, Method] = METHODS) -> Incoming:
     """What a folder holds, each claim checked against its files.
+
+    Args:
+        methods: the table that its method is a row of.
 
     Raises:
         CorruptRegistryError: a file is damaged, lies, or is too large.
@@ -106,11 +115,11 @@ def read(folder: Path) -> Incoming:
         facts, tensors = _load(folder / ADAPTER)
         return Incoming(_described(facts, ADAPTER), tensors)
     if kind == peft.TYPE:
-        return _read_lora(folder, config)
+        return _read_lora(folder, config, methods)
     raise MethodError(f"{folder / CONFIG}: peft_type {str(kind)[:40]!r} is neither {peft.TYPE} nor {TYPE}")
 
 
-def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
+def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> dict[str, bytes]:
     from safetensors.torch import load
 
     facts, tensors = header.described(data), load(data)
@@ -118,7 +127,7 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     facts["source"] = _public(facts.get("source") or {})
     facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}
     trunk = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
-    spec = parse(facts["method"])
+    spec = parse(facts["method"], methods)
     if peft.fits(spec):
         layout = peft.layout_of(facts)
         routing = {name: tensor for name, tensor in tensors.items() if name.startswith("router.")}
@@ -138,7 +147,7 @@ def _files(data: bytes, auto: float | None) -> dict[str, bytes]:
     return files
 
 
-def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
+def _read_lora(folder: Path, config: Mapping[str, Any], methods: Mapping[str, Method]) -> Incoming:
     if not (folder / TASK).exists():
         raise RegistryError(
             f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and what the task "
@@ -148,7 +157,7 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
     layout = peft.layout_of(words)
     method, found = peft.from_peft(config, _load(folder / ADAPTER)[1], layout)
     facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(words, TASK)}
-    said = parse(str(facts["method"]))
+    said = parse(str(facts["method"]), methods)
     if not peft.fits(said) or not _same_lora(said, config, layout):
         raise MethodError(
             f"{folder}: {TASK} says {said.text}, and {CONFIG} says {method}: one of them is of another task"

@@ -126,8 +126,13 @@ def test_a_table_with_a_row_of_ones_own_reaches_the_manager_and_its_stored_tasks
         logits = manager.logits(waveforms, task.name)
     with Manager.open(tmp_path / "r", methods=table) as again:
         assert again.logits(waveforms, task.name).equal(logits)
+        again.export(task.name, tmp_path / "shared")
+        again.import_(tmp_path / "shared", name="copy")
+        assert again.logits(waveforms, "copy").equal(logits)
     with Manager.open(tmp_path / "r") as without, pytest.raises(MethodError, match="mine"):
         without.logits(waveforms, task.name)
+    with Manager.open(tmp_path / "r") as without, pytest.raises(MethodError, match="mine"):
+        without.import_(tmp_path / "shared", name="stranger")
 
 
 def _at_the_ffn(_: Values) -> tuple[Placement, ...]:
