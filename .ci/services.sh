@@ -1,4 +1,4 @@
-# To be sourced: strace, and a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
+# To be sourced: strace, espeak-ng, and a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
 # Debian's are installed where none is there; who may not install goes on without, and those tests are skipped.
 
 programs() { find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
@@ -52,4 +52,8 @@ fi
 
 if ! command -v strace >/dev/null && ! install strace; then
     echo ".ci: no strace here, and none can be installed: no power is lost in the tests" >&2
+fi
+
+if ! command -v espeak-ng >/dev/null && ! install espeak-ng; then
+    echo ".ci: no espeak-ng here, and none can be installed: the speech that ast-mini learned from is not made" >&2
 fi
