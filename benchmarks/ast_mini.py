@@ -1,6 +1,6 @@
 """What frozen `ast-mini` features are worth on real recordings.
 
-    python benchmarks/ast_mini.py --data FOLDER
+    python -m benchmarks.ast_mini --data FOLDER
 
 A linear probe on the mean and standard deviation over all output tokens, against the same trunk with random
 weights and against plain statistics of the log-mel. Official folds, or speakers never trained on; the

@@ -1,6 +1,6 @@
 """Adapters and full fine-tuning of `ast-mini` on real recordings, against a random trunk of the same shape.
 
-    python benchmarks/ast_mini_methods.py --data FOLDER --out docs/ast-mini-methods.csv
+    python -m benchmarks.ast_mini_methods --data FOLDER --out docs/ast-mini-methods.csv
 
 One line of the file a training, appended as it ends; trainings that are in the file are not made again, so that a
 run that was stopped goes on. A seed draws the adapter, the order of clips and, where data has folds or speakers, who

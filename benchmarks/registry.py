@@ -1,6 +1,6 @@
 """A registry of 10,000 tasks: how long listing, committing and rebuilding take; and with five, how long starting does.
 
-    python benchmarks/registry.py [--tasks 10000] [--kilobytes 600] [--place DIR]
+    python -m benchmarks.registry [--tasks 10000] [--kilobytes 600] [--place DIR]
 
 Prints one JSON object. The tasks have small files, and each was measured once, by itself, when it was learned: the
 database is what is measured. `commit_beyond_write_ms` is a commit of a file of full size to that registry, less the

@@ -1,6 +1,6 @@
 """Which router finds a clip's task, and knows when there is none.
 
-    python benchmarks/routing.py --data FOLDER [--registry FOLDER] [--cache FOLDER] [--split validation|test]
+    python -m benchmarks.routing --data FOLDER [--registry FOLDER] [--cache FOLDER] [--split validation|test]
 
 Descriptions of real recordings by `ast-mini`, cached in a folder; the protocol is in docs/routing.md. `--registry`
 holds the five tasks learned with `cl-ast stream`: with it, label accuracy and the baselines that ask every head are
@@ -8,7 +8,6 @@ measured too. Prints markdown tables.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,14 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-sys.path.append(sys.path.pop(0))  # this folder holds a registry.py too
-
 import click
 import numpy as np
 import torch
-from routing_baselines import BASELINES, Scores, energy, entropy
-from routing_features import NAMES, Features, Split, load, strangers
-from routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
 from torch import Tensor
 
+from benchmarks.routing_baselines import BASELINES, Scores, energy, entropy
+from benchmarks.routing_features import NAMES, Features, Split, load, strangers
+from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
 from cl_ast import checkpoints
 from cl_ast.router import ALPHA, KINDS, Router, RouterSpace, TaskRouting, learn
 from cl_ast.router.margin import calibrated
