@@ -19,8 +19,10 @@ from cl_ast.errors import ClAstError
 from cl_ast.terminal import managing, routing, sharing
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load, training_options
 from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.together import together
 
 if TYPE_CHECKING:
+    from cl_ast.group import Group
     from cl_ast.manager import Manager
     from cl_ast.terminal.watching import Watch
     from registry import Registry
@@ -37,20 +39,22 @@ class App:
     quiet: bool
     verbose: bool
 
-    def manager(self, backbone: str | None = None, router: str | None = None) -> Manager:
+    def manager(self, backbone: str | None = None, router: str | None = None, group: Group | None = None) -> Manager:
+        from cl_ast.group import ALONE
         from cl_ast.manager import Manager
 
-        return Manager.open(self.location, backbone=backbone, device=self.device, router=router)
+        group = group or ALONE
+        return Manager.open(self.location, backbone=backbone, device=self.device, router=router, group=group)
 
     def registry(self) -> Registry:
         from registry import Registry
 
         return Registry.open(self.location)
 
-    def watch(self) -> Watch:
+    def watch(self, *, shown: bool = True) -> Watch:
         from cl_ast.terminal.watching import Watch
 
-        return Watch(quiet=self.quiet)
+        return Watch(quiet=self.quiet or not shown)
 
 
 class Commands(click.Group):
@@ -131,8 +135,16 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     """
     from cl_ast.terminal import shapes, tables
 
-    with app.manager(options.backbone, options.router) as manager, app.watch() as watch:
-        learned = learn(manager, watch, load(watch, task, options, data=data, name=name), options)
+    with (
+        together(app.device) as group,
+        app.manager(options.backbone, options.router, group) as manager,
+        app.watch(shown=group.main) as watch,
+    ):
+        with group.main_first():
+            loaded = load(watch, task, options, data=data, name=name)
+        learned = learn(manager, watch, loaded, options)
+    if not group.main:
+        return
     if kind == "json":
         print_json(shapes.learned(learned))
         return
@@ -156,13 +168,19 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     """
     from cl_ast.terminal import shapes
 
-    with app.manager(options.backbone, options.router) as manager, app.watch() as watch:
+    with (
+        together(app.device) as group,
+        app.manager(options.backbone, options.router, group) as manager,
+        app.watch(shown=group.main) as watch,
+    ):
         # All of them first: a word that is wrong should not cost the training before it.
-        loaded = [load(watch, task, options, data_root=data_root) for task in tasks]
+        with group.main_first():
+            loaded = [load(watch, task, options, data_root=data_root) for task in tasks]
         for task in loaded:
             watch.say(shapes.learned_line(learn(manager, watch, task, options)))
         report = manager.stats()
-    _print_stats(report, kind)
+    if group.main:
+        _print_stats(report, kind)
 
 
 @main.command()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from cl_ast.backbone import deviation
 from cl_ast.clips import ClipSet, chunks
+from cl_ast.group import ALONE, Group
 from cl_ast.machine import halved, precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
@@ -97,13 +98,21 @@ def moments(tokens: Tensor, eps: float | None) -> Tensor:
 class Split:
     """Labelled clips as states at the cut, kept beside their features where both fit into the clips' budget."""
 
-    def __init__(self, clips: ClipSet, frozen: Frozen, augment: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        clips: ClipSet,
+        frozen: Frozen,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        group: Group = ALONE,
+    ) -> None:
         """
         Args:
             augment: changes the features, another way each time; nothing can be kept then.
+            group: the processes that share every batch.
         """
         self.clips = clips
         self.frozen = frozen
+        self.group = group
         self._augment = augment
 
     def __len__(self) -> int:
@@ -131,12 +140,19 @@ class Split:
             self.clips.states = (self.frozen.key, states)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """States and targets (batch,), on the device."""
+        """States and targets (batch,), on the device; of this process's share of the batch."""
+        mine = self.group.share(indices)
         states = self._kept()
         if states is not None:
-            return self.clips.moved(states[list(indices)], self.clips.targets[list(indices)])
-        features, targets = self.clips.batch(indices)
-        return self.frozen.below(features if self._augment is None else self._augment(features)), targets
+            return self.clips.moved(states[list(mine)], self.clips.targets[list(mine)])
+        if self._augment is None:
+            features, targets = self.clips.batch(mine)
+        else:
+            # The whole batch is changed, so that every process draws the same random numbers.
+            features, targets = self.clips.batch(indices)
+            rows = list(self.group.share(range(len(indices))))
+            features, targets = self._augment(features)[rows], targets[rows]
+        return self.frozen.below(features), targets
 
     def _kept(self) -> Tensor | None:
         if self._augment is not None or self.clips.states is None:

@@ -21,6 +21,7 @@ from cl_ast.errors import (
     AudioError,
     StreamError,
 )
+from cl_ast.group import ALONE, Group
 from cl_ast.held import Held
 from cl_ast.loaded import TASK_BYTES
 from cl_ast.machine import package_versions
@@ -76,8 +77,10 @@ class Manager:
         methods: Mapping[str, Method] = METHODS,
         memory: int = TASK_BYTES,
         router: str | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.registry = registry
+        self.group = group
         self.methods = methods
         self._held = Held(registry, backbone, device, methods, memory)
         self._routes = Routes(self._held, router)
@@ -92,6 +95,7 @@ class Manager:
         methods: Mapping[str, Method] = METHODS,
         memory: int = TASK_BYTES,
         router: str | None = None,
+        group: Group = ALONE,
     ) -> "Manager":
         """Open a registry, or make one.
 
@@ -102,12 +106,16 @@ class Manager:
             methods: the table of methods, with rows of your own where its tasks have some.
             memory: bytes of adapters that stay in memory; beyond, the task asked longest ago is read again when needed.
             router: "prototypes" or "ridge", of a new registry (docs/routing.md); an existing one keeps its own.
+            group: the processes that train a task together (docs/performance.md); each has a Manager of the registry.
 
         Raises:
             RegistryError: it cannot be opened, or the device is not there.
         """
-        registry = Registry.open(location)
-        return cls(registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router)
+        with group.main_first():
+            registry = Registry.open(location)
+        return cls(
+            registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router, group=group
+        )
 
     def close(self) -> None:
         self._held.loaded.close()
@@ -180,7 +188,12 @@ class Manager:
         hear = self._routes.hearing.read  # the routing hears the same clips
         training = labelled(task.train, task.labels, front_end, device, hear)
         validation = labelled(task.validation, task.labels, front_end, device, hear)
-        trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
+        trained = train(
+            model, training, validation, options, report, checkpoint=checkpoint, resume=resume, group=self.group
+        )
+        if not self.group.main:
+            self.group.wait()  # while the main process measures and commits
+            return Learned(self.registry.task(task.name), trained.accuracy, trained.epoch, ())
         trained = rounded(model, trained, validation, store)
         routing = self._routes.learn(task, model, options.seed, report)
         candidate = StoredTask(model, routing.tensors(), {})
@@ -206,6 +219,7 @@ class Manager:
             replace=replace,
         )
         checkpoint.drop()
+        self.group.wait()
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
     def route(self, names: Sequence[str] = (), report: Report = silent) -> dict[str, str]:

@@ -14,6 +14,7 @@ from cl_ast.checkpointing import Best, Checkpoint
 from cl_ast.clips import ClipSet, chunks
 from cl_ast.errors import TrainingError
 from cl_ast.frozen import Frozen, Split
+from cl_ast.group import ALONE, Group
 from cl_ast.machine import PRECISIONS, precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
@@ -85,12 +86,14 @@ def train(
     *,
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
+    group: Group = ALONE,
 ) -> Trained:
     """Train a fresh task in place. The trunk's weights do not change (full fine-tuning trains its own copy).
 
     Args:
         checkpoint: where the state is kept between epochs, so that a killed training can go on.
         resume: go on from there, to the same weights as an uninterrupted training.
+        group: the processes that train the task together; all come to the same weights, and call this alike.
 
     Raises:
         TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
@@ -110,10 +113,11 @@ def train(
     try:
         with seeded, trainable(model):
             torch.manual_seed(options.seed)
+            group.same(model.state().values())
             frozen = Frozen(model, options.precision)
             masks = options.frequency_mask or options.time_mask
             masked = partial(augment, options=options, fill=training.front_end.padding) if masks else None
-            splits = Split(training, frozen, masked), Split(validation, frozen)
+            splits = Split(training, frozen, masked, group), Split(validation, frozen)
             for split, name in zip(splits, ("training", "validation"), strict=True):
                 split.load(f"running the frozen layers over {name} clips", report)
             best = _epochs(model, *splits, options, report, checkpoint, resume)
@@ -130,16 +134,23 @@ def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[f
     return scores(*outputs(Split(clips, frozen)))
 
 
-def outputs(split: Split) -> tuple[Tensor, Tensor]:
-    """Logits (n, classes) and targets (n,) of labelled clips, in their order, on the device."""
-    model, kind = split.frozen.model, split.frozen.kind
-    logits, targets = [], []
-    with torch.inference_mode(), precision(model.backbone.device, kind):
-        for part in chunks(len(split), _EVALUATION_BATCH):
-            states, truth = split.batch(part)
-            logits.append(split.frozen.above(states).float())
-            targets.append(truth)
-    return torch.cat(logits), torch.cat(targets)
+def outputs(split: Split, group: Group = ALONE) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) and targets (n,) of labelled clips, in their order, on the device.
+
+    Args:
+        group: the processes that share the batches, and all have the answer.
+    """
+    device = split.frozen.model.backbone.device
+    meeting = device if group.size == 1 else torch.device("cpu")
+
+    def run(part: range) -> tuple[Tensor, Tensor]:
+        states, truth = split.batch(part)
+        return split.frozen.above(states).float().to(meeting), truth.to(meeting)
+
+    with torch.inference_mode(), precision(device, split.frozen.kind):
+        found = group.spread(run, list(chunks(len(split), _EVALUATION_BATCH)))
+        logits, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
+    return logits, targets
 
 
 def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
@@ -174,13 +185,13 @@ def _epochs(
         done, best = checkpoint.restore(model, optimiser, schedule)
     for epoch in range(done + 1, options.epochs + 1):
         _epoch(model, training, options, optimiser, schedule, epoch, report)
-        accuracy, loss = scores(*outputs(validation))
+        accuracy, loss = scores(*outputs(validation, training.group))
         if loss != loss:
             raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
         if (accuracy, -loss) > (best.accuracy, -best.loss):
             kept = {name: tensor.detach().clone() for name, tensor in model.state().items()}
             best = Best(epoch, accuracy, loss, best.seconds, kept)
-        if checkpoint is not None and epoch < options.epochs:
+        if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.keep(model, optimiser, schedule, epoch, best, time.perf_counter() - started)
     with torch.no_grad():
         for name, tensor in model.state().items():
@@ -201,6 +212,7 @@ def _epoch(
     device = model.backbone.device
     loss_sum = torch.zeros((), device=device)
     right = torch.zeros((), device=device)
+    seen = 0  # clips of this process's share
     model.adapter.training = True
     try:
         for step, part in enumerate(chunks(len(order), options.batch_size)):
@@ -208,12 +220,12 @@ def _epoch(
             schedule.step()
             loss_sum += loss.detach() * len(targets)
             right += (logits.detach().argmax(dim=-1) == targets).sum()
+            seen += len(targets)
             if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
-                seen = part.stop
                 report(
                     Step(
                         "training",
-                        (epoch - 1) * len(order) + seen,
+                        (epoch - 1) * len(order) + part.stop,
                         options.epochs * len(order),
                         f"epoch {epoch}/{options.epochs}",
                         float(loss_sum) / seen,
@@ -227,7 +239,10 @@ def _epoch(
 def learn_batch(
     split: Split, indices: Sequence[int], optimiser: torch.optim.Optimizer
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of the optimiser; the loss, the logits (batch, classes) and the targets, which nothing waited for."""
+    """One step of the optimiser; the loss, the logits (batch, classes) and the targets, which nothing waited for.
+
+    Where several processes train together, these are of this one's share, and the step is of all.
+    """
     model = split.frozen.model
     states, targets = split.batch(indices)
     with precision(model.backbone.device, split.frozen.kind):
@@ -235,7 +250,10 @@ def learn_batch(
         loss = F.cross_entropy(logits.float(), targets)
     penalty = model.adapter.penalty()
     optimiser.zero_grad(set_to_none=True)
-    (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+    whole = loss if penalty is None else loss + penalty
+    # Weighted before the backward pass: a BatchNorm's gradients come from the losses of all.
+    (whole * split.group.weight(len(indices)) if split.group.size > 1 else whole).backward()  # type: ignore[no-untyped-call]
+    split.group.add_gradients(model.trainable())
     optimiser.step()
     return loss, logits, targets
 

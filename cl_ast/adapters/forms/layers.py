@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Params
+from cl_ast.group import many, over_processes
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,9 +60,23 @@ def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
     mean, var = p["batchnorm.mean"], p["batchnorm.var"]
     weight, bias = p["batchnorm.weight"], p["batchnorm.bias"]
     if mean.dim() == 1:
+        if training and many():
+            return _shared_batch_norm(x, mean, var, weight, bias)
         return F.batch_norm(x.mT, mean, var, weight, bias, training).mT
     scale = weight * (var + 1e-5).rsqrt()
     return torch.addcmul((bias - mean * scale).unsqueeze(1), x, scale.unsqueeze(1))
+
+
+def _shared_batch_norm(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same in training, over the rows of all processes that train together: as one process has it of a batch."""
+    values = x.float()
+    count = over_processes(values.new_tensor(float(values.shape[0] * values.shape[1])))
+    centre = over_processes(values.sum(dim=(0, 1))) / count
+    spread = over_processes((values - centre).square().sum(dim=(0, 1))) / count
+    with torch.no_grad():
+        mean.lerp_(centre, 0.1)
+        var.lerp_(spread * count / (count - 1), 0.1)
+    return ((values - centre) * (spread + 1e-5).rsqrt() * weight + bias).to(x.dtype)
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:

@@ -1,0 +1,108 @@
+"""Several processes that train one task: real ones, as a launcher starts them, to the weights of one process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry import Registry
+
+# AdamW divides by a gradient's size: with a larger epsilon a gradient of rounding errors stays one.
+RECIPE = ["--batch-size", 5, "--freq-mask", 20, "--time-mask", 10, "--epsilon", 1e-3, "--store", "fp32", "--no-eval"]
+# BatchNorm takes statistics over the batch, a mixture draws at random, SpecAugment too: all as in one process.
+METHOD = "conformer+mosa"
+
+
+def launch(folder, registry, *words):
+    """The command line in two processes, as torchrun starts them (`accelerate launch` calls the same)."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
+    return subprocess.run(
+        [*launcher, "--registry", registry, "--device", "cpu", *map(str, words)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def weights(registry):
+    """Of its only task's only version."""
+    from safetensors.torch import load
+
+    with Registry.open(registry) as opened:
+        (task,) = opened.tasks()
+        (version,) = opened.versions(task.name)
+        return load(opened.read_adapter(version))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
+def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, trunk):
+    words = ["add-task", data / "tones", "--backbone", trunk, "--method", METHOD, "--epochs", 2, *RECIPE]
+    alone = run(tmp_path / "alone", *words).fine()
+    both = launch(tmp_path, tmp_path / "both", *words)
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("tones learned") == alone.out.count("tones learned") == 1  # one speaks
+    assert both.stderr.count("reading training clips 14/14") == 1
+    expected, found = weights(tmp_path / "alone"), weights(tmp_path / "both")
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name] == pytest.approx(tensor, abs=1e-5), name
+    assert run(tmp_path / "both", "verify").code == 0
+
+
+@given(rows=st.integers(1, 40), size=st.integers(1, 9))
+def test_shares_of_a_batch(rows, size):
+    """Every row is in one share; a batch too small to be shared is in all. The mean of all is the batch's."""
+    from cl_ast.group import Group
+
+    group = [Group(rank, size) for rank in range(size)]
+    shares = [one.share(range(rows)) for one in group]
+    assert all(shares)
+    times = 1 if rows >= size else size
+    assert sorted(row for share in shares for row in share) == sorted(list(range(rows)) * times)
+    means = [sum(share) / len(share) for share in shares]
+    assert sum(one.weight(rows) * mean for one, mean in zip(group, means, strict=True)) == pytest.approx((rows - 1) / 2)
+
+
+class Counter:
+    """What all processes share."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def add(self, _, amount):
+        self.failed += amount
+        return self.failed
+
+
+def test_of_two_that_fail_the_first_says_why(monkeypatch):
+    import click
+
+    from cl_ast import group
+    from cl_ast.errors import TrainingError
+    from cl_ast.terminal.together import together
+
+    store = Counter()
+    ends = []
+    for rank in (1, 0):
+        monkeypatch.setattr(group, "launched", lambda _, rank=rank: group.Group(rank, 2, store))
+        with pytest.raises((TrainingError, click.exceptions.Exit)) as raised, together("cpu"):
+            raise TrainingError("no luck")
+        ends.append(raised.value)
+    assert str(ends[0]) == "no luck"
+    assert isinstance(ends[1], click.exceptions.Exit)
+    assert ends[1].exit_code == 1
+
+
+def test_one_process_is_a_group_of_its_own(monkeypatch):
+    from cl_ast.group import ALONE, launched
+
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    assert launched("cpu") is ALONE
+    assert (ALONE.main, ALONE.weight(3), ALONE.share([4, 5])) == (True, 1.0, [4, 5])
