@@ -24,6 +24,7 @@ from cl_ast.terminal.together import together
 if TYPE_CHECKING:
     from cl_ast.group import Group
     from cl_ast.manager import Manager
+    from cl_ast.spread import Cluster
     from cl_ast.terminal.watching import Watch
     from registry import Registry
 
@@ -45,6 +46,11 @@ class App:
 
         group = group or ALONE
         return Manager.open(self.location, backbone=backbone, device=self.device, router=router, group=group)
+
+    def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
+        from cl_ast.spread import Cluster, Place
+
+        return Cluster(Place(self.location, backbone, self.device, Path.cwd()), workers)
 
     def registry(self) -> Registry:
         from registry import Registry
@@ -191,6 +197,14 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 @click.option("--window", type=float, help="Answer every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--backbone", metavar="B", help="Where the registry's trunk lies now, if it has moved.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray spreads files over a Ray cluster whose workers all reach the registry and the clips (extra: ray).",
+)
+@click.option("--workers", type=click.IntRange(1), help="Of the cluster, at most. [default: one a GPU or CPU]")
 @table_or("json", "jsonl", "csv", "audacity")
 @click.pass_obj
 def predict(
@@ -203,6 +217,8 @@ def predict(
     window: float | None,
     hop: float | None,
     backbone: str | None,
+    engine: str,
+    workers: int | None,
     kind: str,
 ) -> None:
     """Answer clips: audio files, folders of them, or - for standard input.
@@ -215,6 +231,8 @@ def predict(
     """
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
+    if workers is not None and engine == "local":
+        raise click.UsageError("--workers needs --engine ray")
     if every and task != "auto":
         raise click.UsageError("--all lets the router choose; leave out --task")
     from cl_ast.prediction import Failure, Prediction, Window
@@ -226,8 +244,8 @@ def predict(
         click.echo(f"cl-ast: {folder}: no audio files (wav, flac, ogg, mp3) in this folder", err=True)
     answers: list[Prediction] = []
     failed = bool(empty)
-    with app.manager(backbone) as manager:
-        for answer in manager.predict(wanted, task=task, top_k=top_k, window=cut, every=every):
+    with app.cluster(backbone, workers) if engine == "ray" else app.manager(backbone) as answering:
+        for answer in answering.predict(wanted, task=task, top_k=top_k, window=cut, every=every):
             if isinstance(answer, Failure):
                 failed = True
                 click.echo(f"cl-ast: {answer.error}", err=True)
