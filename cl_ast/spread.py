@@ -158,6 +158,12 @@ def _file(clip: Clip) -> str:
     return str(clip)
 
 
+def _found() -> dict[str, str]:
+    """Where a worker on this machine finds our packages: a folder called `registry` where it starts is not ours."""
+    home = str(Path(__file__).parent.parent)
+    return {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
 def _started() -> Any:
     """Ray, connected to the cluster that RAY_ADDRESS names, or with one of its own on this machine; silent."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers; read at its import
@@ -167,7 +173,9 @@ def _started() -> Any:
     except ImportError:
         raise ClAstError("Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine") from None
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _found()}
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClAstError(f"the Ray cluster cannot be reached: {first}; see RAY_ADDRESS") from error

@@ -63,7 +63,7 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
     """A row a task, in learning order."""
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    columns = ("task", "method", "classes", "parameters", "size", "version", "learned %", "on")
+    columns = ("task", "method", "classes", "parameters", "size", "ver.", "learned %", "on")
     return _listed(columns, [_task_cells(record.version) for record in records])
 
 
