@@ -305,6 +305,7 @@ _NUMBERS = {
     "bytes a task",
     "clips",
     "version",
+    "ver.",
     "probability",
     "from",
     "to",
