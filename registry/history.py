@@ -106,6 +106,21 @@ def routed(asking: Asking, at: Places) -> Mapping[tuple[int, int], int]:
     return cells
 
 
+def nearest(names: Sequence[str], routed: Mapping[tuple[int, int], int]) -> dict[str, list[tuple[str, float]]]:
+    """To which others a task's clips went, as shares of its clips that were given to any task; the largest first."""
+    of: dict[int, dict[int, int]] = defaultdict(dict)
+    for (row, column), clips in routed.items():
+        of[row][column] = clips
+    return {
+        names[row]: sorted(
+            ((names[column], clips / sum(went.values())) for column, clips in went.items() if column != row and clips),
+            key=lambda pair: (-pair[1], pair[0]),
+        )
+        for row, went in of.items()
+        if any(went.values())
+    }
+
+
 _CURRENT = "SELECT v.id, v.task_id FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
 _MEASURED = """
     SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id

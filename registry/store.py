@@ -131,6 +131,15 @@ class Registry:
         with self._database.read() as asking:
             return rows.tasks(asking)
 
+    def nearest(self) -> dict[str, list[tuple[str, float]]]:
+        """For each task that was routed: the others that its test clips last went to, with the share of its clips.
+
+        The largest first; of the clips that were given to any task. In the order of `tasks`.
+        """
+        with self._database.read() as asking:
+            names = [task.name for task in rows.tasks(asking)]
+            return history.nearest(names, history.routed(asking, history.places(asking)))
+
     def task(self, name: str) -> TaskRecord:
         """The task of that name, whatever its case. Raises TaskNotFoundError."""
         with self._database.read() as asking:

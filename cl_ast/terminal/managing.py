@@ -16,19 +16,21 @@ from cl_ast.terminal.printing import print_json, table_or
 def list_tasks(app: Any, /, kind: str) -> None:
     """List the tasks, in the order in which they were learned.
 
+    Below them, which tasks the router takes for one another: where the test clips went when they were last measured.
+
     \b
     cl-ast tasks
     """
     with app.registry() as registry:
-        records = registry.tasks()
+        records, nearest = registry.tasks(), registry.nearest()
     if kind == "json":
         from cl_ast.terminal import records as shapes
 
-        print_json([shapes.task(record) for record in records])
+        print_json([shapes.listed(record, nearest.get(record.name, ())) for record in records])
         return
     from cl_ast.terminal import tables
 
-    tables.show(tables.tasks(records))
+    tables.show(tables.tasks(records), *tables.nearest(nearest))
 
 
 @click.command("show")

@@ -1,13 +1,19 @@
 """Stored tasks as JSON objects; imports no torch, so that listing starts in no time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from registry import TaskRecord, VersionRecord
 
 
 def task(record: TaskRecord) -> dict[str, Any]:
-    """A task with its current version, as `tasks` and `show` answer it."""
+    """A task with its current version, as `show` answers it."""
     return {"name": record.name, "labels": list(record.labels), **version(record.version)}
+
+
+def listed(record: TaskRecord, nearest: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """A task as `tasks` answers it: with the tasks that its test clips were taken for, and their shares."""
+    return {**task(record), "nearest": [{"task": name, "share": share} for name, share in nearest]}
 
 
 def version(record: VersionRecord) -> dict[str, Any]:

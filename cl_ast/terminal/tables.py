@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.segment import Segment
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from cl_ast.terminal.layout import Breakable, Lines, bare, square
 
 if TYPE_CHECKING:
     from cl_ast.prediction import Prediction
     from registry import TaskRecord, VersionRecord
 
+_NEAREST = 3
+_A_FEW = 0.01  # of a task's clips
 _MOST_RICH = 100  # rows that rich lays out in no time
 
 
@@ -46,7 +45,7 @@ def size(count: float | None) -> str:
 def predictions(answers: Sequence[Prediction]) -> RenderableType:
     """A row a clip (or window): task, best label, the runners-up."""
     windows = any(answer.start is not None for answer in answers)
-    table = _table("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "then")
+    table = bare("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "then")
     for answer in answers:
         (label, score), *others = answer.labels
         span = [f"{answer.start:.2f}", f"{answer.end:.2f}"] if windows else []
@@ -54,7 +53,7 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
         then = ", ".join(f"{name} {value:.2f}" for name, value in others)
         style = "" if answer.known else "yellow"
         table.add_row(
-            _Breakable(answer.path), *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim")
+            Breakable(answer.path), *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim")
         )
     return table
 
@@ -65,6 +64,18 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
         return "no task yet; teach one with: cl-ast add-task TASK"
     columns = ("task", "method", "classes", "parameters", "size", "ver.", "learned %", "on")
     return _listed(columns, [_task_cells(record.version) for record in records])
+
+
+def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[RenderableType]:
+    """A line a task that the router takes for others; nothing where there is none, or where there are very many."""
+    lines = []
+    for task, others in shares.items():
+        few = [f"{name} {100 * share:.0f} %" for name, share in others[:_NEAREST] if share >= _A_FEW]
+        if few:
+            lines.append(f"  {task} → {', '.join(few)}")
+    if not lines or len(lines) > _MOST_RICH:
+        return []
+    return ["\nclips that the router gave to other tasks, of each task's own", *lines]
 
 
 def _task_cells(v: VersionRecord) -> tuple[str, ...]:
@@ -98,12 +109,12 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
         ("file", f"{v.adapter_sha256[:12]}….safetensors"),
     ):
         facts.add_row(Text(name, style="bold"), value)
-    table = _table("version", "method", "size", "learned %", "on", "current")
+    table = bare("version", "method", "size", "learned %", "on", "current")
     for one in versions:
         current = "●" if one.id == v.id else ""
         table.add_row(
             str(one.number),
-            _Breakable(one.method),
+            Breakable(one.method),
             size(one.adapter_bytes),
             percent(one.learned_accuracy),
             f"{one.created:%Y-%m-%d %H:%M}",
@@ -114,10 +125,10 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
 
 def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A row a method."""
-    table = _table("method", "parameters", "bytes a task", "source")
+    table = bare("method", "parameters", "bytes a task", "source")
     for row in rows:
         table.add_row(
-            _Breakable(row["method"]),
+            Breakable(row["method"]),
             f"{row['trainable_parameters']:,}",
             size(row["bytes"]),
             Text(row["source"], "dim"),
@@ -127,10 +138,10 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A row a method on one task."""
-    table = _table("method", "parameters", "bytes a task", "test %", "± seeds", "validation %", "training s")
+    table = bare("method", "parameters", "bytes a task", "test %", "± seeds", "validation %", "training s")
     for row in rows:
         table.add_row(
-            _Breakable(row["method"]),
+            Breakable(row["method"]),
             f"{row['trainable_parameters']:,}",
             size(row["bytes"]),
             percent(row["accuracy"]),
@@ -143,7 +154,7 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Test accuracy of each task just measured."""
-    table = _table("task", "clips", "by name %", "routed %", "to its task %", "declined %")
+    table = bare("task", "clips", "by name %", "routed %", "to its task %", "declined %")
     for row in rows:
         table.add_row(
             row["task"],
@@ -207,14 +218,14 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
-    table = _square(names)
+    table = square(names)
     for name, row in zip(names, matrix, strict=True):
         table.add_row(name, *("" if value is None else percent(value) for value in row))
     return table
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
-    table = _table("metric", "by name %", "routed %", "what it is")
+    table = bare("metric", "by name %", "routed %", "what it is")
     for key, title, what in (
         ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
         ("forgetting", "forgetting", "best earlier less last, mean over earlier tasks (RWalk)"),
@@ -225,7 +236,7 @@ def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
 
 
 def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
-    table = _square(names)
+    table = square(names)
     for i, (name, row) in enumerate(zip(names, confusion, strict=True)):
         table.add_row(name, *(Text(str(n), style="bold" if i == j else "") for j, n in enumerate(row)))
     return table
@@ -239,74 +250,12 @@ def _titled(title: str, table: Table) -> RenderableType:
 def _listed(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> RenderableType:
     """A row a task: task and method may be broken, the rest are numbers. Very many rows are plain lines."""
     if len(rows) > _MOST_RICH:
-        return _Lines(columns, rows)
-    table = _table(*columns)
+        return Lines(columns, rows)
+    table = bare(*columns)
     for name, method, *numbers in rows:
-        table.add_row(_Breakable(name), _Breakable(method), *numbers)
+        table.add_row(Breakable(name), Breakable(method), *numbers)
     return table
-
-
-class _Lines:
-    """Columns as wide as their widest cell, and no more art: rich would take seconds for thousands of rows."""
-
-    def __init__(self, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        form = "  ".join(f"%{'-' if i < 2 else ''}{width}s" for i, width in enumerate(widths))
-        self._text = "".join(f"{form % row}\n" for row in [tuple(columns), *rows])
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Segment(self._text)
-
-
-class _Breakable:
-    """A word as it is where it fits, else broken after its hyphens, commas, colons, pluses and slashes."""
-
-    def __init__(self, word: str) -> None:
-        self._word = word
-        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", word)
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(max(map(cell_len, self._pieces), default=0), cell_len(self._word))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = [""]
-        for piece in self._pieces:
-            if lines[-1] and cell_len(lines[-1] + piece) > options.max_width:
-                lines.append("")
-            lines[-1] += piece
-        yield Text("\n".join(lines), overflow="fold")
 
 
 def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
     return [item for part in parts for item in (part, "")][:-1]
-
-
-def _square(names: Sequence[str]) -> Table:
-    """Tasks by tasks."""
-    table = _table("")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for column in columns:
-        numeric = column.endswith(" %") or column in _NUMBERS
-        whole = numeric or column == "on"
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
-    return table
-
-
-_NUMBERS = {
-    "classes",
-    "parameters",
-    "size",
-    "bytes a task",
-    "clips",
-    "version",
-    "ver.",
-    "probability",
-    "from",
-    "to",
-}

@@ -2,6 +2,8 @@
 
 import pytest
 
+from registry import Accuracy, Registry
+
 TASKS = ["tones", "noises", "chirps"]
 
 
@@ -33,6 +35,21 @@ def test_tasks_in_the_order_of_learning(cl, names):
     assert {"name", "labels", "version", "method", "classes", "bytes", "learned_accuracy", "created"} <= set(task)
     out = cl("tasks").fine().out
     assert out.index("tones") < out.index("noises") < out.index("chirps")
+
+
+def test_tasks_says_what_the_router_takes_for_what(cl, registry):
+    with Registry.open(registry) as opened:
+        went = {"tones": 194, "noises": 5, "chirps": 1}
+        opened.record([Accuracy("tones", "auto", 0.9, 200, went), Accuracy("noises", "auto", 1.0, 9, {"noises": 9})])
+    tones, noises, _ = cl("tasks", "--format", "json").fine().json
+    assert tones["nearest"] == [{"task": "noises", "share": 0.025}, {"task": "chirps", "share": 0.005}]
+    assert noises["nearest"] == []
+    *_, title, line = cl("tasks").fine().out.splitlines()
+    assert title.startswith("clips that the router gave to other tasks")
+    assert line.split() == ["tones", "→", "noises", "2", "%"]  # below a hundredth is not worth a word
+    with Registry.open(registry) as opened:
+        opened.record([Accuracy("tones", "auto", 1.0, 200, {"tones": 200})])
+    assert "→" not in cl("tasks").fine().out
 
 
 def test_show(cl, data):

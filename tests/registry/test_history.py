@@ -104,11 +104,29 @@ def test_confusion_follows_the_newest_measurement(reg: Registry, learn: Callable
     reg.record([Accuracy("A", "auto", 0.9, 10, {"A": 10})])
     assert reg.confusion() == [[10, 0, 0], [0, 6, 4], [0, 0, 0]]
     assert reg.matrix("auto")[2] == [0.9, 0.5, None]
+    assert reg.nearest() == {"a": [], "b": [("c", 0.4)]}
     reg.rename("b", "bees")
+    assert reg.nearest() == {"a": [], "bees": [("c", 0.4)]}
     assert reg.measurements()[0].accuracies[1].routed == {"bees": 6, "c": 4}
     reg.remove("c")
     assert [measurement.after for measurement in reg.measurements()] == [None, None]
     assert reg.confusion() == [[10, 0], [0, 6]]
+    assert reg.nearest() == {"a": [], "bees": []}
+
+
+def test_the_nearest_tasks_come_first_and_a_task_that_was_never_routed_has_none(
+    reg: Registry, learn: Callable[..., None]
+) -> None:
+    for name in "abcd":
+        learn(name)
+    reg.record(
+        [
+            Accuracy("a", "auto", 0.5, 20, {"a": 10, "b": 1, "c": 4, "d": 5}),
+            Accuracy("b", "auto", 0.5, 20, {"c": 3, "a": 3}),
+            Accuracy("c", "auto", 0.0, 20, {}),
+        ]
+    )
+    assert reg.nearest() == {"a": [("d", 0.25), ("c", 0.2), ("b", 0.05)], "b": [("a", 0.5), ("c", 0.5)]}
 
 
 @pytest.mark.parametrize("accuracy", [-0.1, 1.1, float("nan")])
