@@ -24,7 +24,7 @@ from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.comparing import compare
-from cl_ast.training import TrainOptions
+from cl_ast.training import HEADS, TrainOptions
 
 # Kept elsewhere too (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
@@ -39,7 +39,7 @@ LINEAR_TIMES = 15
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: how many epochs it gets, and the folds that test, a seed each."""
+    """A data set: how many epochs it gets with a fresh head, and the folds that test, a seed each."""
 
     title: str
     epochs: int
@@ -57,9 +57,10 @@ DATA = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training. `trunk` is "ast-mini" or "random"; accuracies are fractions."""
+    """One training. `trunk` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
 
     trunk: str
+    head: str
     task: str
     method: str
     seed: int
@@ -71,8 +72,8 @@ class Run:
     seconds: float
 
     @property
-    def key(self) -> tuple[str, str, str, int, float]:
-        return self.trunk, self.task, self.method, self.seed, self.rate
+    def key(self) -> tuple[str, str, str, str, int, float]:
+        return self.trunk, self.head, self.task, self.method, self.seed, self.rate
 
 
 def read(path: Path) -> list[Run]:
@@ -81,7 +82,7 @@ def read(path: Path) -> list[Run]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Run(r["trunk"], r["task"], r["method"], int(r["seed"]), float(r["rate"]), int(r["epochs"]),
+            Run(r["trunk"], r["head"], r["task"], r["method"], int(r["seed"]), float(r["rate"]), int(r["epochs"]),
                 int(r["parameters"]), float(r["validation"]), float(r["test"]), float(r["seconds"]))
             for r in csv.DictReader(file)
         ]  # fmt: skip
@@ -158,22 +159,24 @@ def rates_of(method: str, earlier: list[Run], seed: int) -> tuple[float, ...]:
     return (max(tried, key=lambda run: run.validation).rate,)
 
 
-def train(backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, trunk: str) -> Run:
-    epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1)
-    options = TrainOptions(epochs, learning_rate=rate, precision="bf16", seed=seed)
+def train(
+    backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, trunk: str, head: str
+) -> Run:
+    epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
+    options = TrainOptions(epochs, learning_rate=rate, head=head, seed=seed)
     found = compare(task, backbone, [parse(method)], options, pooling="mean+std")[0]
     assert found.validation is not None and found.accuracy is not None and found.seconds is not None, found.error
     return Run(
-        trunk, name, method, seed, rate, options.epochs, found.trainable_parameters,
+        trunk, head, name, method, seed, rate, options.epochs, found.trainable_parameters,
         round(found.validation, 4), round(found.accuracy, 4), round(found.seconds, 1),
     )  # fmt: skip
 
 
 def chosen(runs: list[Run]) -> list[Run]:
     """One run a (trunk, task, method, seed): the rate that was best on validation."""
-    best: dict[tuple[str, str, str, int], Run] = {}
+    best: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        key = run.trunk, run.task, run.method, run.seed
+        key = tuple(map(str, run.key[:-1]))
         if key not in best or run.validation > best[key].validation:
             best[key] = run
     return list(best.values())
@@ -181,17 +184,21 @@ def chosen(runs: list[Run]) -> list[Run]:
 
 def table(runs: list[Run]) -> Iterator[str]:
     """Markdown: mean ± standard deviation over the seeds, in percent."""
-    cells: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[tuple[str, str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in chosen(runs):
-        cells[run.trunk, run.method][run.task].append(run)
-    yield "| trunk | method | parameters | " + " | ".join(one.title for one in DATA.values()) + " | average |"
-    yield "|---|---|---|" + "---|" * (len(DATA) + 1)
-    for (trunk, method), by_task in cells.items():
+        cells[run.trunk, run.head, run.method][run.task].append(run)
+    yield (
+        "| trunk | head's start | method | parameters | "
+        + " | ".join(one.title for one in DATA.values())
+        + " | average |"
+    )
+    yield "|---|---|---|---|" + "---|" * (len(DATA) + 1)
+    for (trunk, head, method), by_task in cells.items():
         means = [100 * statistics.mean(run.test for run in by_task[task]) for task in DATA if by_task[task]]
         average = f"{statistics.mean(means):.1f}" if len(means) == len(DATA) else ""
         parameters = next(iter(by_task.values()))[0].parameters
         row = " | ".join(_cell([100 * run.test for run in by_task[task]]) for task in DATA)
-        yield f"| {trunk} | {method} | {parameters:,} | {row} | {average} |"
+        yield f"| {trunk} | {head} | {method} | {parameters:,} | {row} | {average} |"
 
 
 def _cell(tests: list[float]) -> str:
@@ -206,9 +213,12 @@ def _cell(tests: list[float]) -> str:
 @click.option("--trunks", default="ast-mini,random", show_default=True)
 @click.option("--tasks", default=",".join(DATA), show_default=True)
 @click.option("--methods", default=",".join(METHODS), show_default=True)
+@click.option("--head", type=click.Choice(HEADS), default="probe", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--table", "only_table", is_flag=True, help="Print the table of what is in the file.")
-def main(folder: Path | None, out: Path, trunks: str, tasks: str, methods: str, seeds: int, only_table: bool) -> None:
+def main(
+    folder: Path | None, out: Path, trunks: str, tasks: str, methods: str, head: str, seeds: int, only_table: bool
+) -> None:
     """Train what is missing, then print the table."""
     if not only_table:
         if folder is None:
@@ -216,14 +226,14 @@ def main(folder: Path | None, out: Path, trunks: str, tasks: str, methods: str, 
         done = {run.key for run in read(out)}
         mini = checkpoints.load(checkpoints.MINI, device=torch.device("cpu"))
         for trunk, name, seed, method in plan(trunks.split(","), tasks.split(","), methods.split(","), seeds):
-            rates = rates_of(method, [run for run in read(out) if run.key[:3] == (trunk, name, method)], seed)
-            missing = [rate for rate in rates if (trunk, name, method, seed, rate) not in done]
+            rates = rates_of(method, [run for run in read(out) if run.key[:4] == (trunk, head, name, method)], seed)
+            missing = [rate for rate in rates if (trunk, head, name, method, seed, rate) not in done]
             if not missing:
                 continue
             task = load(folder, name, seed)
             backbone = mini if trunk == "ast-mini" else random_trunk(seed)
             for rate in missing:
-                run = train(backbone, name, task, method, rate, seed, trunk)
+                run = train(backbone, name, task, method, rate, seed, trunk, head)
                 append(out, run)
                 click.echo(run, err=True)
     for line in table(read(out)):

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from cl_ast.backbone import deviation
 from cl_ast.clips import ClipSet, chunks
+from cl_ast.compiling import compiled
 from cl_ast.group import ALONE, Group
 from cl_ast.machine import halved, precision
 from cl_ast.progress import Report, Step, silent
@@ -30,17 +31,20 @@ class Frozen:
 
     Attributes:
         kind: of the arithmetic.
+        learn: `above` for the steps of a training.
         dtype: in which the state at the cut is kept; None where keeping it would save nothing.
         key: what the state depends on besides the clip.
     """
 
-    def __init__(self, model: TaskModel, kind: str = "auto") -> None:
+    def __init__(self, model: TaskModel, kind: str = "auto", *, compile: bool = False) -> None:
         """
         Args:
             kind: of the arithmetic, one of `machine.PRECISIONS`.
+            compile: `learn`, when it is first called.
         """
         self.model = model
         self.kind = kind
+        self.learn = compiled(self.above) if compile else self.above
         self._whole = model.settings.method.trains == "trunk"
         self._probe = model.settings.method.trains == "head"
         saves = self._probe or (model.frozen_layers > 0 and not self._whole)
@@ -63,9 +67,14 @@ class Frozen:
 
     def above(self, state: Tensor) -> Tensor:
         """The state at the cut to logits (batch, classes)."""
-        if self._whole:
-            return self.model.logits(state)
-        return self._from_moments(state) if self._probe else self.model.upper(state.float())
+        return self.model.decide(self.vectors(state))
+
+    def vectors(self, state: Tensor) -> Tensor:
+        """The state at the cut to one vector a clip, which the head's linear map takes."""
+        if self._probe:
+            return self._from_moments(state)
+        model = self.model
+        return model.pool(model.tokens(state) if self._whole else model.upper(state.float()))
 
     def _moments(self, tokens: Tensor) -> Tensor:
         shape = self.model.backbone.shape
@@ -77,10 +86,9 @@ class Frozen:
         if self.model.backbone.shape.final_norm:
             gain = head["head.norm.weight"]
             mean, variance = torch.addcmul(head["head.norm.bias"], mean, gain), variance * gain.square()
-        pooled = mean
-        if self.model.settings.pooling != "mean":
-            pooled = torch.cat([mean, deviation(variance)], dim=-1)
-        return F.linear(pooled, head["head.weight"], head["head.bias"])
+        if self.model.settings.pooling == "mean":
+            return mean
+        return torch.cat([mean, deviation(variance)], dim=-1)
 
 
 def moments(tokens: Tensor, eps: float | None) -> Tensor:

@@ -86,19 +86,21 @@ class TaskModel:
 
     def logits(self, features: Tensor) -> Tensor:
         """The front end's features of a batch to logits (batch, classes)."""
+        return self.classify(self.tokens(features))
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """The front end's features of a batch to the trunk's last tokens (batch, n, width), not yet normalised."""
         with self.acting():
-            tokens = self.backbone.run(self.embed(features))
-        return self.classify(tokens)
+            return self.backbone.run(self.embed(features))
 
     def lower(self, features: Tensor) -> Tensor:
         """Features to the tokens (batch, n, width) at which the task begins: what its training leaves as it is."""
         return self.backbone.run(self.embed(features), last=self.frozen_layers)
 
     def upper(self, tokens: Tensor) -> Tensor:
-        """What `lower` gave, to logits (batch, classes)."""
+        """What `lower` gave, to the trunk's last tokens (batch, n, width)."""
         with self.acting():
-            tokens = self.backbone.run(tokens, first=self.frozen_layers)
-        return self.classify(tokens)
+            return self.backbone.run(tokens, first=self.frozen_layers)
 
     @property
     def frozen_layers(self) -> int:
@@ -115,11 +117,18 @@ class TaskModel:
 
     def classify(self, tokens: Tensor) -> Tensor:
         """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
-        head = self.head
+        return self.decide(self.pool(tokens))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """The trunk's last tokens (batch, n, width) to one vector a clip, which the head's linear map takes."""
         if self.backbone.shape.final_norm:
             eps = self.backbone.shape.norm_eps
-            tokens = layer_norm(tokens, head["head.norm.weight"], head["head.norm.bias"], eps)
-        return F.linear(pooled(tokens, self.settings.pooling), head["head.weight"], head["head.bias"])
+            tokens = layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
+        return pooled(tokens, self.settings.pooling)
+
+    def decide(self, vectors: Tensor) -> Tensor:
+        """What `pool` gave, to logits (batch, classes)."""
+        return F.linear(vectors, self.head["head.weight"], self.head["head.bias"])
 
     def trainable(self) -> list[Tensor]:
         """Everything an optimiser may move, in a fixed order."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_ast import probe
 from cl_ast.checkpointing import Best, Checkpoint
 from cl_ast.clips import ClipSet, chunks
 from cl_ast.errors import TrainingError
@@ -19,6 +20,7 @@ from cl_ast.machine import PRECISIONS, precision
 from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
 
+HEADS = ("probe", "fresh")
 _EVALUATION_BATCH = 32
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
@@ -31,6 +33,8 @@ class TrainOptions:
         learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
         frequency_mask, time_mask: SpecAugment's widest masks, in bins and frames; 0 is none.
         precision: of the trunk's arithmetic, one of `machine.PRECISIONS`; adapters stay in fp32.
+        head: how the head starts, one of `HEADS`: as a linear probe (probe.py), or at random, as the papers' do.
+        compile: the training step, by torch.compile: a minute or so before the first step, and faster steps after it.
     """
 
     epochs: int = 30
@@ -43,9 +47,13 @@ class TrainOptions:
     frequency_mask: int = 0
     time_mask: int = 0
     precision: str = "auto"
+    head: str = "probe"
+    compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise TrainingError(f"no start of a head called {self.head!r}; there are {', '.join(HEADS)}")
         if self.precision not in PRECISIONS:
             raise TrainingError(f"no precision called {self.precision!r}; there are {', '.join(PRECISIONS)}")
         for name in ("epochs", "batch_size"):
@@ -66,7 +74,7 @@ class Trained:
     """What training came to; the model holds the weights of `epoch`.
 
     Attributes:
-        epoch: the best on validation, from 1.
+        epoch: the best on validation, from 1; 0 where nothing was better than the head's start.
         accuracy, loss: on validation, at that epoch.
         seconds: of training, reading of clips aside.
     """
@@ -114,12 +122,14 @@ def train(
         with seeded, trainable(model):
             torch.manual_seed(options.seed)
             group.same(model.state().values())
-            frozen = Frozen(model, options.precision)
+            frozen = Frozen(model, options.precision, compile=options.compile)
             masks = options.frequency_mask or options.time_mask
             masked = partial(augment, options=options, fill=training.front_end.padding) if masks else None
             splits = Split(training, frozen, masked, group), Split(validation, frozen)
             for split, name in zip(splits, ("training", "validation"), strict=True):
                 split.load(f"running the frozen layers over {name} clips", report)
+            if options.head == "probe" and not resume:
+                probe.start(Split(training, frozen), report, group)
             best = _epochs(model, *splits, options, report, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
@@ -183,20 +193,28 @@ def _epochs(
     done = 0
     if checkpoint is not None and resume:
         done, best = checkpoint.restore(model, optimiser, schedule)
+    elif options.head == "probe":
+        best = _better(best, 0, model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
         _epoch(model, training, options, optimiser, schedule, epoch, report)
-        accuracy, loss = scores(*outputs(validation, training.group))
-        if loss != loss:
-            raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
-        if (accuracy, -loss) > (best.accuracy, -best.loss):
-            kept = {name: tensor.detach().clone() for name, tensor in model.state().items()}
-            best = Best(epoch, accuracy, loss, best.seconds, kept)
+        best = _better(best, epoch, model, validation, training.group)
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.keep(model, optimiser, schedule, epoch, best, time.perf_counter() - started)
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(best.state[name])
     return best
+
+
+def _better(best: Best, epoch: int, model: TaskModel, validation: Split, group: Group) -> Best:
+    """The best so far, or the model as it is now."""
+    accuracy, loss = scores(*outputs(validation, group))
+    if loss != loss:
+        raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
+    if (accuracy, -loss) <= (best.accuracy, -best.loss):
+        return best
+    state = {name: tensor.detach().clone() for name, tensor in model.state().items()}
+    return Best(epoch, accuracy, loss, best.seconds, state)
 
 
 def _epoch(
@@ -246,7 +264,7 @@ def learn_batch(
     model = split.frozen.model
     states, targets = split.batch(indices)
     with precision(model.backbone.device, split.frozen.kind):
-        logits = split.frozen.above(states)
+        logits = split.frozen.learn(states)
         loss = F.cross_entropy(logits.float(), targets)
     penalty = model.adapter.penalty()
     optimiser.zero_grad(set_to_none=True)

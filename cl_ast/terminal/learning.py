@@ -35,6 +35,8 @@ class LearnOptions:
     freq_mask: int | None
     time_mask: int | None
     precision: str
+    head: str
+    compile: bool
     pooling: str | None
     positions: str
     fold: str | None
@@ -64,6 +66,8 @@ class LearnOptions:
             frequency_mask=recipe.frequency_mask if self.freq_mask is None else self.freq_mask,
             time_mask=recipe.time_mask if self.time_mask is None else self.time_mask,
             precision=self.precision,
+            head=self.head,
+            compile=self.compile,
             seed=self.seed,
         )
 
@@ -93,6 +97,14 @@ _TRAINING = (
         show_default=True,
         help="Of the trunk in training: auto is bf16 on a GPU, else fp32; fast is bf16 where it is faster.",
     ),
+    click.option(
+        "--head",
+        type=click.Choice(["probe", "fresh"]),
+        default="probe",
+        show_default=True,
+        help="How the head starts: as a linear probe of the trunk, or at random, as the papers' do.",
+    ),
+    click.option("--compile", is_flag=True, help="Compile the training step; for long trainings on a GPU."),
     click.option(
         "--pooling",
         type=click.Choice(["mean", "mean+std"]),

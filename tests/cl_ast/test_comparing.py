@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner
+from torch import Tensor
 
 import cli
 import streams
-from cl_ast.adapters.forms import ScaleShift
+from cl_ast.adapters.forms import Params, ScaleShift
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.options import Values
 from cl_ast.adapters.placement import Placement
@@ -73,9 +75,18 @@ def test_a_method_that_does_not_fit_is_refused_before_any_training(clips: Path, 
     assert not said
 
 
+class Overflowing(ScaleShift):
+    """Finite until its weights move; then nothing is."""
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        moved = (p["scale"] - 1).abs().sum() + p["shift"].abs().sum()
+        return super().delta(x, p, training=training) + moved / torch.tensor(1e-45) * 0
+
+
 def test_one_that_fails_is_reported_and_the_others_go_on(clips: Path, trunk: Backbone) -> None:
-    options = TrainOptions(epochs=3, batch_size=8, learning_rate=99.0)
-    bad, good = compare(streams.load(str(clips)), trunk, [parse("lora:r=2,s=1e4"), parse("linear")], options)
+    row = Method("overflowing", "", "", "", (), lambda _: (Placement("ffn", Overflowing(), "output"),))
+    methods = [parse("overflowing", {**METHODS, "overflowing": row}), parse("linear")]
+    bad, good = compare(streams.load(str(clips)), trunk, methods, FEW)
     assert "not a number" in bad.error
     assert (bad.accuracy, bad.accuracies, bad.seconds) == (None, (), None)
     assert good.accuracy is not None

@@ -45,7 +45,7 @@ def test_an_adapter_from_a_layer_on_leaves_the_lower_ones_as_they_are(
         above = trunk.run(below, first=1)
     assert torch.equal(below, trunk.run(trunk.embed(features), last=1))  # nothing acts there
     assert not torch.equal(above, trunk.run(below, first=1))
-    assert torch.equal(model.upper(model.lower(features)), model.logits(features))
+    assert torch.equal(model.classify(model.upper(model.lower(features))), model.logits(features))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
@@ -77,7 +77,7 @@ def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **change
         ClipSet(some, [n % 2 for n in range(len(some))], FrontEnd(30), cache_bytes=budget)
         for some in (paths[:32], paths[32:])
     ]
-    options = TrainOptions(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, **changed})
+    options = TrainOptions(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head": "fresh", **changed})
     train(model, *sets, options)
     return model, sets[0]
 

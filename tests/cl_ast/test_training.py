@@ -1,6 +1,7 @@
 """Training one task: it learns, keeps its best weights, is repeatable, and leaves everything else as it was."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,6 +83,7 @@ def test_the_watcher_sees_every_stage_with_loss_and_accuracy(fresh: Fresh, toy: 
     assert list(dict.fromkeys(step.stage for step in steps)) == [
         "reading training clips",
         "reading validation clips",
+        "fitting the head",
         "training",
     ]
     last = steps[-1]
@@ -146,6 +148,9 @@ def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, t
     model = fresh("bottleneck", labels=LABELS, frames=30)
     broken = Overflowing(toy_clips[:8], [n % 2 for n in range(8)], FrontEnd(30))
     with pytest.raises(TrainingError, match=r"not a number after epoch 1.*--lr"):
+        train(model, broken, toy(32, 40), replace(SHORT, head="fresh"))
+    assert _at_rest(model)
+    with pytest.raises(TrainingError, match=r"trunk gives.*not numbers.*--precision fp32"):
         train(model, broken, toy(32, 40), SHORT)
     assert _at_rest(model)
 
