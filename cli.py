@@ -413,20 +413,22 @@ def compare(
     """
     from cl_ast.terminal import tables
     from cl_ast.terminal.comparison import compare_methods
+    from cl_ast.terminal.formats import as_csv
 
+    rows: list[dict[str, Any]] = []
     with app.manager(options.backbone) as manager, app.watch() as watch:
-        rows = compare_methods(manager, watch, task, " ".join(specs).split(), options, seeds=seeds, data=data)
+        for row in compare_methods(manager, watch, task, " ".join(specs).split(), options, seeds=seeds, data=data):
+            if kind == "csv":  # at once: all rows of the table take hours
+                words = {**row, "accuracies": " ".join(map(str, row["accuracies"]))}
+                watch.result(as_csv([words], header=not rows))
+            rows.append(row)
     if plot:
         from cl_ast.terminal.plot import draw_methods
 
         draw_methods(rows, plot)
     if kind == "json":
         print_json(rows)
-    elif kind == "csv":
-        from cl_ast.terminal.formats import as_csv
-
-        click.echo(as_csv([{**row, "accuracies": " ".join(map(str, row["accuracies"]))} for row in rows]))
-    else:
+    elif kind == "table":
         tables.show(tables.compared(rows))
 
 

@@ -164,7 +164,7 @@ def train(
 ) -> Run:
     epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
     options = TrainOptions(epochs, learning_rate=rate, head=head, seed=seed)
-    found = compare(task, backbone, [parse(method)], options, pooling="mean+std")[0]
+    (found,) = compare(task, backbone, [parse(method)], options, pooling="mean+std")
     assert found.validation is not None and found.accuracy is not None and found.seconds is not None, found.error
     return Run(
         trunk, head, name, method, seed, rate, options.epochs, found.trainable_parameters,

@@ -1,7 +1,7 @@
 """Several methods on one task, over one trunk, by the same recipe: accuracy, parameters and time. Keeps nothing."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -63,8 +63,8 @@ def compare(
     positions: str = "resize",
     report: Report = silent,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Compared]:
-    """Train every method from `seeds` starts, and test it; in the order given.
+) -> Iterator[Compared]:
+    """Train every method from `seeds` starts, and test it; in the order given, each told when it is done.
 
     Clips are read once. A method whose training fails is reported as such, and the others go on. Validation clips
     choose the epoch; test clips choose nothing.
@@ -77,9 +77,22 @@ def compare(
         MethodError: a method does not fit the trunk; nothing is trained then.
         AudioError: a clip cannot be read.
     """
-    options = options or TrainOptions()
     for spec in methods:
         owned(spec, backbone.shape)
+    return _each(task, backbone, methods, options or TrainOptions(), seeds, pooling, positions, report, say)
+
+
+def _each(
+    task: streams.Task,
+    backbone: Backbone,
+    methods: Sequence[MethodSpec],
+    options: TrainOptions,
+    seeds: int,
+    pooling: str,
+    positions: str,
+    report: Report,
+    say: Callable[[str], None],
+) -> Iterator[Compared]:
     front_end = backbone.front_end(task.clip_seconds)
     training, validation, test = (
         labelled(clips, task.labels, front_end, backbone.device) for clips in (task.train, task.validation, task.test)
@@ -94,7 +107,6 @@ def compare(
         accuracy, _ = accuracy_of(model, test, options.precision)
         return accuracy, trained.accuracy, trained.seconds
 
-    found = []
     for spec in methods:
         runs = []
         error = ""
@@ -106,8 +118,7 @@ def compare(
                 say(f"{spec}: {error}")
                 break
             say(f"{spec}, seed {seed}: {runs[-1][0]:.1%} in {runs[-1][2]:.1f} s")
-        found.append(_compared(spec, task, backbone, pooling, runs, error))
-    return found
+        yield _compared(spec, task, backbone, pooling, runs, error)
 
 
 def _compared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ def compare_methods(
     *,
     seeds: int,
     data: Path | None = None,
-) -> list[dict[str, Any]]:
-    """A row a method; every row of the table but `full` for no specs."""
+) -> Iterator[dict[str, Any]]:
+    """A row a method, when it is done; every row of the table but `full` for no specs."""
     from cl_ast.adapters.spec import parse
     from cl_ast.comparing import compare
 
@@ -44,4 +44,4 @@ def compare_methods(
         report=watch,
         say=watch.say,
     )
-    return [one.to_json() for one in found]
+    return (one.to_json() for one in found)

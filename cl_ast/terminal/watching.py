@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -43,6 +44,12 @@ class Watch:
         """A line that stays, above the bars."""
         if not self._quiet:
             self._console.print(line, markup=False, soft_wrap=True)
+
+    def result(self, text: str) -> None:
+        """Part of the command's answer, to standard output; the bars are out of its way meanwhile."""
+        self._bars.stop()
+        click.echo(text)
+        self._bars.start()
 
     def bytes_of(self, name: str) -> Callable[[int, int | None], None]:
         """Progress of a download: called with bytes had and bytes in all, where that is known."""

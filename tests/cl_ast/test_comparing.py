@@ -49,7 +49,7 @@ def test_a_row_a_method_in_the_order_given_with_every_seed(clips: Path, trunk: B
     said: list[str] = []
     methods = [parse("lora:r=2"), parse("linear")]
     before = {name: tensor.clone() for name, tensor in trunk.tensors().items()}
-    rows = compare(streams.load(str(clips)), trunk, methods, FEW, seeds=2, say=said.append)
+    rows = list(compare(streams.load(str(clips)), trunk, methods, FEW, seeds=2, say=said.append))
     assert [row.method for row in rows] == ["lora:qv,r=2,s=8", "linear"]
     for row, spec in zip(rows, methods, strict=True):
         assert len(row.accuracies) == 2
@@ -58,6 +58,15 @@ def test_a_row_a_method_in_the_order_given_with_every_seed(clips: Path, trunk: B
         assert row.seconds > 0
     assert [line.split(":")[0] for line in said] == ["lora"] * 2 + ["linear, seed 3", "linear, seed 4"]
     assert all((tensor == before[name]).all() for name, tensor in trunk.tensors().items())
+
+
+def test_a_row_is_there_as_soon_as_its_method_is_done(clips: Path, trunk: Backbone) -> None:
+    said: list[str] = []
+    methods = [parse("linear"), parse("lora:r=2")]
+    rows = compare(streams.load(str(clips)), trunk, methods, FEW, say=said.append)
+    assert next(rows).method == "linear"
+    assert len(said) == 1
+    assert [row.method for row in rows] == ["lora:qv,r=2,s=8"]
 
 
 def test_the_same_seeds_give_the_same_table(clips: Path, trunk: Backbone) -> None:
