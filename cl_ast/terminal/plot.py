@@ -41,14 +41,19 @@ def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     known = [row for row in rows if row["accuracy"] is not None]
     if not known:
         raise ClAstError("no method was trained: there is nothing to draw")
-    figure, axis = pyplot.subplots(figsize=(9, 6), layout="constrained")
-    for row in known:
+    figure, axis = pyplot.subplots(figsize=(11, 6), layout="constrained")
+    # Names beside the points would lie on one another: many methods are of one size.
+    numbers: dict[tuple[int, float], list[str]] = {}
+    for number, row in enumerate(sorted(known, key=lambda row: -row["accuracy"]), 1):
         at = (row["trainable_parameters"], 100 * row["accuracy"])
-        axis.errorbar(*at, yerr=100 * (row["spread"] or 0), fmt="o", capsize=3)
-        axis.annotate(row["method"], at, xytext=(4, 4), textcoords="offset points", fontsize="x-small")
+        spread = 100 * (row["spread"] or 0)
+        axis.errorbar(*at, yerr=spread, fmt="o", capsize=3, alpha=0.7, label=f"{number}  {row['method']}  {at[1]:.1f}")
+        numbers.setdefault(at, []).append(str(number))
+    for at, same in numbers.items():
+        axis.annotate(", ".join(same), at, xytext=(5, 4), textcoords="offset points", fontsize="small")
     axis.set(xscale="log", xlabel="trainable parameters", ylabel="test accuracy, %")
-    axis.margins(x=0.2)
     axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small", title="best first", handlelength=1)
     _save(pyplot, figure, path)
 
 
