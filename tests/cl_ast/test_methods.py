@@ -273,7 +273,7 @@ def test_training_adds_the_penalty(fresh, toy) -> None:
 
     def lack(text: str) -> float:
         model = fresh(text, labels=("tone", "noise"), frames=30)
-        train(model, toy(0, 16), toy(16, 24), TrainOptions(epochs=4, batch_size=4, learning_rate=2e-2))
+        train(model, toy(0, 16), toy(16, 24), TrainOptions(epochs=4, batch_size=4, learning_rate=2e-2, head="fresh"))
         u = model.adapter.tensors["layers.0.q.parallel.sorsa.u"]
         return float((u.T @ u - torch.eye(3)).norm())
 
