@@ -81,7 +81,7 @@ _TRAINING = (
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
     ),
     click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
-    click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 30]"),
+    click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 15]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
     click.option("--lr", type=float, help="Learning rate at the start of the cosine.  [default: the method's]"),
     click.option("--weight-decay", type=_AT_LEAST_0, default=0.1, show_default=True),
