@@ -18,7 +18,7 @@ from cl_ast.training import TrainOptions
 from registry import Registry
 
 METHOD = "bottleneck"
-OPTIONS = TrainOptions(epochs=12, batch_size=16)
+OPTIONS = TrainOptions(epochs=6, batch_size=16)
 _CLIPS_A_CLASS = 30
 _SEED = 7
 
