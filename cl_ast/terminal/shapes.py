@@ -41,8 +41,9 @@ def learned_line(one: Learned) -> str:
     """The same for a person, in one line."""
     version = one.task.version
     tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
+    when = f"at epoch {one.epoch}" if one.epoch else "at its start"
     return (
         f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
-        f"validation {one.validation_accuracy:.1%} at epoch {one.epoch}; "
+        f"validation {one.validation_accuracy:.1%} {when}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )

@@ -41,7 +41,7 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(stage, run, da
     assert [one["task"] for one in learned["measured"]] == ["tones", "noises"]
     assert all(list(one) == MEASURED for one in learned["measured"])
     assert learned["accuracy"] == learned["measured"][1]["accuracy"]
-    assert 1 <= learned["epoch"] <= 2
+    assert 0 <= learned["epoch"] <= 2
     for said in ("noises: 2 classes", "training", "epoch 2/2", "loss", "measuring tones"):
         assert said in answer.err
 
@@ -53,6 +53,17 @@ def test_from_layer_is_written_into_the_method(stage, run, data, quick):
     learned = run(registry, "add-task", data / "noises", *quick, *options).fine()
     assert learned.json["method"] == "lora:qv,r=2,s=8,from=1"
     assert "frozen layers" in learned.err
+
+
+def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run, data, trunk):
+    words = ("add-task", data / "tones", "--backbone", trunk, "--epochs", 1, "--lr", 1e-30, "--no-eval")
+    probe = run(tmp_path / "probe", *words, "--format", "json").fine()
+    fresh = run(tmp_path / "fresh", *words, "--head", "fresh", "--format", "json").fine()
+    assert "fitting the head" in probe.err
+    assert "fitting the head" not in fresh.err
+    assert (probe.json["epoch"], fresh.json["epoch"]) == (0, 1)  # steps that move nothing are no better than the start
+    assert "at its start" in run(tmp_path / "told", *words).fine().out
+    assert run(tmp_path / "no", *words, "--head", "random").code == 2
 
 
 def test_quiet_says_nothing_but_the_result(stage, run, data, quick):
