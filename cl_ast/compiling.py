@@ -1,7 +1,6 @@
 """A function of tensors, compiled by torch."""
 
 from collections.abc import Callable
-from functools import wraps
 
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ def compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
     reset()  # the limit of compilations is the process's: each training gets all of it
     fast = torch.compile(function)
 
-    @wraps(function)
     def call(x: Tensor) -> Tensor:
         try:
             return fast(x)

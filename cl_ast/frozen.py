@@ -162,6 +162,28 @@ class Split:
             features, targets = self._augment(features)[rows], targets[rows]
         return self.frozen.below(features), targets
 
+    def gather(
+        self, what: Callable[[Tensor], Tensor], group: Group = ALONE, stage: str = "", report: Report = silent
+    ) -> tuple[Tensor, Tensor]:
+        """What a function makes of the states of every clip (n, …), and the targets (n,); in order, on the device.
+
+        Args:
+            what: states of a batch to a row a clip, such as `Frozen.above`.
+            group: the processes that share the batches, and all have the answer.
+        """
+        device = self.frozen.model.backbone.device
+        meeting = device if group.size == 1 else torch.device("cpu")
+
+        def run(part: range) -> tuple[Tensor, Tensor]:
+            states, targets = self.batch(part)
+            report(Step(stage, part.stop, len(self)))
+            return what(states).float().to(meeting), targets.to(meeting)
+
+        with torch.no_grad(), precision(device, self.frozen.kind):
+            found = group.spread(run, list(chunks(len(self), _BATCH)))
+        rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
+        return rows, targets
+
     def _kept(self) -> Tensor | None:
         if self._augment is not None or self.clips.states is None:
             return None

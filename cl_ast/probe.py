@@ -8,18 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.clips import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.frozen import Split
 from cl_ast.group import ALONE, Group
-from cl_ast.machine import precision
-from cl_ast.progress import Report, Step, silent
+from cl_ast.progress import Report, silent
 
 # Of half the squared weights, beside the mean loss of a clip. Strong: a head that has used up the loss leaves the
 # adapter nothing to learn from.
 PENALTY = 0.1
 _STEPS = 100
-_BATCH = 32
 
 
 def start(split: Split, report: Report = silent, group: Group = ALONE) -> None:
@@ -32,7 +29,11 @@ def start(split: Split, report: Report = silent, group: Group = ALONE) -> None:
         TrainingError: the trunk gives something else than numbers.
     """
     model = split.frozen.model
-    vectors, targets = _vectors(split, report, group)
+    vectors, targets = split.gather(split.frozen.vectors, group, "fitting the head", report)
+    if not torch.isfinite(vectors).all():
+        raise TrainingError(
+            "what the trunk gives for some training clips are not numbers; try --precision fp32, or another trunk"
+        )
     weight, bias = fit(vectors, targets, len(model.settings.labels))
     with torch.no_grad():
         model.head["head.weight"].copy_(weight)
@@ -63,22 +64,3 @@ def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     own = (weight / spread).detach()
     return own, (bias - own @ mean).detach()
-
-
-def _vectors(split: Split, report: Report, group: Group) -> tuple[Tensor, Tensor]:
-    device = split.frozen.model.backbone.device
-    meeting = device if group.size == 1 else torch.device("cpu")
-
-    def run(part: range) -> tuple[Tensor, Tensor]:
-        states, targets = split.batch(part)
-        report(Step("fitting the head", part.stop, len(split)))
-        return split.frozen.vectors(states).float().to(meeting), targets.to(meeting)
-
-    with torch.no_grad(), precision(device, split.frozen.kind):
-        found = group.spread(run, list(chunks(len(split), _BATCH)))
-    vectors, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
-    if not torch.isfinite(vectors).all():
-        raise TrainingError(
-            "what the trunk gives for some training clips are not numbers; try --precision fp32, or another trunk"
-        )
-    return vectors, targets

@@ -21,13 +21,12 @@ from cl_ast.progress import Report, Step, silent
 from cl_ast.task_model import TaskModel
 
 HEADS = ("probe", "fresh")
-_EVALUATION_BATCH = 32
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """The recipe. Defaults are the papers' (PETL of AST, section III-A), which all tasks there share.
+    """The recipe. Defaults are the papers' (PETL of AST, section III-A), which all tasks there share, but for the head.
 
     Attributes:
         learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
@@ -150,17 +149,7 @@ def outputs(split: Split, group: Group = ALONE) -> tuple[Tensor, Tensor]:
     Args:
         group: the processes that share the batches, and all have the answer.
     """
-    device = split.frozen.model.backbone.device
-    meeting = device if group.size == 1 else torch.device("cpu")
-
-    def run(part: range) -> tuple[Tensor, Tensor]:
-        states, truth = split.batch(part)
-        return split.frozen.above(states).float().to(meeting), truth.to(meeting)
-
-    with torch.inference_mode(), precision(device, split.frozen.kind):
-        found = group.spread(run, list(chunks(len(split), _EVALUATION_BATCH)))
-        logits, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
-    return logits, targets
+    return split.gather(split.frozen.above, group)
 
 
 def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
