@@ -173,10 +173,10 @@ def train(
 
 
 def chosen(runs: list[Run]) -> list[Run]:
-    """One run a (trunk, task, method, seed): the rate that was best on validation."""
-    best: dict[tuple[str, ...], Run] = {}
+    """One run a (trunk, head, task, method, seed): the rate that was best on validation."""
+    best: dict[tuple[str, str, str, str, int], Run] = {}
     for run in runs:
-        key = tuple(map(str, run.key[:-1]))
+        key = run.key[:-1]
         if key not in best or run.validation > best[key].validation:
             best[key] = run
     return list(best.values())

@@ -78,11 +78,13 @@ class Places(NamedTuple):
 
     versions: Mapping[int, int]
     tasks: Mapping[str, int]
+    names: Sequence[str]
 
 
 def places(asking: Asking) -> Places:
     found = list(asking.ask(_CURRENT))
-    return Places({id: i for i, (id, _) in enumerate(found)}, {str(task): i for i, (_, task) in enumerate(found)})
+    versions = {id: i for i, (id, _, _) in enumerate(found)}
+    return Places(versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [str(name) for *_, name in found])
 
 
 def accuracies(asking: Asking, mode: Mode, at: Places) -> Cells:
@@ -106,22 +108,22 @@ def routed(asking: Asking, at: Places) -> Mapping[tuple[int, int], int]:
     return cells
 
 
-def nearest(names: Sequence[str], routed: Mapping[tuple[int, int], int]) -> dict[str, list[tuple[str, float]]]:
-    """To which others a task's clips went, as shares of its clips that were given to any task; the largest first."""
-    of: dict[int, dict[int, int]] = defaultdict(dict)
-    for (row, column), clips in routed.items():
-        of[row][column] = clips
-    return {
-        names[row]: sorted(
-            ((names[column], clips / sum(went.values())) for column, clips in went.items() if column != row and clips),
-            key=lambda pair: (-pair[1], pair[0]),
-        )
-        for row, went in of.items()
-        if any(went.values())
-    }
+def nearest(asking: Asking) -> dict[str, list[tuple[str, float]]]:
+    """To which others each task's clips went, as shares of its clips that were given to any task."""
+    at = places(asking)
+    went: dict[int, dict[int, int]] = defaultdict(dict)
+    for (row, column), clips in routed(asking, at).items():
+        went[row][column] = clips
+    found = {}
+    for row, to in sorted(went.items()):
+        given = sum(to.values())
+        shares = [(at.names[column], clips / given) for column, clips in to.items() if clips and column != row]
+        if given:
+            found[at.names[row]] = sorted(shares, key=lambda pair: (-pair[1], pair[0]))
+    return found
 
 
-_CURRENT = "SELECT v.id, v.task_id FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
+_CURRENT = "SELECT v.id, v.task_id, t.name FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
 _MEASURED = """
     SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
     WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""

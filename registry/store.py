@@ -137,8 +137,7 @@ class Registry:
         The largest first; of the clips that were given to any task. In the order of `tasks`.
         """
         with self._database.read() as asking:
-            names = [task.name for task in rows.tasks(asking)]
-            return history.nearest(names, history.routed(asking, history.places(asking)))
+            return history.nearest(asking)
 
     def task(self, name: str) -> TaskRecord:
         """The task of that name, whatever its case. Raises TaskNotFoundError."""

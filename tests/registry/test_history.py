@@ -126,6 +126,8 @@ def test_the_nearest_tasks_come_first_and_a_task_that_was_never_routed_has_none(
             Accuracy("c", "auto", 0.0, 20, {}),
         ]
     )
+    reg.record([Accuracy("a", "auto", 0.5, 20, {"a": 10, "b": 1, "c": 4, "d": 5})])  # again, after b
+    assert list(reg.nearest()) == ["a", "b"]
     assert reg.nearest() == {"a": [("d", 0.25), ("c", 0.2), ("b", 0.05)], "b": [("a", 0.5), ("c", 0.5)]}
 
 
