@@ -29,6 +29,7 @@ from cl_ast.backbone import Backbone
 from cl_ast.frontend import FrontEnd
 from cl_ast.held import Held
 from cl_ast.pieces import Piece
+from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry, header
 from registry.files import digest
@@ -43,7 +44,7 @@ def fill(place: Path, trunk: Backbone, tasks: int) -> int:
         TaskSettings("t", parse("lora"), labels, FrontEnd(100)), trunk, torch.Generator().manual_seed(0)
     )
     routing = {"prototypes": torch.randn(32, 256), "calibration": torch.randn(101)}
-    data = model.to_bytes(trunk, {}, routing)
+    data = to_bytes(model, trunk, {}, routing)
     record = BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes)
     new = NewVersion(method="lora:qv,r=6,s=8", labels=labels, trainable_parameters=1, seed=0, seconds=1.0)
     for number in range(1, tasks + 1):

@@ -28,6 +28,7 @@ from cl_ast.adapters.spec import parse
 from cl_ast.frontend import FrontEnd
 from cl_ast.manager import Manager
 from cl_ast.prediction import Window
+from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry
 
@@ -42,7 +43,7 @@ def registry(place: Path, trunk_name: str) -> Path:
     new = NewVersion(method=settings.method.text, labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0, source={})
     with Registry.open(place) as one:
         one.set_backbone(BackboneRecord(trunk_name, trunk.fingerprint, trunk.parameters, trunk.bytes))
-        one.commit("commands", model.to_bytes(trunk, {}, {}), new)
+        one.commit("commands", to_bytes(model, trunk, {}, {}), new)
     return place
 
 

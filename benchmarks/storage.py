@@ -11,6 +11,7 @@ from cl_ast.backbone import Backbone
 from cl_ast.frontend import FrontEnd
 from cl_ast.router import DIMENSIONS, learn
 from cl_ast.storing import Kind
+from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel, TaskSettings
 
 METHODS = ("linear", "lora", "prefix", "bottleneck", "conformer:k=8", "conformer", "conformer:houlsby", "onebit")
@@ -39,7 +40,7 @@ def _size(trunk: Backbone, method: str, kind: Kind, routing: Mapping[str, torch.
     settings = TaskSettings("bench", parse(method), labels, FrontEnd(500))
     model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
     model.round(kind)
-    size = len(model.to_bytes(trunk, {}, routing))
+    size = len(to_bytes(model, trunk, {}, routing))
     target = "≤ 0.65 MB" if kind == "fp16" else ""
     met = not target or size <= _TARGET
     note = "" if met else f"{model.trainable_parameters():,} numbers at two bytes; smaller with --store int8"

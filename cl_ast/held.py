@@ -15,7 +15,8 @@ from cl_ast.checkpointing import Checkpoint
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
 from cl_ast.loaded import Loaded
 from cl_ast.machine import pick_device
-from cl_ast.task_model import StoredTask, TaskSettings, from_bytes
+from cl_ast.task_file import StoredTask, from_bytes
+from cl_ast.task_model import TaskSettings
 from cl_ast.training import TrainOptions
 from registry import BackboneRecord, Registry, VersionRecord
 from registry.names import checked

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from cl_ast.task_model import StoredTask
+from cl_ast.task_file import StoredTask
 from registry import VersionRecord
 
 TASK_BYTES = 2**30

@@ -34,7 +34,8 @@ from cl_ast.routes import Routes
 from cl_ast.routing_anew import relearn, source_of
 from cl_ast.sharing import exchange, pull
 from cl_ast.stats import stats
-from cl_ast.task_model import StoredTask, TaskModel, TaskSettings
+from cl_ast.task_file import StoredTask, to_bytes
+from cl_ast.task_model import TaskModel, TaskSettings
 from cl_ast.training import TrainOptions, train
 from registry import Accuracy, NewVersion, Registry, TaskRecord
 
@@ -202,7 +203,7 @@ class Manager:
         self._routes.keep_space()
         record = self.registry.commit(
             task.name,
-            model.to_bytes(self.backbone, {}, routing.tensors()),
+            to_bytes(model, self.backbone, {}, routing.tensors()),
             NewVersion(
                 method=spec.text,
                 labels=task.labels,

@@ -16,7 +16,8 @@ from cl_ast.router import DEFAULT, Router, RouterSpace, TaskRouting, learn
 from cl_ast.router.altered import COPIES, copies
 from cl_ast.router.routing import kind_of, recipe_of, routing_in
 from cl_ast.router.space import dimensions_of, is_current, kind_in, recipe_for
-from cl_ast.task_model import StoredTask, TaskModel
+from cl_ast.task_file import StoredTask
+from cl_ast.task_model import TaskModel
 from registry import VersionRecord
 
 _MOST_CLIPS = 600  # of training, and of validation, at most

@@ -8,6 +8,7 @@ from cl_ast.held import Held
 from cl_ast.machine import package_versions
 from cl_ast.progress import Report
 from cl_ast.routes import Routes
+from cl_ast.task_file import to_bytes
 from registry import NewVersion, TaskRecord
 
 
@@ -28,7 +29,7 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
         stored = held.stored(record.name)
         held.registry.commit(
             record.name,
-            stored.model.to_bytes(held.backbone, {}, tensors),
+            to_bytes(stored.model, held.backbone, {}, tensors),
             NewVersion(
                 method=version.method,
                 labels=record.labels,

@@ -1,28 +1,22 @@
-"""A task on a trunk: adapter, head, labels and front end, and the file that holds them."""
+"""A task on a trunk: adapter, head, labels and front end."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_stored
+from cl_ast.adapters.adapter import Adapter, check_shapes
 from cl_ast.adapters.forms import Weight, layer_norm
-from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.row import Method
-from cl_ast.adapters.spec import MethodSpec, head_shapes, parse
+from cl_ast.adapters.spec import MethodSpec, head_shapes
 from cl_ast.backbone import POOLINGS, Backbone, pooled
-from cl_ast.errors import CorruptRegistryError, MethodError
-from cl_ast.frontends import AnyFrontEnd, from_words
-from cl_ast.storing import Kind, all_decoded, decoded, encoded, fixed_types
+from cl_ast.errors import MethodError
+from cl_ast.frontends import AnyFrontEnd
+from cl_ast.storing import Kind, decoded, encoded, fixed_types
 
-FORMAT = 1
-HEADER = "cl_ast"
-_TRUNK = "trunk."
+TRUNK = "trunk."  # in front of the names of a trunk of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +137,7 @@ class TaskModel:
         """The explicit list of tensors that are this task."""
         trunk = {}
         if self.settings.method.trains == "trunk":
-            trunk = {f"{_TRUNK}{name}": t.detach() for name, t in self.backbone.tensors().items()}
+            trunk = {f"{TRUNK}{name}": t.detach() for name, t in self.backbone.tensors().items()}
         return {**trunk, **self.adapter.tensors, **self.head}
 
     def trainable_parameters(self) -> int:
@@ -162,144 +156,6 @@ class TaskModel:
             for name, (value, _) in held.items():
                 moved[name].copy_(value)
         self.stored = {name: own for name, (_, own) in held.items() if own != "fp32"}
-
-    # The file
-
-    def to_bytes(self, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
-        """A safetensors file that describes itself: everything needed to answer, and to rebuild a lost row.
-
-        Args:
-            backbone: the registry's trunk (not the copy that full fine-tuning made).
-            extra: further facts for the header: source, seed, version and the like.
-            router: the task's routing state.
-        """
-        from safetensors.torch import save
-
-        header = {
-            "format": FORMAT,
-            "name": self.settings.name,
-            "method": self.settings.method.text,
-            "labels": list(self.settings.labels),
-            "front_end": asdict(self.settings.front_end),
-            "pooling": self.settings.pooling,
-            "positions": self.settings.positions,
-            "backbone": {
-                "name": backbone.name,
-                "fingerprint": backbone.fingerprint,
-                "parameters": backbone.parameters,
-                "bytes": backbone.bytes,
-            },
-            "trainable_parameters": self.trainable_parameters(),
-            **extra,
-        }
-        state = to_stored(self.settings.method, self.backbone, self.state())
-        for name, kind in self.stored.items():
-            state |= encoded(name, state[name].detach(), kind)
-        tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
-        stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        # Sorted keys: the same task is the same bytes.
-        return bytes(save(stored, metadata={HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)}))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTask:
-    """What an adapter file holds."""
-
-    model: TaskModel
-    router: Mapping[str, Tensor]
-    header: Mapping[str, Any]
-
-    @property
-    def bytes(self) -> int:
-        """What its tensors take in memory."""
-        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
-        trunk = self.model.backbone.bytes if self.model.settings.method.trains == "trunk" else 0
-        return trunk + sum(tensor.numel() * tensor.element_size() for tensor in own)
-
-
-def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
-    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.
-
-    Args:
-        methods: the table that its method is a row of.
-
-    Raises:
-        CorruptRegistryError: it is not such a file, or was made for another trunk.
-        MethodError: its tensors do not fit its method.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        tensors = load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
-        settings = _settings(header, methods)
-        fingerprint, trunk_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
-    if fingerprint != backbone.fingerprint:
-        raise CorruptRegistryError(
-            f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
-            f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
-        )
-    if not isinstance(settings.front_end, backbone.family.hears):
-        raise CorruptRegistryError(
-            f"the adapter of {settings.name} hears clips in another way than {backbone.family.title} does; "
-            "export or train it again"
-        )
-    _check_numbers(settings.name, tensors)
-    router = _under("router.", tensors)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
-    types = fixed_types(settings.method, backbone.shape)
-    state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
-    device = backbone.device
-    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
-    model.stored = kinds
-    return StoredTask(model, router, header)
-
-
-def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
-    """All at once: a question a tensor is most of what loading takes."""
-    floating = [tensor.reshape(-1) for tensor in tensors.values() if tensor.is_floating_point()]
-    if not floating or torch.isfinite(torch.cat(floating)).all():
-        return
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CorruptRegistryError(f"the adapter of {task} has values that are not numbers in {name}")
-
-
-def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
-    return TaskSettings(
-        name=str(header["name"]),
-        method=parse(str(header["method"]), methods),
-        labels=tuple(map(str, header["labels"])),
-        front_end=from_words(header["front_end"]),
-        pooling=header["pooling"],
-        positions=header["positions"],
-    )
-
-
-def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
-    trunk = _under(_TRUNK, state)
-    head = {name: t for name, t in state.items() if name.startswith("head.")}
-    rest = {name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(_TRUNK)}
-    if settings.method.trains == "trunk":
-        own = backbone.copy()
-        shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}
-        check_shapes(shapes, trunk, f"the copy of the trunk of {settings.name}")
-        with torch.no_grad():
-            for name, tensor in own.tensors().items():
-                tensor.copy_(trunk[name])
-        backbone = own
-    elif trunk:
-        raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
-    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
-    return TaskModel(settings, backbone, adapter, head)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def head_norm(backbone: Backbone) -> dict[str, Tensor]:

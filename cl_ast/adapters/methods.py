@@ -3,7 +3,7 @@
 Sizes and places are the papers' defaults. docs/methods.md is made from this table.
 
 The table is a plain mapping that nothing changes. A row of your own goes into a mapping of your own, which
-`spec.parse`, `task_model.from_bytes` and `Manager` take: `{**METHODS, "mine": Method("mine", …)}`.
+`spec.parse`, `task_file.from_bytes` and `Manager` take: `{**METHODS, "mine": Method("mine", …)}`.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,8 @@ from cl_ast.router import TaskRouting
 from cl_ast.router.routing import recipe_of
 from cl_ast.router.space import dimensions_of, recipe_for
 from cl_ast.sharing.folder import Incoming
-from cl_ast.task_model import StoredTask, from_bytes, head_norm
+from cl_ast.task_file import StoredTask, from_bytes
+from cl_ast.task_model import head_norm
 from registry import NewVersion, names
 from registry.manifest import Manifest
 

@@ -9,6 +9,7 @@ from cl_ast.sharing import hub
 from cl_ast.sharing.accept import accept, known_trunk
 from cl_ast.sharing.folder import read, write
 from cl_ast.stats import stats
+from cl_ast.task_file import to_bytes
 from registry import TaskRecord
 
 
@@ -30,7 +31,7 @@ def import_(held: Held, routes: Routes, folder: Path, name: str | None, replace:
     routes.keep_space()
     # Routing of another router or release says nothing here: the task then answers by its name only.
     routing = task.router if routes.usable(task.router) else {}
-    data = task.model.to_bytes(held.backbone, {}, routing)
+    data = to_bytes(task.model, held.backbone, {}, routing)
     return held.registry.commit(kept, data, new, replace=replace)
 
 

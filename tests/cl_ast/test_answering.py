@@ -25,6 +25,7 @@ from cl_ast.manager import Manager
 from cl_ast.measuring import logits_of
 from cl_ast.pieces import Piece, pieces
 from cl_ast.prediction import Failure, Prediction, Window
+from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel
 from registry import BackboneRecord, NewVersion, Registry, VersionRecord
 
@@ -35,7 +36,7 @@ def _commit(registry: Registry, name: str, model: TaskModel, trunk: Backbone) ->
     new = NewVersion(
         method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
     )
-    registry.commit(name, model.to_bytes(trunk, {}, {}), new, replace=True)
+    registry.commit(name, to_bytes(model, trunk, {}, {}), new, replace=True)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from cl_ast import bank
 from cl_ast.adapters.listing import SHOWN
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
-from cl_ast.task_model import TaskModel, from_bytes
+from cl_ast.task_file import from_bytes, to_bytes
+from cl_ast.task_model import TaskModel
 
 SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1")))
 FRAMES = (30, 60)
@@ -76,7 +77,7 @@ def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tupl
 
 def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, trunk: Backbone) -> None:
     models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "trunk"]
-    loaded = [from_bytes(model.to_bytes(trunk, {}, {}), trunk).model for model in models]
+    loaded = [from_bytes(to_bytes(model, trunk, {}, {}), trunk).model for model in models]
     asked = _asked(models)
     again = bank.logits([(model, features) for model, (_, features) in zip(loaded, asked, strict=True)])
     for one, other in zip(bank.logits(asked), again, strict=True):

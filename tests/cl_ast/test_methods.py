@@ -21,7 +21,8 @@ from cl_ast.adapters.spec import cost, owned, parse
 from cl_ast.backbone import AST_BASE, Backbone, pooled
 from cl_ast.errors import MethodError
 from cl_ast.merging import merged
-from cl_ast.task_model import TaskModel, TaskSettings, from_bytes
+from cl_ast.task_file import from_bytes, to_bytes
+from cl_ast.task_model import TaskModel, TaskSettings
 from cl_ast.training import TrainOptions, train
 
 # The facts page and the papers' tables: AST-base, head left out unless the papers count it.
@@ -162,10 +163,10 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_trunk_does_not(fresh, 
 def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, trunk: Backbone, features, text: str) -> None:
     model = fresh(text)
     _train(model, features, 2)
-    data = model.to_bytes(trunk, {}, {})
+    data = to_bytes(model, trunk, {}, {})
     loaded = from_bytes(data, trunk).model
     assert torch.equal(loaded.logits(features), model.logits(features))
-    assert loaded.to_bytes(trunk, {}, {}) == data
+    assert to_bytes(loaded, trunk, {}, {}) == data
     # What `methods` says a task takes is what the file holds, apart from its header.
     price = cost(model.settings.method, trunk.shape, classes=3, trunk_parameters=trunk.parameters)
     assert price.trainable_parameters == model.trainable_parameters()
@@ -318,7 +319,7 @@ def test_a_users_own_form_and_row_need_no_change_in_the_package(trunk: Backbone,
     before = model.logits(features)
     _train(model, features, 3)
     assert not torch.allclose(model.logits(features), before)
-    data = model.to_bytes(trunk, {}, {})
+    data = to_bytes(model, trunk, {}, {})
     assert torch.equal(from_bytes(data, trunk, TABLE).model.logits(features), model.logits(features))
     # The package's own table is as it was, and cannot be changed.
     with pytest.raises(MethodError, match="no method called 'mine'"):

@@ -15,6 +15,7 @@ from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace, learn
 from cl_ast.router.space import recipe_for
+from cl_ast.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
@@ -48,7 +49,7 @@ def home(tmp_path, trunk, fresh, randomise, record):
             protocol="5 folds | test on 5",
             learned_accuracy=0.75,
         )
-        registry.commit("toy", model.to_bytes(trunk, {}, routing(trunk)), new)
+        registry.commit("toy", to_bytes(model, trunk, {}, routing(trunk)), new)
         return Manager(registry, device="cpu")
 
     return make

@@ -16,6 +16,7 @@ from cl_ast import sharing
 from cl_ast.errors import ClAstError
 from cl_ast.router import learn
 from cl_ast.router.space import recipe_for
+from cl_ast.task_file import to_bytes
 
 FOLDERS = int(os.environ.get("CL_AST_FUZZ", "400"))
 _SPEC = importlib.util.spec_from_file_location(
@@ -32,7 +33,7 @@ def test_a_mutated_folder_answers_or_is_refused(tmp_path, trunk, fresh, randomis
     points = torch.nn.functional.normalize(torch.randn(9, 64), dim=1)
     state = learn(points, [0] * 9, points, generator=torch.Generator(), recipe=recipe_for(trunk)).tensors()
     words = {"seed": 1, "seconds": 1.0, "source": {}}
-    folder = sharing.write(tmp_path / "good", model.to_bytes(trunk, words, state), auto=None)
+    folder = sharing.write(tmp_path / "good", to_bytes(model, trunk, words, state), auto=None)
     dice, fine = random.Random(5), 0
     for _ in range(FOLDERS // 2):
         shutil.copytree(folder, tmp_path / "bad")

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 
 from cl_ast.errors import RegistryError
 from cl_ast.manager import Manager
+from cl_ast.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
 
 SHA = "a" * 40
@@ -109,7 +110,7 @@ def manager(tmp_path, trunk, fresh, randomise):
     new = NewVersion(
         method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
     )
-    home.registry.commit("toy", model.to_bytes(trunk, {}, {}), new)
+    home.registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
     return home, make("guest")
 
 

@@ -16,7 +16,8 @@ from cl_ast.clips import ClipSet
 from cl_ast.errors import ClAstError, TrainingError
 from cl_ast.rounding import rounded
 from cl_ast.storing import SCALE, decoded, encoded
-from cl_ast.task_model import TaskModel, from_bytes
+from cl_ast.task_file import from_bytes, to_bytes
+from cl_ast.task_model import TaskModel
 from cl_ast.training import Trained, accuracy_of
 
 Fresh = Callable[..., TaskModel]
@@ -60,13 +61,13 @@ def test_a_rounded_task_answers_to_the_bit_from_its_file(
 ) -> None:
     # PaCA's columns are whole numbers, which noise would spoil.
     model = fresh(method) if method == "paca" else randomise(fresh(method))
-    single = model.to_bytes(trunk, {}, ROUTER)
+    single = to_bytes(model, trunk, {}, ROUTER)
     model.round(kind)
-    data = model.to_bytes(trunk, {}, ROUTER)
+    data = to_bytes(model, trunk, {}, ROUTER)
     stored = from_bytes(data, trunk)
     assert torch.equal(stored.model.logits(features), model.logits(features))
     assert all(tensor.dtype != torch.float16 for tensor in stored.model.state().values())
-    assert stored.model.to_bytes(trunk, {}, ROUTER) == data
+    assert to_bytes(stored.model, trunk, {}, ROUTER) == data
     assert torch.equal(stored.router["prototypes"], ROUTER["prototypes"])
     sizes = [sum(t.numel() * t.element_size() for t in load(one).values()) for one in (single, data)]
     assert sizes[1] < sizes[0]
@@ -77,7 +78,7 @@ def _edited(fresh: Fresh, trunk: Backbone, edit: Callable[[dict[str, Tensor]], o
 
     model = fresh("lora")
     model.round("int8")
-    data = model.to_bytes(trunk, {}, {})
+    data = to_bytes(model, trunk, {}, {})
     tensors = load(data)
     edit(tensors)
     size = int.from_bytes(data[:8], "little")

@@ -25,7 +25,8 @@ from cl_ast.frontend import FrontEnd
 from cl_ast.frozen import Frozen
 from cl_ast.merging import merged
 from cl_ast.sites import SITES
-from cl_ast.task_model import TaskModel, from_bytes
+from cl_ast.task_file import from_bytes, to_bytes
+from cl_ast.task_model import TaskModel
 from cl_ast.training import TrainOptions, train
 
 BASE = "facebook/wav2vec2-base"
@@ -138,7 +139,7 @@ def test_a_task_starts_plain_and_comes_back_to_the_bit(
         torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
     if text not in ("onebit", "full"):
         randomise(model)
-    data = model.to_bytes(trunk, {}, {})
+    data = to_bytes(model, trunk, {}, {})
     loaded = from_bytes(data, trunk).model
     assert loaded.settings == model.settings
     assert torch.equal(loaded.logits(features), model.logits(features))
@@ -199,4 +200,4 @@ def test_a_task_that_hears_otherwise_is_refused(trunk: Backbone, fresh: Callable
     model = fresh("linear")
     model.settings = replace(model.settings, front_end=FrontEnd(100))
     with pytest.raises(CorruptRegistryError, match=r"hears clips in another way than Wav2Vec 2\.0"):
-        from_bytes(model.to_bytes(trunk, {}, {}), trunk)
+        from_bytes(to_bytes(model, trunk, {}, {}), trunk)

@@ -24,6 +24,7 @@ from cl_ast.errors import (
 from cl_ast.manager import Manager
 from cl_ast.prediction import Window
 from cl_ast.recipes import recipe_for
+from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel
 from cl_ast.training import TrainOptions
 from registry import BackboneRecord, NewVersion, Registry
@@ -64,7 +65,7 @@ def home(tmp_path: Path, trunk: Backbone, fresh: Callable[..., TaskModel], rando
             seed=0,
             seconds=1.0,
         )
-        registry.commit("toy", model.to_bytes(trunk, {}, {}), new)
+        registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
         return Manager(registry, device="cpu")
 
     return make

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cl_ast.manager import Manager
+from cl_ast.task_file import to_bytes
 
 
 def tensors(registry: Path, task: str) -> dict[str, torch.Tensor]:
@@ -20,7 +21,7 @@ def as_of_an_older_release(registry: Path) -> None:
     with Manager.open(registry, device="cpu") as manager:
         for record in manager.registry.tasks():
             stored = manager._held.stored(record.name)
-            data = stored.model.to_bytes(manager.backbone, {}, old)
+            data = to_bytes(stored.model, manager.backbone, {}, old)
             path = registry / "adapters" / f"{record.version.adapter_sha256}.safetensors"
             path.unlink()
             sha256 = hashlib.sha256(data).hexdigest()
