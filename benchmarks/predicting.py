@@ -1,4 +1,4 @@
-"""`predict` over many short clips, over a long one, and as a process of its own; transformers beside it.
+"""`predict` over many short clips, over a long one, and with the router; transformers beside it.
 
     python -m benchmarks.predicting [--clips 1000] [--rounds 3]
 
@@ -8,26 +8,27 @@ with random weights, and ast-mini's own rate is given beside it. Set OMP_NUM_THR
 
 import argparse
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
 from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
+from cl_ast.audio import Waveform
 from cl_ast.frontend import FrontEnd
 from cl_ast.manager import Manager
 from cl_ast.prediction import Window
+from cl_ast.router import RouterSpace, learn
 from cl_ast.task_file import to_bytes
 from cl_ast.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry
@@ -35,24 +36,44 @@ from registry import BackboneRecord, NewVersion, Registry
 LABELS = tuple(f"label {n}" for n in range(35))
 
 
-def registry(place: Path, trunk_name: str) -> Path:
-    """With one task of one-second clips."""
+def registry(place: Path, trunk_name: str, seconds: int = 1, tasks: int = 0) -> Path:
+    """With a task of clips so long, and with so many more that the router tells from it and from one another."""
     trunk = checkpoints.load(trunk_name)
-    settings = TaskSettings("commands", parse("conformer"), LABELS, FrontEnd(100))
+    settings = TaskSettings("commands", parse("conformer"), LABELS, FrontEnd(100 * seconds))
     model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
     new = NewVersion(method=settings.method.text, labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0, source={})
+    background = RouterSpace.of(trunk) if tasks else None
     with Registry.open(place) as one:
-        one.set_backbone(BackboneRecord(trunk_name, trunk.fingerprint, trunk.parameters, trunk.bytes))
-        one.commit("commands", to_bytes(model, trunk, {}, {}), new)
+        kept = background.to_bytes() if background else b""
+        one.set_backbone(BackboneRecord(trunk_name, trunk.fingerprint, trunk.parameters, trunk.bytes, kept))
+        one.commit("commands", to_bytes(model, trunk, {}, _routing(background, seconds, 1.0)), new)
+        for number in range(1, tasks + 1):
+            model.settings = replace(settings, name=f"other {number}")
+            one.commit(model.settings.name, to_bytes(model, trunk, {}, _routing(background, seconds, 0.8**number)), new)
     return place
 
 
-def clips(place: Path, count: int) -> list[Path]:
-    random = np.random.default_rng(0)
+def _routing(space: RouterSpace | None, seconds: int, smoothing: float) -> dict[str, Tensor]:
+    """Of noise of one colour a task."""
+    if space is None:
+        return {}
+    described = space.describe([_noise(number, seconds, smoothing) for number in range(40)])
+    generator = torch.Generator().manual_seed(0)
+    return learn(described[:20], [0] * 20, described[20:], generator=generator, recipe=space.recipe).tensors()
+
+
+def _noise(number: int, seconds: int, smoothing: float = 1.0) -> Waveform:
+    """White, or darker the smaller `smoothing`."""
+    white = np.random.default_rng(number).normal(0, 0.1, 16_000 * seconds)
+    spectrum = np.fft.rfft(white) * smoothing ** np.linspace(0, 8, 8_000 * seconds + 1)
+    return np.fft.irfft(spectrum).astype(np.float32)
+
+
+def clips(place: Path, count: int, seconds: int = 1) -> list[Path]:
     place.mkdir()
     paths = [place / f"{number}.wav" for number in range(count)]
-    for path in paths:
-        soundfile.write(path, random.normal(0, 0.1, 16_000), 16_000)
+    for number, path in enumerate(paths):
+        soundfile.write(path, _noise(number, seconds), 16_000)
     return paths
 
 
@@ -111,33 +132,34 @@ def long(folder: Path, minutes: int = 5) -> list[Row]:
     return rows
 
 
-def started(words: list[str]) -> float:
-    """Processor seconds of a whole process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
-
-
-def whole(folder: Path, repeat: int) -> list[Row]:
-    place = registry(folder / "r-whole", checkpoints.MINI)
-    (clip,) = clips(folder / "clip", 1)
-    words = ["-m", "cli", "--registry", str(place), "predict", str(clip), "--task", "commands", "--format", "json"]
-    mine, theirs = [], []
-    for _ in range(repeat + 1):
-        mine.append(started(words))
-        theirs.append(started(["-c", "from transformers import ASTModel"]))
-    found, width = ratio({"mine": mine[1:], "theirs": theirs[1:]}, "mine", "theirs")
-    return [Row("one predict, whole process", "python -c 'from transformers import ASTModel'", found,
-                statistics.median(mine[1:]), "x; processor seconds", width, "<= 1.15", found <= 1.15,
-                f"SQLAlchemy's import is most of it; theirs: {statistics.median(theirs[1:]):.2f} s")]  # fmt: skip
+def auto(folder: Path, repeat: int) -> list[Row]:
+    """The router beside a name; its clips are far from every other task, so one head answers."""
+    rows = []
+    for trunk, seconds in ((checkpoints.MINI, 1), (checkpoints.MINI, 5), (str(folder / "base"), 1)):
+        name = f"{Path(trunk).name}, {seconds} s"
+        paths = clips(folder / name, 32, seconds)
+        with Manager.open(registry(folder / f"{name} routed", trunk, seconds, tasks=4)) as one:
+            taken = in_turns(
+                {
+                    "auto": lambda one=one, paths=paths: list(one.predict(paths)),
+                    "name": lambda one=one, paths=paths: list(one.predict(paths, task="commands")),
+                },
+                repeat,
+            )
+        found, width = ratio(taken, "auto", "name")
+        each = 1000 * statistics.median(taken["auto"]) / len(paths)
+        rows.append(
+            Row(f"predict --task auto, {name}", "--task NAME", found, each, "x; ms a clip", width, "<= 1.25",
+                found <= 1.25, "32 clips, five tasks; the router runs a quarter of the layers, at least two")
+        )  # fmt: skip
+    return rows
 
 
 def measure(count: int = 1_000, repeat: int = 3) -> list[Row]:
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        return [*whole(folder, repeat), *long(folder), *many(folder, count, repeat)]
+        return [*long(folder), *many(folder, count, repeat), *auto(folder, repeat)]
 
 
 if __name__ == "__main__":

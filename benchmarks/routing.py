@@ -16,89 +16,21 @@ from itertools import combinations
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.routing_baselines import BASELINES, Scores, energy, entropy
-from benchmarks.routing_features import NAMES, Features, Split, load, strangers
+from benchmarks.routing_baselines import BASELINES, energy, entropy
+from benchmarks.routing_bench import Bench, by_class, whole
+from benchmarks.routing_features import NAMES, WholeClips, load, strangers
 from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
 from cl_ast import checkpoints
-from cl_ast.router import ALPHA, KINDS, Router, RouterSpace, TaskRouting, learn
+from cl_ast.router import ALPHA, KINDS, Router, RouterSpace
 from cl_ast.router.margin import calibrated
 
 SEEDS = (0, 1, 2)
 SLOW = ("RanPAC, M = 1,024", "joint linear (upper bound)")  # not on every set of tasks
-TABLES = ("choosing", "altered", "labels", "rejecting", "twenty", "many", "costs")
-KEEP = 0.8  # of the training clips, drawn by the seed
+TABLES = ("choosing", "altered", "labels", "rejecting", "twenty", "many", "costs", "whole")
 VIEWS = ("plain", "band")
-
-
-def rows_of(split: Split, classes: Sequence[int]) -> Tensor:
-    return torch.isin(split.labels, torch.tensor(list(classes))).nonzero().flatten()
-
-
-class Bench:
-    """The described clips, and what each router makes of some of the tasks."""
-
-    def __init__(self, features: Features, asked: str) -> None:
-        self.features, self.asked = features, asked
-        self._learned: dict[tuple[str, tuple[int, ...], str, int], TaskRouting] = {}
-        self._scores: dict[tuple[tuple[tuple[str, tuple[int, ...]], ...], str, int], Scores] = {}
-
-    def training(self, task: Task, seed: int) -> tuple[Tensor, list[int]]:
-        """(copies · n, d) and (n,) classes: four fifths of the clips."""
-        split = self.features[task[0]]["train"]
-        rows = rows_of(split, task[1])
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        rows = rows[order[: max(4, round(KEEP * len(rows)))]]
-        return torch.cat([view[rows] for view in split.views.values()]), split.labels[rows].tolist()
-
-    def clips(self, task: Task, view: str) -> Tensor:
-        split = self.features[task[0]][self.asked]
-        described, rows = split.views[view], rows_of(split, task[1])
-        return described[rows[rows < len(described)]]  # some views are of the first clips only
-
-    def shipped(self, tasks: Sequence[Task], kind: str, seed: int) -> list[TaskRouting]:
-        return [self._routing(task, kind, seed) for task in tasks]
-
-    def _routing(self, task: Task, kind: str, seed: int) -> TaskRouting:
-        key = task[0], tuple(task[1]), kind, seed
-        if key not in self._learned:
-            training, targets = self.training(task, seed)
-            held_out = self.features[task[0]]["validation"]
-            validation = held_out.views["plain"][rows_of(held_out, task[1])]
-            generator = torch.Generator().manual_seed(seed)
-            self._learned[key] = learn(training, targets, validation, generator=generator, kind=kind, copies=3)
-        return self._learned[key]
-
-    def scores(self, tasks: Sequence[Task], method: str, seed: int) -> Scores:
-        key = tuple((name, tuple(classes)) for name, classes in tasks), method, seed
-        if key not in self._scores:
-            if method in KINDS:
-                made = KINDS[method].chooser([one.state for one in self.shipped(tasks, method, seed)])
-            else:
-                made = BASELINES[method]([self.training(task, seed)[0] for task in tasks])
-            self._scores[key] = made
-        return self._scores[key]
-
-    def choices(self, tasks: Sequence[Task], scores: Scores, view: str) -> list[Tensor]:
-        """Of each task's clips, the task that each is sent to."""
-        return [scores(self.clips(task, view)).argmax(dim=1) for task in tasks]
-
-
-def whole(features: Features) -> list[Task]:
-    return [(name, range(int(features[name]["train"].labels.max()) + 1)) for name in NAMES]
-
-
-def by_class(features: Features, groups: int, faster: bool, seed: int) -> list[Task]:
-    """Every set split into `groups` tasks by class, dealt by the seed; `faster` doubles them."""
-    out: list[Task] = []
-    for name, classes in whole(features):
-        order = np.random.default_rng(seed).permutation(len(classes))
-        parts = [part.tolist() for part in np.array_split(order, min(groups, len(order)))]
-        out += [(name + suffix, part) for suffix in (("", "-faster") if faster else ("",)) for part in parts]
-    return [task for task in out if all(len(rows_of(features[task[0]][s], task[1])) for s in features[task[0]])]
 
 
 def choosing(bench: Bench) -> Rows:
@@ -199,17 +131,18 @@ def _trust(bench: Bench, tasks: Sequence[Task], method: str, seed: int) -> Calla
 
     def trust(clips: Tensor) -> Tensor:
         chosen = chooser(clips).argmax(dim=1)
-        each = torch.stack([one.p_values(clips) for one in routing], dim=1)
+        each = torch.stack([one.p_values(clips, bench.noise[method]) for one in routing], dim=1)
         return each.gather(1, chosen[:, None])[:, 0] + 1e-6
 
     return trust
 
 
-def labelling(bench: Bench) -> Rows:
+def labelling(bench: Bench, view: str) -> Rows:
     """Task and label right, against the label with the task given; and every head asked."""
     tasks = whole(bench.features)
     splits = [bench.features[name][bench.asked] for name in NAMES]
-    right = [s.logits[n].argmax(dim=1) == s.labels for n, s in zip(NAMES, splits, strict=True)]
+    heads = [split.logits[view] for split in splits]
+    right = [logits[n].argmax(dim=1) == s.labels for n, s, logits in zip(NAMES, splits, heads, strict=True)]
     given = statistics.mean(float(one.float().mean()) for one in right)
     rows: Rows = [{"router": "the task given", "task": "–", "task, apart": "–", "task and label": [given]}]
 
@@ -225,26 +158,26 @@ def labelling(bench: Bench) -> Rows:
         rows.append({"router": method, "task": plain, "task, apart": apart, "task and label": both})
 
     for method in (*KINDS, *BASELINES):
-        add(method, [bench.choices(tasks, bench.scores(tasks, method, seed), "plain") for seed in SEEDS])
+        add(method, [bench.choices(tasks, bench.scores(tasks, method, seed), view) for seed in SEEDS])
     for kind in KINDS:
-        add(f"{kind}, two asked where close", [_settled(bench, tasks, kind, seed) for seed in SEEDS])
+        add(f"{kind}, two asked where close", [_settled(bench, tasks, kind, seed, view) for seed in SEEDS])
     for name, way in (("entropy over all heads", entropy), ("energy over all heads", energy)):
-        add(name, [[way(s.logits).argmax(dim=1) for s in splits]])
+        add(name, [[way(logits).argmax(dim=1) for logits in heads]])
     return rows
 
 
-def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int) -> list[Tensor]:
+def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: str) -> list[Tensor]:
     """Of each task's clips, the task that has each after the heads of close ones were asked."""
     routing = [
-        replace(one, sureness=calibrated(bench.features[name]["validation"].logits[name]))
+        replace(one, sureness=calibrated(bench.features[name]["validation"].logits["plain"][name]))
         for one, (name, _) in zip(bench.shipped(tasks, kind, seed), tasks, strict=True)
     ]
-    router = Router(dict(zip(NAMES, routing, strict=True)))
+    router = Router(dict(zip(NAMES, routing, strict=True)), bench.noise[kind])
     out = []
     for task in tasks:
-        logits = bench.features[task[0]][bench.asked].logits
+        logits = bench.features[task[0]][bench.asked].logits[view]
         chosen = []
-        for row, route in enumerate(router.choose(bench.clips(task, "plain"))):
+        for row, route in enumerate(router.choose(bench.clips(task, view))):
             winner = route
             if route.rival:
                 winner = router.surer(route, logits[route.task][row], logits[route.rival.task][row])
@@ -290,16 +223,20 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
     """Measure the routers and print the tables."""
     wanted = wanted or TABLES
     torch.set_num_threads(1)
-    space = RouterSpace.of(checkpoints.load("ast-mini", device="cpu"))
+    trunk = checkpoints.load("ast-mini", device="cpu")
+    space = RouterSpace.of(trunk)
+    noise = {kind: RouterSpace.of(trunk, kind).noise for kind in KINDS}
     cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing"
-    features = load(data, registry, cache, space, sorted({"train", "validation", asked}), "many" in wanted)
-    bench = Bench(features, asked)
+    splits = sorted({"train", "validation", asked})
+    features = load(data, registry, cache, space, splits, "many" in wanted)
+    bench = Bench(features, asked, noise)
     if "choosing" in wanted:
         table("Choosing: task accuracy %", choosing(bench))
     if "altered" in wanted:
         table("Five tasks, each clip altered: % to its own task", per_task(bench))
     if "labels" in wanted and registry:
-        table("Five tasks: label accuracy %", labelling(bench))
+        for view in VIEWS:
+            table(f"Five tasks, {view}: label accuracy %", labelling(bench, view))
     if "rejecting" in wanted:
         table("Rejecting: AUROC %, a task left out", rejecting(bench, strangers(space)))
     if "twenty" in wanted:
@@ -308,6 +245,9 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
         table("98 tasks of one class, as recorded and faster: task accuracy %", splitting(bench, 99, faster=True))
     if "costs" in wanted:
         table("What it costs", costs(bench))
+    if "whole" in wanted:
+        seen = load(data, None, cache / "whole", WholeClips.of(trunk), splits, many=False)
+        table("A pass shared with the answer: % to its own task", per_task(Bench(seen, asked, dict.fromkeys(KINDS))))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import streams
 from cl_ast import audio
 from cl_ast.audio import SAMPLE_RATE, Waveform
+from cl_ast.backbone import pooled
 from cl_ast.clips import read_all
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace
-from cl_ast.router.altered import coded, copies, low_passed
+from cl_ast.router.altered import coded, copies, low_passed, second_of
 
 NAMES = ("esc10", "us8k", "asc", "fsdd", "emodb")
 # Kept elsewhere too (the data's README): never learned from here.
@@ -31,12 +33,12 @@ class Split:
     Attributes:
         views: by name ("plain", "band", …): (n, d).
         labels: (n,) classes.
-        logits: by the task whose head was asked: (n, classes); empty without a registry.
+        logits: by view ("plain", "band"), by the task whose head was asked: (n, classes); empty without a registry.
     """
 
     views: Mapping[str, Tensor]
     labels: Tensor
-    logits: Mapping[str, Tensor]
+    logits: Mapping[str, Mapping[str, Tensor]]
 
 
 Features = Mapping[str, Mapping[str, Split]]  # by task (and task + "-faster"), by split
@@ -71,8 +73,8 @@ def _compute(
     heard = [change(clip) for clip in heard] if change else heard
     views: dict[str, list[Waveform]]
     if split == "train":
-        plain, band, code = zip(*(copies(clip) for clip in heard), strict=True)
-        views = {"plain": list(plain), "band": list(band), "coded": list(code)}
+        each = zip(*(copies(clip) for clip in heard), strict=True)
+        views = {f"copy {number}": list(one) for number, one in enumerate(each)}
     else:
         views = {"plain": heard, "band": [low_passed(clip) for clip in heard]}
         if split == "test" and change is None:
@@ -81,7 +83,8 @@ def _compute(
     logits = {}
     if registry and change is None and split != "train":
         with Manager.open(registry) as manager:
-            logits = {name: manager.logits(heard, name) for name in NAMES}
+            for view in ("plain", "band"):
+                logits[view] = {name: manager.logits(views[view], name) for name in NAMES}
     return {"views": {n: space.describe(v) for n, v in views.items()}, "labels": labels, "logits": logits}
 
 
@@ -98,11 +101,30 @@ def _noise_around(clip: Waveform) -> Waveform:
     return np.concatenate([noise[:8000], clip, noise[8000:]]).astype(np.float32)
 
 
+class WholeClips(RouterSpace):
+    """What a pass shared with the answer would see: the clip at its own length and level, in one piece."""
+
+    def _project(self, clips: Sequence[Waveform]) -> Tensor:
+        out = []
+        with torch.inference_mode(), self.backbone.attached(None):
+            for clip in clips:
+                front_end = self.backbone.front_end(min(10.0, len(clip) / SAMPLE_RATE))
+                tokens = self.backbone.embed(front_end([clip], self.backbone.device))
+                tokens = self.backbone.run(tokens, last=self.layers)[:, self.backbone.family.special :].float()
+                out.append(
+                    torch.cat([normalize(half, dim=1) for half in pooled(tokens, "mean+std").chunk(2, dim=1)], 1)
+                )
+        return torch.cat(out) @ self._projection
+
+
 ALTERED: Mapping[str, Callable[[Waveform], Waveform]] = {
     "mp3": coded,
     "ogg": lambda clip: coded(clip, "OGG", 0.9),
     "trimmed": lambda clip: clip[len(clip) // 10 : -(len(clip) // 10) or None],
     "noise around": _noise_around,
+    "its middle second": second_of,
+    "half of it": lambda clip: clip[len(clip) // 4 : -(len(clip) // 4) or None],
+    "twice": lambda clip: np.tile(clip, 2),
     "30 dB quieter": lambda clip: clip * np.float32(10 ** (-30 / 20)),
 }
 
@@ -113,6 +135,7 @@ def strangers(space: RouterSpace) -> dict[str, Tensor]:
     made = {
         "silence": [np.zeros(SAMPLE_RATE, np.float32)] + [_faint(random) for _ in range(9)],
         "noise": [_noise(random) for _ in range(40)],
+        "shaped noise": [_shaped_noise(random) for _ in range(40)],
         "music": [_tune(random) for _ in range(40)],
     }
     return {name: space.describe(clips) for name, clips in made.items()}
@@ -127,6 +150,15 @@ def _noise(random: np.random.Generator) -> Waveform:
     spectrum *= np.linspace(1e-3, 1, len(spectrum)) ** random.uniform(-1, 0.3)
     clip = np.fft.irfft(spectrum)
     return (clip / np.abs(clip).max() * random.uniform(0.001, 0.9)).astype(np.float32)
+
+
+def _shaped_noise(random: np.random.Generator) -> Waveform:
+    """As loud as it happens to be in each of eight bands, within 40 dB, and swelling."""
+    spectrum = np.fft.rfft(random.normal(size=2 * SAMPLE_RATE))
+    bands = np.interp(np.linspace(0, 7, len(spectrum)), np.arange(8), random.uniform(-40, 0, 8))
+    clip = np.fft.irfft(spectrum * 10 ** (bands / 20))
+    clip *= 1 + random.uniform(0, 0.9) * np.sin(random.uniform(1, 20) * np.linspace(0, 2 * np.pi, len(clip)))
+    return (0.5 * clip / np.abs(clip).max()).astype(np.float32)
 
 
 def _tune(random: np.random.Generator) -> Waveform:

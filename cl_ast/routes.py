@@ -78,6 +78,7 @@ class Routes:
             kind=self.space.kind,
             recipe=self.space.recipe,
             copies=COPIES,
+            noise=self.space.noise,
             logits=logits_of(model, self.hearing.read([clip.path for clip in validation])),
         )
 
@@ -110,7 +111,7 @@ class Routes:
         routed = {name: routing for name, routing in found.items() if routing is not None}
         if not routed:
             raise TaskNotFoundError("no task here can be found by the router; name one with --task")
-        router = Router(routed)
+        router = Router(routed, self.space.noise)
         if not fresh:
             self._last = key, router
         return router

@@ -179,6 +179,18 @@ def background(random: Random) -> Signal:
     return mixed
 
 
+def noise(random: Random) -> Signal:
+    """Noise of some colour, louder in some bands than in others and perhaps swelling; 0.3 to 3 s."""
+    n = int(SAMPLE_RATE * random.uniform(0.3, 3))
+    coloured = _colour(random.normal(size=n), random.uniform(-1, 1))
+    bands = random.uniform(-40, 0, int(random.integers(1, 7)))  # dB
+    spectrum = np.fft.rfft(coloured)
+    spectrum *= 10 ** (np.interp(np.linspace(0, len(bands) - 1, len(spectrum)), np.arange(len(bands)), bands) / 20)
+    swelling = random.uniform(0, 0.8) * np.sin(2 * np.pi * random.uniform(0.5, 8) * _time(n))
+    out: Signal = np.fft.irfft(spectrum, n) * (1 + swelling)
+    return out
+
+
 def _time(n: int) -> Signal:
     return np.arange(n) / SAMPLE_RATE
 

@@ -1,6 +1,6 @@
 """Which task is this clip, or none: a description that belongs to the trunk alone, and two exact routers over it.
 
-A clip is described by the frozen trunk's first layers over windows of real audio (`space`). A task adds its own state
+A clip is described by the frozen trunk's first layers over its sound (`sound`, `space`). A task adds its own state
 and its own calibration (`routing`) and reads no other's; a router puts them side by side (`choosing`).
 """
 
@@ -9,8 +9,8 @@ from cl_ast.router.choosing import Route, Router
 from cl_ast.router.kinds import DEFAULT, KINDS
 from cl_ast.router.learning import learn
 from cl_ast.router.routing import TaskRouting
+from cl_ast.router.sound import sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
-from cl_ast.router.windows import windows_of
 
 __all__ = [
     "ALPHA",
@@ -22,5 +22,5 @@ __all__ = [
     "RouterSpace",
     "TaskRouting",
     "learn",
-    "windows_of",
+    "sound_of",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cl_ast.errors import RegistryError
 from cl_ast.router.calibration import ALPHA
-from cl_ast.router.kinds import KINDS
+from cl_ast.router.kinds import KINDS, State
 from cl_ast.router.margin import MARGINS, surer
 from cl_ast.router.routing import TaskRouting
 
@@ -36,8 +36,14 @@ class Route:
 class Router:
     """All tasks' routing, by name. The order in which tasks are given or were learned changes nothing."""
 
-    def __init__(self, tasks: Mapping[str, TaskRouting]) -> None:
-        """Raises RegistryError where they were not all learned for the same router."""
+    def __init__(self, tasks: Mapping[str, TaskRouting], noise: State | None = None) -> None:
+        """
+        Args:
+            noise: `RouterSpace.noise`, which the tasks were calibrated with.
+
+        Raises RegistryError where they were not all learned for the same router.
+        """
+        self._noise = noise
         self._tasks = {name: tasks[name] for name in sorted(tasks)}
         self._names = list(self._tasks)
         kinds = {task.kind for task in tasks.values()}
@@ -73,7 +79,7 @@ class Router:
     def fitting(self, described: Tensor) -> list[list[Route]]:
         """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""
         scores = self._scores(described).tolist()
-        p_values = [task.p_values(described).tolist() for task in self._tasks.values()]
+        p_values = [task.p_values(described, self._noise).tolist() for task in self._tasks.values()]
         out = []
         for row, values in enumerate(scores):
             each = [(value, name, ps[row]) for value, name, ps in zip(values, self._names, p_values, strict=True)]
@@ -87,7 +93,7 @@ class Router:
         out = described.new_zeros(len(described))
         for index in sorted(set(chosen.tolist())):
             rows = chosen == index
-            out[rows] = self._tasks[self._names[index]].p_values(described[rows])
+            out[rows] = self._tasks[self._names[index]].p_values(described[rows], self._noise)
         return [round(value, 2) for value in out.tolist()]
 
     def _routes(self, described: Tensor, values: Tensor, order: Tensor, nearest: int, place: int) -> list[Route]:

@@ -19,6 +19,15 @@ class State(Protocol):
         ...
 
 
+def fit_beside(noise: State | None, state: State, described: Tensor) -> Tensor:
+    """How well clips (n, d) fit a task, less 1 where they fit noise better: (n,) in [-2, 1].
+
+    Rain is nearly noise: without this, noise would be nearly rain.
+    """
+    fits = state.fit(described)
+    return fits if noise is None else fits - (noise.fit(described) > fits).float()
+
+
 class Kind(Protocol):
     """A router: how a task's state is learned, and how those of all tasks choose."""
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.router.calibration import calibrate
-from cl_ast.router.kinds import DEFAULT, KINDS
+from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_beside
 from cl_ast.router.margin import calibrated
 from cl_ast.router.routing import TaskRouting
 
@@ -24,6 +24,7 @@ def learn(
     recipe: bytes = bytes(16),
     copies: int = 1,
     logits: Tensor | None = None,
+    noise: State | None = None,
 ) -> TaskRouting:
     """A task's state and calibration.
 
@@ -34,6 +35,7 @@ def learn(
             training clips is also fitted to a state learned from the other four.
         recipe: of the descriptions.
         logits: (m, classes) of the task's own head on validation clips.
+        noise: `RouterSpace.noise`.
     """
     router, labels = KINDS[kind], torch.as_tensor(targets)
 
@@ -41,13 +43,13 @@ def learn(
         return torch.cat([rows + copy * len(labels) for copy in range(copies)])
 
     state = router.learn(training, labels.repeat(copies), generator)
-    fits = state.fit(validation)
+    fits = fit_beside(noise, state, validation)
     if len(validation) < _FEWEST:
         order = torch.randperm(len(labels), generator=generator)
         for fold in range(min(_FOLDS, len(labels) - 1)):
             mine = torch.arange(len(labels)) % _FOLDS == fold
             others = order[~mine]
             part = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
-            fits = torch.cat([fits, part.fit(training[order[mine]])])
+            fits = torch.cat([fits, fit_beside(noise, part, training[order[mine]])])
     sure = calibrated(torch.zeros(0, 1) if logits is None else logits)
     return TaskRouting(kind, state, calibrate(fits), sure, recipe)

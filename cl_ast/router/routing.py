@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cl_ast.errors import CorruptRegistryError
 from cl_ast.router.calibration import LOWEST, p_values
-from cl_ast.router.kinds import KINDS, State
+from cl_ast.router.kinds import KINDS, State, fit_beside
 
 _OWN = {"calibration", "sureness", "recipe"}
 _PREFIX = "router."
@@ -48,9 +48,9 @@ class TaskRouting:
                 raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
         return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, recipe_of(tensors))
 
-    def p_values(self, described: Tensor) -> Tensor:
+    def p_values(self, described: Tensor, noise: State | None = None) -> Tensor:
         """Clips (n, d) to how often a clip of this task fits it no better (n,)."""
-        return p_values(self.calibration, self.state.fit(described))
+        return p_values(self.calibration, fit_beside(noise, self.state, described))
 
 
 def recipe_of(tensors: Mapping[str, Tensor]) -> bytes:

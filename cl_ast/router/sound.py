@@ -1,37 +1,51 @@
-"""A clip as windows of exactly one second of sound at one level: neither length, padding nor level can be seen."""
+"""What of a clip the router hears: its sound, at one level and without silence, for three seconds at most."""
 
 import numpy as np
 
 from cl_ast.audio import SAMPLE_RATE, Waveform
 
-WINDOW_SECONDS = 1.0
-_WINDOWS = 6  # at most, a clip
+_LONGEST = 3 * SAMPLE_RATE
+_SHORTEST = 3 * SAMPLE_RATE // 10
+_STEP = SAMPLE_RATE // 10  # lengths are multiples of it, so that clips go in batches
 _QUIET = 50.0  # dB under the loudest 10 ms: silence
 _PADDING = 40.0  # the same at either end, where faint noise may be padding
 _LEVEL = 0.05  # RMS that every clip is brought to
 _BLOCK = SAMPLE_RATE // 100
 
 
-def windows_of(clip: Waveform) -> list[Waveform]:
-    """At most six windows of exactly one second, spread over the clip.
+def sound_of(clip: Waveform) -> Waveform:
+    """The sound in a clip, in whole tenths of a second; less than 0.3 s is repeated.
 
-    Silence is dropped first, since it may be padding; a shorter rest is repeated to a second. Where two pieces meet,
-    one fades into the other: a click has every frequency, and would hide that a clip has no treble.
+    Of more than three seconds one is heard at the beginning, in the middle and at the end. Neither padding nor level
+    can be seen. Length can: a task learns from parts of its clips too (`altered`).
     """
-    size = int(WINDOW_SECONDS * SAMPLE_RATE)
-    heard = _joined(_heard(clip))
-    heard = heard * (_LEVEL / max(float(np.sqrt(np.mean(heard.astype(np.float64) ** 2))), 1e-8))
-    heard = heard.astype(np.float32)
-    if len(heard) < size:
-        times = -(-size // max(1, len(heard) - min(_BLOCK, len(heard) // 2)))
-        return [_joined([heard] * (times + 1))[:size]]
-    count = min(_WINDOWS, len(heard) // size)
-    starts = np.linspace(0, len(heard) - size, count).round().astype(int)
-    return [heard[start : start + size] for start in starts]
+    heard = without_silence(clip)
+    if len(heard) > _LONGEST:
+        piece = _LONGEST // 3 + _BLOCK  # they overlap where they meet
+        starts = (0, (len(heard) - piece) // 2, len(heard) - piece)
+        heard = _joined([heard[start : start + piece] for start in starts])[:_LONGEST]
+    heard = repeated(heard, max(_SHORTEST, len(heard) // _STEP * _STEP))
+    level = max(float(np.sqrt(np.mean(heard.astype(np.float64) ** 2))), 1e-8)
+    return (heard * (_LEVEL / level)).astype(np.float32)
 
 
-def _heard(clip: Waveform) -> list[Waveform]:
-    """The runs of the clip that are not silent, in whole 10 ms blocks; all of it where it is silent throughout."""
+def without_silence(clip: Waveform) -> Waveform:
+    """The clip without what may be padding: faint ends and silence; all of it where it is silent throughout."""
+    return _joined(_sounding(clip))
+
+
+def repeated(clip: Waveform, samples: int) -> Waveform:
+    """Exactly so many samples: the beginning of the clip, or the clip again and again."""
+    if len(clip) >= samples:
+        return clip[:samples]
+    if not len(clip):
+        return np.zeros(samples, np.float32)
+    times = -(-samples // max(1, len(clip) - min(_BLOCK, len(clip) // 2)))
+    return _joined([clip] * (times + 1))[:samples]
+
+
+def _sounding(clip: Waveform) -> list[Waveform]:
+    """The runs of the clip that are not silent, in whole 10 ms blocks."""
     whole = len(clip) // _BLOCK * _BLOCK
     if not whole:
         return [clip]
@@ -47,7 +61,10 @@ def _heard(clip: Waveform) -> list[Waveform]:
 
 
 def _joined(pieces: list[Waveform]) -> Waveform:
-    """Pieces one after another, each fading into the next over at most 10 ms and half of it."""
+    """Pieces one after another, each fading into the next over at most 10 ms and half of it.
+
+    A click has every frequency, and would hide that a clip has no treble.
+    """
     out = [pieces[0]]
     for piece in pieces[1:]:
         last = out.pop()

@@ -11,15 +11,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cl_ast import synth
-from cl_ast.audio import Waveform
+from cl_ast.audio import SAMPLE_RATE, Waveform
 from cl_ast.backbone import Backbone, Shape, pooled
 from cl_ast.errors import BackboneError
-from cl_ast.router.kinds import DEFAULT, KINDS
-from cl_ast.router.windows import WINDOW_SECONDS, windows_of
+from cl_ast.router.altered import coded, low_passed
+from cl_ast.router.kinds import DEFAULT, KINDS, State
+from cl_ast.router.sound import sound_of
 
-RECIPE = 2  # counts up whenever the same clip is described otherwise
+RECIPE = 3  # counts up whenever the same clip is described otherwise
 DIMENSIONS = 512  # at most; a narrow trunk has fewer
 _BACKGROUND_CLIPS = 512
+_NOISES = 100
+_NOISE = "noise."  # in front of the names of its tensors
 _SHRINKAGE = 0.1
 _BATCH = 32
 
@@ -31,22 +34,25 @@ class RouterSpace:
         layers: how many of the trunk's are run.
         dimensions: of a description.
         kind: the router of this registry, one of `KINDS`; kept here since it is as lasting.
+        noise: what noise is here, learned as a task is: no clip that fits it better is known to a task.
         recipe: 16 bytes that differ wherever descriptions cannot be compared: another trunk, other layers, another way.
     """
 
-    def __init__(self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT) -> None:
+    def __init__(
+        self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT, noise: State | None = None
+    ) -> None:
         self.backbone = backbone
         self.kind = kind
+        self.noise = noise
         self.layers = layers_of(backbone.shape.depth)
         self.dimensions = dimensions_of(backbone.shape)
         self.recipe = recipe_for(backbone)
         self._projection = _projection(2 * backbone.shape.width, self.dimensions)
         self._mean, self._whitening = mean, whitening.float()
-        self._front_end = backbone.front_end(WINDOW_SECONDS)
 
     @classmethod
     def of(cls, backbone: Backbone, kind: str = DEFAULT) -> "RouterSpace":
-        """Measure the background once: 512 seconds of synthetic audio through the first layers.
+        """Measure the background once: 512 seconds of synthetic audio and some noise through the first layers.
 
         Raises BackboneError for a router that there is not.
         """
@@ -63,13 +69,20 @@ class RouterSpace:
         shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * torch.eye(len(mean), dtype=torch.float64)
         values, vectors = torch.linalg.eigh(shrunk)
         whitening = vectors @ torch.diag((level / values).sqrt()) @ vectors.T
-        return cls(backbone, mean.float(), whitening.half(), kind)
+        space = cls(backbone, mean.float(), whitening.half(), kind)
+        noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
+        described = space.describe([copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))])
+        one_class, generator = torch.zeros(len(described), dtype=torch.long), torch.Generator().manual_seed(0)
+        space.noise = KINDS[kind].learn(described, one_class, generator)
+        return space
 
     def to_bytes(self) -> bytes:
         """The background and the router's kind, to be kept beside the trunk's fingerprint: half a megabyte."""
         from safetensors.torch import save
 
-        return bytes(save({"mean": self._mean, "whitening": self._whitening.half()}, metadata=self._header()))
+        noise = {f"{_NOISE}{name}": tensor for name, tensor in self.noise.tensors().items()} if self.noise else {}
+        tensors = {"mean": self._mean, "whitening": self._whitening.half(), **noise}
+        return bytes(save(tensors, metadata=self._header()))
 
     def _header(self) -> dict[str, str]:
         facts = {"recipe": str(RECIPE), "layers": str(self.layers), "router": self.kind}
@@ -92,6 +105,9 @@ class RouterSpace:
                 f"the router was made with another trunk than {backbone.name}, or with other layers of it; "
                 "open the registry with its own trunk, or learn the routing anew with `cl-ast route`"
             )
+        noise = {name.removeprefix(_NOISE): t for name, t in tensors.items() if name.startswith(_NOISE)}
+        if noise:
+            space.noise = KINDS[space.kind].restore(noise, space.dimensions)
         return space
 
     def describe(self, clips: Sequence[Waveform]) -> Tensor:
@@ -101,16 +117,19 @@ class RouterSpace:
         return normalize((self._project(clips) - self._mean) @ self._whitening, dim=1)
 
     def _project(self, clips: Sequence[Waveform]) -> Tensor:
-        windows = [windows_of(clip) for clip in clips]
-        flat = [window for several in windows for window in several]
-        features = torch.cat([self._pooled(flat[i : i + _BATCH]) for i in range(0, len(flat), _BATCH)])
-        each = torch.split(features, [len(several) for several in windows])
-        return torch.stack([one.mean(dim=0) for one in each]) @ self._projection
+        sounds = [sound_of(clip) for clip in clips]
+        rows: dict[int, Tensor] = {}
+        for length in sorted({len(sound) for sound in sounds}):
+            alike = [row for row, sound in enumerate(sounds) if len(sound) == length]
+            for part in (alike[i : i + _BATCH] for i in range(0, len(alike), _BATCH)):
+                rows |= zip(part, self._pooled([sounds[row] for row in part]), strict=True)
+        return torch.stack([rows[row] for row in range(len(sounds))]) @ self._projection
 
-    def _pooled(self, windows: Sequence[Waveform]) -> Tensor:
-        """Windows of one second to mean and spread over the sound's tokens, each half of unit length: (n, 2 width)."""
+    def _pooled(self, sounds: Sequence[Waveform]) -> Tensor:
+        """Sounds of one length to mean and spread over their tokens, each half of unit length: (n, 2 width)."""
+        front_end = self.backbone.front_end(len(sounds[0]) / SAMPLE_RATE)
         with torch.inference_mode(), self.backbone.attached(None):
-            tokens = self.backbone.embed(self._front_end(windows, self.backbone.device))
+            tokens = self.backbone.embed(front_end(sounds, self.backbone.device))
             tokens = self.backbone.run(tokens, last=self.layers)
             halves = pooled(tokens[:, self.backbone.family.special :].float(), "mean+std").chunk(2, dim=1)
             return torch.cat([normalize(half, dim=1) for half in halves], dim=1).cpu()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from cl_ast import audio, checkpoints, synth
 from cl_ast.audio import SAMPLE_RATE
 from cl_ast.errors import BackboneError
-from cl_ast.router import KINDS, Router, RouterSpace, learn, windows_of
-from cl_ast.router.altered import COPIES, coded, copies, low_passed
+from cl_ast.router import KINDS, Router, RouterSpace, learn, sound_of
+from cl_ast.router.altered import COPIES, coded, copies, low_passed, second_of
 from cl_ast.router.space import is_current, kind_in, layers_of
 
 BOTH = pytest.mark.parametrize("kind", list(KINDS))
@@ -37,10 +37,10 @@ def described(space, heard, held):
     return training, space.describe(held)
 
 
-def learned(kind, training, validation):
+def learned(kind, training, validation, noise=None):
     targets = [0] * (len(training) // COPIES)
     generator = torch.Generator().manual_seed(0)
-    return learn(training, targets, validation, generator=generator, kind=kind, copies=COPIES)
+    return learn(training, targets, validation, generator=generator, kind=kind, copies=COPIES, noise=noise)
 
 
 MAKERS = {"machines": synth.siren, "animals": synth.dog, "narrow": synth.syllables("ba-di-to")}
@@ -61,24 +61,23 @@ def tasks(space):
 
 @given(st.integers(1, 5 * SAMPLE_RATE), st.sampled_from([0.0, 1e-6, 0.1, 30.0]), st.sampled_from([1.0, 0.01]))
 @settings(max_examples=50, deadline=None)
-def test_every_window_is_one_second_of_finite_sound(length, level, share):
+def test_what_is_heard_is_at_most_three_seconds_of_finite_sound(length, level, share):
     random = np.random.default_rng(length)
     clip = (level * random.normal(size=length) * (random.random(length) < share)).astype(np.float32)
-    windows = windows_of(clip)
-    assert 1 <= len(windows) <= 6
-    for window in windows:
-        assert window.shape == (SAMPLE_RATE,)
-        assert window.dtype == np.float32
-        assert np.isfinite(window).all()
+    heard = sound_of(clip)
+    assert heard.dtype == np.float32 and np.isfinite(heard).all()
+    assert 0.3 * SAMPLE_RATE <= len(heard) <= 3 * SAMPLE_RATE
+    assert len(heard) % (SAMPLE_RATE // 10) == 0
 
 
 def test_where_pieces_of_a_clip_meet_no_treble_appears():
     """Low notes with silence between: what is joined is as free of treble as they are."""
     time = np.arange(SAMPLE_RATE // 3) / SAMPLE_RATE
     note = (np.sin(2 * np.pi * 300 * time) * np.sin(np.pi * 3 * time)).astype(np.float32)
-    (window, *_) = windows_of(np.tile(np.concatenate([note, np.zeros(4000, np.float32)]), 4))
-    power = np.abs(np.fft.rfft(window * np.hanning(len(window)))) ** 2
-    assert power[3400:].sum() < 1e-6 * power.sum()
+    heard = sound_of(np.tile(np.concatenate([note, np.zeros(4000, np.float32)]), 4))
+    power = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
+    treble = 3400 * len(heard) // SAMPLE_RATE
+    assert power[treble:].sum() < 1e-6 * power.sum()
 
 
 CHANGES = {
@@ -125,6 +124,8 @@ def test_the_background_comes_back_and_fits_one_trunk_only(space, tmp_path):
     again = RouterSpace.from_bytes(space.to_bytes(), space.backbone)
     assert torch.equal(again.describe(heard), space.describe(heard))
     assert (again.recipe, again.kind) == (space.recipe, space.kind)
+    asked = space.describe(heard)
+    assert torch.equal(again.noise.fit(asked), space.noise.fit(asked))
     from transformers import ASTConfig, ASTModel
 
     config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_length=64)
@@ -163,10 +164,14 @@ def test_a_quarter_of_the_layers_describes_a_clip(depth, layers):
     assert layers_of(depth) == layers
 
 
-def test_copies_have_no_treble_or_went_through_a_codec():
-    (clip,) = clips(synth.rain, 1, 3)
-    same, dull, lossy = copies(clip)
+def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part():
+    (clip,) = clips(synth.rain, 1, 3, seconds=2.5)
+    same, dull, lossy, second, part = copies(clip)
     assert same is clip
+    assert len(second) == SAMPLE_RATE
+    assert 0.3 * SAMPLE_RATE <= len(part) <= len(clip)
+    assert np.array_equal(part, copies(clip)[4]), "a task's routing does not hang on chance"
+    assert len({len(copies(each)[4]) for each in clips(synth.rain, 4, 4)}) == 4
     spectrum = np.abs(np.fft.rfft(dull))
     above = spectrum[int(3400 * len(clip) / SAMPLE_RATE) + 2 :]
     assert above.max() < 1e-3 * spectrum.max()
@@ -185,12 +190,28 @@ def test_sounds_are_told_apart_and_strangers_are_nobodys(space, tasks, kind):
     assert sum(route.known for route in router.choose(space.describe(strangers))) <= 1
 
 
+@BOTH
+def test_noise_is_nobodys_where_a_task_is_nearly_noise(kind):
+    space = RouterSpace.of(checkpoints.load("ast-mini"), kind)
+    heard = {name: clips(maker, 60, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
+    made = {name: described(space, each[:24], each[24:44]) for name, each in heard.items()}
+    router = Router({name: learned(kind, *both, space.noise) for name, both in made.items()}, space.noise)
+    own = router.choose(space.describe([clip for each in heard.values() for clip in each[44:]]))
+    assert np.mean([route.known for route in own]) > 0.75
+    noises = [_noise(length, 0.2).astype(np.float32) for length in range(16_000, 48_000, 4_000)]
+    noises += [low_passed(noise) for noise in noises]
+    assert not any(route.known for route in router.choose(space.describe(noises)))
+
+
 SHORTCUTS = {
     "without treble": low_passed,
     "as low mp3": coded,
     "trimmed": lambda c: c[1600:-1600],
     "padded with faint noise": CHANGES["padded with faint noise"],
     "quieter": CHANGES["quieter"],
+    "its first half": lambda c: c[: len(c) // 2],
+    "its middle second": second_of,
+    "twice": lambda c: np.tile(c, 2),
 }
 
 

@@ -120,7 +120,6 @@ def test_a_stranger_to_every_task_is_answered_once(cl, tmp_path):
     import numpy as np
     import soundfile
 
-    time = np.arange(8000) / 16_000
-    soundfile.write(tmp_path / "hum.wav", 0.3 * np.sign(np.sin(2 * np.pi * 60 * time)), 16_000)
-    (answer,) = cl("predict", tmp_path / "hum.wav", "--all", "--format", "json").fine().json
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 16_000)
+    (answer,) = cl("predict", tmp_path / "silence.wav", "--all", "--format", "json").fine().json
     assert answer["known"] is False
