@@ -106,7 +106,7 @@ class Manager:
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
             memory: bytes of adapters that stay in memory; beyond, the task asked longest ago is read again when needed.
-            router: "prototypes" or "ridge", of a new registry (docs/routing.md); an existing one keeps its own.
+            router: of a new registry, "discriminant" or another (docs/routing.md); an existing one keeps its own.
             group: the processes that train a task together (docs/performance.md); each has a Manager of the registry.
 
         Raises:

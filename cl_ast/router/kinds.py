@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cl_ast.router import prototypes, ridge
+from cl_ast.router import discriminant, prototypes, ridge
 
 
 class State(Protocol):
@@ -48,5 +48,9 @@ class Kind(Protocol):
         ...
 
 
-KINDS: Mapping[str, Kind] = {"prototypes": prototypes.PrototypeRouter(), "ridge": ridge.RidgeRouter()}
-DEFAULT = "ridge"
+KINDS: Mapping[str, Kind] = {
+    "discriminant": discriminant.DiscriminantRouter(),
+    "prototypes": prototypes.PrototypeRouter(),
+    "ridge": ridge.RidgeRouter(),
+}
+DEFAULT = "discriminant"

@@ -8,7 +8,7 @@ from torch import Tensor
 from cl_ast.router.calibration import calibrate, p_values
 
 # How much the best may lead by and still be asked together with the second; chosen on validation clips.
-MARGINS: Mapping[str, float] = {"prototypes": 0.05, "ridge": 0.2}
+MARGINS: Mapping[str, float] = {"discriminant": 0.9, "prototypes": 0.05, "ridge": 0.2}
 
 
 def sureness(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a trunk describes a clip to the router. Only audio comes in: no task, no path, no label, no length."""
+"""How a trunk describes a clip to the router. Only audio comes in: no task, no path, no label."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ class RouterSpace:
 
     @classmethod
     def of(cls, backbone: Backbone, kind: str = DEFAULT) -> "RouterSpace":
-        """Measure the background once: 512 seconds of synthetic audio and some noise through the first layers.
+        """Measure the background once: 512 seconds of synthetic audio and noise, through the first layers.
 
         Raises BackboneError for a router that there is not.
         """
@@ -70,11 +70,15 @@ class RouterSpace:
         values, vectors = torch.linalg.eigh(shrunk)
         whitening = vectors @ torch.diag((level / values).sqrt()) @ vectors.T
         space = cls(backbone, mean.float(), whitening.half(), kind)
-        noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
-        described = space.describe([copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))])
-        one_class, generator = torch.zeros(len(described), dtype=torch.long), torch.Generator().manual_seed(0)
-        space.noise = KINDS[kind].learn(described, one_class, generator)
+        space.noise = space._learn_noise(random)
         return space
+
+    def _learn_noise(self, random: np.random.Generator) -> State:
+        """As a task that learned from noises, from their lower half and from what a codec leaves of them."""
+        noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
+        described = self.describe([copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))])
+        one_class = torch.zeros(len(described), dtype=torch.long)
+        return KINDS[self.kind].learn(described, one_class, torch.Generator().manual_seed(0))
 
     def to_bytes(self) -> bytes:
         """The background and the router's kind, to be kept beside the trunk's fingerprint: half a megabyte."""

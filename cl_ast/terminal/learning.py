@@ -142,8 +142,8 @@ _KEEPING = (
     click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
     click.option(
         "--router",
-        type=click.Choice(["prototypes", "ridge"]),
-        help="How a new registry finds a clip's task.  [default: ridge]",
+        type=click.Choice(["discriminant", "prototypes", "ridge"]),
+        help="How a new registry finds a clip's task.  [default: discriminant]",
     ),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks after it."),
 )

@@ -104,6 +104,18 @@ def test_ridge_is_the_ridge_regression_of_scikit_learn():
     np.testing.assert_allclose(kind.chooser(states)(clips).numpy(), expected, atol=5e-3)
 
 
+def test_the_discriminant_is_that_of_scikit_learn():
+    """With as few clips a task as it keeps directions; scikit-learn shrinks each covariance in the same way."""
+    analysis = pytest.importorskip("sklearn.discriminant_analysis")
+    kind, counts = KINDS["discriminant"], (20, 30, 12)
+    training = [points(i, count, i) for i, count in enumerate(counts)]
+    states = [kind.learn(x, torch.zeros(len(x)), torch.Generator()) for x in training]
+    clips = torch.cat([points(9, 7, centre) for centre in range(3)])
+    theirs = analysis.LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1, priors=[1 / 3, 1 / 3, 1 / 3])
+    theirs.fit(torch.cat(training).double().numpy(), np.repeat(np.arange(3), counts))
+    np.testing.assert_allclose(kind.chooser(states)(clips), theirs.predict_proba(clips.double().numpy()), atol=5e-3)
+
+
 def test_ridge_sums_hold_the_moments():
     x = points(1, 25, 3)
     state = KINDS["ridge"].learn(x, torch.zeros(25), torch.Generator())
@@ -191,7 +203,7 @@ def test_a_task_adds_little(kind):
         targets = [i % classes for i in range(300)]
         state = learn(described, targets, described, generator=torch.Generator().manual_seed(0), kind=kind)
         size = sum(t.numel() * t.element_size() for t in state.tensors().values())
-        assert size <= {"prototypes": 17_500, "ridge": 71_000}[kind]
+        assert size <= {"discriminant": 71_000, "prototypes": 17_500, "ridge": 71_000}[kind]
 
 
 @BOTH
@@ -243,6 +255,8 @@ STATES = {
     "less than nothing left": ("ridge", "rest", lambda t: t - 0.5),
     "no directions": ("ridge", "factor", lambda t: t[:0]),
     "a mean of another width": ("ridge", "mean", lambda t: t[:9]),
+    "a longer centre": ("discriminant", "centre", lambda t: 3 * t),
+    "no directions of a normal": ("discriminant", "directions", lambda t: t[:0]),
 }
 
 
@@ -269,8 +283,11 @@ def test_two_routers_cannot_be_mixed():
 def test_two_tasks_nearly_as_near_are_both_named(kind):
     """Between two tasks' centres; and not at either."""
     router = Router({f"task-{i}": routing(i, kind) for i in range(3)})
-    between = normalize(points(5, 1, 0).mean(dim=0) + points(5, 1, 1).mean(dim=0), dim=0)
-    (route,) = router.choose(between[None])
+    ends = [points(5, 1, centre).mean(dim=0) for centre in (0, 1)]
+    for _ in range(20):  # to the border between the two
+        between = normalize(ends[0] + ends[1], dim=0)
+        (route,) = router.choose(between[None])
+        ends[route.task == "task-1"] = between
     assert route.rival is not None
     assert {route.task, route.rival.task} == {"task-0", "task-1"}
     assert route.nearest == route.rival.nearest

@@ -155,7 +155,7 @@ def test_a_background_that_is_none_is_not_current():
 
 
 def test_a_router_that_there_is_not(space):
-    with pytest.raises(BackboneError, match="no router called 'oracle'; there are prototypes, ridge"):
+    with pytest.raises(BackboneError, match="no router called 'oracle'; there are discriminant, prototypes, ridge"):
         RouterSpace.of(space.backbone, "oracle")
 
 
