@@ -3,6 +3,7 @@
 Each module of MODULES has `measure() -> list[Row]`. A name measures that module only; the other rows stay.
 """
 
+import argparse
 import importlib.util
 import json
 import platform
@@ -114,4 +115,9 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODULES)}; all by default")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MODULES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(MODULES)}")
+    main(options.names)

@@ -70,7 +70,7 @@ def _share() -> Row:
 
     def step() -> None:
         with trainable(model):
-            model.logits(features).square().sum().backward()
+            model.logits(features).square().sum().backward()  # type: ignore[no-untyped-call]
 
     times = in_turns({"front end": lambda: front_end(clips), "step": step}, ROUNDS)
     found, spread = ratio(times, "front end", "step")

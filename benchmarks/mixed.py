@@ -7,8 +7,9 @@ autocast, as `cl_ast` runs it on a GPU. A mixture is held against the mean of it
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,8 +49,10 @@ def ours(trunk: Backbone, name: str, methods: Sequence[str], count: int, half: A
     tasks = [task(trunk, methods[n % len(methods)], n) for n in range(LOADED)]
     features = torch.randn(CLIPS, FRAMES, 128, generator=torch.Generator().manual_seed(0))
     asked = list(zip(tasks, features, strict=False))
-    runs = {f"one {m}": lambda one=tasks[n]: one.logits(features) for n, m in enumerate(methods)}
-    runs["mixed"] = lambda: bank.logits(asked)
+    runs: dict[str, Callable[[], object]] = {
+        f"one {m}": partial(tasks[n].logits, features) for n, m in enumerate(methods)
+    }
+    runs["mixed"] = partial(bank.logits, asked)
     with torch.inference_mode(), half:
         taken = in_turns(runs, count)
     alone = [sum(each) / len(methods) for each in zip(*(taken[f"one {m}"] for m in methods), strict=True)]

@@ -97,7 +97,8 @@ def rejecting(bench: Bench, foreign: Mapping[str, Tensor]) -> Rows:
     for method in (*KINDS, *list(BASELINES)[:-1]):  # the upper bound is of choosing
         for view in VIEWS:
             left: dict[str, list[float]] = {}
-            refused, strange = [], {name: [] for name in foreign}
+            refused: list[float] = []
+            strange: dict[str, list[float]] = {name: [] for name in foreign}
             for seed in SEEDS[:1] if method in SLOW else SEEDS:
                 trust = _trust(bench, everything, method, seed)
                 own = trust(torch.cat([bench.clips(task, view) for task in everything]))

@@ -91,7 +91,8 @@ def _compute(
 def faster(clip: Waveform) -> Waveform:
     """Played a third faster, a fourth higher: another sound, as another speaker is (Ko et al. 2015)."""
     places = np.arange(0, len(clip) - 1, FASTER)
-    return np.interp(places, np.arange(len(clip)), clip).astype(np.float32)
+    out: Waveform = np.interp(places, np.arange(len(clip)), clip).astype(np.float32)
+    return out
 
 
 def _noise_around(clip: Waveform) -> Waveform:
@@ -149,7 +150,8 @@ def _noise(random: np.random.Generator) -> Waveform:
     spectrum = np.fft.rfft(random.normal(size=2 * SAMPLE_RATE))
     spectrum *= np.linspace(1e-3, 1, len(spectrum)) ** random.uniform(-1, 0.3)
     clip = np.fft.irfft(spectrum)
-    return (clip / np.abs(clip).max() * random.uniform(0.001, 0.9)).astype(np.float32)
+    out: Waveform = (clip / np.abs(clip).max() * random.uniform(0.001, 0.9)).astype(np.float32)
+    return out
 
 
 def _shaped_noise(random: np.random.Generator) -> Waveform:
@@ -158,7 +160,8 @@ def _shaped_noise(random: np.random.Generator) -> Waveform:
     bands = np.interp(np.linspace(0, 7, len(spectrum)), np.arange(8), random.uniform(-40, 0, 8))
     clip = np.fft.irfft(spectrum * 10 ** (bands / 20))
     clip *= 1 + random.uniform(0, 0.9) * np.sin(random.uniform(1, 20) * np.linspace(0, 2 * np.pi, len(clip)))
-    return (0.5 * clip / np.abs(clip).max()).astype(np.float32)
+    out: Waveform = (0.5 * clip / np.abs(clip).max()).astype(np.float32)
+    return out
 
 
 def _tune(random: np.random.Generator) -> Waveform:
@@ -174,7 +177,8 @@ def _tune(random: np.random.Generator) -> Waveform:
             note = sum(np.sin(2 * np.pi * h * pitch * time) / h for h in range(1, 6))
             out[at : at + length] += note * np.exp(-time * random.uniform(1, 8))
             at += length
-    return (0.5 * out / np.abs(out).max()).astype(np.float32)
+    tune: Waveform = (0.5 * out / np.abs(out).max()).astype(np.float32)
+    return tune
 
 
 def timing_clips(data: Path) -> list[Waveform]:

@@ -26,6 +26,7 @@ from cl_ast.frontend import FrontEnd
 from cl_ast.frozen import Frozen, Split
 from cl_ast.task_model import TaskModel, TaskSettings
 from cl_ast.training import learn_batch, trainable
+from cl_ast.trunks.ast import positions_for
 
 BATCH = 8
 ROUNDS = 2
@@ -143,7 +144,7 @@ def _peft_step(trunk: Backbone, paths: list[Path]) -> Callable[[], object]:
 
     stock = ASTModel(ASTConfig())
     columns = (FRAMES - 16) // 10 + 1
-    stock.embeddings.position_embeddings = torch.nn.Parameter(trunk.positions(columns).detach().clone())
+    stock.embeddings.position_embeddings = torch.nn.Parameter(positions_for(trunk.model, columns).detach().clone())
     config = peft.LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
     model, head = peft.get_peft_model(stock, config), torch.nn.Linear(768, CLASSES)
     trained = [*(tensor for tensor in model.parameters() if tensor.requires_grad), *head.parameters()]
@@ -153,7 +154,7 @@ def _peft_step(trunk: Backbone, paths: list[Path]) -> Callable[[], object]:
     def run() -> None:
         features, targets = clips.batch(range(BATCH))
         optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(head(model(features)[0].mean(dim=1)), targets).backward()
+        F.cross_entropy(head(model(features)[0].mean(dim=1)), targets).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
     return run
