@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.rows import Row
+from benchmarks.timing import processor_flags
 
 MODULES = ("frontend", "storage", "training", "serving")
 HERE = Path(__file__).parent
@@ -53,8 +54,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    words = info.read_text() if info.exists() else ""
+    words = processor_flags()
     name = re.search(r"model name\s*: (.*)", words)
     halves = [word for word in ("amx_bf16", "avx512_bf16") if word in words]
     cores = words.count("processor\t") or "some"

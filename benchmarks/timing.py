@@ -6,6 +6,7 @@ Processor time of this process, all on one thread: what others take of the machi
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 Times = Mapping[str, Sequence[float]]
 
@@ -30,3 +31,9 @@ def ratio(times: Times, name: str, against: str) -> tuple[float, str]:
 
 def median_ms(times: Times, name: str) -> float:
     return 1e3 * statistics.median(times[name])
+
+
+def processor_flags() -> str:
+    """What the processor can do, in its own words; nothing where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text() if info.exists() else ""

@@ -18,12 +18,14 @@ from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
 from benchmarks.rows import Row
-from benchmarks.timing import in_turns, median_ms, ratio
+from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
+from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import Backbone
 from cl_ast.clips import ClipSet
 from cl_ast.frontend import FrontEnd
 from cl_ast.frozen import Frozen, Split
+from cl_ast.machine import bf16_wins
 from cl_ast.task_model import TaskModel, TaskSettings
 from cl_ast.training import learn_batch, trainable
 from cl_ast.trunks.ast import positions_for
@@ -45,6 +47,7 @@ def measure() -> list[Row]:
         paths = _clips(Path(place), 2 * BATCH)
         rows = _steps(trunk, paths)
         rows.append(_probe(trunk, paths))
+        rows.append(_half(paths))
     return rows + _memory()
 
 
@@ -90,6 +93,20 @@ def _probe(trunk: Backbone, paths: list[Path]) -> Row:
     return Row(what, "the trunk every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, "")
 
 
+def _half(paths: list[Path]) -> Row:
+    """A step in bf16 beside one in fp32, and whether `--precision fast` takes it here."""
+    mini = checkpoints.load(checkpoints.MINI)
+    kinds = {kind: _step(_split(mini, paths, "conformer", kind)) for kind in ("fp32", "bf16")}
+    times = in_turns(kinds, 5 * ROUNDS)
+    found, spread = ratio(times, "bf16", "fp32")
+    taken = bf16_wins()
+    wanted = "≤ 0.50 on AMX, not taken above 1"
+    met = found <= (0.5 if "amx_bf16" in processor_flags() else 1.0) if taken else found > 0.85
+    note = f"--precision fast takes {'bf16' if taken else 'fp32'} here"
+    return Row("training step, conformer over ast-mini, bf16", "fp32", found, median_ms(times, "bf16"), "ms a step",
+               spread, wanted, met, note)  # fmt: skip
+
+
 def _memory() -> list[Row]:
     """What a step adds to the peak of a process that holds the trunk."""
     added = {method: _added(method) for method in ("full", *METHODS)}
@@ -115,14 +132,14 @@ def _clips(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _split(trunk: Backbone, paths: list[Path], method: str) -> Split:
+def _split(trunk: Backbone, paths: list[Path], method: str, kind: str = "auto") -> Split:
     labels = tuple(map(str, range(CLASSES)))
     front_end = FrontEnd(FRAMES)
     settings = TaskSettings("bench", parse(method), labels, front_end)
     model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
     clips = ClipSet(paths, [number % CLASSES for number in range(len(paths))], front_end)
     clips.load("")
-    return Split(clips, Frozen(model))
+    return Split(clips, Frozen(model, kind))
 
 
 def _step(split: Split) -> Callable[[], object]:
