@@ -31,7 +31,7 @@ from cl_ast.training import learn_batch, trainable
 from cl_ast.trunks.ast import positions_for
 
 BATCH = 8
-ROUNDS = 2
+ROUNDS = 4
 CLASSES = 35
 FRAMES = 100
 METHODS = ("lora", "bottleneck", "conformer")
