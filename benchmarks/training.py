@@ -60,6 +60,7 @@ def _steps(trunk: Backbone, paths: list[Path]) -> list[Row]:
     steps["kept"] = _step(kept)
     times = in_turns(steps, ROUNDS)
     note = f"batch {BATCH}, {FRAMES} frames, fp32, one thread"
+    kept_note = "fp16 in memory, from the first epoch on; arithmetic alone is 0.215"
 
     def row(name: str, what: str, target: float | None, more: str = "") -> Row:
         found, spread = ratio(times, name, "full")
@@ -72,9 +73,7 @@ def _steps(trunk: Backbone, paths: list[Path]) -> list[Row]:
         row("peft", "training step, peft's LoRA r=6 at q and v (a peer)", None),
         *(row(method, f"training step, {method}", 0.68) for method in METHODS),
         row(TOP, f"training step, {TOP}, lower layers computed", 0.45),
-        row(
-            "kept", f"training step, {TOP}, lower layers' outputs kept", 0.20, "fp16 in memory, from the first epoch on"
-        ),
+        row("kept", f"training step, {TOP}, lower layers' outputs kept", 0.20, kept_note),
     ]
 
 
