@@ -17,15 +17,15 @@ import click
 from cl_ast.errors import ClAstError
 from cl_ast.terminal import managing, methods, predicting, reporting, routing, sharing
 from cl_ast.terminal.learning import LearnOptions, learn, learning_options, load
-from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.processes import together
 from cl_ast.terminal.reporting import print_stats
-from cl_ast.terminal.together import together
 
 if TYPE_CHECKING:
-    from cl_ast.group import Group
+    from cl_ast.cluster.predicting import Cluster
     from cl_ast.manager import Manager
-    from cl_ast.spread import Cluster
-    from cl_ast.terminal.watching import Watch
+    from cl_ast.terminal.rendering.progress import Watch
+    from cl_ast.training.distributed import Group
     from registry import Registry
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
@@ -41,14 +41,14 @@ class App:
     verbose: bool
 
     def manager(self, backbone: str | None = None, router: str | None = None, group: Group | None = None) -> Manager:
-        from cl_ast.group import ALONE
         from cl_ast.manager import Manager
+        from cl_ast.training.distributed import ALONE
 
         group = group or ALONE
         return Manager.open(self.location, backbone=backbone, device=self.device, router=router, group=group)
 
     def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
-        from cl_ast.spread import Cluster, Place
+        from cl_ast.cluster.predicting import Cluster, Place
 
         return Cluster(Place(self.location, backbone, self.device, Path.cwd()), workers)
 
@@ -58,7 +58,7 @@ class App:
         return Registry.open(self.location)
 
     def watch(self, *, shown: bool = True) -> Watch:
-        from cl_ast.terminal.watching import Watch
+        from cl_ast.terminal.rendering.progress import Watch
 
         return Watch(quiet=self.quiet or not shown)
 
@@ -140,7 +140,8 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     cl-ast add-task path/to/clips --epochs 20
     cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
     """
-    from cl_ast.terminal import shapes, tables
+    from cl_ast.terminal.rendering import results as shapes
+    from cl_ast.terminal.rendering import tables
 
     with (
         together(app.device) as group,
@@ -173,7 +174,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     cl-ast stream dogs/ birds/ commands/ --epochs 20
     cl-ast stream esc50 us8k gsc fsc --data-root path/to/data
     """
-    from cl_ast.terminal import shapes
+    from cl_ast.terminal.rendering import results as shapes
 
     with (
         together(app.device) as group,
@@ -202,11 +203,12 @@ def demo(app: App, /, folder: Path) -> None:
     \b
     cl-ast demo
     """
-    from cl_ast import demo as story
-    from cl_ast.checkpoints import MINI
+    from cl_ast.backbone.pretrained import MINI
+    from cl_ast.inference.prediction import Prediction
     from cl_ast.manager import Manager
-    from cl_ast.prediction import Prediction
-    from cl_ast.terminal import shapes, tables
+    from cl_ast.terminal import demo_story as story
+    from cl_ast.terminal.rendering import results as shapes
+    from cl_ast.terminal.rendering import tables
 
     home = folder / "registry"
     story.make_room(home)

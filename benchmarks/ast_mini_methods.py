@@ -20,11 +20,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from transformers import ASTConfig, ASTModel
 
 import streams
-from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.comparing import compare
-from cl_ast.training import HEADS, TrainOptions
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.evaluation.comparing import compare
+from cl_ast.training.trainer import HEADS, TrainOptions
 
 # Kept elsewhere too (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))

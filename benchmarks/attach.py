@@ -21,18 +21,18 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row
-from cl_ast import checkpoints
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
-from cl_ast.answering import GROUP, answer
-from cl_ast.backbone import Backbone
-from cl_ast.frontend import FrontEnd
-from cl_ast.held import Held
-from cl_ast.pieces import Piece
-from cl_ast.task_file import to_bytes
-from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.windows import Piece
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.inference.predict import GROUP, answer
+from cl_ast.inference.session import Held
+from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry, header
-from registry.files import digest
+from registry.adapter_files import digest
 from registry.manifest import Manifest
 
 

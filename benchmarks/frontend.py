@@ -8,11 +8,11 @@ from transformers import ASTFeatureExtractor
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, ratio
-from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.frontend import FrontEnd
-from cl_ast.task_model import TaskModel, TaskSettings
-from cl_ast.training import trainable
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.trainer import trainable
 
 ROUNDS = 9
 # Clips, seconds, frames and the target.

@@ -16,11 +16,12 @@ import torch
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
-from cl_ast import bank, checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.frontend import FrontEnd
-from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.tasks import mixed_batch as bank
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
 
 CLIPS, LOADED, FRAMES = 16, 64, 100
 MIXTURES = {

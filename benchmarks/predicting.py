@@ -23,15 +23,15 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
-from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.audio import Waveform
-from cl_ast.frontend import FrontEnd
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.reading import Waveform
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.inference.prediction import Window
 from cl_ast.manager import Manager
-from cl_ast.prediction import Window
 from cl_ast.router import RouterSpace, learn
-from cl_ast.task_file import to_bytes
-from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry
 
 LABELS = tuple(f"label {n}" for n in range(35))

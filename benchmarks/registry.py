@@ -28,9 +28,9 @@ import sqlalchemy
 sys.path[0] = str(Path(__file__).parent.parent)  # this file is called registry too
 
 from registry import Accuracy, BackboneRecord, NewVersion, Registry, header  # noqa: E402
-from registry.files import digest  # noqa: E402
+from registry.adapter_files import digest  # noqa: E402
+from registry.file_stores import LocalFolder  # noqa: E402
 from registry.manifest import Manifest  # noqa: E402
-from registry.stores import LocalFolder  # noqa: E402
 
 TRUNK = BackboneRecord("trunk", "f" * 64, 1, 4)
 

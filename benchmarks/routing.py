@@ -23,9 +23,9 @@ from benchmarks.routing_baselines import BASELINES, energy, entropy
 from benchmarks.routing_bench import Bench, by_class, whole
 from benchmarks.routing_features import NAMES, WholeClips, load, strangers
 from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
-from cl_ast import checkpoints
+from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.router import ALPHA, KINDS, Router, RouterSpace
-from cl_ast.router.margin import calibrated
+from cl_ast.router.tie_break import calibrated
 
 SEEDS = (0, 1, 2)
 SLOW = ("RanPAC, M = 1,024", "joint linear (upper bound)")  # not on every set of tasks

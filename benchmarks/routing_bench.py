@@ -10,7 +10,7 @@ from benchmarks.routing_baselines import BASELINES, Scores
 from benchmarks.routing_features import NAMES, Features, Split
 from benchmarks.routing_metrics import Task
 from cl_ast.router import KINDS, TaskRouting, learn
-from cl_ast.router.altered import COPIES
+from cl_ast.router.copies import COPIES
 from cl_ast.router.kinds import State
 
 _KEEP = 0.8  # of the training clips, drawn by the seed

@@ -18,7 +18,7 @@ from benchmarks.attach import fill
 from benchmarks.predicting import clips, registry
 from benchmarks.rows import Row
 from benchmarks.timing import ratio
-from cl_ast import checkpoints
+from cl_ast.backbone import pretrained as checkpoints
 
 TASKS = 1_000
 

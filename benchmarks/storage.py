@@ -7,12 +7,12 @@ from transformers import ASTConfig, ASTModel
 
 from benchmarks.rows import Row
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.frontend import FrontEnd
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import DIMENSIONS, learn
-from cl_ast.storing import Kind
-from cl_ast.task_file import to_bytes
-from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.tasks.number_formats import Kind
+from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
 
 METHODS = ("linear", "lora", "prefix", "bottleneck", "conformer:k=8", "conformer", "conformer:houlsby", "onebit")
 KINDS: tuple[Kind, ...] = ("fp32", "fp16", "int8")

@@ -19,16 +19,16 @@ from transformers import ASTConfig, ASTModel
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
-from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.clips import ClipSet
-from cl_ast.frontend import FrontEnd
-from cl_ast.frozen import Frozen, Split
-from cl_ast.machine import bf16_wins
-from cl_ast.task_model import TaskModel, TaskSettings
-from cl_ast.training import learn_batch, trainable
-from cl_ast.trunks.ast import positions_for
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.device import bf16_wins
+from cl_ast.backbone.families.ast import positions_for
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.cached_states import Frozen, Split
+from cl_ast.training.clips import ClipSet
+from cl_ast.training.trainer import learn_batch, trainable
 
 BATCH = 8
 ROUNDS = 4

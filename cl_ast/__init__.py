@@ -10,16 +10,16 @@ _PUBLIC = {
     "AudioError": "cl_ast.errors",
     "BackboneError": "cl_ast.errors",
     "ClAstError": "cl_ast.errors",
-    "Failure": "cl_ast.prediction",
+    "Failure": "cl_ast.inference.prediction",
     "Learned": "cl_ast.manager",
     "Manager": "cl_ast.manager",
     "MethodError": "cl_ast.errors",
-    "Prediction": "cl_ast.prediction",
+    "Prediction": "cl_ast.inference.prediction",
     "RegistryError": "cl_ast.errors",
     "StreamError": "cl_ast.errors",
-    "TrainOptions": "cl_ast.training",
+    "TrainOptions": "cl_ast.training.trainer",
     "TrainingError": "cl_ast.errors",
-    "Window": "cl_ast.prediction",
+    "Window": "cl_ast.inference.prediction",
 }
 
 __all__ = sorted(_PUBLIC)

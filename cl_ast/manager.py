@@ -10,33 +10,33 @@ from typing import Any
 import torch
 
 import streams
+from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
-from cl_ast.answering import predict
-from cl_ast.audio import Waveform
-from cl_ast.backbone import Backbone
-from cl_ast.clips import labelled
+from cl_ast.audio.reading import Waveform
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.device import package_versions
+from cl_ast.continual.rebuild_routing import relearn, source_of
 from cl_ast.errors import (
     AudioError,
     StreamError,
 )
-from cl_ast.group import ALONE, Group
-from cl_ast.held import Held
-from cl_ast.loaded import TASK_BYTES
-from cl_ast.machine import package_versions
-from cl_ast.measuring import Measured, logits_of, measure
-from cl_ast.prediction import Clip, Failure, Prediction, Window
+from cl_ast.evaluation.accuracy import Measured, logits_of, measure
+from cl_ast.evaluation.statistics import stats
+from cl_ast.inference.predict import predict
+from cl_ast.inference.prediction import Clip, Failure, Prediction, Window
+from cl_ast.inference.routing import Routes
+from cl_ast.inference.session import Held
+from cl_ast.inference.task_cache import TASK_BYTES
 from cl_ast.progress import Report, silent
-from cl_ast.rounding import rounded
 from cl_ast.router import Router, RouterSpace
-from cl_ast.routes import Routes
-from cl_ast.routing_anew import relearn, source_of
 from cl_ast.sharing import exchange, pull
-from cl_ast.stats import stats
-from cl_ast.task_file import StoredTask, to_bytes
-from cl_ast.task_model import TaskModel, TaskSettings
-from cl_ast.training import TrainOptions, train
+from cl_ast.tasks.task_file import StoredTask, to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.clips import labelled
+from cl_ast.training.distributed import ALONE, Group
+from cl_ast.training.quantising import rounded
+from cl_ast.training.trainer import TrainOptions, train
 from registry import Accuracy, NewVersion, Registry, TaskRecord
 
 

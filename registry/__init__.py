@@ -29,7 +29,7 @@ from registry.records import (
     TaskRecord,
     VersionRecord,
 )
-from registry.store import Registry
+from registry.registry import Registry
 
 __all__ = [
     "Accuracy",

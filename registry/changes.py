@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
 from registry import header, history, names, rows
+from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
-from registry.files import AdapterFiles, digest, name_of
 from registry.manifest import Manifest
 from registry.records import Accuracy, NewVersion, TaskRecord, VersionRecord
 

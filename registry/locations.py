@@ -14,10 +14,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from cl_ast.errors import RegistryError
+from registry.adapter_files import AdapterFiles
 from registry.database import Home
 from registry.errors import file_errors
-from registry.files import AdapterFiles
-from registry.stores import LocalFolder, Store
+from registry.file_stores import LocalFolder, Store
 
 _FORMS = "name a folder, sqlite:///folder/registry.db, or postgresql+psycopg://host/database?adapters=FOLDER|URL"
 _POSTGRES = frozenset({"postgresql", "postgresql+psycopg", "postgres"})
@@ -44,7 +44,7 @@ def locate(location: str | Path) -> Found:
                 "this URL names a database and no place for the adapter files: add ?adapters=s3://bucket/prefix, or "
                 "?adapters=/a/shared/folder"
             )
-        from registry.postgres import Server
+        from registry.postgres_database import Server
 
         more = "&".join(f"{key}={value}" for key, value in query.items())
         return Found(Server(f"postgresql://{rest}?{more}".rstrip("?")), _adapters(adapters, cache))
@@ -53,7 +53,7 @@ def locate(location: str | Path) -> Found:
 
 def _folder(path: Path) -> Found:
     """A database in a folder, with the adapters beside it."""
-    from registry.sqlite import File
+    from registry.sqlite_database import File
 
     folder = path.parent
     with file_errors(folder, "look at"):
@@ -67,7 +67,7 @@ def _folder(path: Path) -> Found:
 def _adapters(place: str, cache: str) -> AdapterFiles:
     near = LocalFolder(Path(cache).expanduser()) if cache else None
     if "://" in place:
-        from registry.remote import RemoteStore
+        from registry.remote_store import RemoteStore
 
         store: Store = RemoteStore(place)
         return AdapterFiles(store, near or LocalFolder(_user_cache()))

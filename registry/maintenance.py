@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import header, rows
+from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
 from registry.database import Asking, Database
-from registry.files import AdapterFiles, digest, is_temporary, name_of
 from registry.manifest import Manifest
 from registry.records import Dropped, GcReport, Problem, VersionRecord
 

@@ -94,7 +94,7 @@ def test_the_command_works_away_from_the_source(installed, tmp_path):
 
 
 def test_the_packaged_trunk_can_be_loaded(installed):
-    code = "from cl_ast.checkpoints import load\nprint(load('ast-mini').parameters)"
+    code = "from cl_ast.backbone.pretrained import load\nprint(load('ast-mini').parameters)"
     assert int(installed("-c", code)) > 0
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cl_ast.adapters.buffers import Flat, layout
 from cl_ast.adapters.forms import Params, Penalised, Reading, Started
-from cl_ast.adapters.layout import Flat, layout
-from cl_ast.adapters.packing import packed, unpacked
+from cl_ast.adapters.one_bit import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
-from cl_ast.backbone import Backbone, Shape
+from cl_ast.backbone.backbone import Backbone, Shape
+from cl_ast.backbone.sites import Act
 from cl_ast.errors import MethodError
-from cl_ast.sites import Act
 
 
 class Adapter:

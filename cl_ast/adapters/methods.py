@@ -9,9 +9,9 @@ The table is a plain mapping that nothing changes. A row of your own goes into a
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cl_ast.adapters.row import Method
-from cl_ast.adapters.rows import attention, blocks, weights
-from cl_ast.adapters.rows.places import CONFORMER, PETL
+from cl_ast.adapters.method import Method
+from cl_ast.adapters.method_table import attention, blocks, weights
+from cl_ast.adapters.method_table.shared_options import CONFORMER, PETL
 
 _ENDS = (
     Method(

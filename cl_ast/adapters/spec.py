@@ -8,11 +8,11 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from cl_ast.adapters.forms import Norm, Weight
+from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import FROM, Option, Values, resolve
 from cl_ast.adapters.placement import Placement
-from cl_ast.adapters.row import Method, Trains
-from cl_ast.backbone import POOLINGS, Shape
+from cl_ast.backbone.backbone import POOLINGS, Shape
 from cl_ast.errors import MethodError
 
 

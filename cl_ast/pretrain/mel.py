@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_ast.frontend import BINS, SHIFT, WINDOW, FrontEnd, frame_count
-from cl_ast.frontend import log_mel as _batched
+from cl_ast.audio.log_mel import BINS, SHIFT, WINDOW, FrontEnd, frame_count
+from cl_ast.audio.log_mel import log_mel as _batched
 
 __all__ = ["BINS", "PADDING", "log_mel", "normalise", "samples_for"]
 

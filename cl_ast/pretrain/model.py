@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
+from cl_ast.backbone.families.ast import resized_positions
 from cl_ast.pretrain.augment import PHONEME_CLASSES, SPEECH
 from cl_ast.pretrain.mel import BINS
 from cl_ast.pretrain.speech import MOODS, VARIANTS, languages, word_classes
-from cl_ast.trunks.ast import resized_positions
 
 DESCRIPTORS = 3 * 32 + 2 * 6
 

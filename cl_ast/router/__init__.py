@@ -5,12 +5,12 @@ and its own calibration (`routing`) and reads no other's; a router puts them sid
 """
 
 from cl_ast.router.calibration import ALPHA
-from cl_ast.router.choosing import Route, Router
 from cl_ast.router.kinds import DEFAULT, KINDS
 from cl_ast.router.learning import learn
-from cl_ast.router.routing import TaskRouting
+from cl_ast.router.router import Route, Router
 from cl_ast.router.sound import sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
+from cl_ast.router.task_routing import TaskRouting
 
 __all__ = [
     "ALPHA",

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cl_ast.router.calibration import calibrate
 from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_beside
-from cl_ast.router.margin import calibrated
-from cl_ast.router.routing import TaskRouting
+from cl_ast.router.task_routing import TaskRouting
+from cl_ast.router.tie_break import calibrated
 
 _FEWEST = 20  # validation clips for a calibration of their own
 _FOLDS = 5

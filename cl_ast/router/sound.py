@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cl_ast.audio import SAMPLE_RATE, Waveform
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 
 _LONGEST = 3 * SAMPLE_RATE
 _SHORTEST = 3 * SAMPLE_RATE // 10

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cl_ast import synth
-from cl_ast.audio import SAMPLE_RATE, Waveform
-from cl_ast.backbone import Backbone, Shape, pooled
+from cl_ast.audio import synthesis as synth
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
+from cl_ast.backbone.backbone import Backbone, Shape, pooled
 from cl_ast.errors import BackboneError
-from cl_ast.router.altered import coded, low_passed
+from cl_ast.router.copies import coded, low_passed
 from cl_ast.router.kinds import DEFAULT, KINDS, State
 from cl_ast.router.sound import sound_of
 

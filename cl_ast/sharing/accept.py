@@ -6,19 +6,19 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.checkpoints import AST_BASE_HUB, MINI, SHORT_NAMES
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
 from cl_ast.errors import AudioError, CorruptRegistryError
-from cl_ast.frontend import FrontEnd
 from cl_ast.router import TaskRouting
-from cl_ast.router.routing import recipe_of
 from cl_ast.router.space import dimensions_of, recipe_for
+from cl_ast.router.task_routing import recipe_of
 from cl_ast.sharing.folder import Incoming
-from cl_ast.task_file import StoredTask, from_bytes
-from cl_ast.task_model import head_norm
+from cl_ast.tasks.task_file import StoredTask, from_bytes
+from cl_ast.tasks.task_model import head_norm
 from registry import NewVersion, names
 from registry.manifest import Manifest
 

@@ -3,13 +3,13 @@
 import tempfile
 from pathlib import Path
 
-from cl_ast.held import Held
-from cl_ast.routes import Routes
+from cl_ast.evaluation.statistics import stats
+from cl_ast.inference.routing import Routes
+from cl_ast.inference.session import Held
 from cl_ast.sharing import hub
 from cl_ast.sharing.accept import accept, known_trunk
 from cl_ast.sharing.folder import read, write
-from cl_ast.stats import stats
-from cl_ast.task_file import to_bytes
+from cl_ast.tasks.task_file import to_bytes
 from registry import TaskRecord
 
 

@@ -21,17 +21,17 @@ from typing import Any
 
 from torch import Tensor
 
+from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.row import Method
 from cl_ast.adapters.spec import MethodSpec, parse
-from cl_ast.checkpoints import MINI, SHORT_NAMES
+from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
-from cl_ast.storing import all_decoded
+from cl_ast.tasks.number_formats import all_decoded
 from registry import header
 from registry.errors import file_errors
-from registry.stores import sync_folder
+from registry.file_stores import sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
 TYPE = "CL_AST"

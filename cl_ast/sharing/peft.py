@@ -15,9 +15,9 @@ from torch import Tensor
 
 from cl_ast.adapters.forms import LowRank
 from cl_ast.adapters.spec import MethodSpec
+from cl_ast.backbone.families import Ast, Wav2Vec2
+from cl_ast.backbone.sites import Paths
 from cl_ast.errors import MethodError
-from cl_ast.sites import Paths
-from cl_ast.trunks import Ast, Wav2Vec2
 
 TYPE = "LORA"
 _PREFIX = "base_model.model."

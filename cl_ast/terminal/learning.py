@@ -13,9 +13,9 @@ import click
 if TYPE_CHECKING:
     import streams
     from cl_ast.manager import Learned, Manager
-    from cl_ast.recipes import Recipe
-    from cl_ast.terminal.watching import Watch
-    from cl_ast.training import TrainOptions
+    from cl_ast.terminal.rendering.progress import Watch
+    from cl_ast.training.recipes import Recipe
+    from cl_ast.training.trainer import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LearnOptions:
 
     def training(self, recipe: Recipe) -> TrainOptions:
         """The recipe with what was asked for put over it."""
-        from cl_ast.training import TrainOptions
+        from cl_ast.training.trainer import TrainOptions
 
         return TrainOptions(
             epochs=self.epochs or recipe.epochs,
@@ -228,7 +228,7 @@ def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOpti
 
 def recipe_on(manager: Manager, task: streams.Task) -> Recipe:
     """The task's recipe, as far as it fits what the trunk hears."""
-    from cl_ast.recipes import recipe_for
+    from cl_ast.training.recipes import recipe_for
 
     recipe = recipe_for(task.source.task)
     return recipe.for_waveforms() if manager.backbone.front_end(1.0).padding is None else recipe

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or
 
 
 @click.command("tasks")
@@ -24,11 +24,11 @@ def list_tasks(app: Any, /, kind: str) -> None:
     with app.registry() as registry:
         records, nearest = registry.tasks(), registry.nearest()
     if kind == "json":
-        from cl_ast.terminal import records as shapes
+        from cl_ast.terminal.rendering import records as shapes
 
         print_json([shapes.listed(record, nearest.get(record.name, ())) for record in records])
         return
-    from cl_ast.terminal import tables
+    from cl_ast.terminal.rendering import tables
 
     tables.show(tables.tasks(records), *tables.nearest(nearest))
 
@@ -46,11 +46,11 @@ def show_task(app: Any, /, task: str, kind: str) -> None:
     with app.registry() as registry:
         record, versions = registry.task(task), registry.versions(task)
     if kind == "json":
-        from cl_ast.terminal import records as shapes
+        from cl_ast.terminal.rendering import records as shapes
 
         print_json({**shapes.task(record), "versions": [shapes.version(one) for one in versions]})
         return
-    from cl_ast.terminal import tables
+    from cl_ast.terminal.rendering import tables
 
     tables.show(tables.task(record, versions))
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.terminal.learning import LearnOptions, load, pooling, recipe_on, training_options
-from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
-    from cl_ast.terminal.watching import Watch
+    from cl_ast.terminal.rendering.progress import Watch
 
 
 @click.command()
@@ -33,7 +33,7 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
     """
     from cl_ast.adapters.listing import rows
     from cl_ast.adapters.spec import parse
-    from cl_ast.checkpoints import sizes
+    from cl_ast.backbone.pretrained import sizes
 
     for spec in specs:
         parse(spec)
@@ -41,11 +41,11 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
     if kind == "json":
         print_json(found)
     elif kind == "csv":
-        from cl_ast.terminal.formats import as_csv
+        from cl_ast.terminal.rendering.formats import as_csv
 
         click.echo(as_csv(found))
     else:
-        from cl_ast.terminal import tables
+        from cl_ast.terminal.rendering import tables
 
         tables.show(tables.methods(found))
 
@@ -79,8 +79,8 @@ def compare(
     cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
     cl-ast compare esc50 --data path/to/ESC-50-master --few-shot 8 --plot methods.png
     """
-    from cl_ast.terminal import tables
-    from cl_ast.terminal.formats import as_csv
+    from cl_ast.terminal.rendering import tables
+    from cl_ast.terminal.rendering.formats import as_csv
 
     rows: list[dict[str, Any]] = []
     with app.manager(options.backbone) as manager, app.watch() as watch:
@@ -90,7 +90,7 @@ def compare(
                 watch.result(as_csv([words], header=not rows))
             rows.append(row)
     if plot:
-        from cl_ast.terminal.plot import draw_methods
+        from cl_ast.terminal.rendering.plot import draw_methods
 
         draw_methods(rows, plot)
     if kind == "json":
@@ -111,7 +111,7 @@ def _compared(
 ) -> Iterator[dict[str, Any]]:
     """A row a method, when it is done; every row of the table but `full` for no specs."""
     from cl_ast.adapters.spec import parse
-    from cl_ast.comparing import compare
+    from cl_ast.evaluation.comparing import compare
 
     table = manager.methods
     methods = [parse(spec, table) for spec in specs or [name for name, row in table.items() if row.trains != "trunk"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or
 
 
 @click.command()
@@ -58,8 +58,8 @@ def predict(
         raise click.UsageError("--workers needs --engine ray")
     if every and task != "auto":
         raise click.UsageError("--all lets the router choose; leave out --task")
-    from cl_ast.prediction import Failure, Prediction, Window
-    from cl_ast.terminal import formats
+    from cl_ast.inference.prediction import Failure, Prediction, Window
+    from cl_ast.terminal.rendering import formats
 
     cut = None if window is None else Window(window, window if hop is None else hop)
     wanted, empty = _clips(clips)
@@ -79,7 +79,7 @@ def predict(
     if kind in ("json", "csv", "audacity"):
         click.echo(formats.predictions(answers, kind))
     elif answers:
-        from cl_ast.terminal import tables
+        from cl_ast.terminal.rendering import tables
 
         tables.show(tables.predictions(answers))
     if failed:
@@ -88,7 +88,7 @@ def predict(
 
 def _clips(given: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Files as they are, folders as the audio files in them, - as standard input; and the folders without any."""
-    from cl_ast.audio import SUFFIXES
+    from cl_ast.audio.reading import SUFFIXES
 
     wanted: list[Any] = []
     empty = []
@@ -118,7 +118,8 @@ def evaluate(app: Any, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
     cl-ast evaluate
     cl-ast evaluate birds --task oracle
     """
-    from cl_ast.terminal import shapes, tables
+    from cl_ast.terminal.rendering import results as shapes
+    from cl_ast.terminal.rendering import tables
 
     with app.manager() as manager, app.watch() as watch:
         measured, skipped = manager.evaluate(tasks, auto=mode == "auto", report=watch)

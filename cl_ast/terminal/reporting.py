@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cl_ast.terminal.printing import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or
 
 
 @click.command()
@@ -22,7 +22,7 @@ def stats(app: Any, /, kind: str, plot: Path | None) -> None:
     cl-ast stats --format json
     cl-ast stats --plot retention.png
     """
-    from cl_ast.stats import MOST_SQUARE, outline, report
+    from cl_ast.evaluation.statistics import MOST_SQUARE, outline, report
 
     with app.registry() as registry:
         overview = registry.overview()
@@ -30,7 +30,7 @@ def stats(app: Any, /, kind: str, plot: Path | None) -> None:
     told = report(overview) if square else outline(overview)
     print_stats(told, kind)
     if plot is not None:
-        from cl_ast.terminal.plot import draw
+        from cl_ast.terminal.rendering.plot import draw
 
         draw(told, plot)
 
@@ -39,11 +39,11 @@ def print_stats(report: dict[str, Any], kind: str) -> None:
     if kind == "json":
         print_json(report)
     elif kind == "csv":
-        from cl_ast.terminal.formats import as_csv
+        from cl_ast.terminal.rendering.formats import as_csv
 
         click.echo(as_csv(report["tasks"]))
     else:
-        from cl_ast.terminal import tables
+        from cl_ast.terminal.rendering import tables
 
         tables.show(tables.stats(report))
 

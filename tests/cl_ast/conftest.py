@@ -15,11 +15,11 @@ import soundfile
 import torch
 from transformers import ASTConfig, ASTModel, Wav2Vec2Config, Wav2Vec2Model
 
-from cl_ast import checkpoints
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import Backbone
-from cl_ast.clips import ClipSet
-from cl_ast.task_model import TaskModel, TaskSettings
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.clips import ClipSet
 
 # Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
 TINY = {

@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from cl_ast import demo
-from cl_ast.training import TrainOptions
+from cl_ast.terminal import demo_story as demo
+from cl_ast.training.trainer import TrainOptions
 from registry import Registry
 
 

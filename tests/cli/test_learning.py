@@ -82,7 +82,7 @@ def test_a_new_registry_says_which_trunk_it_is_for(tmp_path, run, data, trunk, q
 
 
 def test_without_a_hub_the_default_trunk_is_the_packaged_one(tmp_path, run, data, monkeypatch):
-    monkeypatch.setattr("cl_ast.checkpoints._cached", lambda name: False)
+    monkeypatch.setattr("cl_ast.backbone.pretrained._cached", lambda name: False)
     answer = run(tmp_path / "new", "add-task", data / "tones", "--method", "no-such-method")
     assert "new registry over the trunk ast-mini" in answer.err
 

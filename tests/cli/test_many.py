@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from registry import BackboneRecord, NewVersion, Registry, header
-from registry.files import digest
+from registry.adapter_files import digest
 from registry.manifest import Manifest
 
 COUNT = 1_200

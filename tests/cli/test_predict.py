@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 import streams
-from cl_ast import synth
+from cl_ast.audio import synthesis as synth
 
 TASKS = ["tones", "noises", "chirps"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cl_ast.manager import Manager
-from cl_ast.task_file import to_bytes
+from cl_ast.tasks.task_file import to_bytes
 
 
 def tensors(registry: Path, task: str) -> dict[str, torch.Tensor]:

@@ -58,7 +58,7 @@ def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, trunk):
 @given(rows=st.integers(1, 40), size=st.integers(1, 9))
 def test_shares_of_a_batch(rows, size):
     """Every row is in one share; a batch too small to be shared is in all. The mean of all is the batch's."""
-    from cl_ast.group import Group
+    from cl_ast.training.distributed import Group
 
     group = [Group(rank, size) for rank in range(size)]
     shares = [one.share(range(rows)) for one in group]
@@ -83,9 +83,9 @@ class Counter:
 def test_of_two_that_fail_the_first_says_why(monkeypatch):
     import click
 
-    from cl_ast import group
     from cl_ast.errors import TrainingError
-    from cl_ast.terminal.together import together
+    from cl_ast.terminal.processes import together
+    from cl_ast.training import distributed as group
 
     store = Counter()
     ends = []
@@ -100,7 +100,7 @@ def test_of_two_that_fail_the_first_says_why(monkeypatch):
 
 
 def test_one_process_is_a_group_of_its_own(monkeypatch):
-    from cl_ast.group import ALONE, launched
+    from cl_ast.training.distributed import ALONE, launched
 
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("MASTER_ADDR", "localhost")

@@ -98,7 +98,7 @@ def test_a_writer_waits_for_another_and_readers_do_not(
     task = reg.commit("a", adapter(), new())
     with reg._database.write():
         with monkeypatch.context() as impatient:
-            impatient.setattr("registry.postgres._BUSY_SECONDS", 0.05)
+            impatient.setattr("registry.postgres_database._BUSY_SECONDS", 0.05)
             with pytest.raises(RegistryError, match="busy"):
                 reg.commit("b", adapter(), new())
         assert reg.tasks() == [task] and reg.read_adapter(task.version)

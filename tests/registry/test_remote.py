@@ -120,7 +120,7 @@ def test_a_cached_file_is_read_without_the_network_and_a_damaged_one_fetched_aga
     task = shared.commit("a", adapter(1, floats=5_000), new())
     near, data = cache / file_of(task), shared.read_adapter(task.version)
     with monkeypatch.context() as offline:
-        offline.setattr("registry.remote.RemoteStore.read", lambda *_: pytest.fail("went to the network"))
+        offline.setattr("registry.remote_store.RemoteStore.read", lambda *_: pytest.fail("went to the network"))
         assert shared.read_adapter(task.version) == data == near.read_bytes()
     near.write_bytes(data[:-1] + b"x")
     assert shared.read_adapter(task.version) == data == near.read_bytes()

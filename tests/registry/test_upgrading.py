@@ -11,7 +11,8 @@ from places import Place
 from sqlalchemy import create_engine
 
 from cl_ast.errors import RegistryError
-from registry import NewVersion, Registry, upgrading
+from registry import NewVersion, Registry
+from registry import schema_upgrade as upgrading
 from registry.models import Base
 from registry.schema import VERSION as SCHEMA_VERSION
 
@@ -166,7 +167,8 @@ def test_two_processes_upgrade_once(
 UPGRADE = """
 import sys
 from pathlib import Path
-from registry import Registry, schema, upgrading
+from registry import Registry, schema
+from registry import schema_upgrade as upgrading
 upgrading.SCRIPTS, schema.VERSION = Path(sys.argv[2]), int(sys.argv[3])
 print(len(Registry.open(sys.argv[1]).tasks()))
 """

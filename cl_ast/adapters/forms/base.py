@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from cl_ast.sites import Heads
+from cl_ast.backbone.sites import Heads
 
 Params = Mapping[str, Tensor]
 Start = Literal["zeros", "ones", "uniform", "choice"]

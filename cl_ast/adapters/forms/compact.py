@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import linear
-from cl_ast.adapters.packing import binary
+from cl_ast.adapters.one_bit import binary
 from cl_ast.errors import MethodError
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Params
-from cl_ast.group import many, over_processes
+from cl_ast.training.distributed import many, over_processes
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

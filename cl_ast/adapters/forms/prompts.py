@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import rows
-from cl_ast.sites import Heads
+from cl_ast.backbone.sites import Heads
 
 
 def _tokens(count: int, width: int) -> Weight:

@@ -1,0 +1,66 @@
+"""Updates of the trunk's own weights and biases, which can all be folded into them."""
+
+from cl_ast.adapters.forms import BlockAffine, LowRank, PartialConnections, ScaleShift, Shift, SingularVectors
+from cl_ast.adapters.method import Method
+from cl_ast.adapters.method_table.shared_options import MAPS, PETL, RANK, at_maps
+from cl_ast.adapters.options import Number
+from cl_ast.adapters.placement import Placement
+from cl_ast.backbone.sites import LEAVES
+
+ROWS = (
+    Method(
+        "bitfit",
+        "the bias of every Linear and LayerNorm",
+        "h ← h + β",
+        f"Ben Zaken et al., BitFit (2022); {PETL}, table I",
+        place=lambda _: tuple(Placement(site, Shift()) for site in LEAVES),
+        # The trunk's last LayerNorm lives in the head here.
+        counts=("head.norm.bias",),
+        # One number added to every key changes no attention.
+        still=("k.parallel.shift.bias",),
+    ),
+    Method(
+        "ssf",
+        "scale and shift of what every Linear and LayerNorm gives",
+        "h ← γ ∘ h + β",
+        "Lian et al., Scaling and shifting your features (2022), eq. 3",
+        place=lambda _: tuple(Placement(site, ScaleShift(), "output") for site in LEAVES),
+        still=("k.output.ssf.shift",),
+    ),
+    Method(
+        "lora",
+        "a low-rank update of linear maps, scaled by s",
+        "h ← h + s · x A B",
+        f"{PETL}, eq. 5, table IV; Hu et al. (2022)",
+        (MAPS, Number("r", 6, *RANK, "the rank"), Number("s", 8.0, 0.0, 1e4, "the scale")),
+        at_maps(lambda v: LowRank(int(v["r"]), float(v["s"]))),
+    ),
+    Method(
+        "paca",
+        "r randomly chosen columns of linear maps",
+        "h ← h + x_C D, C drawn once",
+        "Woo et al., PaCA: partial connection adaptation (2025)",
+        (MAPS, Number("r", 12, *RANK, "the number of columns")),
+        at_maps(lambda v: PartialConnections(int(v["r"]))),
+    ),
+    Method(
+        "bone",
+        "blocks of linear maps, each guided by the trunk's own",
+        "W ← W + ΔW, ΔWᵢⱼ = Wᵢⱼ Bᵢ + Bᵢ",
+        "Kang, Bone: block affine transformation (2024)",
+        (MAPS, Number("r", 8, *RANK, "the blocks' size")),
+        at_maps(lambda v: BlockAffine(int(v["r"]))),
+    ),
+    Method(
+        "sorsa",
+        "the r largest singular parts of linear maps, kept orthonormal",
+        "W ← W + U S Vᵀ − U₀ S₀ V₀ᵀ; loss + γ(‖UᵀU − I‖² + ‖VᵀV − I‖²)",
+        "Cao, SORSA: singular values and orthonormal regularised singular vectors (2024)",
+        (
+            MAPS,
+            Number("r", 6, *RANK, "the number of singular values"),
+            Number("g", 4e-4, 0.0, 1e2, "the regulariser's weight"),
+        ),
+        at_maps(lambda v: SingularVectors(int(v["r"]), float(v["g"]))),
+    ),
+)

@@ -1,0 +1,171 @@
+"""Waveforms to the trunk's input: Kaldi log-mel frames, batched, on the device the waveforms are on.
+
+Equal to `transformers.ASTFeatureExtractor` with torchaudio (128 bins, 25 ms Hann window, 10 ms shift, no dither,
+DC offset removed, pre-emphasis 0.97, HTK mel scale from 20 Hz), with its padding and its normalisation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
+from cl_ast.errors import AudioError
+
+BINS = 128
+WINDOW = 400  # samples, 25 ms
+SHIFT = 160  # samples, 10 ms
+FRAMES_PER_SECOND = SAMPLE_RATE // SHIFT
+MIN_FRAMES = 16  # one patch of the trunk
+MAX_FRAMES = 3_000
+_FFT = 512
+_PREEMPHASIS = 0.97
+_LOWEST = 20.0  # Hz
+_FLOOR = torch.finfo(torch.float32).eps
+# Frames worked on at once: larger blocks on a CPU spend their time in page faults (docs/performance.md).
+_BLOCK = 256
+_LARGE_BLOCK = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEnd:
+    """What a task does to a clip before the trunk sees it; stored with the task.
+
+    Attributes:
+        frames: every clip is cut or zero-padded to this many 10 ms frames.
+        mean, std: features become (x - mean) / (2 std), padding included; AudioSet's by default.
+    """
+
+    frames: int
+    mean: float = -4.2677393
+    std: float = 4.5689974
+
+    def __post_init__(self) -> None:
+        if not MIN_FRAMES <= self.frames <= MAX_FRAMES:
+            raise AudioError(
+                f"a clip of {self.frames} frames of 10 ms cannot be used; choose {MIN_FRAMES} to {MAX_FRAMES}"
+            )
+
+    @classmethod
+    def for_seconds(cls, seconds: float) -> "FrontEnd":
+        """The front end that holds a clip of this length: 100 frames a second, as the papers count."""
+        frames = round(seconds * FRAMES_PER_SECOND)
+        return cls(min(MAX_FRAMES, max(MIN_FRAMES, frames)))
+
+    def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
+        """Features of a batch: (batch, frames, 128), float32, on `device`."""
+        return log_mel(waveforms, self.frames, device=device).sub_(self.mean).div_(2 * self.std)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """(x - mean) / (2 std), as the published front end does."""
+        return (features - self.mean) / (2 * self.std)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one clip's features."""
+        return (self.frames, BINS)
+
+    @property
+    def padding(self) -> float:
+        """What a padded (or masked) bin holds after normalisation."""
+        return -self.mean / (2 * self.std)
+
+
+def frame_count(samples: int) -> int:
+    """Whole windows in a waveform; at least one, since shorter ones are zero-padded to a window."""
+    return 1 + max(0, samples - WINDOW) // SHIFT
+
+
+def log_mel(waveforms: Sequence[Waveform], frames: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Log-mel energies of each waveform, cut or padded with zeros to `frames`, not normalised.
+
+    Args:
+        waveforms: 16 kHz mono arrays, of any lengths.
+        frames: of 10 ms, for all of them.
+        device: where the work is done and the result lies.
+
+    Returns:
+        (batch, frames, 128) float32.
+    """
+    lengths = [min(frames, frame_count(len(waveform))) for waveform in waveforms]
+    longest = max(lengths, default=0)
+    samples = WINDOW + SHIFT * (longest - 1)
+    padded = np.zeros((len(waveforms), samples), dtype=np.float32)
+    for row, waveform in zip(padded, waveforms, strict=True):
+        used = min(samples, len(waveform))
+        row[:used] = waveform[:used]
+    batch = torch.from_numpy(padded).to(device)
+    out = torch.zeros(len(waveforms), frames, BINS, device=batch.device)
+    if longest:
+        _energies(batch.unfold(1, WINDOW, SHIFT), out[:, :longest])
+        for row, length in zip(out, lengths, strict=True):
+            row[length:] = 0
+    return out
+
+
+def _energies(windows: Tensor, out: Tensor) -> None:
+    """(batch, frames, 400) windows to (batch, frames, 128) log energies, in blocks that stay in the cache."""
+    batch, frames, _ = windows.shape
+    size = _BLOCK if windows.device.type == "cpu" else _LARGE_BLOCK
+    rows, columns = max(1, size // frames), min(frames, size)
+    scratch = _Scratch(min(rows, batch) * columns, windows.device)
+    for row in range(0, batch, rows):
+        for column in range(0, frames, columns):
+            where = slice(row, row + rows), slice(column, column + columns)
+            scratch.energies(windows[where], out[where])
+
+
+class _Scratch:
+    """The room that one block is worked on in, used again by the next: fresh memory costs more than the arithmetic."""
+
+    def __init__(self, most: int, device: torch.device) -> None:
+        self._window, self._bank = _constants(device)
+        self._centred = torch.empty(most, WINDOW, device=device)
+        self._shaped = torch.zeros(most, _FFT, device=device)
+        self._spectrum = torch.empty(most, _FFT // 2 + 1, dtype=torch.complex64, device=device)
+        self._power = torch.empty(most, _FFT // 2 + 1, device=device)
+        self._mel = torch.empty(most, BINS, device=device)
+
+    def energies(self, windows: Tensor, out: Tensor) -> None:
+        """(rows, columns, 400) windows to (rows, columns, 128) log energies, in the order of Kaldi's roundings."""
+        rows, columns, _ = windows.shape
+        count = rows * columns
+        centred, shaped = self._centred[:count], self._shaped[:count]
+        torch.sub(windows, windows.mean(dim=-1, keepdim=True), out=centred.view(rows, columns, WINDOW))
+        emphasised = shaped[:, :WINDOW]
+        # Kaldi emphasises within a window: the first sample is its own predecessor.
+        torch.mul(centred[:, :-1], _PREEMPHASIS, out=emphasised[:, 1:])
+        torch.mul(centred[:, :1], _PREEMPHASIS, out=emphasised[:, :1])
+        torch.sub(centred, emphasised, out=emphasised).mul_(self._window)
+        spectrum = torch.fft.rfft(shaped, out=self._spectrum[:count])
+        real, imaginary = torch.view_as_real(spectrum).unbind(dim=-1)
+        # Not abs().square(): the root alone would take as long as the transform.
+        power = torch.mul(real, real, out=self._power[:count]).addcmul_(imaginary, imaginary)
+        mel = torch.mm(power, self._bank, out=self._mel[:count]).clamp_min_(_FLOOR)
+        torch.log(mel.view(rows, columns, BINS), out=out)
+
+
+@lru_cache(maxsize=8)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The window (400,) and the mel bank (257, 128) on a device."""
+    window = torch.hann_window(WINDOW, periodic=False)
+    return window.to(device), mel_bank().to(device)
+
+
+def mel_bank() -> Tensor:
+    """Kaldi's triangular mel filters: (257, 128), from 20 Hz to half the sample rate; the Nyquist bin is unused."""
+    edges = torch.linspace(_mel(_LOWEST), _mel(SAMPLE_RATE / 2), BINS + 2, dtype=torch.float64)
+    frequencies = torch.arange(_FFT // 2, dtype=torch.float64) * SAMPLE_RATE / _FFT
+    mels = 1127.0 * torch.log1p(frequencies / 700.0)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (mels[:, None] - left) / (centre - left)
+    falling = (right - mels[:, None]) / (right - centre)
+    bank = torch.minimum(rising, falling).clamp_min(0)
+    return torch.cat([bank, bank.new_zeros(1, BINS)]).float()
+
+
+def _mel(hertz: float) -> float:
+    return 1127.0 * float(np.log1p(hertz / 700.0))

@@ -1,0 +1,1 @@
+"""What changes the tasks of a registry one after another: adding a task, training it again, rebuilding its routing."""

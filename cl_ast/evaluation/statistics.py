@@ -1,0 +1,85 @@
+"""What `cl-ast stats` reports, from the registry alone: no torch, no model, no audio."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cl_ast.evaluation import metrics
+from registry import Overview, Registry, TaskRecord
+
+Cells = Mapping[tuple[int, int], float]
+MOST_SQUARE = 40  # tasks, in a table of tasks by tasks that a person can read
+
+
+def stats(registry: Registry) -> dict[str, Any]:
+    """The whole report, key for key as the command-line contract has it."""
+    return report(registry.overview())
+
+
+def report(overview: Overview) -> dict[str, Any]:
+    """As `stats`, of what was read already."""
+    count = len(overview.tasks)
+    told = outline(overview)
+    told["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in overview.accuracies.items()}
+    told["routing"]["confusion"] = _table(overview.routed.get, count, 0)
+    return told
+
+
+def outline(overview: Overview) -> dict[str, Any]:
+    """The report with its three tables of tasks by tasks left empty: what thousands of tasks can be told by."""
+    trunk, tasks, storage = overview.backbone, overview.tasks, overview.storage
+    full = len(tasks) * (trunk.bytes if trunk else 0)
+    return {
+        "backbone": None
+        if trunk is None
+        else {
+            "name": trunk.name,
+            "fingerprint": trunk.fingerprint,
+            "parameters": trunk.parameters,
+            "bytes": trunk.bytes,
+        },
+        "tasks": [_task(task, i, overview) for i, task in enumerate(tasks)],
+        "matrix": {mode: [] for mode in overview.accuracies},
+        "metrics": {mode: _metrics(cells, len(tasks)) for mode, cells in overview.accuracies.items()},
+        "routing": {"task_accuracy": _task_accuracy(overview.routed), "confusion": []},
+        "storage": {
+            "adapter_bytes": storage.adapter_bytes,
+            "full_copies_bytes": full,
+            "ratio": full / storage.adapter_bytes if storage.adapter_bytes else None,
+            "database_bytes": storage.database_bytes,
+        },
+    }
+
+
+def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
+    last = len(overview.tasks) - 1
+    version = task.version
+    return {
+        "name": task.name,
+        "method": version.method,
+        "version": version.number,
+        "classes": version.classes,
+        "trainable_parameters": version.trainable_parameters,
+        "bytes": version.adapter_bytes,
+        "learned_accuracy": version.learned_accuracy,
+        "accuracy": overview.accuracies["oracle"].get((last, i)),
+        "auto_accuracy": overview.accuracies["auto"].get((last, i)),
+        "seconds": version.seconds,
+    }
+
+
+def _metrics(cells: Cells, tasks: int) -> dict[str, float | None]:
+    return {
+        **metrics.of_cells(cells, tasks),
+        # Isolated adapters have no head before they are learned, and none is started from another.
+        "forward_transfer": None,
+    }
+
+
+def _task_accuracy(routed: Mapping[tuple[int, int], int]) -> float | None:
+    """Share of test clips that were sent to their own task, over all tasks measured."""
+    clips = sum(routed.values())
+    return sum(count for (i, j), count in routed.items() if i == j) / clips if clips else None
+
+
+def _table(get: Callable[[tuple[int, int], Any], Any], count: int, empty: object) -> list[list[Any]]:
+    return [[get((i, j), empty) for j in range(count)] for i in range(count)]

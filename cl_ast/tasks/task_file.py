@@ -1,0 +1,159 @@
+"""The file of a task: a safetensors file that says of itself all that is needed to answer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_stored
+from cl_ast.adapters.method import Method
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.spec import parse
+from cl_ast.audio.front_ends import from_words
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.errors import CorruptRegistryError, MethodError
+from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
+from cl_ast.tasks.task_model import TRUNK, TaskModel, TaskSettings
+
+FORMAT = 1
+HEADER = "cl_ast"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """What an adapter file holds."""
+
+    model: TaskModel
+    router: Mapping[str, Tensor]
+    header: Mapping[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """What its tensors take in memory."""
+        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
+        trunk = self.model.backbone.bytes if self.model.settings.method.trains == "trunk" else 0
+        return trunk + sum(tensor.numel() * tensor.element_size() for tensor in own)
+
+
+def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
+    """A safetensors file that describes itself: everything needed to answer, and to rebuild a lost row.
+
+    Args:
+        backbone: the registry's trunk (not the copy that full fine-tuning made).
+        extra: further facts for the header: source, seed, version and the like.
+        router: the task's routing state.
+    """
+    from safetensors.torch import save
+
+    header = {
+        "format": FORMAT,
+        "name": model.settings.name,
+        "method": model.settings.method.text,
+        "labels": list(model.settings.labels),
+        "front_end": asdict(model.settings.front_end),
+        "pooling": model.settings.pooling,
+        "positions": model.settings.positions,
+        "backbone": {
+            "name": backbone.name,
+            "fingerprint": backbone.fingerprint,
+            "parameters": backbone.parameters,
+            "bytes": backbone.bytes,
+        },
+        "trainable_parameters": model.trainable_parameters(),
+        **extra,
+    }
+    state = to_stored(model.settings.method, model.backbone, model.state())
+    for name, kind in model.stored.items():
+        state |= encoded(name, state[name].detach(), kind)
+    tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Sorted keys: the same task is the same bytes.
+    return bytes(save(stored, metadata={HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)}))
+
+
+def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
+    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.
+
+    Args:
+        methods: the table that its method is a row of.
+
+    Raises:
+        CorruptRegistryError: it is not such a file, or was made for another trunk.
+        MethodError: its tensors do not fit its method.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+        settings = _settings(header, methods)
+        fingerprint, trunk_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
+    if fingerprint != backbone.fingerprint:
+        raise CorruptRegistryError(
+            f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
+            f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
+        )
+    if not isinstance(settings.front_end, backbone.family.hears):
+        raise CorruptRegistryError(
+            f"the adapter of {settings.name} hears clips in another way than {backbone.family.title} does; "
+            "export or train it again"
+        )
+    _check_numbers(settings.name, tensors)
+    router = _under("router.", tensors)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
+    types = fixed_types(settings.method, backbone.shape)
+    state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
+    device = backbone.device
+    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
+    model.stored = kinds
+    return StoredTask(model, router, header)
+
+
+def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
+    """All at once: a question a tensor is most of what loading takes."""
+    floating = [tensor.reshape(-1) for tensor in tensors.values() if tensor.is_floating_point()]
+    if not floating or torch.isfinite(torch.cat(floating)).all():
+        return
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CorruptRegistryError(f"the adapter of {task} has values that are not numbers in {name}")
+
+
+def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
+    return TaskSettings(
+        name=str(header["name"]),
+        method=parse(str(header["method"]), methods),
+        labels=tuple(map(str, header["labels"])),
+        front_end=from_words(header["front_end"]),
+        pooling=header["pooling"],
+        positions=header["positions"],
+    )
+
+
+def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
+    trunk = _under(TRUNK, state)
+    head = {name: t for name, t in state.items() if name.startswith("head.")}
+    rest = {name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(TRUNK)}
+    if settings.method.trains == "trunk":
+        own = backbone.copy()
+        shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}
+        check_shapes(shapes, trunk, f"the copy of the trunk of {settings.name}")
+        with torch.no_grad():
+            for name, tensor in own.tensors().items():
+                tensor.copy_(trunk[name])
+        backbone = own
+    elif trunk:
+        raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
+    return TaskModel(settings, backbone, adapter, head)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

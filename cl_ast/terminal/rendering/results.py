@@ -1,0 +1,49 @@
+"""Results as JSON objects, key for key what scripts rely on."""
+
+from typing import Any
+
+from cl_ast.evaluation.accuracy import Measured
+from cl_ast.manager import Learned
+
+
+def learned(one: Learned) -> dict[str, Any]:
+    """What `add-task` answers."""
+    version = one.task.version
+    return {
+        "task": one.task.name,
+        "version": version.number,
+        "method": version.method,
+        "classes": version.classes,
+        "trainable_parameters": version.trainable_parameters,
+        "bytes": version.adapter_bytes,
+        "validation_accuracy": one.validation_accuracy,
+        "accuracy": version.learned_accuracy,
+        "epoch": one.epoch,
+        "seconds": version.seconds,
+        "measured": [measured(other) for other in one.measured],
+        "skipped": dict(one.skipped),
+    }
+
+
+def measured(one: Measured) -> dict[str, Any]:
+    """A task's test accuracy, as `add-task` and `evaluate` answer it."""
+    return {
+        "task": one.task,
+        "clips": one.clips,
+        "accuracy": one.oracle,
+        "auto_accuracy": one.auto,
+        "routed_right": None if one.routed is None else one.routed.get(one.task, 0) / one.clips,
+        "declined": None if one.routed is None else one.declined / one.clips,
+    }
+
+
+def learned_line(one: Learned) -> str:
+    """The same for a person, in one line."""
+    version = one.task.version
+    tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
+    when = f"at epoch {one.epoch}" if one.epoch else "at its start"
+    return (
+        f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
+        f"validation {one.validation_accuracy:.1%} {when}; "
+        f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
+    )

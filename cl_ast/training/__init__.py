@@ -1,0 +1,1 @@
+"""Training of one task: options, recipes, the training loop, what it caches, and its checkpoints."""

@@ -1,0 +1,191 @@
+"""What the training of a task leaves as it is, computed once a clip instead of once an epoch.
+
+An adapter that starts above layer k leaves the layers below it alone: their output is kept in half precision. A linear
+probe leaves the whole trunk alone, and all that its head's LayerNorm and pooling need of the tokens is two vectors a
+clip: LayerNorm's gain and offset come after its standardisation, and so commute with the pooling over the tokens,
+
+    mean(γ ∘ x̂ + β) = γ ∘ mean(x̂) + β,    var(γ ∘ x̂ + β) = γ² ∘ var(x̂).
+
+Where the trunk ends without a LayerNorm, the two vectors are those of the tokens themselves.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.backbone.backbone import deviation
+from cl_ast.backbone.device import halved, precision
+from cl_ast.progress import Report, Step, silent
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.clips import ClipSet, chunks
+from cl_ast.training.compilation import compiled
+from cl_ast.training.distributed import ALONE, Group
+
+_BATCH = 32
+
+
+class Frozen:
+    """A task's computation, cut where its training begins.
+
+    Attributes:
+        kind: of the arithmetic.
+        learn: `above` for the steps of a training.
+        dtype: in which the state at the cut is kept; None where keeping it would save nothing.
+        key: what the state depends on besides the clip.
+    """
+
+    def __init__(self, model: TaskModel, kind: str = "auto", *, compile: bool = False) -> None:
+        """
+        Args:
+            kind: of the arithmetic, one of `machine.PRECISIONS`.
+            compile: `learn`, when it is first called.
+        """
+        self.model = model
+        self.kind = kind
+        self.learn = compiled(self.above) if compile else self.above
+        self._whole = model.settings.method.trains == "trunk"
+        self._probe = model.settings.method.trains == "head"
+        saves = self._probe or (model.frozen_layers > 0 and not self._whole)
+        self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
+        settings, half = model.settings, halved(model.backbone.device, kind)
+        self.key: Hashable = (
+            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, half,
+        )  # fmt: skip
+
+    def below(self, features: Tensor) -> Tensor:
+        """Features of a batch to the state at the cut: tokens, or the moments (batch, 2, width) of a probe.
+
+        Where the whole trunk is trained there is nothing below the cut.
+        """
+        if self._whole:
+            return features
+        with torch.no_grad(), precision(self.model.backbone.device, self.kind):
+            tokens = self.model.lower(features)
+            return self._moments(tokens) if self._probe else tokens
+
+    def above(self, state: Tensor) -> Tensor:
+        """The state at the cut to logits (batch, classes)."""
+        return self.model.decide(self.vectors(state))
+
+    def vectors(self, state: Tensor) -> Tensor:
+        """The state at the cut to one vector a clip, which the head's linear map takes."""
+        if self._probe:
+            return self._from_moments(state)
+        model = self.model
+        return model.pool(model.tokens(state) if self._whole else model.upper(state.float()))
+
+    def _moments(self, tokens: Tensor) -> Tensor:
+        shape = self.model.backbone.shape
+        return moments(tokens, shape.norm_eps if shape.final_norm else None)
+
+    def _from_moments(self, state: Tensor) -> Tensor:
+        head = self.model.head
+        mean, variance = state.float().unbind(dim=1)
+        if self.model.backbone.shape.final_norm:
+            gain = head["head.norm.weight"]
+            mean, variance = torch.addcmul(head["head.norm.bias"], mean, gain), variance * gain.square()
+        if self.model.settings.pooling == "mean":
+            return mean
+        return torch.cat([mean, deviation(variance)], dim=-1)
+
+
+def moments(tokens: Tensor, eps: float | None) -> Tensor:
+    """Tokens (batch, n, width) to mean and variance over the tokens of their standardised values (batch, 2, width).
+
+    Args:
+        eps: of the standardisation; None for none.
+    """
+    plain = tokens.float()
+    if eps is not None:
+        plain = F.layer_norm(plain, tokens.shape[-1:], eps=eps)
+    return torch.stack([plain.mean(dim=1), plain.var(dim=1, correction=0)], dim=1)
+
+
+class Split:
+    """Labelled clips as states at the cut, kept beside their features where both fit into the clips' budget."""
+
+    def __init__(
+        self,
+        clips: ClipSet,
+        frozen: Frozen,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        group: Group = ALONE,
+    ) -> None:
+        """
+        Args:
+            augment: changes the features, another way each time; nothing can be kept then.
+            group: the processes that share every batch.
+        """
+        self.clips = clips
+        self.frozen = frozen
+        self.group = group
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def load(self, stage: str, report: Report = silent) -> None:
+        """Compute the states now, in the order of the clips, so that they are the same whoever asks first."""
+        dtype = self.frozen.dtype
+        if dtype is None or self._augment is not None or self._kept() is not None:
+            return
+        self.clips.states = None
+        states: Tensor | None = None
+        for part in chunks(len(self), _BATCH):
+            found = self.frozen.below(self.clips.batch(part)[0]).to("cpu", dtype)
+            if states is None:
+                size = len(self) * found[0].numel() * found.element_size()
+                if size > self.clips.room:
+                    return
+                states = found.new_empty(len(self), *found.shape[1:])
+            if not torch.isfinite(found).all():
+                return  # beyond the range of half precision
+            states[part.start : part.stop] = found
+            report(Step(stage, part.stop, len(self)))
+        if states is not None:
+            self.clips.states = (self.frozen.key, states)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """States and targets (batch,), on the device; of this process's share of the batch."""
+        mine = self.group.share(indices)
+        states = self._kept()
+        if states is not None:
+            return self.clips.moved(states[list(mine)], self.clips.targets[list(mine)])
+        if self._augment is None:
+            features, targets = self.clips.batch(mine)
+        else:
+            # The whole batch is changed, so that every process draws the same random numbers.
+            features, targets = self.clips.batch(indices)
+            rows = list(self.group.share(range(len(indices))))
+            features, targets = self._augment(features)[rows], targets[rows]
+        return self.frozen.below(features), targets
+
+    def gather(
+        self, what: Callable[[Tensor], Tensor], group: Group = ALONE, stage: str = "", report: Report = silent
+    ) -> tuple[Tensor, Tensor]:
+        """What a function makes of the states of every clip (n, …), and the targets (n,); in order, on the device.
+
+        Args:
+            what: states of a batch to a row a clip, such as `Frozen.above`.
+            group: the processes that share the batches, and all have the answer.
+        """
+        device = self.frozen.model.backbone.device
+        meeting = device if group.size == 1 else torch.device("cpu")
+
+        def run(part: range) -> tuple[Tensor, Tensor]:
+            states, targets = self.batch(part)
+            report(Step(stage, part.stop, len(self)))
+            return what(states).float().to(meeting), targets.to(meeting)
+
+        with torch.no_grad(), precision(device, self.frozen.kind):
+            found = group.spread(run, list(chunks(len(self), _BATCH)))
+        rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
+        return rows, targets
+
+    def _kept(self) -> Tensor | None:
+        if self._augment is not None or self.clips.states is None:
+            return None
+        key, states = self.clips.states
+        return states if key == self.frozen.key else None

@@ -1,0 +1,24 @@
+"""A copy of an SQLite database beside it, kept when an upgrade is due."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from registry.errors import file_errors
+from registry.file_stores import sync_folder
+from registry.steps import reached
+
+
+def copy(path: Path, why: str) -> Path:
+    """A copy as SQLite makes it: one moment of the database, its log included."""
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    kept = path.with_name(f"{path.name}.{why}-{stamp}")
+    part = kept.with_name(f"{kept.name}.part")
+    with file_errors(path.parent, "back up the registry in"):
+        reached("back up")
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        part.replace(kept)
+        sync_folder(path.parent)
+    return kept

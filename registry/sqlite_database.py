@@ -1,0 +1,271 @@
+"""A registry's database as a file: everything that is SQLite's and not SQL's.
+
+Opened or made, used in short transactions, its errors in plain words.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import schema
+from registry import sqlite_backup as backup
+from registry import sqlite_replace as rebuilding
+from registry.database import Asking, Database, Rows, Writing
+from registry.errors import file_errors, not_writable
+from registry.file_stores import size, sync_folder
+from registry.steps import reached
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+_APPLICATION_ID = 0x636C6173  # "clas"
+_BUSY_SECONDS = 30
+
+Access = Literal["rwc", "rw", "ro", "immutable"]
+
+
+class File:
+    """Where a `registry.db` is, or will be."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
+    def open(self) -> Database | None:
+        """For reading only where the place allows no more. An upgrade leaves a backup beside it."""
+        path = self.path
+        rebuilding.finish(path)
+        with file_errors(path, "look at"):
+            if not path.exists():
+                return None
+        with translated(path):
+            access, application, version, tables = _probe(path)
+        if not tables:
+            return None
+        if application != _APPLICATION_ID:
+            raise schema.something_else(self.place)
+        database = SqliteDatabase(path, access)
+        if schema.check(self.place, version):
+            database.upgrade(version)
+        return database
+
+    def make(self) -> Database:
+        with file_errors(self.path.parent, "make a registry in"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with translated(self.path):
+                _use_wal(self.path)
+            database = SqliteDatabase(self.path, "rwc")
+            database.make_tables()
+            sync_folder(self.path.parent)
+        return SqliteDatabase(self.path, "rw")
+
+    def rebuild(self, fill: Callable[[Writing], None]) -> str | None:
+        """The new database is made under a name of its own; the former one is renamed, not deleted."""
+        path = self.path
+        rebuilding.finish(path)
+        fresh = path.with_name(f"{path.name}.rebuilding")
+        with file_errors(path.parent, "rebuild the registry in"):
+            # Else SQLite would replay the first two.
+            for leftover in (rebuilding.journal(fresh), rebuilding.wal(fresh), rebuilding.shm(fresh), fresh):
+                leftover.unlink(missing_ok=True)
+            database = File(fresh).make()
+            with database.write() as writing:
+                fill(writing)
+            database.close()
+        former = rebuilding.put_in_place(path, fresh)
+        return None if former is None else str(former)
+
+
+class SqliteDatabase:
+    """One open `registry.db`."""
+
+    def __init__(self, path: Path, access: Access) -> None:
+        self.path = path
+        self._access = access
+        self.writable = access in {"rwc", "rw"} and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+    @property
+    def place(self) -> str:
+        return str(self.path.parent)
+
+    @contextmanager
+    def read(self) -> Iterator[Asking]:
+        with translated(self.path), closing(connect(self.path, self._access)) as connection:
+            connection.execute("BEGIN")
+            yield _Reading(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Writing]:
+        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.orm import Session
+
+        if not self.writable:
+            raise RegistryError(not_writable(self.place))
+        with translated(self.path):
+            try:
+                with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                    writing = Writing(session, "?")
+                    yield writing
+                    writing.ready()
+            except SQLAlchemyError as error:
+                raise _translate(self.path, getattr(error, "orig", None) or error) from error
+        reached("committed")
+
+    def damage(self) -> list[str]:
+        with self.read() as reading:
+            found = [str(row[0]) for row in reading.ask("PRAGMA integrity_check")]
+            orphans = list(reading.ask("PRAGMA foreign_key_check"))
+        return [line for line in found if line != "ok"] + [f"a row of {row[0]} points nowhere" for row in orphans]
+
+    def bytes(self) -> int:
+        """On disk, with what SQLite has not yet written back."""
+        return size(self.path) + size(rebuilding.wal(self.path))
+
+    def close(self) -> None:
+        """Every transaction has closed its connection."""
+
+    def make_tables(self) -> None:
+        from registry.models import Base
+
+        with self.write() as writing:
+            connection = writing.session.connection()
+            if not connection.exec_driver_sql("PRAGMA user_version").scalar():
+                Base.metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {int(schema.VERSION)}")
+
+    def upgrade(self, found: int) -> None:
+        """Bring the tables to this release's schema, a copy of the former database beside them."""
+        from registry.schema_upgrade import upgrade
+
+        if not self.writable:
+            raise RegistryError(
+                f"{self.path} has an older schema ({found}; this cl-ast needs {schema.VERSION}) and cannot be written "
+                "by you: open it once where it can be, or copy it"
+            )
+        kept = backup.copy(self.path, f"schema-{found}")
+        with self.write() as writing:
+            connection = writing.session.connection()
+            now = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            if now < schema.VERSION:
+                upgrade(connection, now, schema.VERSION)
+                connection.exec_driver_sql(f"PRAGMA user_version = {int(schema.VERSION)}")
+        if now >= schema.VERSION:  # another process was faster
+            kept.unlink(missing_ok=True)
+
+    @cached_property
+    def _engine(self) -> "Engine":
+        from sqlalchemy import create_engine, event
+        from sqlalchemy.pool import NullPool
+
+        engine = create_engine("sqlite://", creator=lambda: connect(self.path, self._access), poolclass=NullPool)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: "Connection") -> None:
+            # A writer takes its lock at once: later, SQLite would refuse it rather than let it wait.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+
+class _Reading:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def ask(self, sql: str, *values: object) -> Rows:
+        return self._connection.execute(sql, values)
+
+
+def connect(path: Path, access: Access) -> sqlite3.Connection:
+    """A plain connection with the settings that every one of ours has."""
+    query = "mode=ro&immutable=1" if access == "immutable" else f"mode={access}"
+    connection = sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # what was committed outlives a power loss
+    return connection
+
+
+def _probe(path: Path) -> tuple[Access, int, int, int]:
+    """The most access that the place allows, with application id, schema version and number of tables."""
+    modes: list[Access] = ["rw", "ro"]
+    # In a folder that cannot be written SQLite has no place for its shared memory, and must be told that
+    # nobody writes. With changes still in the log beside the database, that would read a past state.
+    if not size(rebuilding.wal(path)):
+        modes.append("immutable")
+    for access in modes:
+        try:
+            with closing(connect(path, access)) as connection:
+                application, version, tables = (
+                    int(connection.execute(query).fetchone()[0])
+                    for query in (
+                        "PRAGMA application_id",
+                        "PRAGMA user_version",
+                        "SELECT count(*) FROM sqlite_master",
+                    )
+                )
+            return access, application, version, tables
+        except sqlite3.OperationalError as error:
+            if access == modes[-1] or _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _use_wal(path: Path) -> None:
+    """Readers and a writer side by side. The switch is the one step where SQLite does not wait by itself."""
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            with closing(connect(path, "rwc")) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn a database error into a RegistryError that says what happened and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(path, error) from error
+
+
+def _translate(path: Path, error: BaseException) -> RegistryError:
+    match _code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return RegistryError(
+                f"another process has kept {path} busy for {_BUSY_SECONDS} seconds; "
+                "nothing was changed, try again when it is done"
+            )
+        case sqlite3.SQLITE_FULL:
+            return RegistryError(f"no space is left for {path}; nothing was changed, free some and try again")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return RegistryError(not_writable(str(path.parent)))
+        case sqlite3.SQLITE_CANTOPEN:
+            return RegistryError(f"cannot open {path}: check that it exists and that you may read its folder")
+        case sqlite3.SQLITE_IOERR:
+            return RegistryError(f"the disk failed at {path} ({error}); free space, check the disk, try again")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return CorruptRegistryError(
+                f"{path} is damaged ({error}); the adapters are files of their own: "
+                "run `cl-ast rebuild` to restore the database from them"
+            )
+        case _:
+            return RegistryError(f"{path} refused: {error}")
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's primary error code, 0 for another error."""
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF

@@ -1,0 +1,179 @@
+"""Tasks over Wav2Vec 2.0: from clips to answers, and out of a registry and in again."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import (
+    Wav2Vec2Model,
+)
+
+import streams
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.errors import (
+    ClAstError,
+    RegistryError,
+)
+from cl_ast.inference.prediction import Window
+from cl_ast.manager import Manager
+from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.recipes import recipe_for
+from cl_ast.training.trainer import TrainOptions
+from registry import BackboneRecord, NewVersion, Registry
+
+BASE = "facebook/wav2vec2-base"
+
+
+@pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
+def trunk(request: pytest.FixtureRequest, trunk_of: Callable[[str], Backbone]) -> Backbone:
+    return trunk_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def stock(trunk: Backbone) -> Any:
+    return Wav2Vec2Model.from_pretrained(trunk.name, attn_implementation="sdpa").eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, save_wav2vec2: Callable[..., Path]) -> Path:
+    return save_wav2vec2(tmp_path / "trunk")
+
+
+# Sharing
+
+
+@pytest.fixture
+def home(tmp_path: Path, trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any) -> Callable[[str], Manager]:
+    """home(method): a manager whose one task, toy, was learned with that method."""
+
+    def make(method: str) -> Manager:
+        model = randomise(fresh(method, frames=60))
+        registry = _registry(tmp_path / "home", trunk)
+        labels = model.settings.labels
+        new = NewVersion(
+            method=model.settings.method.text,
+            labels=labels,
+            trainable_parameters=model.trainable_parameters(),
+            seed=0,
+            seconds=1.0,
+        )
+        registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
+        return Manager(registry, device="cpu")
+
+    return make
+
+
+def _registry(folder: Path, trunk: Backbone) -> Registry:
+    registry = Registry.open(folder)
+    # Not measured here, since nothing is routed: it would take seconds.
+    background = b"background"
+    registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background))
+    return registry
+
+
+@pytest.mark.parametrize("method", ["lora:qkvo,r=3,s=0.7", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25", "conformer:r=2,k=3"])
+def test_out_and_in_to_the_bit_and_peft_reads_a_lora(
+    home: Callable[[str], Manager], trunk: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
+) -> None:
+    manager = home(method)
+    folder = manager.export("toy", tmp_path / "out")
+    assert "Wav2Vec 2.0" in (folder / "README.md").read_text()
+    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
+    guest.import_(folder)
+    expected = manager.model("toy").logits(features)
+    assert torch.equal(guest.model("toy").logits(features), expected)
+    assert guest.model("toy").settings == manager.model("toy").settings
+    if not method.startswith("lora"):
+        return
+    peft = pytest.importorskip("peft")
+    theirs = peft.PeftModel.from_pretrained(Wav2Vec2Model.from_pretrained(trunk.name), folder).eval()
+    head = load_file(folder / "task.safetensors")
+    with torch.inference_mode():
+        found = theirs(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
+        plain = stock(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert not torch.allclose(plain, expected, atol=1e-2)  # the adapter does something
+
+
+def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
+    """What docs/registry.md tells a peft user to write."""
+    head = {"head.weight": torch.randn(2, 32), "head.bias": torch.randn(2)}
+    facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": front_end}
+    save_file(head, folder / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
+    return head
+
+
+def test_a_lora_of_peft_imports(trunk: Backbone, tmp_path: Path, features: Tensor) -> None:
+    peft = pytest.importorskip("peft")
+    options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}
+    torch.manual_seed(0)
+    model = peft.get_peft_model(Wav2Vec2Model.from_pretrained(trunk.name), peft.LoraConfig(**options)).eval()
+    model.save_pretrained(tmp_path / "theirs")
+    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
+    for wrong in ({"frames": 128}, {"kind": "smell", "samples": 9_600}, {"kind": "waveform", "samples": "many"}):
+        _write_head(tmp_path / "theirs", wrong)
+        with pytest.raises(ClAstError):
+            guest.import_(tmp_path / "theirs")
+    assert guest.registry.tasks() == []
+    head = _write_head(tmp_path / "theirs", {"kind": "waveform", "samples": 9_600})
+    assert guest.import_(tmp_path / "theirs").version.method == "lora:qo,r=4,s=1.5"
+    with torch.inference_mode():
+        expected = model(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
+        torch.testing.assert_close(guest.model("theirs").logits(features), expected, rtol=0, atol=1e-5)
+
+
+# From clips to answers
+
+
+def test_tasks_are_learned_routed_and_measured_over_it(
+    tmp_path: Path, trunk_folder: Path, folder: Path, toy_clips: list[Path]
+) -> None:
+    for number, clip in enumerate(toy_clips):
+        place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / clip.name).write_bytes(clip.read_bytes())
+    tones, noise = (streams.load(str(tmp_path / name)) for name in ("tones", "noise"))
+    options = TrainOptions(epochs=1, batch_size=6)
+    step = [np.ones(4_800, dtype=np.float32)]
+    with Manager.open(tmp_path / "registry", backbone=str(folder), device="cpu") as manager:
+        manager.add_task(tones, method="conformer:r=2,k=3", options=options)
+        learned = manager.add_task(noise, method="lora:qv,r=2", options=options)
+        assert {one.task for one in learned.measured} == {"tones", "noise"}
+        answers = list(manager.predict(toy_clips))
+        assert {answer.task for answer in answers} == {"tones", "noise"}
+        for clip, answer in zip(toy_clips, answers, strict=True):
+            (named,) = manager.predict([clip], task=answer.task)
+            assert [label for label, _ in answer.labels] == [label for label, _ in named.labels]
+        windows = list(manager.predict([toy_clips[0]], task="tones", window=Window(0.2, 0.1)))
+        assert [(one.start, one.end) for one in windows] == [(0.0, 0.2), (0.1, 0.3), (0.2, 0.3)]
+        report = manager.stats()
+        assert report["metrics"]["oracle"]["forgetting"] == 0
+        assert report["backbone"]["parameters"] == manager.backbone.parameters
+        logits = manager.logits(step, "tones")
+    with Manager.open(tmp_path / "registry", device="cpu") as again:
+        assert torch.equal(again.logits(step, "tones"), logits)
+    # A registry keeps the trunk that it was made with.
+    other = Manager.open(tmp_path / "registry", backbone=str(trunk_folder), device="cpu")
+    with other, pytest.raises(RegistryError, match="is another"):
+        other.add_task(tones, method="linear", options=options, replace=True)
+
+
+def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, trunk_of: Callable[[str], Backbone], folder: Path) -> None:
+    _registry(tmp_path / "ast", trunk_of("ast")).close()
+    manager = Manager.open(tmp_path / "ast", backbone=str(folder), device="cpu")
+    with manager, pytest.raises(RegistryError, match="is another"):
+        assert manager.backbone
+
+
+def test_the_recipe_of_a_data_set_brings_no_masks() -> None:
+    recipe = recipe_for("esc50")
+    assert recipe.time_mask and recipe.frequency_mask
+    assert recipe.for_waveforms() == replace(recipe, time_mask=0, frequency_mask=0)

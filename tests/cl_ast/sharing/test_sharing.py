@@ -1,0 +1,390 @@
+"""A task as a folder: out and in to the bit, to and from peft, and what is said of folders that lie."""
+
+import json
+import math
+import struct
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
+from cl_ast.manager import Manager
+from cl_ast.router import RouterSpace, learn
+from cl_ast.router.space import recipe_for
+from cl_ast.tasks.task_file import to_bytes
+from registry import BackboneRecord, NewVersion, Registry
+
+PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
+PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
+METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
+
+
+def routing(trunk):
+    generator = torch.Generator().manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(30, 64, generator=generator), dim=1)
+    return learn(points, [0] * 30, points, generator=generator, recipe=recipe_for(trunk)).tensors()
+
+
+@pytest.fixture
+def home(tmp_path, trunk, fresh, randomise, record):
+    """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
+
+    def make(method, store="fp32", **settings):
+        model = randomise(fresh(method, frames=128, **settings))
+        model.round(store)
+        registry = Registry.open(tmp_path / "home")
+        registry.set_backbone(record)
+        new = NewVersion(
+            method=model.settings.method.text,
+            labels=model.settings.labels,
+            trainable_parameters=model.trainable_parameters(),
+            seed=3,
+            seconds=1.0,
+            source={"task": "esc50", "data": "/somewhere/private", "name": "toy", "fold": "5"},
+            data_fingerprint="d" * 64,
+            protocol="5 folds | test on 5",
+            learned_accuracy=0.75,
+        )
+        registry.commit("toy", to_bytes(model, trunk, {}, routing(trunk)), new)
+        return Manager(registry, device="cpu")
+
+    return make
+
+
+@pytest.fixture
+def guest(tmp_path, record):
+    """An empty registry for the same trunk."""
+    registry = Registry.open(tmp_path / "guest")
+    registry.set_backbone(record)
+    return Manager(registry, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def record(trunk):
+    # Not measured here, since nothing is routed: it would take seconds.
+    background = RouterSpace(trunk, torch.zeros(64), torch.eye(64)).to_bytes()
+    return BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("pooling", ["mean", "mean+std"])
+def test_out_and_in_to_the_bit(home, guest, trunk, tmp_path, features, method, pooling):
+    manager = home(method, pooling=pooling)
+    folder = manager.export("toy", tmp_path / "out")
+    assert {path.name for path in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "README.md"}
+    record = guest.import_(folder)
+    before, after = manager.model("toy"), guest.model("toy")
+    assert after.settings == before.settings and record.labels == before.settings.labels
+    for name, tensor in before.state().items():
+        assert torch.equal(tensor, after.state()[name]), name
+    assert torch.equal(before.logits(features), after.logits(features))
+    assert guest._held.stored(record.name).router.keys() == routing(trunk).keys()
+    was = manager.registry.task("toy").version
+    now = record.version
+    assert (now.seed, now.data_fingerprint, now.protocol) == (was.seed, was.data_fingerprint, was.protocol)
+    assert now.learned_accuracy == 0.75 and now.trainable_parameters == was.trainable_parameters
+    with pytest.raises(TaskExistsError):
+        guest.import_(folder)
+    assert guest.import_(folder, replace=True).version.number == 2
+    assert guest.import_(folder, name="again").name == "again"
+    # Out of the guest and in again: nothing is lost on the way.
+    assert guest.import_(guest.export("toy", tmp_path / "out2"), name="third").version.source == now.source
+    assert guest.registry.verify() == []
+
+
+@pytest.mark.parametrize("store", ["fp16", "int8"])
+@pytest.mark.parametrize("method", ["lora", "conformer:r=2,k=3"])
+def test_a_rounded_task_goes_out_and_in_to_the_bit(home, guest, tmp_path, features, method, store):
+    manager = home(method, store=store)
+    guest.import_(manager.export("toy", tmp_path / "out"))
+    assert torch.equal(manager.model("toy").logits(features), guest.model("toy").logits(features))
+
+
+def test_nothing_of_this_machine_is_told(home, tmp_path, trunk_folder):
+    folder = home("lora").export("toy", tmp_path / "out")
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        assert b"/somewhere/private" not in data and str(trunk_folder).encode() not in data, path
+
+
+def test_the_card_says_what_it_is(home, tmp_path, trunk):
+    text = (home("lora:qv,r=6").export("toy", tmp_path / "out") / "README.md").read_text()
+    for word in (
+        trunk.fingerprint, "lora:qv,r=6,s=8", "75.00 %", "dog, rain, siren", "licence | unknown", "128 frames",
+        "5 folds \\| test on 5", "cl-ast add-task esc50 --name toy --method lora:qv,r=6,s=8 --seed 3 --fold 5", "peft",
+    ):  # fmt: skip
+        assert word in text, word
+
+
+def test_export_writes_over_nothing(home, tmp_path):
+    manager = home("linear")
+    (tmp_path / "empty").mkdir()
+    assert manager.export("toy", tmp_path / "empty").name == "empty"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RegistryError, match="new or empty"):
+        manager.export("toy", tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "empty", "mine"}
+
+
+# peft
+
+
+def pooled_logits(tokens, head, pooling="mean"):
+    assert pooling == "mean"
+    return tokens.mean(dim=1) @ head["head.weight"].T + head["head.bias"]
+
+
+@pytest.mark.parametrize(
+    ("method", "store"), [*((method, "fp32") for method in PEFT_METHODS), ("lora", "fp16"), ("lora", "int8")]
+)
+def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method, store):
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    manager = home(method, store=store)
+    folder = manager.export("toy", tmp_path / "out")
+    stock = transformers.ASTModel.from_pretrained(trunk_folder)
+    model = peft.PeftModel.from_pretrained(stock, folder).eval()
+    clips = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = manager.model("toy").logits(clips)
+        found = pooled_logits(model(clips)[0], load_file(folder / "task.safetensors"))
+        plain = manager.model("toy").backbone.norm(manager.model("toy").backbone.run(manager.model("toy").embed(clips)))
+    assert torch.allclose(found, expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(plain, model(clips)[0], atol=1e-2)  # the adapter does something
+
+
+def peft_folder(folder, trunk_folder, **options):
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    config = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False, **options}
+    torch.manual_seed(0)
+    model = peft.get_peft_model(transformers.ASTModel.from_pretrained(trunk_folder), peft.LoraConfig(**config)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def write_head(folder, **words):
+    """What docs/registry.md tells a peft user to write."""
+    head = {"head.weight": torch.randn(2, 32), "head.bias": torch.randn(2)}
+    facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": {"frames": 128}, **words}
+    save_file(head, folder / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
+    return head
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({}, "lora:qv,r=4,s=1.5"),
+        ({"target_modules": "all-linear", "use_rslora": True}, "lora:qkvo,r=4,s=3+lora:ffn,r=4,s=3"),
+        ({"rank_pattern": {"q_proj": 2}, "modules_to_save": ["layernorm"]}, "lora:q,r=2,s=3+lora:v,r=4,s=1.5"),
+    ],
+)
+def test_a_lora_of_peft_imports(guest, tmp_path, trunk_folder, options, method):
+    model = peft_folder(tmp_path / "theirs", trunk_folder, **options)
+    head = write_head(tmp_path / "theirs")
+    record = guest.import_(tmp_path / "theirs")
+    assert record.version.method == method and record.labels == ("dog", "rain")
+    clips = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = pooled_logits(model(clips)[0], head)
+        assert torch.allclose(guest.model("theirs").logits(clips), expected, atol=1e-5, rtol=0)
+    with pytest.raises(ClAstError, match="--task"):  # it has no routing
+        list(guest.predict(["no.wav"]))
+
+
+def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, trunk_folder):
+    peft_folder(tmp_path / "theirs", trunk_folder)
+    with pytest.raises(RegistryError, match=r"without a head: put task\.safetensors"):
+        guest.import_(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"target_modules": ["fc1"]}, "FFN's two maps"),
+        ({"modules_to_save": ["layernorm_before"]}, "layernorm_before"),
+    ],
+)
+def test_a_lora_that_is_not_ours_is_refused(guest, tmp_path, trunk_folder, options, reason):
+    peft_folder(tmp_path / "theirs", trunk_folder, **options)
+    write_head(tmp_path / "theirs")
+    with pytest.raises(ClAstError, match=reason):
+        guest.import_(tmp_path / "theirs")
+
+
+# Folders that lie
+
+
+def rewrite(path, change):
+    """Change the tensors and the description of a safetensors file."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["cl_ast"])
+    tensors = load_file(path)
+    change(facts, tensors)
+    save_file(tensors, path, metadata={"cl_ast": json.dumps(facts)})
+
+
+def facts(**changed):
+    return lambda words, tensors: words.update(changed)
+
+
+def tensor(name, value):
+    def change(words, tensors):
+        tensors[name] = value(tensors.get(name)) if callable(value) else value
+
+    return change
+
+
+def without(name):
+    return lambda words, tensors: tensors.pop(name, words.pop(name, None))
+
+
+LIES = {
+    "trunk": (lambda w, t: w["backbone"].update(fingerprint="0" * 64), "trained on the trunk"),
+    "method": (facts(method="telepathy:r=3"), "no method called"),
+    "method that is no text": (facts(method=["lora"]), "no method called"),
+    "another method": (facts(method="bottleneck"), "lacks the tensor"),
+    "rank": (facts(method="conformer:r=3,k=3"), "expected"),
+    "huge rank": (facts(method="conformer:r=999999999,k=3"), "must lie between"),
+    "a name that is a path": (facts(name="../../etc/cron.d/x"), "not a path"),
+    "a name that is reserved": (facts(name="auto"), "choose the task"),
+    "labels": (facts(labels=["dog"]), "expected"),
+    "no labels": (facts(labels=[]), "label"),
+    "labels that are numbers": (facts(labels=[1, 2, 3]), "label"),
+    "labels that are text": (facts(labels="dog"), "list of labels"),
+    "many labels": (facts(labels=[str(i) for i in range(70_000)]), "at most"),
+    "a long label": (facts(labels=["x" * 2_000, "b", "c"]), "at most"),
+    "frames": (facts(front_end={"frames": 10**9}), "cannot be used"),
+    "no front end": (without("front_end"), "front_end"),
+    "a front end with more": (facts(front_end="__import__"), "front_end"),
+    "spread": (facts(front_end={"frames": 128, "mean": 0.0, "std": 0.0}), "not positive"),
+    "mean": (facts(front_end={"frames": 128, "mean": "0", "std": 1.0}), "numbers that cannot be"),
+    "pooling": (facts(pooling="max"), "no pooling"),
+    "positions": (facts(positions="made up"), "positions are"),
+    "format": (facts(format=99), "upgrade"),
+    "accuracy": (facts(learned_accuracy=7), "fraction"),
+    "source": (facts(source=[["a"]]), "describes itself wrongly"),
+    "nan": (tensor("head.weight", lambda t: t * math.nan), "not numbers"),
+    "infinity": (tensor("router.centre", lambda t: t + math.inf), "not numbers"),
+    "shape": (tensor("head.weight", lambda t: t.T.contiguous()), "expected"),
+    "too many": (tensor("layers.0.extra", torch.zeros(2)), "should not have"),
+    "a path": (tensor("../../home/x", torch.zeros(2)), "only words joined by dots"),
+    "an endless name": (tensor("a" * 300, torch.zeros(2)), "only words joined by dots"),
+    "a precision of no kind": (tensor("head.bias", lambda t: t.bfloat16()), "float32"),
+    "missing": (without("head.bias"), "lacks the tensor"),
+    "routing that draws": (tensor("router.centre", lambda t: t * 50), "draw the clips"),
+    "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
+    "routing of other sizes": (tensor("router.directions", torch.zeros(2, 3).half()), "other shapes"),
+    "routing in half precision": (tensor("router.centre", lambda t: t.half()), "types"),
+    "routing in whole numbers": (tensor("router.calibration", lambda t: t.long()), "types"),
+    "half a routing": (without("router.calibration"), "routing"),
+}
+
+
+@pytest.fixture
+def lying(home, tmp_path):
+    return home("conformer:r=2,k=3").export("toy", tmp_path / "out")
+
+
+def refused(guest, folder, reason):
+    """With one sentence, and nothing is kept."""
+    with pytest.raises(ClAstError, match=reason) as caught:
+        guest.import_(folder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
+    assert guest.registry.tasks() == [] and not list((Path(guest.registry.place) / "adapters").iterdir())
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_in_the_file_is_refused(guest, lying, lie):
+    change, reason = LIES[lie]
+    rewrite(lying / "adapter_model.safetensors", change)
+    refused(guest, lying, reason)
+
+
+def header(words, body=b""):
+    encoded = json.dumps(words).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + body
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("adapter_model.safetensors", struct.pack("<Q", 2**62) + b"{}", "claims a header"),
+        ("adapter_model.safetensors", struct.pack("<Q", 50 * 2**20) + b" " * (50 * 2**20), "claims a header"),
+        ("adapter_model.safetensors", b"\x80\x04\x95aaaaaaaaaaaaaaaaaaaaa", "pickle"),
+        ("adapter_model.safetensors", b"PK\x03\x04" + bytes(100), "pickle|header"),
+        ("adapter_model.safetensors", b"", "too short"),
+        (
+            "adapter_model.safetensors",
+            header({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
+            "holds 0",
+        ),
+        (
+            "adapter_model.safetensors",
+            b'\x0f\x00\x00\x00\x00\x00\x00\x00{"a":1, "a":{}}',
+            "not JSON",
+        ),
+        ("adapter_config.json", b"[]", "not a JSON object"),
+        ("adapter_config.json", b"{" * 100_000, "not a JSON object"),
+        ("adapter_config.json", b" " * 2_000_000, "larger than"),
+        ("adapter_config.json", b'{"peft_type": "PROMPT_TUNING"}', "neither LORA nor CL_AST"),
+        ("adapter_config.json", b'{"peft_type": ["LORA"]}', "neither LORA nor CL_AST"),
+        ("adapter_config.json", b'{"peft_type": "LORA"}', "without a head"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused(guest, lying, name, data, reason):
+    (lying / name).write_bytes(data)
+    refused(guest, lying, reason)
+
+
+def test_pickles_are_never_read(guest, lying):
+    (lying / "adapter_model.safetensors").unlink()
+    (lying / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    refused(guest, lying, "pickle")
+    refused(guest, lying / "adapter_model.bin", "no folder")
+    refused(guest, lying / "nothing", "no folder")
+
+
+def test_a_stranger_does_not_choose_the_trunk(tmp_path, home, monkeypatch):
+    manager = home("conformer:r=2,k=3")
+    folder = manager.export("toy", tmp_path / "out")
+    rewrite(folder / "adapter_model.safetensors", lambda w, t: w["backbone"].update(name="evil/trunk"))
+    asked = []
+    monkeypatch.setattr(checkpoints, "default_name", lambda: "ast-mini")
+    load = checkpoints.load
+    monkeypatch.setattr(checkpoints, "load", lambda name, **rest: asked.append(name) or load(name, **rest))
+    with pytest.raises(ClAstError, match="trained on the trunk"):
+        Manager.open(tmp_path / "empty", device="cpu").import_(folder)
+    assert asked == ["ast-mini"]
+
+
+def test_the_two_files_of_a_lora_must_agree(guest, home, tmp_path):
+    folder = home("lora:qv,r=6").export("toy", tmp_path / "out")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    for change in ({"lora_alpha": 1}, {"r": 2}, {"r": "6"}, {"lora_alpha": None}, {"lora_alpha": 1e400}):
+        (folder / "adapter_config.json").write_text(json.dumps({**config, **change}))
+        refused(guest, folder, "another task|does not say|can be used|must lie")
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    name = next(name for name in tensors if "lora_A" in name)
+    for other in (name.replace("layers.0", "layers.7"), name.replace("q_proj", "x_proj"), name.replace("layers", "l")):
+        changed = {**tensors, other: tensors[name].clone()}
+        save_file(changed, folder / "adapter_model.safetensors")
+        refused(guest, folder, "should not have|no q, k, v, o")
+
+
+def test_a_description_is_complete(home, tmp_path):
+    """An export says all that `asdict` of the front end says, and no more than the registry's file."""
+    manager = home("linear")
+    folder = manager.export("toy", tmp_path / "out")
+    data = (folder / "adapter_model.safetensors").read_bytes()
+    words = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["cl_ast"])
+    assert words["front_end"] == asdict(manager.model("toy").settings.front_end)
+    assert not {"task_id", "task_created", "version"} & set(words) and words["source"] == {"task": "esc50", "fold": "5"}

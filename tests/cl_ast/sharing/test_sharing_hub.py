@@ -1,0 +1,156 @@
+"""Push and pull against a stand-in of the hub's HTTP API on loopback: what huggingface_hub asks, and no more.
+
+Files go through the commit request itself. Large files on the real hub take another way, which is huggingface_hub's own
+business.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from cl_ast.errors import RegistryError
+from cl_ast.manager import Manager
+from cl_ast.tasks.task_file import to_bytes
+from registry import BackboneRecord, NewVersion, Registry
+
+SHA = "a" * 40
+
+
+class Hub(ThreadingHTTPServer):
+    """One repository, me/birds. `files` is what it holds, `sizes` what it says of them, `asked` what was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.sizes, self.asked, self.status = {}, {}, [], 200
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        words = [json.loads(line) for line in self.rfile.read(int(self.headers["Content-Length"])).splitlines()]
+        self.server.asked.append((self.path, words))
+        if self.server.status != 200:
+            return self.answer({"error": "no"}, self.server.status)
+        if self.path == "/api/repos/create":
+            return self.answer({"url": f"{self.server.address}/me/birds", "name": "me/birds"})
+        if self.path == "/api/validate-yaml":
+            return self.answer({"errors": [], "warnings": []})
+        if self.path == "/api/models/me/birds/preupload/main":
+            names = [file["path"] for file in words[0]["files"]]
+            modes = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
+            return self.answer({"files": modes})
+        if self.path == "/api/models/me/birds/commit/main":
+            values = [word["value"] for word in words if word["key"] == "file"]
+            self.server.files |= {value["path"]: base64.b64decode(value["content"]) for value in values}
+            return self.answer({"commitUrl": f"{self.server.address}/me/birds/commit/{SHA}", "commitOid": SHA})
+        return self.answer({}, 404)
+
+    def do_GET(self):
+        self.server.asked.append((self.path, None))
+        files = self.server.files
+        sizes = {name: self.server.sizes.get(name, len(data)) for name, data in files.items()}
+        oid = {name: hashlib.sha1(data).hexdigest() for name, data in files.items()}
+        name = self.path.rpartition("/")[2]
+        if self.path.startswith("/api/models/me/birds/tree/"):
+            return self.answer([{"type": "file", "path": n, "size": sizes[n], "oid": oid[n]} for n in files])
+        if self.path.startswith("/api/models/me/birds"):
+            siblings = [{"rfilename": n, "size": sizes[n], "blobId": oid[n]} for n in files]
+            return self.answer({"id": "me/birds", "sha": SHA, "siblings": siblings})
+        if self.path.startswith(f"/me/birds/resolve/{SHA}/") and name in files:
+            return self.answer(files[name], headers={"ETag": f'"{oid[name]}"', "X-Repo-Commit": SHA})
+        return self.answer({}, 404)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def answer(self, value, status=200, headers=None):
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for key, word in {**(headers or {}), "Content-Length": str(len(data))}.items():
+            self.send_header(key, word)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_network():
+    """In place of the one that refuses every connection: here there is a server, on loopback."""
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_not_a_real_one")
+    with Hub() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def manager(tmp_path, trunk, fresh, randomise):
+    def make(place):
+        registry = Registry.open(tmp_path / place)
+        registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, b"x"))
+        return Manager(registry, device="cpu")
+
+    home = make("home")
+    model = randomise(fresh("lora:qv,r=2"))
+    new = NewVersion(
+        method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
+    )
+    home.registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
+    return home, make("guest")
+
+
+def test_there_and_back(hub, manager, features):
+    home, guest = manager
+    assert home.push("toy", "me/birds", endpoint=hub.address) == f"{hub.address}/me/birds"
+    names = {"README.md", "adapter_config.json", "adapter_model.safetensors", "task.safetensors"}
+    assert set(hub.files) == names
+    assert hub.asked[0][1][0]["visibility"] == "private"
+    hub.files["evil.bin"] = b"a pickle"
+    record = guest.pull("me/birds", name="theirs", endpoint=hub.address)
+    assert record.name == "theirs" and not any("evil" in path for path, _ in hub.asked)
+    assert torch.equal(home.model("toy").logits(features), guest.model("theirs").logits(features))
+    home.push("toy", "me/birds", public=True, endpoint=hub.address)
+    assert [words[0]["visibility"] for path, words in hub.asked if path == "/api/repos/create"][-1] == "public"
+
+
+def test_what_is_no_task_or_too_large_is_not_fetched(hub, manager):
+    home, guest = manager
+    home.push("toy", "me/birds", endpoint=hub.address)
+    hub.sizes["task.safetensors"] = 2**40
+    with pytest.raises(RegistryError, match="larger than"):
+        guest.pull("me/birds", endpoint=hub.address)
+    del hub.files["adapter_config.json"]
+    with pytest.raises(RegistryError, match="no adapter"):
+        guest.pull("me/birds", endpoint=hub.address)
+    assert not any("/resolve/" in path for path, _ in hub.asked) and guest.registry.tasks() == []
+
+
+def test_errors_are_one_line(hub, manager, monkeypatch):
+    home, guest = manager
+    hub.status = 403
+    for refused in (
+        lambda: home.push("toy", "me/birds", endpoint=hub.address),
+        lambda: guest.pull("nobody/nothing", endpoint=hub.address),
+        lambda: guest.pull("../../etc/passwd", endpoint=hub.address),
+    ):
+        with pytest.raises(RegistryError, match=r"cannot (push|pull)") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(RegistryError, match=r"cannot pull me/birds"):
+        guest.pull("me/birds", endpoint=hub.address)

@@ -1,0 +1,127 @@
+"""Many tasks in one batch: each row answers as its task alone does."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cl_ast.adapters.listing import SHOWN
+from cl_ast.adapters.spec import parse
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.tasks import mixed_batch as bank
+from cl_ast.tasks.task_file import from_bytes, to_bytes
+from cl_ast.tasks.task_model import TaskModel
+
+SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1")))
+FRAMES = (30, 60)
+Tasks = Callable[[str, int], TaskModel]
+
+
+@pytest.fixture(scope="module")
+def task(fresh: Callable[..., TaskModel], trunk: Backbone) -> Tasks:
+    """task(method, seed): as if trained, with a number of classes, a length and settings of its own."""
+    made: dict[tuple[str, int], TaskModel] = {}
+
+    def make(text: str, seed: int) -> TaskModel:
+        if (text, seed) not in made:
+            labels = tuple("abcdef"[: 2 + seed % 4])
+            more = {"positions": "zeros"} if seed % 5 == 4 else {"pooling": "mean+std"} if seed % 5 == 3 else {}
+            model = fresh(text, seed, labels=labels, frames=FRAMES[seed % 3 == 2], **more)
+            generator = torch.Generator().manual_seed(seed)
+            for name, tensor in model.state().items():
+                if tensor.is_floating_point():
+                    noise = 0.1 * torch.randn(tensor.shape, generator=generator)
+                    tensor.add_(noise.abs() if name.endswith("batchnorm.var") else noise)
+            made[text, seed] = model
+        return made[text, seed]
+
+    return make
+
+
+def _asked(models: Sequence[TaskModel]) -> list[bank.Asked]:
+    generator = torch.Generator().manual_seed(2)
+    return [(model, torch.randn(model.settings.front_end.frames, 128, generator=generator)) for model in models]
+
+
+def _check(asked: Sequence[bank.Asked]) -> None:
+    found = bank.logits(asked)
+    assert len(found) == len(asked)
+    for (model, features), logits in zip(asked, found, strict=True):
+        torch.testing.assert_close(logits, model.logits(features[None])[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> None:
+    with torch.inference_mode():
+        yield
+
+
+def test_every_row_of_the_table_in_one_batch_answers_as_it_does_alone(task: Tasks) -> None:
+    _check(_asked([task(text, seed) for seed in range(3) for text in SPECS]))
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_tasks_of_one_method_answer_as_each_does_alone(task: Tasks, text: str) -> None:
+    asked = _asked([task(text, seed) for seed in (0, 1, 0, 3)])
+    _check(asked)
+    assert not torch.allclose(bank.logits(asked)[0], task(text, 0).logits(asked[2][1][None])[0])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from(SPECS), st.integers(0, 5)), min_size=1, max_size=8))
+def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tuple[str, int]]) -> None:
+    _check(_asked([task(text, seed) for text, seed in rows]))
+
+
+def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, trunk: Backbone) -> None:
+    models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "trunk"]
+    loaded = [from_bytes(to_bytes(model, trunk, {}, {}), trunk).model for model in models]
+    asked = _asked(models)
+    again = bank.logits([(model, features) for model, (_, features) in zip(loaded, asked, strict=True)])
+    for one, other in zip(bank.logits(asked), again, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_trunk_runs_once_for_all_that_can_share_it(task: Tasks, trunk: Backbone) -> None:
+    """Counted at the trunk's patches, which every pass begins with."""
+    passes = []
+    hook = trunk.model.embeddings.register_forward_hook(lambda *_: passes.append("whole"))
+    patches = trunk.model.embeddings.patch_embeddings.register_forward_hook(lambda *_: passes.append("patches"))
+    try:
+        sharing = [text for text in SPECS if "prompt" not in text and text != "full"]
+        bank.logits(_asked([task(text, seed) for seed in (0, 1) for text in sharing]))
+        assert passes == ["patches"]
+        passes.clear()
+        bank.logits(_asked([task(text, seed) for text in ("prompt:deep,n=25", "lora") for seed in (0, 0, 1)]))
+        assert passes == ["patches"] * 2
+    finally:
+        hook.remove()
+        patches.remove()
+
+
+def test_the_trunk_is_left_as_it_was(task: Tasks, trunk: Backbone, features: torch.Tensor) -> None:
+    before = trunk.run(trunk.embed(features))
+    bank.logits(_asked([task(text, 0) for text in SPECS]))
+    assert torch.equal(trunk.run(trunk.embed(features)), before)
+    assert bank.logits([]) == []
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-stable"])
+def test_rows_share_a_pass_over_waveforms_too(
+    kind: str, trunk_of: Callable[[str], Backbone], fresh: Callable[..., TaskModel], randomise: Callable[..., TaskModel]
+) -> None:
+    specs = (
+        "lora:qkvo",
+        "conformer:k=8",
+        "bottleneck:houlsby",
+        "prefix",
+        "prompt:deep,n=3",
+        "bitfit",
+        "linear",
+        "lora",
+    )
+    models = [randomise(fresh(text, seed, backbone=trunk_of(kind))) for seed in (0, 1) for text in specs]
+    generator = torch.Generator().manual_seed(3)
+    _check([(model, torch.randn(model.settings.front_end.shape, generator=generator)) for model in models])

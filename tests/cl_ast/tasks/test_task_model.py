@@ -1,0 +1,28 @@
+"""A task's settings, and its logits as labels."""
+
+import pytest
+import torch
+
+from cl_ast.adapters.spec import parse
+from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.errors import MethodError
+from cl_ast.tasks.task_model import TaskSettings, label_scores
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"), [({"pooling": "max"}, "max.*mean"), ({"positions": "learned"}, "resize.*learned")]
+)
+def test_settings_that_do_not_exist_are_refused(settings: dict[str, str], word: str) -> None:
+    with pytest.raises(MethodError, match=word):
+        TaskSettings("toy", parse("linear"), ("a", "b"), FrontEnd(60), **settings)
+
+
+def test_label_scores_are_softmax_best_first() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
+    first, second = label_scores(logits, ("a", "b", "c"), None)
+    assert [label for label, _ in first] == ["b", "c", "a"]
+    assert sum(score for _, score in first) == pytest.approx(1)
+    assert dict(first)["c"] == pytest.approx(float(logits[0].softmax(0)[2]))
+    assert second[0][0] == "a"
+    assert [len(row) for row in label_scores(logits, ("a", "b", "c"), 2)] == [2, 2]
+    assert len(label_scores(logits, ("a", "b", "c"), 10)[0]) == 3

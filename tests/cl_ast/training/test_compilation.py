@@ -1,0 +1,38 @@
+"""A compiled training step: the same weights, or a sentence where there is no compiler."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cl_ast.errors import TrainingError
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.clips import ClipSet
+from cl_ast.training.compilation import compiled
+from cl_ast.training.trainer import TrainOptions, train
+
+Fresh = Callable[..., TaskModel]
+Toy = Callable[[int, int], ClipSet]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -> None:
+    models = {}
+    for compile in (False, True):
+        models[compile] = fresh("lora", labels=("tone", "noise"), frames=30)
+        options = TrainOptions(epochs=2, batch_size=8, learning_rate=1e-3, compile=compile)
+        train(models[compile], toy(0, 16), toy(32, 40), options)
+    for name, tensor in models[True].state().items():
+        torch.testing.assert_close(tensor, models[False].state()[name], rtol=0, atol=1e-4, msg=name)
+        assert not tensor.requires_grad
+
+
+def test_no_compiler_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    with pytest.raises(TrainingError, match=r"could not be compiled.*leave --compile out"):
+        compiled(lambda x: x.sin() + 1)(torch.ones(3))
