@@ -212,7 +212,9 @@ def demo(app: App, /, folder: Path) -> None:
 
     home = folder / "registry"
     story.make_room(home)
-    tables.show("Three small tasks, made here, learned one after another over ast-mini, the trunk in the package.", "")
+    tables.show(
+        "Three small tasks, made here, learned one after another over ast-mini, the backbone in the package.", ""
+    )
     folders = story.make_clips(folder / "clips")
     with Manager.open(home, backbone=MINI, device="cpu") as manager, app.watch() as watch:
         for learned in story.learn_all(manager, folders, watch):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.ast_mini --data FOLDER
 
-A linear probe on the mean and standard deviation over all output tokens, against the same trunk with random
+A linear probe on the mean and standard deviation over all output tokens, against the same backbone with random
 weights and against plain statistics of the log-mel. Official folds, or speakers never trained on; the
 probe's C is chosen by cross-validation inside the training part (by recording, fold or speaker), never on
 test. Prints a markdown table.
@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import ASTModel
 
 from cl_ast.pretrain import mel
-from cl_ast.pretrain.model import Trunk, pooled
+from cl_ast.pretrain.model import Backbone, pooled
 
 Array = NDArray[np.float64]
 PENALTIES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -102,14 +102,14 @@ def statistics(data: Data) -> Array:
 
 
 @torch.no_grad()
-def embed(trunk: Trunk, data: Data, mean_only: bool = False) -> Array:
+def embed(backbone: Backbone, data: Data, mean_only: bool = False) -> Array:
     """Pooled tokens of every clip, cut or zero-padded to the task's frames."""
     frames, out = data.task.frames, []
     for start in range(0, len(data.features), 32):
         batch = torch.zeros(len(data.features[start : start + 32]), frames, mel.BINS)
         for row, x in zip(batch, data.features[start : start + 32], strict=True):
             row[: min(frames, len(x))] = torch.from_numpy(x[:frames])
-        tokens = trunk(mel.normalise(batch))
+        tokens = backbone(mel.normalise(batch))
         out.append(tokens.mean(1) if mean_only else pooled(tokens))
     return torch.cat(out).double().numpy()
 
@@ -132,32 +132,32 @@ def _choose(x: Array, y: NDArray[np.str_], groups: NDArray[np.str_]) -> float:
     return max(PENALTIES, key=lambda c: np.mean([_fit(c, x[a], y[a]).score(x[b], y[b]) for a, b in folds]))
 
 
-def trunk_of(folder: Path, seed: int | None = None) -> Trunk:
-    """The trunk of a folder, or one of its shape with random weights."""
+def backbone_of(folder: Path, seed: int | None = None) -> Backbone:
+    """The backbone of a folder, or one of its shape with random weights."""
     stock = ASTModel.from_pretrained(folder, dtype=torch.float32)
     if seed is not None:
         torch.manual_seed(seed)
         stock = ASTModel(stock.config)
         torch.nn.init.trunc_normal_(stock.embeddings.position_embeddings, std=0.02)
-    return Trunk(stock.eval())
+    return Backbone(stock.eval())
 
 
 @click.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--trunk", "weights", type=click.Path(path_type=Path), default=Path("cl_ast/data/ast-mini"))
-@click.option("--seeds", default=3, show_default=True, help="Random trunks to average.")
+@click.option("--backbone", "weights", type=click.Path(path_type=Path), default=Path("cl_ast/data/ast-mini"))
+@click.option("--seeds", default=3, show_default=True, help="Random backbones to average.")
 @click.option("--rows", "wanted", default="statistics,random,mean,mean+std", show_default=True)
 @click.option("--tasks", default=",".join(t.name for t in TASKS), show_default=True)
 def main(folder: Path, weights: Path, seeds: int, wanted: str, tasks: str) -> None:
     """Print the table."""
-    trunk = trunk_of(weights)
-    random = [trunk_of(weights, seed) for seed in range(seeds)]
+    backbone = backbone_of(weights)
+    random = [backbone_of(weights, seed) for seed in range(seeds)]
     # One row: its title, and features of a task for each of its runs.
     rows: dict[str, tuple[str, list[Callable[[Data], Array]]]] = {
         "statistics": ("log-mel statistics, no network", [statistics]),
-        "random": (f"random trunk, mean+std ({seeds} seeds)", [partial(embed, t) for t in random]),
-        "mean": ("ast-mini, mean", [partial(embed, trunk, mean_only=True)]),
-        "mean+std": ("ast-mini, mean+std", [partial(embed, trunk)]),
+        "random": (f"random backbone, mean+std ({seeds} seeds)", [partial(embed, t) for t in random]),
+        "mean": ("ast-mini, mean", [partial(embed, backbone, mean_only=True)]),
+        "mean+std": ("ast-mini, mean+std", [partial(embed, backbone)]),
     }
     rows = {name: rows[name] for name in wanted.split(",")}
     chosen = [task for task in TASKS if task.name in tasks.split(",")]

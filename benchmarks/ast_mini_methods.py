@@ -1,4 +1,4 @@
-"""Adapters and full fine-tuning of `ast-mini` on real recordings, against a random trunk of the same shape.
+"""Adapters and full fine-tuning of `ast-mini` on real recordings, against a random backbone of the same shape.
 
     python -m benchmarks.ast_mini_methods --data FOLDER --out docs/ast-mini-methods.csv
 
@@ -29,11 +29,11 @@ from cl_ast.training.trainer import HEADS, TrainOptions
 # Kept elsewhere too (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 METHODS = ("conformer", "bottleneck", "lora", "full", "linear")
-# The papers' rate of full fine-tuning (5e-5) is for a trunk 35 times as large: it gets the better of two on validation,
-# tried with the first seed.
+# The papers' rate of full fine-tuning (5e-5) is for a backbone 35 times as large: the better of two on validation clips
+# is used here, tried with the first seed.
 FULL_RATES = (3e-4, 1e-3)
 
-# A linear probe runs the trunk once, so its epochs are nearly free.
+# A linear probe runs the backbone once, so its epochs are nearly free.
 LINEAR_TIMES = 15
 
 
@@ -57,9 +57,9 @@ DATA = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training. `trunk` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
+    """One training. `backbone` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
 
-    trunk: str
+    backbone: str
     head: str
     task: str
     method: str
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str, str, int, float]:
-        return self.trunk, self.head, self.task, self.method, self.seed, self.rate
+        return self.backbone, self.head, self.task, self.method, self.seed, self.rate
 
 
 def read(path: Path) -> list[Run]:
@@ -82,7 +82,7 @@ def read(path: Path) -> list[Run]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Run(r["trunk"], r["head"], r["task"], r["method"], int(r["seed"]), float(r["rate"]), int(r["epochs"]),
+            Run(r["backbone"], r["head"], r["task"], r["method"], int(r["seed"]), float(r["rate"]), int(r["epochs"]),
                 int(r["parameters"]), float(r["validation"]), float(r["test"]), float(r["seconds"]))
             for r in csv.DictReader(file)
         ]  # fmt: skip
@@ -130,8 +130,8 @@ def _counted(labels: list[str], rows: Iterable[int], whole: Iterable[str]) -> li
     return [(label, found[label]) for label in whole]
 
 
-def random_trunk(seed: int) -> Backbone:
-    """A trunk of ast-mini's shape that has learned nothing."""
+def random_backbone(seed: int) -> Backbone:
+    """A backbone of ast-mini's shape that has learned nothing."""
     torch.manual_seed(seed)
     config = ASTConfig.from_pretrained(checkpoints.MINI_FOLDER)
     config._attn_implementation = "sdpa"
@@ -140,13 +140,13 @@ def random_trunk(seed: int) -> Backbone:
     return Backbone(model, f"random-{seed}")
 
 
-def plan(trunks: list[str], tasks: list[str], methods: list[str], seeds: int) -> Iterator[tuple[str, str, int, str]]:
-    """What to train, in the order of its worth: a run that is stopped has whole seeds of the trained trunk."""
-    for trunk in trunks:
+def plan(backbones: list[str], tasks: list[str], methods: list[str], seeds: int) -> Iterator[tuple[str, str, int, str]]:
+    """What to train, in the order of its worth: a run that is stopped has whole seeds of the trained backbone."""
+    for backbone in backbones:
         for seed in range(seeds):
             for task in tasks:
                 for method in methods:
-                    yield trunk, task, seed, method
+                    yield backbone, task, seed, method
 
 
 def rates_of(method: str, earlier: list[Run], seed: int) -> tuple[float, ...]:
@@ -160,20 +160,20 @@ def rates_of(method: str, earlier: list[Run], seed: int) -> tuple[float, ...]:
 
 
 def train(
-    backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, trunk: str, head: str
+    backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, which: str, head: str
 ) -> Run:
     epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
     options = TrainOptions(epochs, learning_rate=rate, head=head, seed=seed)
     (found,) = compare(task, backbone, [parse(method)], options, pooling="mean+std")
     assert found.validation is not None and found.accuracy is not None and found.seconds is not None, found.error
     return Run(
-        trunk, head, name, method, seed, rate, options.epochs, found.trainable_parameters,
+        which, head, name, method, seed, rate, options.epochs, found.trainable_parameters,
         round(found.validation, 4), round(found.accuracy, 4), round(found.seconds, 1),
     )  # fmt: skip
 
 
 def chosen(runs: list[Run]) -> list[Run]:
-    """One run a (trunk, head, task, method, seed): the rate that was best on validation."""
+    """One run a (backbone, head, task, method, seed): the rate that was best on validation."""
     best: dict[tuple[str, str, str, str, int], Run] = {}
     for run in runs:
         key = run.key[:-1]
@@ -186,19 +186,19 @@ def table(runs: list[Run]) -> Iterator[str]:
     """Markdown: mean ± standard deviation over the seeds, in percent."""
     cells: dict[tuple[str, str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in chosen(runs):
-        cells[run.trunk, run.head, run.method][run.task].append(run)
+        cells[run.backbone, run.head, run.method][run.task].append(run)
     yield (
-        "| trunk | head's start | method | parameters | "
+        "| backbone | head's start | method | parameters | "
         + " | ".join(one.title for one in DATA.values())
         + " | average |"
     )
     yield "|---|---|---|---|" + "---|" * (len(DATA) + 1)
-    for (trunk, head, method), by_task in cells.items():
+    for (backbone, head, method), by_task in cells.items():
         means = [100 * statistics.mean(run.test for run in by_task[task]) for task in DATA if by_task[task]]
         average = f"{statistics.mean(means):.1f}" if len(means) == len(DATA) else ""
         parameters = next(iter(by_task.values()))[0].parameters
         row = " | ".join(_cell([100 * run.test for run in by_task[task]]) for task in DATA)
-        yield f"| {trunk} | {head} | {method} | {parameters:,} | {row} | {average} |"
+        yield f"| {backbone} | {head} | {method} | {parameters:,} | {row} | {average} |"
 
 
 def _cell(tests: list[float]) -> str:
@@ -210,14 +210,14 @@ def _cell(tests: list[float]) -> str:
 @click.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/ast-mini-methods.csv"), show_default=True)
-@click.option("--trunks", default="ast-mini,random", show_default=True)
+@click.option("--backbones", default="ast-mini,random", show_default=True)
 @click.option("--tasks", default=",".join(DATA), show_default=True)
 @click.option("--methods", default=",".join(METHODS), show_default=True)
 @click.option("--head", type=click.Choice(HEADS), default="probe", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--table", "only_table", is_flag=True, help="Print the table of what is in the file.")
 def main(
-    folder: Path | None, out: Path, trunks: str, tasks: str, methods: str, head: str, seeds: int, only_table: bool
+    folder: Path | None, out: Path, backbones: str, tasks: str, methods: str, head: str, seeds: int, only_table: bool
 ) -> None:
     """Train what is missing, then print the table."""
     if not only_table:
@@ -225,15 +225,15 @@ def main(
             raise click.UsageError("--data says where the recordings are")
         done = {run.key for run in read(out)}
         mini = checkpoints.load(checkpoints.MINI, device=torch.device("cpu"))
-        for trunk, name, seed, method in plan(trunks.split(","), tasks.split(","), methods.split(","), seeds):
-            rates = rates_of(method, [run for run in read(out) if run.key[:4] == (trunk, head, name, method)], seed)
-            missing = [rate for rate in rates if (trunk, head, name, method, seed, rate) not in done]
+        for which, name, seed, method in plan(backbones.split(","), tasks.split(","), methods.split(","), seeds):
+            rates = rates_of(method, [run for run in read(out) if run.key[:4] == (which, head, name, method)], seed)
+            missing = [rate for rate in rates if (which, head, name, method, seed, rate) not in done]
             if not missing:
                 continue
             task = load(folder, name, seed)
-            backbone = mini if trunk == "ast-mini" else random_trunk(seed)
+            backbone = mini if which == "ast-mini" else random_backbone(seed)
             for rate in missing:
-                run = train(backbone, name, task, method, rate, seed, trunk, head)
+                run = train(backbone, name, task, method, rate, seed, which, head)
                 append(out, run)
                 click.echo(run, err=True)
     for line in table(read(out)):

@@ -36,16 +36,16 @@ from registry.adapter_files import digest
 from registry.manifest import Manifest
 
 
-def fill(place: Path, trunk: Backbone, tasks: int) -> int:
+def fill(place: Path, backbone: Backbone, tasks: int) -> int:
     """A registry of so many tasks, as commit would have written it, at once; the bytes of a task's file."""
     (place / "adapters").mkdir(parents=True)
     labels = tuple(f"label {n}" for n in range(10))
     model = TaskModel.fresh(
-        TaskSettings("t", parse("lora"), labels, FrontEnd(100)), trunk, torch.Generator().manual_seed(0)
+        TaskSettings("t", parse("lora"), labels, FrontEnd(100)), backbone, torch.Generator().manual_seed(0)
     )
     routing = {"prototypes": torch.randn(32, 256), "calibration": torch.randn(101)}
-    data = to_bytes(model, trunk, {}, routing)
-    record = BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes)
+    data = to_bytes(model, backbone, {}, routing)
+    record = BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes)
     new = NewVersion(method="lora:qv,r=6,s=8", labels=labels, trainable_parameters=1, seed=0, seconds=1.0)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
@@ -56,17 +56,17 @@ def fill(place: Path, trunk: Backbone, tasks: int) -> int:
 
 
 @contextmanager
-def holding(place: Path, trunk: Backbone, memory: int) -> Iterator[Held]:
+def holding(place: Path, backbone: Backbone, memory: int) -> Iterator[Held]:
     with Registry.open(place) as registry:
         held = Held(registry, "ast-mini", "cpu", METHODS, memory)
-        held._backbone = trunk
+        held._backbone = backbone
         yield held
         held.loaded.close()
 
 
-def attaching(place: Path, trunk: Backbone) -> list[Row]:
+def attaching(place: Path, backbone: Backbone) -> list[Row]:
     rows = []
-    with holding(place, trunk, 2**40) as held:
+    with holding(place, backbone, 2**40) as held:
         held.stored("t0")
         taken = []
         for number in range(1, 1_100):
@@ -82,7 +82,7 @@ def attaching(place: Path, trunk: Backbone) -> list[Row]:
         first = sum(taken[:200]) / 1000
         rows.append(Row("attach 200 tasks", "", None, first, "s", "once", "<= 1", first <= 1, ""))
     gc.collect()
-    with holding(place, trunk, 2**40) as held:
+    with holding(place, backbone, 2**40) as held:
         held.stored("t0")
         gc.collect()
         tracemalloc.start()
@@ -104,7 +104,7 @@ def attaching(place: Path, trunk: Backbone) -> list[Row]:
     return rows
 
 
-def beyond(place: Path, trunk: Backbone, tasks: int, size: int) -> list[Row]:
+def beyond(place: Path, backbone: Backbone, tasks: int, size: int) -> list[Row]:
     """Groups of clips under tasks drawn at random, with room for all of them down to a twentieth."""
     rows = []
     draw = random.Random(0)
@@ -112,7 +112,7 @@ def beyond(place: Path, trunk: Backbone, tasks: int, size: int) -> list[Row]:
     names = [[f"t{draw.randrange(tasks)}" for _ in range(GROUP)] for _ in range(20)]
     full = None
     for share in (1.0, 0.5, 0.25, 0.1, 0.05):
-        with holding(place, trunk, int(tasks * size * share)) as held:
+        with holding(place, backbone, int(tasks * size * share)) as held:
             for number in range(int(tasks * share)):
                 held.stored(f"t{number}")
             started = time.perf_counter(), time.process_time()
@@ -155,11 +155,11 @@ def peft() -> Row:
 
 
 def measure(tasks: int = 2_000, place: Path | None = None) -> list[Row]:
-    trunk = checkpoints.load("ast-mini")
+    backbone = checkpoints.load("ast-mini")
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        size = fill(Path(folder) / "registry", trunk, tasks)
-        rows = attaching(Path(folder) / "registry", trunk)
-        rows += beyond(Path(folder) / "registry", trunk, tasks, size)
+        size = fill(Path(folder) / "registry", backbone, tasks)
+        rows = attaching(Path(folder) / "registry", backbone)
+        rows += beyond(Path(folder) / "registry", backbone, tasks, size)
     return [*rows, peft()]
 
 

@@ -59,11 +59,11 @@ def _resampling(rate: int, seconds: float) -> Row:
 
 
 def _share() -> Row:
-    """Of a step with ast-mini, the smallest trunk, if features were computed again each time (they are kept)."""
-    trunk = checkpoints.load("ast-mini")
+    """Of a step with ast-mini, the smallest backbone, if features were computed again each time (they are kept)."""
+    backbone = checkpoints.load("ast-mini")
     front_end = FrontEnd(100)
     settings = TaskSettings("bench", parse("lora"), ("a", "b"), front_end)
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     random = np.random.default_rng(0)
     clips = [random.normal(size=16_000).astype(np.float32) for _ in range(16)]
     features = front_end(clips)

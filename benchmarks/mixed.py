@@ -39,15 +39,15 @@ def base() -> Backbone:
     return Backbone(ASTModel(ASTConfig()), "ast-base, random weights", fingerprint="-")
 
 
-def task(trunk: Backbone, method: str, seed: int) -> TaskModel:
+def task(backbone: Backbone, method: str, seed: int) -> TaskModel:
     settings = TaskSettings(f"{method} {seed}", parse(method), tuple(map(str, range(35))), FrontEnd(FRAMES))
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(seed))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(seed))
     model.adapter.pack()
     return model
 
 
-def ours(trunk: Backbone, name: str, methods: Sequence[str], count: int, half: AbstractContextManager[Any]) -> Row:
-    tasks = [task(trunk, methods[n % len(methods)], n) for n in range(LOADED)]
+def ours(backbone: Backbone, name: str, methods: Sequence[str], count: int, half: AbstractContextManager[Any]) -> Row:
+    tasks = [task(backbone, methods[n % len(methods)], n) for n in range(LOADED)]
     features = torch.randn(CLIPS, FRAMES, 128, generator=torch.Generator().manual_seed(0))
     asked = list(zip(tasks, features, strict=False))
     runs: dict[str, Callable[[], object]] = {
@@ -65,13 +65,13 @@ def ours(trunk: Backbone, name: str, methods: Sequence[str], count: int, half: A
     )  # fmt: skip
 
 
-def peft(trunk: str, count: int, half: AbstractContextManager[Any]) -> Row:
+def peft(backbone: str, count: int, half: AbstractContextManager[Any]) -> Row:
     """LoRA on q and v in `peft`, its mixed batch and its `set_adapter`."""
     from peft import LoraConfig, get_peft_model
     from transformers import ASTConfig, ASTModel
 
     torch.manual_seed(0)
-    place = checkpoints.MINI_FOLDER if trunk == "ast-mini" else None
+    place = checkpoints.MINI_FOLDER if backbone == "ast-mini" else None
     shape = ASTConfig.from_pretrained(place, max_length=FRAMES) if place else ASTConfig(max_length=FRAMES)
     model = ASTModel(shape).float().eval()  # of these sizes, with random weights: it takes one length only
     config = LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
@@ -91,7 +91,7 @@ def peft(trunk: str, count: int, half: AbstractContextManager[Any]) -> Row:
         )
     found, spread = ratio(taken, "mixed", "one")
     return Row(
-        what=f"the same in peft, lora, {trunk}", against="one adapter for all", ratio=found, value=None, unit="x",
+        what=f"the same in peft, lora, {backbone}", against="one adapter for all", ratio=found, value=None, unit="x",
         spread=spread, target="", met=True, note="16 loaded",
     )  # fmt: skip
 

@@ -37,20 +37,22 @@ from registry import BackboneRecord, NewVersion, Registry
 LABELS = tuple(f"label {n}" for n in range(35))
 
 
-def registry(place: Path, trunk_name: str, seconds: int = 1, tasks: int = 0) -> Path:
+def registry(place: Path, backbone_name: str, seconds: int = 1, tasks: int = 0) -> Path:
     """With a task of clips so long, and with so many more that the router tells from it and from one another."""
-    trunk = checkpoints.load(trunk_name)
+    backbone = checkpoints.load(backbone_name)
     settings = TaskSettings("commands", parse("conformer"), LABELS, FrontEnd(100 * seconds))
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     new = NewVersion(method=settings.method.text, labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0, source={})
-    background = RouterSpace.of(trunk) if tasks else None
+    background = RouterSpace.of(backbone) if tasks else None
     with Registry.open(place) as one:
         kept = background.to_bytes() if background else b""
-        one.set_backbone(BackboneRecord(trunk_name, trunk.fingerprint, trunk.parameters, trunk.bytes, kept))
-        one.commit("commands", to_bytes(model, trunk, {}, _routing(background, seconds, 1.0)), new)
+        one.set_backbone(BackboneRecord(backbone_name, backbone.fingerprint, backbone.parameters, backbone.bytes, kept))
+        one.commit("commands", to_bytes(model, backbone, {}, _routing(background, seconds, 1.0)), new)
         for number in range(1, tasks + 1):
             model.settings = replace(settings, name=f"other {number}")
-            one.commit(model.settings.name, to_bytes(model, trunk, {}, _routing(background, seconds, 0.8**number)), new)
+            one.commit(
+                model.settings.name, to_bytes(model, backbone, {}, _routing(background, seconds, 0.8**number)), new
+            )
     return place
 
 
@@ -136,10 +138,10 @@ def long(folder: Path, minutes: int = 5) -> list[Row]:
 def auto(folder: Path, repeat: int) -> list[Row]:
     """The router beside a name; its clips are far from every other task, so one head answers."""
     rows = []
-    for trunk, seconds in ((checkpoints.MINI, 1), (checkpoints.MINI, 5), (str(folder / "base"), 1)):
-        name = f"{Path(trunk).name}, {seconds} s"
+    for backbone, seconds in ((checkpoints.MINI, 1), (checkpoints.MINI, 5), (str(folder / "base"), 1)):
+        name = f"{Path(backbone).name}, {seconds} s"
         paths = clips(folder / name, 32, seconds)
-        with Manager.open(registry(folder / f"{name} routed", trunk, seconds, tasks=4)) as one:
+        with Manager.open(registry(folder / f"{name} routed", backbone, seconds, tasks=4)) as one:
             taken = in_turns(
                 {"auto": partial(_all, one, paths, "auto"), "name": partial(_all, one, paths, "commands")},
                 repeat,

@@ -32,7 +32,7 @@ from registry.adapter_files import digest  # noqa: E402
 from registry.file_stores import LocalFolder  # noqa: E402
 from registry.manifest import Manifest  # noqa: E402
 
-TRUNK = BackboneRecord("trunk", "f" * 64, 1, 4)
+BACKBONE = BackboneRecord("backbone", "f" * 64, 1, 4)
 
 
 def adapter(number: int, floats: int) -> bytes:
@@ -68,7 +68,7 @@ def fill(folder: Path, tasks: int) -> None:
     folder.mkdir(parents=True)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-        words = Manifest(f"t{number - 1}", 1, number, moment, moment, TRUNK, new(number)).words()
+        words = Manifest(f"t{number - 1}", 1, number, moment, moment, BACKBONE, new(number)).words()
         data = header.stamped(adapter(number, 64), words)
         (folder / f"{digest(data)}.safetensors").write_bytes(data)
 

@@ -224,9 +224,9 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
     """Measure the routers and print the tables."""
     wanted = wanted or TABLES
     torch.set_num_threads(1)
-    trunk = checkpoints.load("ast-mini", device="cpu")
-    space = RouterSpace.of(trunk)
-    noise = {kind: RouterSpace.of(trunk, kind).noise for kind in KINDS}
+    backbone = checkpoints.load("ast-mini", device="cpu")
+    space = RouterSpace.of(backbone)
+    noise = {kind: RouterSpace.of(backbone, kind).noise for kind in KINDS}
     cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing"
     splits = sorted({"train", "validation", asked})
     features = load(data, registry, cache, space, splits, "many" in wanted)
@@ -247,7 +247,7 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
     if "costs" in wanted:
         table("What it costs", costs(bench))
     if "whole" in wanted:
-        seen = load(data, None, cache / "whole", WholeClips.of(trunk), splits, many=False)
+        seen = load(data, None, cache / "whole", WholeClips.of(backbone), splits, many=False)
         table("A pass shared with the answer: % to its own task", per_task(Bench(seen, asked, dict.fromkeys(KINDS))))
 
 

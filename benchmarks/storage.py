@@ -22,9 +22,9 @@ _CLIPS = 400
 
 def measure() -> list[Row]:
     """A row for each method and each way to hold numbers; the target is for half precision."""
-    trunk = Backbone(ASTModel(ASTConfig()), "ast-base", fingerprint="f" * 64)
+    backbone = Backbone(ASTModel(ASTConfig()), "ast-base", fingerprint="f" * 64)
     routing = _routing()
-    return [_size(trunk, method, kind, routing) for method in METHODS for kind in KINDS]
+    return [_size(backbone, method, kind, routing) for method in METHODS for kind in KINDS]
 
 
 def _routing() -> dict[str, torch.Tensor]:
@@ -35,14 +35,14 @@ def _routing() -> dict[str, torch.Tensor]:
     return learn(described[: _CLIPS // 2], targets, described[_CLIPS // 2 :], generator=generator).tensors()
 
 
-def _size(trunk: Backbone, method: str, kind: Kind, routing: Mapping[str, torch.Tensor]) -> Row:
+def _size(backbone: Backbone, method: str, kind: Kind, routing: Mapping[str, torch.Tensor]) -> Row:
     labels = tuple(f"label {number}" for number in range(50))
     settings = TaskSettings("bench", parse(method), labels, FrontEnd(500))
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     model.round(kind)
-    size = len(to_bytes(model, trunk, {}, routing))
+    size = len(to_bytes(model, backbone, {}, routing))
     target = "≤ 0.65 MB" if kind == "fp16" else ""
     met = not target or size <= _TARGET
     note = "" if met else f"{model.trainable_parameters():,} numbers at two bytes; smaller with --store int8"
-    full = size / trunk.bytes
+    full = size / backbone.bytes
     return Row(f"file of {method}, {kind}", "a full copy", full, size / 1e6, "MB", "exact", target, met, note)

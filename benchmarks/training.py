@@ -1,6 +1,6 @@
-"""A training step of each method, beside full fine-tuning and peft's LoRA on the same trunk and batch.
+"""A training step of each method, beside full fine-tuning and peft's LoRA on the same backbone and batch.
 
-The trunk is AST-base with random weights and clips are one second, so that nothing has to be fetched. One thread.
+The backbone is AST-base with random weights and clips are one second, so that nothing has to be fetched. One thread.
 `python -m benchmarks.training METHOD` prints what a step of that method adds to the memory of a process, in MB.
 """
 
@@ -42,20 +42,20 @@ _FULL = "full fine-tuning"
 def measure() -> list[Row]:
     """Steps in turns, a probe's epochs, and the memory of processes of their own."""
     torch.set_num_threads(1)
-    trunk = Backbone(ASTModel(ASTConfig()), "AST-base with random weights", fingerprint="random")
+    backbone = Backbone(ASTModel(ASTConfig()), "AST-base with random weights", fingerprint="random")
     with tempfile.TemporaryDirectory() as place:
         paths = _clips(Path(place), 2 * BATCH)
-        rows = _steps(trunk, paths)
-        rows.append(_probe(trunk, paths))
+        rows = _steps(backbone, paths)
+        rows.append(_probe(backbone, paths))
         rows.append(_half(paths))
     return rows + _memory()
 
 
-def _steps(trunk: Backbone, paths: list[Path]) -> list[Row]:
-    steps: dict[str, Callable[[], object]] = {"full": _step(_split(trunk, paths, "full"))}
-    steps["peft"] = _peft_step(trunk, paths)
-    steps |= {method: _step(_split(trunk, paths, method)) for method in (*METHODS, TOP)}
-    kept = _split(trunk, paths, TOP)
+def _steps(backbone: Backbone, paths: list[Path]) -> list[Row]:
+    steps: dict[str, Callable[[], object]] = {"full": _step(_split(backbone, paths, "full"))}
+    steps["peft"] = _peft_step(backbone, paths)
+    steps |= {method: _step(_split(backbone, paths, method)) for method in (*METHODS, TOP)}
+    kept = _split(backbone, paths, TOP)
     kept.load("")
     steps["kept"] = _step(kept)
     times = in_turns(steps, ROUNDS)
@@ -77,19 +77,19 @@ def _steps(trunk: Backbone, paths: list[Path]) -> list[Row]:
     ]
 
 
-def _probe(trunk: Backbone, paths: list[Path]) -> Row:
-    """Seconds a clip: through the trunk once, and in an epoch after that."""
-    split = _split(trunk, paths, "linear")
+def _probe(backbone: Backbone, paths: list[Path]) -> Row:
+    """Seconds a clip: through the backbone once, and in an epoch after that."""
+    split = _split(backbone, paths, "linear")
     started = time.process_time()
     split.load("")
-    trunk_once = (time.process_time() - started) / len(split)
+    backbone_once = (time.process_time() - started) / len(split)
     step = _step(split)
     times = in_turns({"epoch": lambda: [step() for _ in range(50)]}, ROUNDS)["epoch"]
     epoch = min(times) / (50 * BATCH)
-    found = trunk_once / epoch
-    spread = f"{trunk_once / (max(times) / (50 * BATCH)):.0f} to {found:.0f} in {len(times)} rounds"
+    found = backbone_once / epoch
+    spread = f"{backbone_once / (max(times) / (50 * BATCH)):.0f} to {found:.0f} in {len(times)} rounds"
     what = "linear probe, a clip from the second epoch on (how many times faster)"
-    return Row(what, "the trunk every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, "")
+    return Row(what, "the backbone every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, "")
 
 
 def _half(paths: list[Path]) -> Row:
@@ -107,7 +107,7 @@ def _half(paths: list[Path]) -> Row:
 
 
 def _memory() -> list[Row]:
-    """What a step adds to the peak of a process that holds the trunk."""
+    """What a step adds to the peak of a process that holds the backbone."""
     added = {method: _added(method) for method in ("full", *METHODS)}
     rows = []
     for method in METHODS:
@@ -131,11 +131,11 @@ def _clips(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _split(trunk: Backbone, paths: list[Path], method: str, kind: str = "auto") -> Split:
+def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto") -> Split:
     labels = tuple(map(str, range(CLASSES)))
     front_end = FrontEnd(FRAMES)
     settings = TaskSettings("bench", parse(method), labels, front_end)
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     clips = ClipSet(paths, [number % CLASSES for number in range(len(paths))], front_end)
     clips.load("")
     return Split(clips, Frozen(model, kind))
@@ -155,17 +155,17 @@ def _step(split: Split) -> Callable[[], object]:
     return run
 
 
-def _peft_step(trunk: Backbone, paths: list[Path]) -> Callable[[], object]:
+def _peft_step(backbone: Backbone, paths: list[Path]) -> Callable[[], object]:
     import peft
 
     stock = ASTModel(ASTConfig())
     columns = (FRAMES - 16) // 10 + 1
-    stock.embeddings.position_embeddings = torch.nn.Parameter(positions_for(trunk.model, columns).detach().clone())
+    stock.embeddings.position_embeddings = torch.nn.Parameter(positions_for(backbone.model, columns).detach().clone())
     config = peft.LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
     model, head = peft.get_peft_model(stock, config), torch.nn.Linear(768, CLASSES)
     trained = [*(tensor for tensor in model.parameters() if tensor.requires_grad), *head.parameters()]
     optimiser = torch.optim.AdamW(trained, lr=1e-4)
-    clips = _split(trunk, paths, "linear").clips
+    clips = _split(backbone, paths, "linear").clips
 
     def run() -> None:
         features, targets = clips.batch(range(BATCH))
@@ -184,9 +184,9 @@ def _memory_of(key: str) -> float:
 
 def main(method: str) -> None:
     torch.set_num_threads(1)
-    trunk = Backbone(ASTModel(ASTConfig()), "random", fingerprint="random")
+    backbone = Backbone(ASTModel(ASTConfig()), "random", fingerprint="random")
     with tempfile.TemporaryDirectory() as place:
-        step = _step(_split(trunk, _clips(Path(place), BATCH), method))
+        step = _step(_split(backbone, _clips(Path(place), BATCH), method))
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = _memory_of("VmRSS")
         step()

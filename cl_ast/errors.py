@@ -2,7 +2,7 @@
 
     ClAstError
     ├── AudioError          a clip that cannot be read or holds nothing usable
-    ├── BackboneError       a trunk that cannot be loaded, or is not the registry's
+    ├── BackboneError       a backbone that cannot be loaded, or is not the registry's
     ├── MethodError         an adaptation method that does not exist or does not fit
     ├── StreamError         a data set or folder that is missing, incomplete or unusable
     ├── TrainingError       a task that cannot be trained
@@ -25,7 +25,7 @@ class AudioError(ClAstError):
 
 
 class BackboneError(ClAstError):
-    """A trunk cannot be loaded, or is another one than the registry's."""
+    """A backbone cannot be loaded, or is another one than the registry's."""
 
 
 class MethodError(ClAstError):

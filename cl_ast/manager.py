@@ -1,4 +1,4 @@
-"""The one place that joins the parts: a registry, its trunk, the tasks' adapters, and the router."""
+"""The one place that joins the parts: a registry, its backbone, the tasks' adapters, and the router."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,14 +59,14 @@ class Learned:
 
 
 class Manager:
-    """Many audio tasks over one frozen trunk.
+    """Many audio tasks over one frozen backbone.
 
         with Manager.open("my-registry", backbone="ast-mini") as manager:
             manager.add_task(streams.load("path/to/clips"))
             for answer in manager.predict(["clip.wav"]):
                 print(answer.task, answer.labels[0])
 
-    The trunk is loaded when it is first needed. Not to be shared between threads.
+    The backbone is loaded when it is first needed. Not to be shared between threads.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Manager:
 
         Args:
             location: its folder, or the URL of a team's (docs/registry.md).
-            backbone: the trunk of a new registry; an existing one keeps its own, and refuses another.
+            backbone: the backbone of a new registry; an existing one keeps its own, and refuses another.
             device: "auto", "cpu", "cuda" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
             memory: bytes of adapters that stay in memory; beyond, the task asked longest ago is read again when needed.
@@ -130,21 +130,21 @@ class Manager:
     ) -> None:
         self.close()
 
-    # The trunk
+    # The backbone
 
     @property
     def backbone_name(self) -> str:
-        """The registry's trunk; of a new registry, the one asked for, or the best that is at hand."""
+        """The registry's backbone; of a new registry, the one asked for, or the best that is at hand."""
         return self._held.backbone_name
 
     @property
     def backbone(self) -> Backbone:
-        """The frozen trunk. Raises BackboneError, or RegistryError where it is not the registry's."""
+        """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         return self._held.backbone
 
     @property
     def space(self) -> RouterSpace:
-        """How the trunk describes clips to the router; measured once a registry and kept in it."""
+        """How the backbone describes clips to the router; measured once a registry and kept in it."""
         return self._routes.space
 
     # Learning

@@ -38,8 +38,8 @@ def commit(
         from registry.models import TaskRow, VersionRow
 
         session = writing.session
-        trunk = rows.require_backbone(writing)
-        rows.check_same_trunk(trunk, own)
+        backbone = rows.require_backbone(writing)
+        rows.check_same_backbone(backbone, own)
         now = rows.next_instant(writing)
         task = rows.find(writing, name)
         if task is None:
@@ -52,7 +52,7 @@ def commit(
                 f'there is a task "{task.name}" already: choose another name, or replace it on purpose'
             )
         session.flush()
-        manifest = Manifest(task.name, task.last_number, task.id, task.created, now, trunk, new)
+        manifest = Manifest(task.name, task.last_number, task.id, task.created, now, backbone, new)
         stamped = header.stamped(adapter, manifest.words())
         written.append(files.write(stamped))
         version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(stamped)))

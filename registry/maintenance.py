@@ -17,14 +17,14 @@ def verify(database: Database, files: AdapterFiles) -> list[Problem]:
     try:
         problems = [Problem(None, database.place, what) for what in database.damage()]
         with database.read() as asking:
-            trunk = rows.backbone(asking)
+            backbone = rows.backbone(asking)
             versions = rows.versions(asking)
     except CorruptRegistryError as error:
         return [Problem(None, database.place, str(error))]
     # Every byte is read where it is stored: a flipped bit changes neither a file's size nor its date, so no cache could
     # stand for it. Reading and hashing leave Python, so threads help.
     with ThreadPoolExecutor(READERS) as pool:
-        fingerprint = trunk.fingerprint if trunk else ""
+        fingerprint = backbone.fingerprint if backbone else ""
         found = list(pool.map(lambda version: _wrong(files, version, fingerprint), versions))
     for version, what in zip(versions, found, strict=True):
         # A task that was renamed or removed while this ran is looked up again, not reported.
@@ -86,7 +86,7 @@ def _wrong(files: AdapterFiles, version: VersionRecord, fingerprint: str) -> str
         return str(error)
     same = (manifest.name, manifest.number, manifest.backbone.fingerprint)
     if same != (version.task, version.number, fingerprint):
-        return "the file says that it is another task, version or trunk"
+        return "the file says that it is another task, version or backbone"
     return None
 
 

@@ -53,7 +53,7 @@ class Manifest:
         """From a header; `unknown_time` where it gives none. Raises CorruptRegistryError."""
         try:
             created = _instant(words.get("created"), unknown_time)
-            trunk = words["backbone"]
+            backbone = words["backbone"]
             return cls(
                 name=names.checked(words["name"]),
                 number=_count(words.get("version", 1), least=1),
@@ -61,10 +61,10 @@ class Manifest:
                 task_created=_instant(words.get("task_created"), created),
                 created=created,
                 backbone=BackboneRecord(
-                    name=_text(trunk["name"]),
-                    fingerprint=_text(trunk["fingerprint"]),
-                    parameters=_count(trunk["parameters"]),
-                    bytes=_count(trunk["bytes"]),
+                    name=_text(backbone["name"]),
+                    fingerprint=_text(backbone["fingerprint"]),
+                    parameters=_count(backbone["parameters"]),
+                    bytes=_count(backbone["bytes"]),
                 ),
                 new=NewVersion(
                     method=_text(words["method"]),

@@ -48,7 +48,7 @@ class Base(DeclarativeBase):
 
 
 class BackboneRow(Base):
-    """The one trunk: a second row cannot be."""
+    """The one backbone: a second row cannot be."""
 
     __tablename__ = "backbone"
     __table_args__ = (CheckConstraint("id = 1", name="one_backbone"),)

@@ -27,10 +27,10 @@ class _Found(NamedTuple):
 def rebuild(home: Home, files: AdapterFiles) -> RebuildReport:
     """A new database in the place of the former one, which is kept.
 
-    Restored are the trunk, the tasks with their ids, every version that is still a file, and the order of
+    Restored are the backbone, the tasks with their ids, every version that is still a file, and the order of
     learning. Of each task the newest version becomes the current one. What only the database knew is lost:
-    measurements, a rollback, the trunk's `background`. Left out and reported: files that cannot be read, of
-    another trunk than most, or that claim the place of a file written later.
+    measurements, a rollback, the backbone's `background`. Left out and reported: files that cannot be read, of
+    another backbone than most, or that claim the place of a file written later.
     """
     readable, skipped = _readable(files)
     if not readable:
@@ -62,7 +62,7 @@ def _read(files: AdapterFiles, file: Stored) -> _Found | Problem:
 
 
 def _chosen(found: list[_Found]) -> tuple[list[_Found], list[Problem]]:
-    """One file a version, one task a name, one trunk; the newest file wins. In the order of learning."""
+    """One file a version, one task a name, one backbone; the newest file wins. In the order of learning."""
     prints = [one.manifest.backbone.fingerprint for one in found]
     most = max(sorted(set(prints)), key=prints.count)
     problems = []
@@ -75,7 +75,7 @@ def _chosen(found: list[_Found]) -> tuple[list[_Found], list[Problem]]:
         name, id = names.key(manifest.name), manifest.task_id
         slot = (name, manifest.number)
         if manifest.backbone.fingerprint != most:
-            problems.append(Problem(manifest.name, one.address, "was learned on another trunk than most"))
+            problems.append(Problem(manifest.name, one.address, "was learned on another backbone than most"))
         elif slot in versions or task_of.get(name, id) != id or (id is not None and name_of.get(id, name) != name):
             problems.append(Problem(manifest.name, one.address, "a file written later has its place"))
         else:
@@ -95,9 +95,9 @@ def _restore(writing: Writing, chosen: list[_Found]) -> None:
     """Rows for these files, in this order."""
     from registry.models import BackboneRow, TaskRow, VersionRow
 
-    trunk = chosen[-1].manifest.backbone
-    values = {"name": trunk.name, "fingerprint": trunk.fingerprint, "parameters": trunk.parameters}
-    writing.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **values, "bytes": trunk.bytes, "background": b""}])
+    backbone = chosen[-1].manifest.backbone
+    values = {"name": backbone.name, "fingerprint": backbone.fingerprint, "parameters": backbone.parameters}
+    writing.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **values, "bytes": backbone.bytes, "background": b""}])
     tasks = _tasks(chosen)
     versions = []
     for id, one in enumerate(chosen, 1):

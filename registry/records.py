@@ -16,9 +16,9 @@ Blob = bytes  # where a field is called bytes
 
 @dataclass(frozen=True, slots=True)
 class BackboneRecord:
-    """The one frozen trunk of a registry.
+    """The one frozen backbone of a registry.
 
-    `background` is opaque here: what the router must know of the trunk whatever the tasks are.
+    `background` is opaque here: what the router must know of the backbone whatever the tasks are.
     """
 
     name: str

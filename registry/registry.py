@@ -88,14 +88,14 @@ class Registry:
 
     @property
     def backbone(self) -> BackboneRecord | None:
-        """The trunk that every adapter here was learned on; None until `set_backbone`."""
+        """The backbone that every adapter here was learned on; None until `set_backbone`."""
         with self._database.read() as asking:
             return rows.backbone(asking)
 
     def set_backbone(self, record: BackboneRecord) -> BackboneRecord:
-        """Say once what the trunk is, and get what is stored.
+        """Say once what the backbone is, and get what is stored.
 
-        The same trunk again changes nothing, but fills in a `background` that is missing (as after
+        The same backbone again changes nothing, but fills in a `background` that is missing (as after
         `rebuild`). Raises RegistryError for another one.
         """
         from registry.models import BackboneRow
@@ -106,7 +106,7 @@ class Registry:
                 writing.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(record)}])
             elif known.fingerprint != record.fingerprint:
                 raise RegistryError(
-                    f"the registry in {self.place} has the trunk {known.name} ({known.fingerprint}), and "
+                    f"the registry in {self.place} has the backbone {known.name} ({known.fingerprint}), and "
                     f"{record.name} ({record.fingerprint}) is another: use the first, or another registry"
                 )
             elif not known.background:
@@ -115,7 +115,7 @@ class Registry:
         return known or record
 
     def replace_background(self, background: bytes) -> None:
-        """Keep another `background` of the same trunk. Raises RegistryError where no trunk is known yet."""
+        """Keep another `background` of the same backbone. Raises RegistryError where no backbone is known yet."""
         from registry.models import BackboneRow
 
         with self._database.write() as writing:
@@ -176,7 +176,7 @@ class Registry:
         is known here, so that it describes itself. All of this happens, or nothing.
 
         Raises TaskExistsError for a name that is taken, TaskNotFoundError for a measured task that is not
-        here, RegistryError for a name that cannot be, an adapter of another trunk, a full disk or a
+        here, RegistryError for a name that cannot be, an adapter of another backbone, a full disk or a
         read-only folder, CorruptRegistryError where `adapter` is not such a file.
         """
         return changes.commit(self._database, self._files, name, adapter, new, measured, replace=replace)

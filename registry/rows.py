@@ -81,20 +81,20 @@ def backbone(asking: Asking) -> BackboneRecord | None:
 
 
 def require_backbone(asking: Asking) -> BackboneRecord:
-    trunk = backbone(asking)
-    if trunk is None:
-        raise RegistryError("this registry has no trunk yet: set_backbone comes before the first task")
-    return trunk
+    known = backbone(asking)
+    if known is None:
+        raise RegistryError("this registry has no backbone yet: set_backbone comes before the first task")
+    return known
 
 
-def check_same_trunk(trunk: BackboneRecord, words: Mapping[str, Any]) -> None:
-    """Refuse an adapter whose header says that it belongs to another trunk."""
+def check_same_backbone(backbone: BackboneRecord, words: Mapping[str, Any]) -> None:
+    """Refuse an adapter whose header says that it belongs to another backbone."""
     other = words.get("backbone")
     fingerprint = other.get("fingerprint") if isinstance(other, Mapping) else None
-    if fingerprint is not None and fingerprint != trunk.fingerprint:
+    if fingerprint is not None and fingerprint != backbone.fingerprint:
         raise RegistryError(
-            f"this adapter was learned on another trunk ({fingerprint}) than the registry's, {trunk.name} "
-            f"({trunk.fingerprint}): learn it on that one, or keep it in a registry of its own"
+            f"this adapter was learned on another backbone ({fingerprint}) than the registry's, {backbone.name} "
+            f"({backbone.fingerprint}): learn it on that one, or keep it in a registry of its own"
         )
 
 

@@ -93,7 +93,7 @@ def test_the_command_works_away_from_the_source(installed, tmp_path):
     assert installed("-m", "cli", "--version").split()[-1] == version("cl-ast")
 
 
-def test_the_packaged_trunk_can_be_loaded(installed):
+def test_the_packaged_backbone_can_be_loaded(installed):
     code = "from cl_ast.backbone.pretrained import load\nprint(load('ast-mini').parameters)"
     assert int(installed("-c", code)) > 0
 

@@ -1,4 +1,4 @@
-"""One task's adapter: its tensors, named by our own layers and sites, and how they act on the trunk."""
+"""One task's adapter: its tensors, named by our own layers and sites, and how they act on the backbone."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from cl_ast.errors import MethodError
 
 
 class Adapter:
-    """The tensors of one method over one trunk.
+    """The tensors of one method over one backbone.
 
     `tensors` is the only definition of an adapter's state: the trainer, the file and the counter all read it.
     """
@@ -52,7 +52,7 @@ class Adapter:
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
-        """A new adapter on the trunk's device. Where `spec.starts_plain`, its output equals the plain trunk's.
+        """A new adapter on the backbone's device. Where `spec.starts_plain`, its output equals the plain backbone's.
 
         Every form that starts at zero has one side at zero and the other at random: both at zero would never learn.
         """
@@ -156,7 +156,7 @@ def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Te
             raise MethodError(f"{what} lacks the tensor {name}; train or import the task again")
         if tuple(found[name].shape) != shape:
             raise MethodError(
-                f"{what}: {name} is {tuple(found[name].shape)}, expected {shape}; it was made for another trunk"
+                f"{what}: {name} is {tuple(found[name].shape)}, expected {shape}; it was made for another backbone"
             )
     unknown = sorted(set(found) - set(expected))
     if unknown:

@@ -41,7 +41,7 @@ class Layout:
 
 @lru_cache(maxsize=256)
 def layout(spec: MethodSpec, shape: Shape) -> Layout:
-    """The layout of a method over a trunk of this shape. Raises MethodError as `owned` does."""
+    """The layout of a method over a backbone of this shape. Raises MethodError as `owned` does."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
     types: dict[torch.dtype, list[str]] = {}
     for name, weight in weights.items():

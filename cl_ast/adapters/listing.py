@@ -40,7 +40,7 @@ SHOWN = (
 
 
 def rows(
-    specs: Sequence[str], shape: Shape, trunk_parameters: int, *, classes: int | None = None
+    specs: Sequence[str], shape: Shape, backbone_parameters: int, *, classes: int | None = None
 ) -> list[dict[str, Any]]:
     """Method, family, trainable parameters, bytes and source of each spec (all that are shown, for none).
 
@@ -50,7 +50,7 @@ def rows(
     found = []
     for text in specs or SHOWN:
         spec = parse(text)
-        price = cost(spec, shape, classes=classes, trunk_parameters=trunk_parameters)
+        price = cost(spec, shape, classes=classes, backbone_parameters=backbone_parameters)
         preset = text.strip().lower().removeprefix("auto:")
         found.append(
             {

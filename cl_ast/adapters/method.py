@@ -7,7 +7,7 @@ from typing import Literal
 from cl_ast.adapters.options import Option, Values
 from cl_ast.adapters.placement import Placement
 
-Trains = Literal["adapter", "head", "trunk"]
+Trains = Literal["adapter", "head", "backbone"]
 
 
 def nowhere(_: Values) -> tuple[Placement, ...]:
@@ -25,7 +25,7 @@ class Method:
         source: paper and table.
         options: what may follow the name.
         place: the placements that the options mean.
-        trains: besides the head: an adapter, nothing, or the whole trunk.
+        trains: besides the head: an adapter, nothing, or the whole backbone.
         learning_rate: the papers' start of the cosine.
         settle: fills in what one option decides about another, and refuses what does not go together.
         counts: tensors of the head that the papers count with the method.

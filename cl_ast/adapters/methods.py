@@ -25,10 +25,10 @@ _ENDS = (
     ),
     Method(
         "full",
-        "every weight of a copy of the trunk, for comparison",
+        "every weight of a copy of the backbone, for comparison",
         "θ ← θ + Δθ",
         f"{PETL}, table I",
-        trains="trunk",
+        trains="backbone",
         learning_rate=5e-5,
         # As for bitfit.
         still=("k.bias",),

@@ -14,11 +14,11 @@ from cl_ast.backbone.backbone import AST_BASE
 _HEAD = """# Methods
 
 Made from the table in `cl_ast/adapters/` by `python -m cl_ast.adapters.methods_page docs/methods.md`; a test checks
-that it is current. Parameters are of AST-base, counted as the papers do: without the head, except that a linear probe is its
-head (here for 50 classes) and BitFit counts the final LayerNorm's bias.
+that it is current. Parameters are of AST-base, counted as the papers do: without the head, except that a linear probe
+is its head (here for 50 classes) and BitFit counts the final LayerNorm's bias.
 
-h is what a block gives and x what it takes. "Plain" rows start as the trunk itself; "merges" means that
-`cl_ast.tasks.merging.merged` folds the method into a copy of the trunk.
+h is what a block gives and x what it takes. "Plain" rows start as the backbone itself; "merges" means that
+`cl_ast.tasks.merging.merged` folds the method into a copy of the backbone.
 
 Rows combine with `+`: `bottleneck:ffn+lora:qv,r=3`. Options are written after a colon, in any order; what is left out
 takes the default below. Adapters at a block train that block's LayerNorm too, as the papers do.
@@ -60,7 +60,7 @@ def _row(method: Method) -> str:
     spec = parse(method.name)
     classes = 50 if spec.trains == "head" else None
     # AST-base's own size; its weights are not needed.
-    price = cost(spec, AST_BASE, classes=classes, trunk_parameters=86_187_264)
+    price = cost(spec, AST_BASE, classes=classes, backbone_parameters=86_187_264)
     facts = [f"{price.trainable_parameters:,} parameters", f"learning rate {spec.learning_rate:g}"]
     facts += ["plain"] if spec.starts_plain else []
     facts += ["merges"] if _merges(spec) else []

@@ -43,7 +43,7 @@ class Placement:
 
     @property
     def starts_plain(self) -> bool:
-        """Whether a fresh one leaves the trunk's output as it is."""
+        """Whether a fresh one leaves the backbone's output as it is."""
         adds = self.insertion in _ADDING or self.insertion == "attend"
         return self.form.fresh == ("zero" if adds else "identity")
 
@@ -52,7 +52,7 @@ class Placement:
         return here and layer >= self.first
 
     def fitted(self, shape: Shape) -> "Placement":
-        """The same placement with what the trunk decides filled in."""
+        """The same placement with what the backbone decides filled in."""
         return replace(self, form=Norm(shape.norm_eps)) if isinstance(self.form, Norm) else self
 
 

@@ -24,7 +24,7 @@ class MethodSpec:
         text: canonical; parsing it gives the same spec.
         family: names of its rows, joined by +.
         source: paper and table of each row.
-        trains: besides the head: an adapter, nothing, or the whole trunk.
+        trains: besides the head: an adapter, nothing, or the whole backbone.
         placements: what acts in the layers.
         learning_rate: the papers' for this method.
         counts: tensors of the head that the papers count with it.
@@ -45,12 +45,12 @@ class MethodSpec:
 
     @property
     def starts_plain(self) -> bool:
-        """Whether a fresh task is the plain trunk under its head."""
+        """Whether a fresh task is the plain backbone under its head."""
         return all(placement.starts_plain for placement in self.placements)
 
     def frozen_layers(self, depth: int) -> int:
-        """How many of a trunk's layers, from the lowest, are left as they are: nothing acts there or is trained."""
-        if self.trains == "trunk":
+        """How many of a backbone's layers, from the lowest, are left as they are: nothing acts there or is trained."""
+        if self.trains == "backbone":
             return 0
         return min((placement.first for placement in self.placements), default=depth)
 
@@ -122,7 +122,7 @@ def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """One tensor of a method over a trunk.
+    """One tensor of a method over a backbone.
 
     Attributes:
         layer, placement: where it acts; of a shared one, the first place.
@@ -137,16 +137,16 @@ class Owned:
 
 @lru_cache(maxsize=256)
 def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
-    """Every tensor that the method owns over a trunk of this shape, by its stored name, in a fixed order.
+    """Every tensor that the method owns over a backbone of this shape, by its stored name, in a fixed order.
 
     Remembered: loading one of a thousand tasks asks this several times.
 
     Raises:
-        MethodError: a size does not fit the trunk's widths, or it has no such layers.
+        MethodError: a size does not fit the backbone's widths, or it has no such layers.
     """
     highest = max((placement.first for placement in spec.placements), default=0)
     if highest >= shape.depth:
-        raise MethodError(f"{spec}: from={highest} is above the trunk's layers, which are 0 to {shape.depth - 1}")
+        raise MethodError(f"{spec}: from={highest} is above the backbone's layers, which are 0 to {shape.depth - 1}")
     found: dict[str, Owned] = {}
     for layer in range(shape.depth):
         for placement in spec.placements:
@@ -165,7 +165,7 @@ def stored_name(layer: int, placement: Placement, local: str, weight: Weight) ->
 
 
 def head_shapes(shape: Shape, classes: int, pooling: str) -> Mapping[str, tuple[int, ...]]:
-    """The head: the final LayerNorm, where the trunk has one, and one linear map."""
+    """The head: the final LayerNorm, where the backbone has one, and one linear map."""
     width = shape.width * (2 if pooling == POOLINGS[1] else 1)
     norm = {"head.norm.weight": (shape.width,), "head.norm.bias": (shape.width,)}
     return {
@@ -180,10 +180,10 @@ def cost(
     shape: Shape,
     *,
     classes: int | None = None,
-    trunk_parameters: int = 0,
+    backbone_parameters: int = 0,
     pooling: str = "mean",
 ) -> Cost:
-    """What the method trains and stores over a trunk of this shape, without weights.
+    """What the method trains and stores over a backbone of this shape, without weights.
 
     `trainable_parameters` counts the adapter, and of the head only what the papers count with the method (all of it
     for `linear`, the final LayerNorm's bias for `bitfit`); the linear map of the head is counted where `classes` is
@@ -196,8 +196,8 @@ def cost(
     # A linear probe is nothing without its classes.
     whole = classes or spec.trains != "head"
     counted = sum(head.get(name, 0) for name in spec.counts) if whole else 0
-    if spec.trains == "trunk":
-        trained, stored = trunk_parameters - shape.frozen, 4 * trunk_parameters
+    if spec.trains == "backbone":
+        trained, stored = backbone_parameters - shape.frozen, 4 * backbone_parameters
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 

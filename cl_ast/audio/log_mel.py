@@ -1,4 +1,4 @@
-"""Waveforms to the trunk's input: Kaldi log-mel frames, batched, on the device the waveforms are on.
+"""Waveforms to the backbone's input: Kaldi log-mel frames, batched, on the device the waveforms are on.
 
 Equal to `transformers.ASTFeatureExtractor` with torchaudio (128 bins, 25 ms Hann window, 10 ms shift, no dither,
 DC offset removed, pre-emphasis 0.97, HTK mel scale from 20 Hz), with its padding and its normalisation.
@@ -19,7 +19,7 @@ BINS = 128
 WINDOW = 400  # samples, 25 ms
 SHIFT = 160  # samples, 10 ms
 FRAMES_PER_SECOND = SAMPLE_RATE // SHIFT
-MIN_FRAMES = 16  # one patch of the trunk
+MIN_FRAMES = 16  # one patch of the backbone
 MAX_FRAMES = 3_000
 _FFT = 512
 _PREEMPHASIS = 0.97
@@ -32,7 +32,7 @@ _LARGE_BLOCK = 2**16
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """What a task does to a clip before the trunk sees it; stored with the task.
+    """What a task does to a clip before the backbone sees it; stored with the task.
 
     Attributes:
         frames: every clip is cut or zero-padded to this many 10 ms frames.

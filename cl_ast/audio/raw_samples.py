@@ -1,4 +1,4 @@
-"""Waveforms to the input of a trunk that takes samples: cut or padded, and brought to one level."""
+"""Waveforms to the input of a backbone that takes samples: cut or padded, and brought to one level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ _EPSILON = 1e-7  # under the square root, as transformers' Wav2Vec2FeatureExtrac
 
 @dataclass(frozen=True, slots=True)
 class WaveformFrontEnd:
-    """What a task does to a clip before a trunk of samples hears it; stored with the task.
+    """What a task does to a clip before a backbone of samples hears it; stored with the task.
 
     Attributes:
         samples: every clip is cut or zero-padded to this many, at 16 kHz.
-        normalise: whether each clip is brought to zero mean and unit variance, as the trunk was trained. The padding
+        normalise: whether each clip is brought to zero mean and unit variance, as the backbone was trained. The padding
             comes after it, and takes no part: neither it nor the level of a recording changes what is heard.
         kind: how a file tells this front end from log-mel.
     """

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cl_ast.errors import AudioError
 
-SAMPLE_RATE = 16_000  # Hz, what every trunk here was trained on
+SAMPLE_RATE = 16_000  # Hz, what every backbone here was trained on
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]

@@ -1,8 +1,8 @@
-"""The one frozen trunk: it owns the loop over layers, and the sites where an adapter may act.
+"""The one frozen backbone: it owns the loop over layers, and the sites where an adapter may act.
 
-The layers stay transformers' own modules. Each site of a layer is wrapped once, when the trunk is loaded; while
+The layers stay transformers' own modules. Each site of a layer is wrapped once, when the backbone is loaded; while
 nothing is attached the wrapper hands its input on, and the model is the stock one to the bit. What differs between
-families of trunks (names, input, final norm) is said in `cl_ast/trunks/`.
+families of backbones (names, input, final norm) is said in `cl_ast/backbones/`.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from cl_ast.errors import BackboneError
 
 
 class Attachable(Protocol):
-    """Anything that can act at the trunk's sites: one adapter, or a bank of them."""
+    """Anything that can act at the backbone's sites: one adapter, or a bank of them."""
 
     def acts(self) -> Mapping[tuple[int, str], Act]: ...
 
 
 class Backbone:
-    """A frozen trunk, in evaluation mode, shared by every task and never written.
+    """A frozen backbone, in evaluation mode, shared by every task and never written.
 
     Attributes:
         name: as the user gave it.
@@ -40,7 +40,7 @@ class Backbone:
     def __init__(self, model: Any, name: str, *, family: Family | None = None, fingerprint: str | None = None) -> None:
         """
         Args:
-            model: a stock model of one of `trunks.FAMILIES`.
+            model: a stock model of one of `backbones.FAMILIES`.
             family: its family, where that knows more of the checkpoint than its kind alone says.
             fingerprint: of a copy: that of the original.
         """
@@ -66,12 +66,12 @@ class Backbone:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the trunk holds."""
+        """How many numbers the backbone holds."""
         return sum(tensor.numel() for tensor in self.tensors().values())
 
     @property
     def bytes(self) -> int:
-        """What a full copy of the trunk takes, in its own precision."""
+        """What a full copy of the backbone takes, in its own precision."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
 
     def to(self, device: torch.device | str) -> "Backbone":
@@ -79,7 +79,7 @@ class Backbone:
         return self
 
     def tensors(self) -> dict[str, nn.Parameter]:
-        """Every tensor of the trunk by our own layer and site names, never by module paths."""
+        """Every tensor of the backbone by our own layer and site names, never by module paths."""
         found = {name: self._parameter(path) for name, path in self.family.stem(self.model).items()}
         for layer in range(self.shape.depth):
             for site in LEAVES:
@@ -98,7 +98,7 @@ class Backbone:
         return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
     def copy(self) -> "Backbone":
-        """A trunk of its own with the same weights, for full fine-tuning."""
+        """A backbone of its own with the same weights, for full fine-tuning."""
         own = type(self.model)(self.model.config)
         twin = Backbone(own, self.name, family=self.family, fingerprint=self.fingerprint)
         weights = self.tensors()
@@ -110,7 +110,7 @@ class Backbone:
     # What it does
 
     def front_end(self, seconds: float) -> AnyFrontEnd:
-        """What a task of clips of this length does to a clip before the trunk hears it."""
+        """What a task of clips of this length does to a clip before the backbone hears it."""
         return self.family.front_end(seconds)
 
     def embed(self, features: Tensor, *, positions: str = "resize") -> Tensor:
@@ -133,7 +133,7 @@ class Backbone:
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
-        """The trunk's own final LayerNorm; the tokens as they are where it has none."""
+        """The backbone's own final LayerNorm; the tokens as they are where it has none."""
         return self.family.norm(self.model, tokens)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Backbone:
                 self._layers[0].get_submodule(path)
             except (AttributeError, IndexError):
                 raise BackboneError(
-                    f"the trunk {self.name} has no module for the site {site} ({path}); "
+                    f"the backbone {self.name} has no module for the site {site} ({path}); "
                     "use a transformers release from 5.17 on, below 6"
                 ) from None
 

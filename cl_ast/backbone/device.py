@@ -24,7 +24,7 @@ _WINS = 0.85  # of the time: less of a gain is lost again in conversions
 
 
 def halved(device: torch.device, kind: str) -> bool:
-    """Whether the trunk computes in bf16.
+    """Whether the backbone computes in bf16.
 
     Args:
         kind: "fp32" or "bf16"; "auto" is bf16 on a GPU and fp32 elsewhere, so that results on a CPU do not depend on
@@ -36,7 +36,7 @@ def halved(device: torch.device, kind: str) -> bool:
 
 
 def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
-    """The trunk's arithmetic, of a kind of `PRECISIONS`, as a block; adapters stay in fp32."""
+    """The backbone's arithmetic, of a kind of `PRECISIONS`, as a block; adapters stay in fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=halved(device, kind))
 
 

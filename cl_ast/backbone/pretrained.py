@@ -1,4 +1,4 @@
-"""Where a trunk comes from: the package, the hub, or a local folder."""
+"""Where a backbone comes from: the package, the hub, or a local folder."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ MINI_FOLDER = Path(__file__).parents[1] / "data" / MINI
 
 
 def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
-    """Load a trunk, check that nothing of it is missing, and freeze it.
+    """Load a backbone, check that nothing of it is missing, and freeze it.
 
-    What kind of trunk it is, its configuration says (`model_type`), never its name.
+    What kind of backbone it is, its configuration says (`model_type`), never its name.
 
     Args:
         name: "ast-mini" (in the package), "ast-base" (the AudioSet checkpoint), any hub name, or a local folder
@@ -35,21 +35,21 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     """
     place = _place(name)
     _check_word(place, name)
-    family = family_of(_config(place, f"the trunk {name} cannot be loaded").get("model_type"), name)
+    family = family_of(_config(place, f"the backbone {name} cannot be loaded").get("model_type"), name)
     model = _pretrained(place, name, family)
     reason = family.refusal(model.config)
     if reason:
-        raise BackboneError(f"the trunk {name} {reason}; use another trunk")
+        raise BackboneError(f"the backbone {name} {reason}; use another backbone")
     with _quiet():
-        trunk = Backbone(model, name, family=family.heard_at(place, name))
-    for tensor_name, tensor in trunk.tensors().items():
+        backbone = Backbone(model, name, family=family.heard_at(place, name))
+    for tensor_name, tensor in backbone.tensors().items():
         if not torch.isfinite(tensor).all():
-            raise BackboneError(f"the trunk {name} has values that are not numbers in {tensor_name}; fetch it again")
-    return trunk.to(device)
+            raise BackboneError(f"the backbone {name} has values that are not numbers in {tensor_name}; fetch it again")
+    return backbone.to(device)
 
 
 def sizes(name: str) -> tuple[Shape, int]:
-    """The shape of a trunk and how many parameters it has, from its configuration alone.
+    """The shape of a backbone and how many parameters it has, from its configuration alone.
 
     Raises:
         BackboneError: there is no such configuration at hand.
@@ -59,16 +59,16 @@ def sizes(name: str) -> tuple[Shape, int]:
         words: dict[str, Any] = {"model_type": _USUAL[place]}
     else:
         _check_word(place, name)
-        words = _config(place, f"no configuration of a trunk called {name!r}")
+        words = _config(place, f"no configuration of a backbone called {name!r}")
     family = family_of(words.get("model_type"), name)
     model_class = family.model_class()
     with torch.device("meta"):
-        trunk = Backbone(model_class(model_class.config_class.from_dict(words)), name, fingerprint="-")
-    return trunk.shape, trunk.parameters
+        backbone = Backbone(model_class(model_class.config_class.from_dict(words)), name, fingerprint="-")
+    return backbone.shape, backbone.parameters
 
 
 def default_name() -> str:
-    """The trunk of a new registry: `ast-base` where the hub cache has it or the hub answers, else `ast-mini`."""
+    """The backbone of a new registry: `ast-base` where the hub cache has it or the hub answers, else `ast-mini`."""
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI
 
 
@@ -96,27 +96,27 @@ def _pretrained(place: str, name: str, family: Family) -> Any:
                 place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
-        raise BackboneError(f"the trunk {name} cannot be loaded: {_first_line(error)}") from error
+        raise BackboneError(f"the backbone {name} cannot be loaded: {_first_line(error)}") from error
     found = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     wrong = [key for key in found if not str(key).startswith(family.unneeded)]
     if wrong:
         raise BackboneError(
-            f"the trunk {name} does not fit {family.title}: {len(wrong)} tensors missing, unexpected or of another "
+            f"the backbone {name} does not fit {family.title}: {len(wrong)} tensors missing, unexpected or of another "
             f"shape (first: {wrong[0]}); save it again with transformers' save_pretrained"
         )
     return model
 
 
 def _place(name: str) -> str:
-    """Where transformers finds a trunk: a folder, or a name on the hub."""
+    """Where transformers finds a backbone: a folder, or a name on the hub."""
     return str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
 
 
 def _check_word(place: str, name: str) -> None:
-    """Refuse what can be no trunk before anything is asked of the hub."""
+    """Refuse what can be no backbone before anything is asked of the hub."""
     if not Path(place).exists() and place.count("/") != 1:
         raise BackboneError(
-            f"no trunk called {name!r}: not a folder, not a hub name (owner/model), "
+            f"no backbone called {name!r}: not a folder, not a hub name (owner/model), "
             f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
         )
 

@@ -1,6 +1,6 @@
 """The sites of a layer: what they are called, what acts there, and the thin modules that let it.
 
-A site is wrapped once, when the trunk is loaded; while nothing is attached the wrapper hands its input on.
+A site is wrapped once, when the backbone is loaded; while nothing is attached the wrapper hands its input on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,16 @@ SITES = ("layer", "norm_mhsa", "mhsa", "heads", "q", "k", "v", "o", "norm_ffn", 
 # The sites that own the layer's weights.
 LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
 Paths = Mapping[str, str]
-"""Where each site lies in a layer of one family of trunks: its submodule's path (`cl_ast/trunks/`)."""
+"""Where each site lies in a layer of one family of backbones: its submodule's path (`cl_ast/backbones/`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a trunk that decide how large an adapter is.
+    """The sizes of a backbone that decide how large an adapter is.
 
     Attributes:
         final_norm: whether a LayerNorm follows the last layer; a task's head then starts with one of its own.
-        frozen: how many numbers of the trunk even full fine-tuning leaves as they are.
+        frozen: how many numbers of the backbone even full fine-tuning leaves as they are.
     """
 
     width: int = 768

@@ -1,4 +1,4 @@
-"""Clips answered by a Ray cluster: the same answers as here, from workers that each hold the trunk once."""
+"""Clips answered by a Ray cluster: the same answers as here, from workers that each hold the backbone once."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _GROUP = 32  # clips that a worker is handed at once: as many as are routed toge
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What workers open. A registry and a trunk that they can reach: paths that all see, or URLs.
+    """What workers open. A registry and a backbone that they can reach: paths that all see, or URLs.
 
     Attributes:
         folder: what relative paths begin at.
@@ -120,7 +120,7 @@ class Cluster:
 
 
 class Worker:
-    """One process of the cluster: it opens the registry and its trunk once, and keeps adapters that it has read."""
+    """One process of the cluster: it opens the registry and its backbone once, and keeps adapters that it has read."""
 
     def __init__(self, place: Place, question: Question) -> None:
         self._place = place

@@ -1,4 +1,4 @@
-"""Several methods on one task, over one trunk, by the same recipe: accuracy, parameters and time. Keeps nothing."""
+"""Several methods on one task, over one backbone, by the same recipe: accuracy, parameters and time. Keeps nothing."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ def compare(
         say: told of each training that is done.
 
     Raises:
-        MethodError: a method does not fit the trunk; nothing is trained then.
+        MethodError: a method does not fit the backbone; nothing is trained then.
         AudioError: a clip cannot be read.
     """
     for spec in methods:
@@ -130,7 +130,7 @@ def _compared(
     error: str,
 ) -> Compared:
     classes = len(task.labels)
-    price = cost(spec, backbone.shape, classes=classes, trunk_parameters=backbone.parameters, pooling=pooling)
+    price = cost(spec, backbone.shape, classes=classes, backbone_parameters=backbone.parameters, pooling=pooling)
     accuracies, validations, seconds = zip(*runs, strict=True) if runs else ((), (), ())
     return Compared(
         method=spec.text,

@@ -26,16 +26,16 @@ def report(overview: Overview) -> dict[str, Any]:
 
 def outline(overview: Overview) -> dict[str, Any]:
     """The report with its three tables of tasks by tasks left empty: what thousands of tasks can be told by."""
-    trunk, tasks, storage = overview.backbone, overview.tasks, overview.storage
-    full = len(tasks) * (trunk.bytes if trunk else 0)
+    backbone, tasks, storage = overview.backbone, overview.tasks, overview.storage
+    full = len(tasks) * (backbone.bytes if backbone else 0)
     return {
         "backbone": None
-        if trunk is None
+        if backbone is None
         else {
-            "name": trunk.name,
-            "fingerprint": trunk.fingerprint,
-            "parameters": trunk.parameters,
-            "bytes": trunk.bytes,
+            "name": backbone.name,
+            "fingerprint": backbone.fingerprint,
+            "parameters": backbone.parameters,
+            "bytes": backbone.bytes,
         },
         "tasks": [_task(task, i, overview) for i, task in enumerate(tasks)],
         "matrix": {mode: [] for mode in overview.accuracies},

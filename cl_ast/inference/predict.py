@@ -126,19 +126,19 @@ def answer(held: Held, asked: Sequence[tuple[Piece, str]]) -> list[Answer]:
     if not asked:
         return []
     versions = held.registry.current({name for _, name in asked})
-    trunk = held.backbone  # loaded here, not by the thread that reads ahead
+    backbone = held.backbone  # loaded here, not by the thread that reads ahead
     order = sorted(
         range(len(asked)),
         key=lambda row: (versions[asked[row][1]] not in held.loaded, versions[asked[row][1]].method, asked[row][1]),
     )
-    size = BATCH if trunk.device.type == "cpu" else GROUP
+    size = BATCH if backbone.device.type == "cpu" else GROUP
     batches = [order[first : first + size] for first in range(0, len(order), size)]
     out: dict[int, Answer] = {}
     for rows, after in zip(batches, [*batches[1:], []], strict=True):
         names = [asked[row][1] for row in rows]
         tasks = {name: held.version(name, versions[name]).model for name in dict.fromkeys(names)}
         held.loaded.expect([versions[asked[row][1]] for row in after])
-        with torch.inference_mode(), precision(trunk.device):
+        with torch.inference_mode(), precision(backbone.device):
             answers = bank.logits(_heard([(tasks[name], asked[row][0]) for row, name in zip(rows, names, strict=True)]))
         for row, name, logits in zip(rows, names, answers, strict=True):
             out[row] = Answer(logits.float().cpu(), tasks[name].settings)

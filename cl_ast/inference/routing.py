@@ -38,7 +38,7 @@ class Routes:
 
     @property
     def space(self) -> RouterSpace:
-        """How the trunk describes clips to the router; measured once a registry and kept in it.
+        """How the backbone describes clips to the router; measured once a registry and kept in it.
 
         Raises RegistryError where the registry has another router than the one asked for.
         """
@@ -58,10 +58,10 @@ class Routes:
         return self._space
 
     def keep_space(self) -> None:
-        """Say in the registry which trunk and which background it is for, if it does not say so yet."""
+        """Say in the registry which backbone and which background it is for, if it does not say so yet."""
         known = self._held.registry.backbone
         if known is None or not known.background:
-            self._held.keep_trunk(self.space.to_bytes())
+            self._held.keep_backbone(self.space.to_bytes())
         elif not is_current(known.background):
             self._held.registry.replace_background(self.space.to_bytes())
 
@@ -130,7 +130,7 @@ class Routes:
         return bool(tensors) and recipe_of(tensors) != recipe_for(self._held.backbone)
 
     def usable(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether routing that was learned elsewhere can be used here: the same router, trunk and recipe."""
+        """Whether routing that was learned elsewhere can be used here: the same router, backbone and recipe."""
         return recipe_of(tensors) == recipe_for(self._held.backbone) and kind_of(tensors) == self.space.kind
 
     def _stored(self) -> dict[str, tuple[str, TaskRouting | None]]:

@@ -1,4 +1,4 @@
-"""What of a registry is in memory: its trunk, and the tasks that were asked for."""
+"""What of a registry is in memory: its backbone, and the tasks that were asked for."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from registry.names import checked
 
 
 class Held:
-    """One registry's trunk and tasks, each loaded when it is first needed."""
+    """One registry's backbone and tasks, each loaded when it is first needed."""
 
     def __init__(
         self, registry: Registry, backbone: str | None, device: str, methods: Mapping[str, Method], memory: int
@@ -36,11 +36,11 @@ class Held:
         self.loaded = Loaded(self._load, memory)
         self._tried: dict[str, StoredTask] = {}  # by name
 
-    # The trunk
+    # The backbone
 
     @property
     def backbone_name(self) -> str:
-        """The registry's trunk; of a new registry, the one asked for, or the best that is at hand."""
+        """The registry's backbone; of a new registry, the one asked for, or the best that is at hand."""
         known = self.registry.backbone
         if self.asked is None:
             self.asked = known.name if known else checkpoints.default_name()
@@ -48,26 +48,26 @@ class Held:
 
     @property
     def backbone(self) -> Backbone:
-        """The frozen trunk. Raises BackboneError, or RegistryError where it is not the registry's."""
+        """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         if self._backbone is None:
             loaded = checkpoints.load(self.backbone_name, device=self.device)
-            self._refuse_other_trunk(loaded)
+            self._refuse_other_backbone(loaded)
             self._backbone = loaded
         return self._backbone
 
-    def _refuse_other_trunk(self, loaded: Backbone) -> None:
+    def _refuse_other_backbone(self, loaded: Backbone) -> None:
         known = self.registry.backbone
         if known and known.fingerprint != loaded.fingerprint:
             raise RegistryError(
-                f"the registry was made with the trunk {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
+                f"the registry was made with the backbone {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
                 f"({loaded.fingerprint[:12]}) is another; leave out --backbone, or use another registry"
             )
 
-    def keep_trunk(self, background: bytes) -> None:
-        """Say in the registry which trunk it is for, with the router's background; at the first task, not before."""
-        trunk = self.backbone
+    def keep_backbone(self, background: bytes) -> None:
+        """Say in the registry which backbone it is for, with the router's background; at the first task, not before."""
+        backbone = self.backbone
         self.registry.set_backbone(
-            BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background)
+            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
         )
 
     # The tasks
@@ -121,12 +121,12 @@ class Held:
         place = f"{self.registry.place}\n{settings.name}"
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
-        what = {**asdict(settings), "data": data, "trunk": self.backbone.fingerprint, **asdict(options)}
+        what = {**asdict(settings), "data": data, "backbone": self.backbone.fingerprint, **asdict(options)}
         return Checkpoint(path, what | {"method": settings.method.text})
 
 
 def _from_everywhere(backbone: str | None) -> str | None:
-    """A trunk's name, a local folder as its whole path: the registry keeps it."""
+    """A backbone's name, a local folder as its whole path: the registry keeps it."""
     if backbone is None or backbone == checkpoints.MINI or backbone in checkpoints.SHORT_NAMES:
         return backbone
     return str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone

@@ -1,4 +1,4 @@
-"""`python -m cl_ast.pretrain`: render the clips, train the trunk, write it with its log."""
+"""`python -m cl_ast.pretrain`: render the clips, train the backbone, write it with its log."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ CHUNK = 4_000  # clips
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the trunk and its log.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the backbone and its log.")
 @click.option("--cache", "folder", type=click.Path(path_type=Path), help="Rendered clips; OUT/cache by default.")
 @click.option("--seed", default=1, show_default=True, help="Of the clips, their mixing and the weights.")
 @click.option("--steps", default=6_500, show_default=True, help="Optimiser steps.")

@@ -43,7 +43,7 @@ class Augmenter:
 
     Args:
         clips: what to draw from.
-        stride, patch: frames between the trunk's columns, and in each: how frame labels become column labels.
+        stride, patch: frames between the backbone's columns, and in each: how frame labels become column labels.
     """
 
     def __init__(self, clips: Clips, *, stride: int, patch: int = 16) -> None:

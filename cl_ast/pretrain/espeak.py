@@ -1,7 +1,7 @@
 """espeak-ng in this process, through its C library: text to samples with the time of each phoneme.
 
 After `espeak-ng/speak_lib.h` of espeak-ng 1.51 (https://github.com/espeak-ng/espeak-ng). A word takes a few
-milliseconds this way, where starting the program costs tens. Needed to pretrain only, never to use the trunk.
+milliseconds this way, where starting the program costs tens. Needed to pretrain only, never to use the backbone.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The trunk's front end behind one name: log-mel of one waveform, not yet normalised."""
+"""The backbone's front end behind one name: log-mel of one waveform, not yet normalised."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The trunk in pretraining: a stock ASTModel run at any length, and the heads that teach it."""
+"""The backbone in pretraining: a stock ASTModel run at any length, and the heads that teach it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +19,7 @@ DESCRIPTORS = 3 * 32 + 2 * 6
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of the trunk."""
+    """Sizes of the backbone."""
 
     width: int = 256
     depth: int = 3
@@ -63,7 +63,7 @@ def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> T
     return scale * torch.cat([by_row, by_column], 1)
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """A stock ASTModel, run over whole clips with its position table resized to each length."""
 
     def __init__(self, stock: Any) -> None:
@@ -115,7 +115,7 @@ def descriptors(features: Tensor) -> Tensor:
 
 
 class Pretraining(nn.Module):
-    """The trunk with a linear head for each target: on the pooled clip, or on each column of patches."""
+    """The backbone with a linear head for each target: on the pooled clip, or on each column of patches."""
 
     CLIP = {  # noqa: RUF012
         "family": SPEECH + 1,
@@ -130,10 +130,10 @@ class Pretraining(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.trunk = Trunk(ASTModel(shape.config()))
-        start = grid_positions(self.trunk.rows, self.trunk.trained, shape.width)
+        self.backbone = Backbone(ASTModel(shape.config()))
+        start = grid_positions(self.backbone.rows, self.backbone.trained, shape.width)
         with torch.no_grad():
-            self.trunk.stock.embeddings.position_embeddings[0, 2:] = start
+            self.backbone.stock.embeddings.position_embeddings[0, 2:] = start
         # Standardised features and linear heads: what a linear probe will find is what was taught.
         self.standard = nn.BatchNorm1d(2 * shape.width, affine=False)
         self.wanted = nn.BatchNorm1d(DESCRIPTORS, affine=False)
@@ -142,10 +142,10 @@ class Pretraining(nn.Module):
 
     def forward(self, features: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
         """Predictions by name: (batch, n) of the clip, (batch, columns, n) of the columns."""
-        tokens = self.trunk(features, keep).float()
+        tokens = self.backbone(features, keep).float()
         summary = self.standard(pooled(tokens))
-        columns = self.trunk.columns(features.shape[1])
-        place = torch.arange(self.trunk.rows * columns) if keep is None else keep
+        columns = self.backbone.columns(features.shape[1])
+        place = torch.arange(self.backbone.rows * columns) if keep is None else keep
         # The mean of the kept patches of each column, as one product.
         share = F.one_hot(place % columns, columns).float()
         share = share / share.sum(0).clamp_min(1)

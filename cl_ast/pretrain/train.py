@@ -63,7 +63,7 @@ def _kept(model: Pretraining, frames: int, share: float, rng: Generator) -> Tens
     """Which patches of this step's clips are used; all of them where the share to drop is zero."""
     if share <= 0:
         return None
-    count = model.trunk.rows * model.trunk.columns(frames)
+    count = model.backbone.rows * model.backbone.columns(frames)
     return torch.from_numpy(np.sort(rng.permutation(count)[: max(1, round(count * (1 - share)))]))
 
 
@@ -88,13 +88,13 @@ def validate(model: Pretraining, batches: list[Batch]) -> dict[str, float]:
 
 
 def save(model: Pretraining, folder: Path) -> None:
-    """The trunk alone, in half precision and transformers' format."""
-    stock = copy.deepcopy(model.trunk.stock).half()
+    """The backbone alone, in half precision and transformers' format."""
+    stock = copy.deepcopy(model.backbone.stock).half()
     stock.save_pretrained(folder)
 
 
 def train(train_clips: Clips, held_out: Clips, out: Path, options: Options) -> None:
-    """Train from scratch; the averaged trunk is saved to `out/trunk` at every validation and at the end.
+    """Train from scratch; the averaged backbone is saved to `out/backbone` at every validation and at the end.
 
     With more than one worker, each is a process of one thread with its own clips, and gradients are
     averaged: on a busy machine that wastes less than threads that wait for each other inside every
@@ -172,7 +172,7 @@ def _worker(rank: int, train_clips: Clips, held_out: Clips, out: Path, options: 
             _append(out / "log.csv", row, fresh=not (out / "log.csv").exists())
             log.info(" ".join(f"{k}={v}" for k, v in row.items()))
             sums = {}
-            save(average, out / "trunk")
+            save(average, out / "backbone")
             torch.save({"step": step, "model": average.state_dict(), "options": asdict(options)}, out / "state.pt")
 
 
@@ -189,7 +189,7 @@ def _optimisers(model: Pretraining, options: Options) -> list[torch.optim.Optimi
     In 220 steps of 80 clips it took the families' loss to 2.0 where AdamW alone was at 2.7 (docs/ast-
     mini.md).
     """
-    matrices = [p for p in model.trunk.stock.layers.parameters() if p.ndim == 2]
+    matrices = [p for p in model.backbone.stock.layers.parameters() if p.ndim == 2]
     mine = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in mine]
     return [

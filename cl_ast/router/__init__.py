@@ -1,6 +1,6 @@
-"""Which task is this clip, or none: a description that belongs to the trunk alone, and three exact routers over it.
+"""Which task is this clip, or none: a description that belongs to the backbone alone, and three exact routers over it.
 
-A clip is described by the frozen trunk's first layers over its sound (`sound`, `space`). A task adds its own state
+A clip is described by the frozen backbone's first layers over its sound (`sound`, `space`). A task adds its own state
 and its own calibration (`routing`) and reads no other's; a router puts them side by side (`choosing`).
 """
 

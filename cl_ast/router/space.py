@@ -1,4 +1,4 @@
-"""How a trunk describes a clip to the router. Only audio comes in: no task, no path, no label."""
+"""How a backbone describes a clip to the router. Only audio comes in: no task, no path, no label."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from cl_ast.router.kinds import DEFAULT, KINDS, State
 from cl_ast.router.sound import sound_of
 
 RECIPE = 3  # counts up whenever the same clip is described otherwise
-DIMENSIONS = 512  # at most; a narrow trunk has fewer
+DIMENSIONS = 512  # at most; a narrow backbone has fewer
 _BACKGROUND_CLIPS = 512
 _NOISES = 100
 _NOISE = "noise."  # in front of the names of its tensors
@@ -28,14 +28,15 @@ _BATCH = 32
 
 
 class RouterSpace:
-    """How a trunk describes a clip to the router: the first layers, pooled, projected and whitened.
+    """How a backbone describes a clip to the router: the first layers, pooled, projected and whitened.
 
     Attributes:
-        layers: how many of the trunk's are run.
+        layers: how many of the backbone's are run.
         dimensions: of a description.
         kind: the router of this registry, one of `KINDS`; kept here since it is as lasting.
         noise: what noise is here, learned as a task is: no clip that fits it better is known to a task.
-        recipe: 16 bytes that differ wherever descriptions cannot be compared: another trunk, other layers, another way.
+        recipe: 16 bytes that differ wherever descriptions cannot be compared: another backbone, other layers or
+            another way to describe.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class RouterSpace:
         return KINDS[self.kind].learn(described, one_class, torch.Generator().manual_seed(0))
 
     def to_bytes(self) -> bytes:
-        """The background and the router's kind, to be kept beside the trunk's fingerprint: half a megabyte."""
+        """The background and the router's kind, to be kept beside the backbone's fingerprint: half a megabyte."""
         from safetensors.torch import save
 
         noise = {f"{_NOISE}{name}": tensor for name, tensor in self.noise.tensors().items()} if self.noise else {}
@@ -94,7 +95,7 @@ class RouterSpace:
 
     @classmethod
     def from_bytes(cls, data: bytes, backbone: Backbone) -> "RouterSpace":
-        """Raises BackboneError if the background was measured with another trunk, other layers or an older recipe."""
+        """Raises BackboneError if the background is of another backbone, of other layers or of an older recipe."""
         from safetensors.torch import load
 
         header = _header_in(data)
@@ -106,8 +107,8 @@ class RouterSpace:
         space = cls(backbone, tensors["mean"], tensors["whitening"], header["router"])
         if header != space._header():
             raise BackboneError(
-                f"the router was made with another trunk than {backbone.name}, or with other layers of it; "
-                "open the registry with its own trunk, or learn the routing anew with `cl-ast route`"
+                f"the router was made with another backbone than {backbone.name}, or with other layers of it; "
+                "open the registry with its own backbone, or learn the routing anew with `cl-ast route`"
             )
         noise = {name.removeprefix(_NOISE): t for name, t in tensors.items() if name.startswith(_NOISE)}
         if noise:
@@ -145,7 +146,7 @@ def layers_of(depth: int) -> int:
 
 
 def recipe_for(backbone: Backbone) -> bytes:
-    """16 bytes that say how this cl-ast describes clips by that trunk."""
+    """16 bytes that say how this cl-ast describes clips by that backbone."""
     told = f"{RECIPE} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
     return hashlib.sha256(told.encode()).digest()[:16]
 

@@ -1,4 +1,4 @@
-"""From what a folder claims to a task that fits this trunk, or a sentence that says why not."""
+"""From what a folder claims to a task that fits this backbone, or a sentence that says why not."""
 
 import math
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ from registry import NewVersion, names
 from registry.manifest import Manifest
 
 
-def known_trunk(incoming: Incoming) -> str | None:
-    """The trunk a folder asks for, if it is one of ours: a stranger's folder must not choose what is fetched."""
-    trunk = incoming.facts.get("backbone")
-    name = trunk.get("name") if isinstance(trunk, Mapping) else None
+def known_backbone(incoming: Incoming) -> str | None:
+    """The backbone a folder asks for, if it is one of ours: a stranger's folder must not choose what is fetched."""
+    backbone = incoming.facts.get("backbone")
+    name = backbone.get("name") if isinstance(backbone, Mapping) else None
     short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
     return short if short == MINI or short in SHORT_NAMES else None
 
@@ -34,10 +34,10 @@ def known_trunk(incoming: Incoming) -> str | None:
 def accept(
     incoming: Incoming, backbone: Backbone, name: str | None, methods: Mapping[str, Method] = METHODS
 ) -> tuple[StoredTask, NewVersion]:
-    """The task on this trunk, and what the registry will say of it.
+    """The task on this backbone, and what the registry will say of it.
 
     Raises:
-        CorruptRegistryError: it does not fit the trunk, its labels or itself, or holds what are not numbers.
+        CorruptRegistryError: it does not fit the backbone, its labels or itself, or holds what are not numbers.
         RegistryError: its name cannot be one.
         MethodError: its method does not exist, or has other tensors.
     """
@@ -62,9 +62,9 @@ def accept(
 def _completed(
     facts: Mapping[str, Any], backbone: Backbone, name: str | None, methods: Mapping[str, Method]
 ) -> dict[str, Any]:
-    """With what a description made by hand may leave out: the trunk's facts, the front end's usual numbers."""
-    front_end, trunk = facts.get("front_end"), facts.get("backbone") or {}
-    if not isinstance(front_end, Mapping) or not isinstance(trunk, Mapping):
+    """With what a description made by hand may leave out: the backbone's facts, the front end's usual numbers."""
+    front_end, said = facts.get("front_end"), facts.get("backbone") or {}
+    if not isinstance(front_end, Mapping) or not isinstance(said, Mapping):
         raise CorruptRegistryError("the task to import does not say how a clip is heard: its front_end is missing")
     heard = _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end)
     described = {
@@ -80,7 +80,7 @@ def _completed(
         "front_end": heard,
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
-        "backbone": {**described, **trunk},
+        "backbone": {**described, **said},
     }
 
 

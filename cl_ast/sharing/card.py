@@ -16,11 +16,11 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         size: bytes of its weights.
         auto: test accuracy with the task chosen by the router of the registry it comes from.
     """
-    trunk, labels = facts["backbone"], facts["labels"]
+    backbone, labels = facts["backbone"], facts["labels"]
     hearing = _hearing(facts["front_end"])
     rows = {
-        "trunk": f"{_code(trunk['name'])}, {trunk['parameters']:,} parameters, frozen",
-        "trunk's fingerprint": _code(trunk["fingerprint"]),
+        "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
+        "backbone's fingerprint": _code(backbone["fingerprint"]),
         "method": _code(facts["method"]),
         "trainable parameters": f"{facts['trainable_parameters']:,}",
         "bytes": f"{size:,}",
@@ -38,7 +38,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     shown = ", ".join(map(_line, labels[:_LABELS_SHOWN]))
     more = f" and {len(labels) - _LABELS_SHOWN} more (in the file's header)" if len(labels) > _LABELS_SHOWN else ""
     parts = [
-        _front_matter(trunk["name"], peft),
+        _front_matter(backbone["name"], peft),
         f"# {_line(facts['name'])}",
         f"One audio task for one frozen {hearing.family}, learned with cl-ast.",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
@@ -52,10 +52,10 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     return "\n\n".join(parts) + "\n"
 
 
-_PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the trunk's weights; the head is in
+_PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the backbone's weights; the head is in
 `task.safetensors` (`head.weight`, `head.bias`):
 
-    tokens = PeftModel.from_pretrained({model}.from_pretrained(trunk), "path/to/this-folder")({takes})[0]
+    tokens = PeftModel.from_pretrained({model}.from_pretrained(backbone), "path/to/this-folder")({takes})[0]
     logits = {pooled} @ head["head.weight"].T + head["head.bias"]
 
 {hint}"""
@@ -67,7 +67,7 @@ _REST = "Epochs, batch size and learning rate, where they were given, are not re
 
 
 class _Hearing(NamedTuple):
-    """The trunk's family, its stock class, what that takes, how a clip becomes that, and what to mind."""
+    """The backbone's family, its stock class, what that takes, how a clip becomes that, and what to mind."""
 
     family: str
     model: str
@@ -89,10 +89,10 @@ def _hearing(front_end: Mapping[str, Any]) -> _Hearing:
     return _Hearing("Audio Spectrogram Transformer (AST)", "ASTModel", "features", heard, hint)
 
 
-def _front_matter(trunk: str, peft: bool) -> str:
+def _front_matter(backbone: str, peft: bool) -> str:
     words = {"library_name": "peft" if peft else "cl-ast", "pipeline_tag": "audio-classification"}
     lines = [f"{key}: {value}" for key, value in words.items()]
-    lines += [f"base_model: {json.dumps(trunk)}"] if trunk.count("/") == 1 and " " not in trunk else []
+    lines += [f"base_model: {json.dumps(backbone)}"] if backbone.count("/") == 1 and " " not in backbone else []
     return "\n".join(["---", *lines, "tags: [audio, adapter, cl-ast]", "---"])
 
 

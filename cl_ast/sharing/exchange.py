@@ -7,7 +7,7 @@ from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.routing import Routes
 from cl_ast.inference.session import Held
 from cl_ast.sharing import hub
-from cl_ast.sharing.accept import accept, known_trunk
+from cl_ast.sharing.accept import accept, known_backbone
 from cl_ast.sharing.folder import read, write
 from cl_ast.tasks.task_file import to_bytes
 from registry import TaskRecord
@@ -25,7 +25,7 @@ def import_(held: Held, routes: Routes, folder: Path, name: str | None, replace:
     """As `Manager.import_` says."""
     incoming = read(folder, held.methods)
     if held.asked is None and held.registry.backbone is None:
-        held.asked = known_trunk(incoming)
+        held.asked = known_backbone(incoming)
     task, new = accept(incoming, held.backbone, name, held.methods)
     kept = held.name_for(task.model.settings.name, replace)
     routes.keep_space()

@@ -6,7 +6,7 @@
     README.md                   the model card
 
 A folder to import may come from anybody: files are read with a limit, as JSON and safetensors only, each claim checked
-against the file, before torch sees a byte. What this module returns still has to fit the trunk: `from_bytes` says.
+against the file, before torch sees a byte. What this module returns still has to fit the backbone: `from_bytes` says.
 """
 
 import json
@@ -45,7 +45,7 @@ _SOURCE = ("task", "fold", "few_shot", "max_seconds", "seed", "split_by")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a folder holds: `facts` as it describes itself, `tensors` by our own names. Checked against no trunk yet."""
+    """What a folder holds, not yet checked against a backbone: what it says of itself, and tensors by our own names."""
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
@@ -126,7 +126,7 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     facts = {key: value for key, value in facts.items() if key not in _PRIVATE}
     facts["source"] = _public(facts.get("source") or {})
     facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}
-    trunk = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
+    backbone = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"], methods)
     if peft.fits(spec):
         layout = peft.layout_of(facts)
@@ -137,10 +137,14 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
         layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
         norm = "head.norm.weight" in tensors
-        config = peft.config(spec, layout, trunk if "/" in trunk else None, layers, norm=norm)
+        config = peft.config(spec, layout, backbone if "/" in backbone else None, layers, norm=norm)
     else:
         files = {ADAPTER: _safetensors(tensors, facts)}
-        config = {"peft_type": TYPE, "base_model_name_or_path": trunk if "/" in trunk else None, "method": spec.text}
+        config = {
+            "peft_type": TYPE,
+            "base_model_name_or_path": backbone if "/" in backbone else None,
+            "method": spec.text,
+        }
     size = sum(map(len, files.values()))
     files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
     files[README] = card(facts, peft=peft.fits(spec), size=size, auto=auto).encode()
@@ -234,6 +238,10 @@ def _public(source: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _public_name(trunk: str) -> str:
+def _public_name(backbone: str) -> str:
     """A hub name as it is; of a folder on this machine its last part."""
-    return trunk if trunk == MINI or (trunk.count("/") == 1 and not Path(trunk).is_absolute()) else Path(trunk).name
+    return (
+        backbone
+        if backbone == MINI or (backbone.count("/") == 1 and not Path(backbone).is_absolute())
+        else Path(backbone).name
+    )

@@ -1,7 +1,7 @@
 """LoRA in the layout of the `peft` library: its tensor names and its configuration, both ways.
 
 `peft` is not imported: its format is names and a JSON file. The adapter is made for transformers' stock model of the
-trunk's family. The task's final LayerNorm, where it has one, goes along as one of peft's `modules_to_save`, so the
+backbone's family. The task's final LayerNorm, where it has one, goes along as one of peft's `modules_to_save`, so the
 model that peft makes of the folder ends with the tokens that the head expects; the head itself is a file of ours
 beside it.
 """
@@ -74,11 +74,11 @@ def paths(spec: MethodSpec, layout: Layout) -> dict[str, LowRank]:
     return {path: form for path, form in forms.items() if isinstance(form, LowRank)}
 
 
-def config(spec: MethodSpec, layout: Layout, trunk: str | None, layers: int, *, norm: bool) -> dict[str, Any]:
+def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, *, norm: bool) -> dict[str, Any]:
     """`adapter_config.json` for a LoRA.
 
     Args:
-        trunk: its hub name, if it has one.
+        backbone: its hub name, if it has one.
         layers: how many it has.
         norm: whether it has a final LayerNorm, which goes along.
     """
@@ -90,7 +90,7 @@ def config(spec: MethodSpec, layout: Layout, trunk: str | None, layers: int, *, 
         modules += [f"{layout.layers}.{layer}.{path}" for layer in range(first, layers)] if first else [path]
     return {
         "peft_type": TYPE,
-        "base_model_name_or_path": trunk,
+        "base_model_name_or_path": backbone,
         "auto_mapping": {
             "base_model_class": layout.model,
             "parent_library": f"transformers.models.{layout.package}.modeling_{layout.package}",

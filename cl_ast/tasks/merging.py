@@ -1,4 +1,4 @@
-"""A task's adapter folded into a trunk of its own, where the maths allows it: the same answers at no extra cost."""
+"""A task's adapter folded into a backbone of its own, where the maths allows it: the same answers at no extra cost."""
 
 from dataclasses import replace
 
@@ -18,18 +18,18 @@ _FOLDING = ("replace", "parallel", "output")  # in the order in which they act
 
 
 def merged(model: TaskModel) -> TaskModel:
-    """The same task over a copy of its trunk with the deltas folded in.
+    """The same task over a copy of its backbone with the deltas folded in.
 
-    LoRA, SSF, SORSA, PaCA, Bone, BitFit and LayerNorms disappear into the trunk's weights; MoSA becomes one plain
-    bottleneck. The result is to answer with, not to store: the trunk it stands on is no longer the registry's.
+    LoRA, SSF, SORSA, PaCA, Bone, BitFit and LayerNorms disappear into the backbone's weights; MoSA becomes one plain
+    bottleneck. The result is to answer with, not to store: the backbone it stands on is no longer the registry's.
 
     Raises:
-        MethodError: a part of the method is no update of the trunk's weights, such as a bottleneck or a prompt.
+        MethodError: a part of the method is no update of the backbone's weights, such as a bottleneck or a prompt.
     """
     spec, backbone = model.settings.method, model.backbone
     for placement in spec.placements:
         if not (_folds(placement) or isinstance(placement.form, Simplified)):
-            raise MethodError(f"{spec}: {placement.form.label} at {placement.site} cannot be merged into the trunk")
+            raise MethodError(f"{spec}: {placement.form.label} at {placement.site} cannot be merged into the backbone")
     own = backbone.copy()
     with torch.no_grad():
         for layer in range(backbone.shape.depth):

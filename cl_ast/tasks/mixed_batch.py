@@ -1,4 +1,4 @@
-"""Many tasks over the one trunk at once: a batch whose rows belong to different tasks runs the trunk once.
+"""Many tasks over the one backbone at once: a batch whose rows belong to different tasks runs the backbone once.
 
 Rows of one method share a form, with a set of weights a row, gathered from the adapters' buffers in one copy. Rows of
 different methods share the stock blocks: at each site every method acts on its own rows. Each row has its own head.
@@ -32,8 +32,8 @@ Asked = tuple[TaskModel, Tensor]
 def logits(asked: Sequence[Asked]) -> list[Tensor]:
     """The logits (classes,) of each clip under its task, in order; for answering, not for training.
 
-    The trunk runs once for all rows that can share it: those of one length, and of methods that leave the number of
-    tokens as it is. Prompts share it with their own method only; full fine-tuning has a trunk of its own.
+    The backbone runs once for all rows that can share it: those of one length, and of methods that leave the number of
+    tokens as it is. Prompts share it with their own method only; full fine-tuning has a backbone of its own.
     """
     passes: dict[object, list[int]] = defaultdict(list)
     seen: dict[int, int] = {}  # where a task first appears
@@ -50,7 +50,7 @@ def logits(asked: Sequence[Asked]) -> list[Tensor]:
 
 
 def _shared_by(model: TaskModel, features: Tensor) -> object:
-    """Equal for rows that one pass through the trunk can serve."""
+    """Equal for rows that one pass through the backbone can serve."""
     spec = model.settings.method
     lengthens = any(one.site == "layer" for one in spec.placements)
     return id(model.backbone), len(features), model.settings.positions, spec.text if lengthens else ""

@@ -16,7 +16,7 @@ from cl_ast.audio.front_ends import from_words
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
-from cl_ast.tasks.task_model import TRUNK, TaskModel, TaskSettings
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
 
 FORMAT = 1
 HEADER = "cl_ast"
@@ -34,15 +34,15 @@ class StoredTask:
     def bytes(self) -> int:
         """What its tensors take in memory."""
         own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
-        trunk = self.model.backbone.bytes if self.model.settings.method.trains == "trunk" else 0
-        return trunk + sum(tensor.numel() * tensor.element_size() for tensor in own)
+        backbone = self.model.backbone.bytes if self.model.settings.method.trains == "backbone" else 0
+        return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
 def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
     """A safetensors file that describes itself: everything needed to answer, and to rebuild a lost row.
 
     Args:
-        backbone: the registry's trunk (not the copy that full fine-tuning made).
+        backbone: the registry's backbone (not the copy that full fine-tuning made).
         extra: further facts for the header: source, seed, version and the like.
         router: the task's routing state.
     """
@@ -75,13 +75,13 @@ def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], rou
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
-    """Read an adapter file strictly: right trunk, every tensor there, none too many, all numbers, of its type.
+    """Read an adapter file strictly: right backbone, every tensor there, none too many, all numbers, of its type.
 
     Args:
         methods: the table that its method is a row of.
 
     Raises:
-        CorruptRegistryError: it is not such a file, or was made for another trunk.
+        CorruptRegistryError: it is not such a file, or was made for another backbone.
         MethodError: its tensors do not fit its method.
     """
     from safetensors import SafetensorError
@@ -92,13 +92,13 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
         settings = _settings(header, methods)
-        fingerprint, trunk_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
+        fingerprint, backbone_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
     if fingerprint != backbone.fingerprint:
         raise CorruptRegistryError(
-            f"the adapter of {settings.name} was trained on the trunk {trunk_name} ({fingerprint[:12]}), "
-            f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own trunk"
+            f"the adapter of {settings.name} was trained on the backbone {backbone_name} ({fingerprint[:12]}), "
+            f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own backbone"
         )
     if not isinstance(settings.front_end, backbone.family.hears):
         raise CorruptRegistryError(
@@ -138,19 +138,19 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
 
 
 def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
-    trunk = _under(TRUNK, state)
+    own_tensors = _under(OWN_BACKBONE, state)
     head = {name: t for name, t in state.items() if name.startswith("head.")}
-    rest = {name: t for name, t in state.items() if not name.startswith("head.") and not name.startswith(TRUNK)}
-    if settings.method.trains == "trunk":
+    rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
+    if settings.method.trains == "backbone":
         own = backbone.copy()
         shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}
-        check_shapes(shapes, trunk, f"the copy of the trunk of {settings.name}")
+        check_shapes(shapes, own_tensors, f"the copy of the backbone of {settings.name}")
         with torch.no_grad():
             for name, tensor in own.tensors().items():
-                tensor.copy_(trunk[name])
+                tensor.copy_(own_tensors[name])
         backbone = own
-    elif trunk:
-        raise MethodError(f"the adapter of {settings.name} holds trunk tensors that {settings.method} does not")
+    elif own_tensors:
+        raise MethodError(f"the adapter of {settings.name} holds backbone tensors that {settings.method} does not")
     adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
     return TaskModel(settings, backbone, adapter, head)
 

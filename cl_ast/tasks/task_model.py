@@ -1,4 +1,4 @@
-"""A task on a trunk: adapter, head, labels and front end."""
+"""A task on a backbone: adapter, head, labels and front end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ from cl_ast.backbone.backbone import POOLINGS, Backbone, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
 
-TRUNK = "trunk."  # in front of the names of a trunk of its own
+OWN_BACKBONE = "trunk."  # in front of the names of a backbone of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class TaskSettings:
 
 
 class TaskModel:
-    """One task: features in, logits out, over a shared trunk that it never writes.
+    """One task: features in, logits out, over a shared backbone that it never writes.
 
-    Full fine-tuning is the exception that the comparison needs: it holds a trunk of its own.
+    Full fine-tuning is the exception that the comparison needs: it holds a backbone of its own.
 
     Attributes:
         stored: how a file holds its tensors, by name; in single precision where nothing is said.
@@ -66,8 +66,8 @@ class TaskModel:
 
     @classmethod
     def fresh(cls, settings: TaskSettings, backbone: Backbone, generator: torch.Generator) -> "TaskModel":
-        """A task that has learned nothing: the plain trunk under a random head."""
-        if settings.method.trains == "trunk":
+        """A task that has learned nothing: the plain backbone under a random head."""
+        if settings.method.trains == "backbone":
             backbone = backbone.copy()
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         width = shapes["head.weight"][1]
@@ -83,7 +83,7 @@ class TaskModel:
         return self.classify(self.tokens(features))
 
     def tokens(self, features: Tensor) -> Tensor:
-        """The front end's features of a batch to the trunk's last tokens (batch, n, width), not yet normalised."""
+        """The front end's features of a batch to the backbone's last tokens (batch, n, width), not yet normalised."""
         with self.acting():
             return self.backbone.run(self.embed(features))
 
@@ -92,13 +92,13 @@ class TaskModel:
         return self.backbone.run(self.embed(features), last=self.frozen_layers)
 
     def upper(self, tokens: Tensor) -> Tensor:
-        """What `lower` gave, to the trunk's last tokens (batch, n, width)."""
+        """What `lower` gave, to the backbone's last tokens (batch, n, width)."""
         with self.acting():
             return self.backbone.run(tokens, first=self.frozen_layers)
 
     @property
     def frozen_layers(self) -> int:
-        """How many of the trunk's layers, from the lowest, the task leaves as they are."""
+        """How many of the backbone's layers, from the lowest, the task leaves as they are."""
         return self.settings.method.frozen_layers(self.backbone.shape.depth)
 
     def embed(self, features: Tensor) -> Tensor:
@@ -106,15 +106,15 @@ class TaskModel:
         return self.backbone.embed(features, positions=self.settings.positions)
 
     def acting(self) -> AbstractContextManager[None]:
-        """The block in which the trunk's layers run with this task's adapter."""
+        """The block in which the backbone's layers run with this task's adapter."""
         return self.backbone.attached(self.adapter)
 
     def classify(self, tokens: Tensor) -> Tensor:
-        """The trunk's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
+        """The backbone's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
         return self.decide(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """The trunk's last tokens (batch, n, width) to one vector a clip, which the head's linear map takes."""
+        """The backbone's last tokens (batch, n, width) to one vector a clip, which the head's linear map takes."""
         if self.backbone.shape.final_norm:
             eps = self.backbone.shape.norm_eps
             tokens = layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
@@ -126,24 +126,24 @@ class TaskModel:
 
     def trainable(self) -> list[Tensor]:
         """Everything an optimiser may move, in a fixed order."""
-        trunk: Iterable[Tensor] = ()
-        if self.settings.method.trains == "trunk":
-            # The head's norm stands in for the trunk's last one.
+        backbone: Iterable[Tensor] = ()
+        if self.settings.method.trains == "backbone":
+            # The head's norm stands in for the backbone's last one.
             still = ("norm.", *self.backbone.family.frozen)
-            trunk = (t for name, t in self.backbone.tensors().items() if not name.startswith(still))
-        return [*trunk, *self.adapter.trainable(), *self.head.values()]
+            backbone = (t for name, t in self.backbone.tensors().items() if not name.startswith(still))
+        return [*backbone, *self.adapter.trainable(), *self.head.values()]
 
     def state(self) -> dict[str, Tensor]:
         """The explicit list of tensors that are this task."""
-        trunk = {}
-        if self.settings.method.trains == "trunk":
-            trunk = {f"{TRUNK}{name}": t.detach() for name, t in self.backbone.tensors().items()}
-        return {**trunk, **self.adapter.tensors, **self.head}
+        backbone = {}
+        if self.settings.method.trains == "backbone":
+            backbone = {f"{OWN_BACKBONE}{name}": t.detach() for name, t in self.backbone.tensors().items()}
+        return {**backbone, **self.adapter.tensors, **self.head}
 
     def trainable_parameters(self) -> int:
         """As the papers count: without the head, or with what of it they count with the method."""
         counted = sum(self.head[name].numel() for name in self.settings.method.counts if name in self.head)
-        if self.settings.method.trains == "trunk":
+        if self.settings.method.trains == "backbone":
             return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
@@ -159,11 +159,11 @@ class TaskModel:
 
 
 def head_norm(backbone: Backbone) -> dict[str, Tensor]:
-    """What a head's own LayerNorm starts as: a copy of the trunk's final one; nothing where it has none."""
+    """What a head's own LayerNorm starts as: a copy of the backbone's final one; nothing where it has none."""
     if not backbone.shape.final_norm:
         return {}
-    trunk = backbone.tensors()
-    return {f"head.norm.{kind}": trunk[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
+    tensors = backbone.tensors()
+    return {f"head.norm.{kind}": tensors[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
 
 
 def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:

@@ -80,7 +80,9 @@ _TRAINING = (
     click.option(
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
     ),
-    click.option("--backbone", metavar="B", help="Trunk of a new registry: ast-mini, ast-base, a hub name, a folder."),
+    click.option(
+        "--backbone", metavar="B", help="Backbone of a new registry: ast-mini, ast-base, a hub name, a folder."
+    ),
     click.option("--epochs", type=_POSITIVE, help="[default: the papers' for the data set, else 15]"),
     click.option("--batch-size", type=_POSITIVE, help="[default: the papers' for the data set, else 32]"),
     click.option("--lr", type=float, help="Learning rate at the start of the cosine.  [default: the method's]"),
@@ -95,14 +97,14 @@ _TRAINING = (
         type=click.Choice(["auto", "fp32", "bf16", "fast"]),
         default="auto",
         show_default=True,
-        help="Of the trunk in training: auto is bf16 on a GPU, else fp32; fast is bf16 where it is faster.",
+        help="Of the backbone in training: auto is bf16 on a GPU, else fp32; fast is bf16 where it is faster.",
     ),
     click.option(
         "--head",
         type=click.Choice(["probe", "fresh"]),
         default="probe",
         show_default=True,
-        help="How the head starts: as a linear probe of the trunk, or at random, as the papers' do.",
+        help="How the head starts: as a linear probe of the backbone, or at random, as the papers' do.",
     ),
     click.option("--compile", is_flag=True, help="Compile the training step; for long trainings on a GPU."),
     click.option(
@@ -115,7 +117,7 @@ _TRAINING = (
         type=click.Choice(["resize", "zeros"]),
         default="resize",
         show_default=True,
-        help="The trunk's position table: fitted to the clip, or left out as the papers' code does.",
+        help="The backbone's position table: fitted to the clip, or left out as the papers' code does.",
     ),
     click.option("--fold", metavar="K", help="The fold to test on.  [default: the last]"),
     click.option(
@@ -227,7 +229,7 @@ def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOpti
 
 
 def recipe_on(manager: Manager, task: streams.Task) -> Recipe:
-    """The task's recipe, as far as it fits what the trunk hears."""
+    """The task's recipe, as far as it fits what the backbone hears."""
     from cl_ast.training.recipes import recipe_for
 
     recipe = recipe_for(task.source.task)
@@ -240,6 +242,6 @@ def pooling(manager: Manager, options: LearnOptions) -> str:
 
 def _announce(manager: Manager, watch: Watch, task: streams.Task) -> None:
     if manager.registry.backbone is None:
-        watch.say(f"new registry over the trunk {manager.backbone_name}")
+        watch.say(f"new registry over the backbone {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
     watch.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")

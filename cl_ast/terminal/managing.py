@@ -1,4 +1,4 @@
-"""The commands that look at a registry and keep it in order; none needs a trunk."""
+"""The commands that look at a registry and keep it in order; none needs a backbone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("specs", nargs=-1, metavar="[SPEC...]")
-@click.option("--backbone", default="ast-base", show_default=True, help="The trunk to count for.")
+@click.option("--backbone", default="ast-base", show_default=True, help="The backbone to count for.")
 @click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
 @table_or("json", "csv")
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
@@ -114,7 +114,9 @@ def _compared(
     from cl_ast.evaluation.comparing import compare
 
     table = manager.methods
-    methods = [parse(spec, table) for spec in specs or [name for name, row in table.items() if row.trains != "trunk"]]
+    methods = [
+        parse(spec, table) for spec in specs or [name for name, row in table.items() if row.trains != "backbone"]
+    ]
     if options.from_layer is not None:  # of those that have adapters; the others stay to be compared with
         methods = [parse(one.text, table, from_layer=options.from_layer) if one.placements else one for one in methods]
     loaded = load(watch, task, options, data=data)

@@ -19,7 +19,7 @@ from cl_ast.terminal.output import print_json, table_or
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Answer every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
-@click.option("--backbone", metavar="B", help="Where the registry's trunk lies now, if it has moved.")
+@click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

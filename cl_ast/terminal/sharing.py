@@ -29,7 +29,7 @@ def export_task(app: Any, /, task: str, folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--name", help="What to call the task. [default: its own name]")
 @click.option("--replace", is_flag=True, help="Make it the next version of a task of that name.")
-@click.option("--backbone", help="The trunk of a new registry. [default: the adapter's, if it is known]")
+@click.option("--backbone", help="The backbone of a new registry. [default: the adapter's, if it is known]")
 @click.pass_obj
 def import_task(app: Any, /, folder: Path, name: str | None, replace: bool, backbone: str | None) -> None:
     """Keep a task from a folder that `export` or peft wrote.
@@ -68,7 +68,7 @@ def push_task(app: Any, /, task: str, repository: str, public: bool) -> None:
 @click.option("--revision", help="A branch, tag or commit. [default: main]")
 @click.option("--name", help="What to call the task. [default: its own name]")
 @click.option("--replace", is_flag=True, help="Make it the next version of a task of that name.")
-@click.option("--backbone", help="The trunk of a new registry. [default: the adapter's, if it is known]")
+@click.option("--backbone", help="The backbone of a new registry. [default: the adapter's, if it is known]")
 @click.pass_obj
 def pull_task(
     app: Any, /, repository: str, revision: str | None, name: str | None, replace: bool, backbone: str | None

@@ -1,12 +1,12 @@
 """What the training of a task leaves as it is, computed once a clip instead of once an epoch.
 
 An adapter that starts above layer k leaves the layers below it alone: their output is kept in half precision. A linear
-probe leaves the whole trunk alone, and all that its head's LayerNorm and pooling need of the tokens is two vectors a
+probe leaves the whole backbone alone, and all that its head's LayerNorm and pooling need of the tokens is two vectors a
 clip: LayerNorm's gain and offset come after its standardisation, and so commute with the pooling over the tokens,
 
     mean(γ ∘ x̂ + β) = γ ∘ mean(x̂) + β,    var(γ ∘ x̂ + β) = γ² ∘ var(x̂).
 
-Where the trunk ends without a LayerNorm, the two vectors are those of the tokens themselves.
+Where the backbone ends without a LayerNorm, the two vectors are those of the tokens themselves.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -45,7 +45,7 @@ class Frozen:
         self.model = model
         self.kind = kind
         self.learn = compiled(self.above) if compile else self.above
-        self._whole = model.settings.method.trains == "trunk"
+        self._whole = model.settings.method.trains == "backbone"
         self._probe = model.settings.method.trains == "head"
         saves = self._probe or (model.frozen_layers > 0 and not self._whole)
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
@@ -57,7 +57,7 @@ class Frozen:
     def below(self, features: Tensor) -> Tensor:
         """Features of a batch to the state at the cut: tokens, or the moments (batch, 2, width) of a probe.
 
-        Where the whole trunk is trained there is nothing below the cut.
+        Where the whole backbone is trained there is nothing below the cut.
         """
         if self._whole:
             return features

@@ -26,13 +26,13 @@ def start(split: Split, report: Report = silent, group: Group = ALONE) -> None:
         group: the processes that share the clips, and all come to the same head.
 
     Raises:
-        TrainingError: the trunk gives something else than numbers.
+        TrainingError: the backbone gives something else than numbers.
     """
     model = split.frozen.model
     vectors, targets = split.gather(split.frozen.vectors, group, "fitting the head", report)
     if not torch.isfinite(vectors).all():
         raise TrainingError(
-            "what the trunk gives for some training clips are not numbers; try --precision fp32, or another trunk"
+            "what the backbone gives for some training clips are not numbers; try --precision fp32, or another backbone"
         )
     weight, bias = fit(vectors, targets, len(model.settings.labels))
     with torch.no_grad():

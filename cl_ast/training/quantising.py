@@ -34,7 +34,7 @@ def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str)
         return trained
     kind: Kind = "int8" if store == "int8" else "fp16"
     exact = {name: tensor.clone() for name, tensor in model.state().items()}
-    # Measured in single precision, whatever it was trained in: half a trunk would drown what is measured.
+    # Measured in single precision, whatever it was trained in: half a backbone would drown what is measured.
     split = Split(validation, Frozen(model, "fp32"))
     before, targets = outputs(split)
     model.round(kind)

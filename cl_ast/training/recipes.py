@@ -19,7 +19,7 @@ class Recipe:
     kernel: int = 31
 
     def for_waveforms(self) -> "Recipe":
-        """Without masks: a trunk that hears samples has no bins or frames."""
+        """Without masks: a backbone that hears samples has no bins or frames."""
         return replace(self, frequency_mask=0, time_mask=0)
 
 

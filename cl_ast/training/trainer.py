@@ -1,4 +1,4 @@
-"""One task: the trunk frozen and in evaluation mode, adapter and head trained, the best validation weights kept."""
+"""One task: the backbone frozen and in evaluation mode, adapter and head trained, the best validation weights kept."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class TrainOptions:
     Attributes:
         learning_rate: None takes the method's own; a cosine takes it to zero over all steps, without warm-up.
         frequency_mask, time_mask: SpecAugment's widest masks, in bins and frames; 0 is none.
-        precision: of the trunk's arithmetic, one of `machine.PRECISIONS`; adapters stay in fp32.
+        precision: of the backbone's arithmetic, one of `machine.PRECISIONS`; adapters stay in fp32.
         head: how the head starts, one of `HEADS`: as a linear probe (probe.py), or at random, as the papers' do.
         compile: the training step, by torch.compile: a minute or so before the first step, and faster steps after it.
     """
@@ -95,7 +95,7 @@ def train(
     resume: bool = False,
     group: Group = ALONE,
 ) -> Trained:
-    """Train a fresh task in place. The trunk's weights do not change (full fine-tuning trains its own copy).
+    """Train a fresh task in place. The backbone's weights do not change (full fine-tuning trains its own copy).
 
     Args:
         checkpoint: where the state is kept between epochs, so that a killed training can go on.
@@ -104,7 +104,7 @@ def train(
 
     Raises:
         TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
-            masks are asked for where the trunk hears no spectrogram.
+            masks are asked for where the backbone hears no spectrogram.
         AudioError: a clip cannot be read.
     """
     if training.front_end.padding is None and (options.frequency_mask or options.time_mask):

@@ -1,4 +1,4 @@
-"""Small things the model side is tested on: a trunk in transformers' own format, clips, and a toy task."""
+"""Small things the model side is tested on: a backbone in transformers' own format, clips, and a toy task."""
 
 import os
 import socket
@@ -71,8 +71,8 @@ def scramble() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def save_trunk(scramble: Callable[..., Any]) -> Callable[..., Path]:
-    """save_trunk(folder, seed=0, model=ASTModel, **config): a small checkpoint as transformers writes it."""
+def save_backbone(scramble: Callable[..., Any]) -> Callable[..., Path]:
+    """save_backbone(folder, seed=0, model=ASTModel, **config): a small checkpoint as transformers writes it."""
 
     def save(folder: Path, seed: int = 0, model: Any = ASTModel, **config: object) -> Path:
         scramble(model(ASTConfig(**{**TINY, **config})), seed).save_pretrained(folder)
@@ -93,17 +93,17 @@ def save_wav2vec2(scramble: Callable[..., Any]) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def trunk_of(
+def backbone_of(
     tmp_path_factory: pytest.TempPathFactory,
-    trunk_folder: Path,
+    backbone_folder: Path,
     save_wav2vec2: Callable[..., Path],
 ) -> Callable[[str], Backbone]:
-    """trunk_of(family): "ast", "wav2vec2" or "wav2vec2-stable"; always the same one."""
+    """backbone_of(family): "ast", "wav2vec2" or "wav2vec2-stable"; always the same one."""
     made: dict[str, Backbone] = {}
 
     def load(family: str) -> Backbone:
         if family not in made:
-            folder = trunk_folder
+            folder = backbone_folder
             if family != "ast":
                 config = STABLE if family.endswith("stable") else {}
                 folder = save_wav2vec2(tmp_path_factory.mktemp(family), **config)
@@ -114,36 +114,36 @@ def trunk_of(
 
 
 @pytest.fixture(scope="session")
-def trunk_folder(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[..., Path]) -> Path:
-    return save_trunk(tmp_path_factory.mktemp("trunk"))
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory, save_backbone: Callable[..., Path]) -> Path:
+    return save_backbone(tmp_path_factory.mktemp("backbone"))
 
 
 @pytest.fixture(scope="module")
-def trunk(trunk_of: Callable[[str], Backbone]) -> Backbone:
-    """The frozen trunk that every test shares, as tasks do; a module may have it of every family instead."""
-    return trunk_of("ast")
+def backbone(backbone_of: Callable[[str], Backbone]) -> Backbone:
+    """The frozen backbone that every test shares, as tasks do; a module may have it of every family instead."""
+    return backbone_of("ast")
 
 
 @pytest.fixture(scope="session")
-def other_trunk(tmp_path_factory: pytest.TempPathFactory, save_trunk: Callable[..., Path]) -> Backbone:
+def other_backbone(tmp_path_factory: pytest.TempPathFactory, save_backbone: Callable[..., Path]) -> Backbone:
     """Same sizes, other weights."""
-    return checkpoints.load(str(save_trunk(tmp_path_factory.mktemp("other"), seed=1)))
+    return checkpoints.load(str(save_backbone(tmp_path_factory.mktemp("other"), seed=1)))
 
 
 @pytest.fixture(scope="module")
-def features(trunk: Backbone) -> torch.Tensor:
-    """A batch as the trunk's front end makes it: (3, 60, 128), or samples (3, 9600)."""
-    return torch.randn(3, *trunk.front_end(0.6).shape, generator=torch.Generator().manual_seed(3))
+def features(backbone: Backbone) -> torch.Tensor:
+    """A batch as the backbone's front end makes it: (3, 60, 128), or samples (3, 9600)."""
+    return torch.randn(3, *backbone.front_end(0.6).shape, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture(scope="module")
-def fresh(trunk: Backbone) -> Callable[..., TaskModel]:
-    """fresh("lora", seed=0, backbone=trunk, labels=..., frames=60, **settings): a task that has learned nothing."""
+def fresh(backbone: Backbone) -> Callable[..., TaskModel]:
+    """fresh("lora", seed=0, backbone=backbone, labels=..., frames=60, **settings): a task that has learned nothing."""
 
     def make(
         method: str,
         seed: int = 0,
-        backbone: Backbone = trunk,
+        backbone: Backbone = backbone,
         labels: tuple[str, ...] = ("dog", "rain", "siren"),
         frames: int = 60,
         **settings: Any,
@@ -195,10 +195,10 @@ def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Callable[..., np.n
 
 
 @pytest.fixture(scope="module")
-def toy(toy_clips: list[Path], trunk: Backbone) -> Callable[[int, int], ClipSet]:
+def toy(toy_clips: list[Path], backbone: Backbone) -> Callable[[int, int], ClipSet]:
     """toy(first, last): those toy clips with their classes, 0 for tones and 1 for noise."""
 
     def take(first: int, last: int) -> ClipSet:
-        return ClipSet(toy_clips[first:last], [n % 2 for n in range(first, last)], trunk.front_end(0.3))
+        return ClipSet(toy_clips[first:last], [n % 2 for n in range(first, last)], backbone.front_end(0.3))
 
     return take

@@ -88,11 +88,11 @@ def test_the_model_side_does_not_know_the_command_line() -> None:
         assert name.split(".")[0] != "cli", f"{file} imports {name}"
 
 
-def test_the_trunk_and_the_adapters_know_nothing_of_tasks_data_or_storage() -> None:
+def test_the_backbone_and_the_adapters_know_nothing_of_tasks_data_or_storage() -> None:
     """What may be taken out and used alone."""
     for file, name in _edges("cl_ast"):
         alone = {"audio.py", "frontend.py", "waveform.py", "frontends.py", "backbone.py", "sites.py", "metrics.py"}
-        if Path(file).name in alone or "adapters" in file or "trunks" in file:
+        if Path(file).name in alone or "adapters" in file or "backbones" in file:
             assert name.split(".")[0] == "cl_ast", f"{file} imports {name}"
             assert not name.startswith(("cl_ast.manager", "cl_ast.training", "cl_ast.terminal")), f"{file}: {name}"
 

@@ -1,4 +1,4 @@
-"""A tiny trunk, three tiny tasks, and a registry that has learned them: made once, copied for each test."""
+"""A tiny backbone, three tiny tasks, and a registry that has learned them: made once, copied for each test."""
 
 import hashlib
 import json
@@ -103,7 +103,7 @@ def _write_clips(folder: Path, sounds: Mapping[str, Signal], clips: int = 10, se
     return folder
 
 
-def _save_trunk(folder: Path, seed: int) -> Path:
+def _save_backbone(folder: Path, seed: int) -> Path:
     import torch
     from transformers import ASTConfig, ASTModel
 
@@ -123,15 +123,15 @@ def _save_trunk(folder: Path, seed: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A seeded AST of two narrow layers, as a folder in transformers' format."""
-    return _save_trunk(tmp_path_factory.mktemp("trunk") / "tiny", seed=0)
+    return _save_backbone(tmp_path_factory.mktemp("backbone") / "tiny", seed=0)
 
 
 @pytest.fixture(scope="session")
-def other_trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with other weights."""
-    return _save_trunk(tmp_path_factory.mktemp("trunk") / "other", seed=1)
+    return _save_backbone(tmp_path_factory.mktemp("backbone") / "other", seed=1)
 
 
 @pytest.fixture(scope="session")
@@ -154,13 +154,13 @@ def clips(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def quick(trunk: Path) -> list[object]:
-    """Options that learn in a moment over the tiny trunk."""
-    return ["--backbone", trunk, "--epochs", 2, "--method", "linear"]
+def quick(backbone: Path) -> list[object]:
+    """Options that learn in a moment over the tiny backbone."""
+    return ["--backbone", backbone, "--epochs", 2, "--method", "linear"]
 
 
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, trunk: Path) -> Mapping[str, Path]:
+def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, backbone: Path) -> Mapping[str, Path]:
     """A registry after each task, by the task learned last; not to be changed."""
     root = tmp_path_factory.mktemp("stages")
     found: dict[str, Path] = {}
@@ -168,7 +168,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, trunk: Path) ->
         home = root / task
         if found:
             shutil.copytree(list(found.values())[-1], home)
-        _run(home, "add-task", data / task, "--method", method, "--epochs", 2, "--backbone", trunk).fine()
+        _run(home, "add-task", data / task, "--method", method, "--epochs", 2, "--backbone", backbone).fine()
         found[task] = home
     return found
 

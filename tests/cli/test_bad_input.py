@@ -190,9 +190,9 @@ def test_a_name_that_cannot_be_is_refused_before_training(cl, registry, unchange
         (["--resume", "--method", "linear"], ["no interrupted training", "--resume"]),
     ],
 )
-def test_an_option_that_does_not_fit(cl, registry, unchanged, clips, trunk, words, said):
+def test_an_option_that_does_not_fit(cl, registry, unchanged, clips, backbone, words, said):
     with unchanged(registry):
-        cl("-q", "add-task", clips(), "--epochs", 1, "--backbone", trunk, *words).refused(*said)
+        cl("-q", "add-task", clips(), "--epochs", 1, "--backbone", backbone, *words).refused(*said)
 
 
 @pytest.mark.parametrize("command", [["predict", "clip.wav", "--task"], ["show"], ["remove"], ["evaluate"]])
@@ -201,7 +201,7 @@ def test_a_task_that_is_not_there(cl, registry, unchanged, command):
         cl("-q", *command, "whales").refused("whales", "tones")
 
 
-# Registries and trunks
+# Registries and backbones
 
 
 def test_predict_with_an_empty_registry(tmp_path, run, data):
@@ -209,20 +209,20 @@ def test_predict_with_an_empty_registry(tmp_path, run, data):
     assert answer.refused("no task yet", "cl-ast add-task").out == ""
 
 
-def test_a_registry_of_another_trunk(cl, registry, unchanged, clips, trunk, other_trunk, quick):
+def test_a_registry_of_another_backbone(cl, registry, unchanged, clips, backbone, other_backbone, quick):
     with unchanged(registry):
-        answer = cl("-q", "add-task", clips(), *quick, "--backbone", other_trunk)
-        answer.refused(str(trunk), str(other_trunk), "another registry")
+        answer = cl("-q", "add-task", clips(), *quick, "--backbone", other_backbone)
+        answer.refused(str(backbone), str(other_backbone), "another registry")
 
 
-@pytest.mark.parametrize("name", ["no-such-trunk", "nobody/no-such-trunk"])
-def test_a_trunk_that_is_not_there(tmp_path, run, clips, quick, name):
+@pytest.mark.parametrize("name", ["no-such-backbone", "nobody/no-such-backbone"])
+def test_a_backbone_that_is_not_there(tmp_path, run, clips, quick, name):
     run(tmp_path / "new", "-q", "add-task", clips(), *quick, "--backbone", name).refused(name)
     assert run(tmp_path / "new", "tasks", "--format", "json").json == []
 
 
-def test_a_trunk_without_weights(tmp_path, run, clips, quick, trunk):
-    folder = Path(shutil.copytree(trunk, tmp_path / "hollow"))
+def test_a_backbone_without_weights(tmp_path, run, clips, quick, backbone):
+    folder = Path(shutil.copytree(backbone, tmp_path / "hollow"))
     (folder / "model.safetensors").unlink()
     run(tmp_path / "new", "-q", "add-task", clips(), *quick, "--backbone", folder).refused(str(folder))
 

@@ -55,8 +55,8 @@ def test_from_layer_is_written_into_the_method(stage, run, data, quick):
     assert "frozen layers" in learned.err
 
 
-def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run, data, trunk):
-    words = ("add-task", data / "tones", "--backbone", trunk, "--epochs", 1, "--lr", 1e-30, "--no-eval")
+def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run, data, backbone):
+    words = ("add-task", data / "tones", "--backbone", backbone, "--epochs", 1, "--lr", 1e-30, "--no-eval")
     probe = run(tmp_path / "probe", *words, "--format", "json").fine()
     fresh = run(tmp_path / "fresh", *words, "--head", "fresh", "--format", "json").fine()
     assert "fitting the head" in probe.err
@@ -73,23 +73,23 @@ def test_quiet_says_nothing_but_the_result(stage, run, data, quick):
     assert "by name %" in answer.out
 
 
-def test_a_new_registry_says_which_trunk_it_is_for(tmp_path, run, data, trunk, quick):
+def test_a_new_registry_says_which_backbone_it_is_for(tmp_path, run, data, backbone, quick):
     answer = run(tmp_path / "new", "add-task", data / "tones", *quick, "--no-eval").fine()
-    assert f"new registry over the trunk {trunk}" in answer.err
+    assert f"new registry over the backbone {backbone}" in answer.err
     again = run(tmp_path / "new", "add-task", data / "noises", "--method", "linear", "--epochs", 1)
     assert "new registry" not in again.fine().err
-    assert run(tmp_path / "new", "stats", "--format", "json").json["backbone"]["name"] == str(trunk)
+    assert run(tmp_path / "new", "stats", "--format", "json").json["backbone"]["name"] == str(backbone)
 
 
-def test_without_a_hub_the_default_trunk_is_the_packaged_one(tmp_path, run, data, monkeypatch):
+def test_without_a_hub_the_default_backbone_is_the_packaged_one(tmp_path, run, data, monkeypatch):
     monkeypatch.setattr("cl_ast.backbone.pretrained._cached", lambda name: False)
     answer = run(tmp_path / "new", "add-task", data / "tones", "--method", "no-such-method")
-    assert "new registry over the trunk ast-mini" in answer.err
+    assert "new registry over the backbone ast-mini" in answer.err
 
 
-def test_a_trunk_by_relative_path_is_found_from_everywhere(tmp_path, run, data, trunk, monkeypatch):
-    monkeypatch.chdir(trunk.parent)
-    options = ["--backbone", trunk.name, "--epochs", 1, "--method", "linear", "--no-eval"]
+def test_a_backbone_by_relative_path_is_found_from_everywhere(tmp_path, run, data, backbone, monkeypatch):
+    monkeypatch.chdir(backbone.parent)
+    options = ["--backbone", backbone.name, "--epochs", 1, "--method", "linear", "--no-eval"]
     run(tmp_path / "new", "add-task", data / "tones", *options).fine()
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "new", "predict", data / "tones" / "low" / "00.wav").fine()

@@ -60,17 +60,17 @@ def test_combined_methods_add_up(cl):
     assert both == one + other
 
 
-def test_counts_for_another_trunk(cl, trunk):
-    found = rows(cl("methods", "bottleneck:r=2", "lora:q,r=1", "--backbone", trunk, "--format", "json"))
+def test_counts_for_another_backbone(cl, backbone):
+    found = rows(cl("methods", "bottleneck:r=2", "lora:q,r=1", "--backbone", backbone, "--format", "json"))
     width, depth = 32, 2
     layer = (width * 2 + 2) + (2 * width + width) + 2 * width
     assert found["bottleneck:pfeiffer,mhsa,parallel,r=2"]["trainable_parameters"] == depth * layer
     assert found["lora:q,r=1,s=8"]["trainable_parameters"] == depth * 2 * width
 
 
-def test_counts_are_what_learning_really_trains(cl, trunk):
+def test_counts_are_what_learning_really_trains(cl, backbone):
     learned = {task["name"]: task for task in cl("tasks", "--format", "json").json}
-    listed = cl("methods", "linear", "bottleneck:r=2", "--classes", 2, "--backbone", trunk, "--format", "json").json
+    listed = cl("methods", "linear", "bottleneck:r=2", "--classes", 2, "--backbone", backbone, "--format", "json").json
     linear, bottleneck = (row["trainable_parameters"] for row in listed)
     assert learned["tones"]["trainable_parameters"] == linear
     assert learned["noises"]["trainable_parameters"] == bottleneck
@@ -90,7 +90,7 @@ def test_csv_and_table(cl):
         (["lora:r=none"], ["r=none", "whole number"]),
         (["bottleneck:r=0"], ["r=0"]),
         (["linear+lora"], ["linear cannot be combined"]),
-        (["lora", "--backbone", "no-such-trunk"], ["no-such-trunk"]),
+        (["lora", "--backbone", "no-such-backbone"], ["no-such-backbone"]),
     ],
 )
 def test_what_cannot_be_read_is_named(cl, words, said):

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are no
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory, run, trunk):
+def learned(tmp_path_factory, run, backbone):
     """A registry that has learned the tasks, and what `stream` answered."""
     home = tmp_path_factory.mktemp("real") / "registry"
     few = ["--few-shot", 4, "--epochs", 2, "--max-seconds", 1, "--method", "bottleneck:r=2"]
-    answer = run(home, "stream", *TASKS, "--data-root", DATA, "--backbone", trunk, *few, "--format", "json")
+    answer = run(home, "stream", *TASKS, "--data-root", DATA, "--backbone", backbone, *few, "--format", "json")
     return home, answer.fine()
 
 

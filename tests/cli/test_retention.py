@@ -51,16 +51,16 @@ def test_logits_do_not_change_while_one_manager_learns_on(stage, data, waveforms
 
     with Manager.open(stage("tones"), device="cpu") as manager:
         before = manager.logits(waveforms, "tones")
-        trunk = manager.backbone.fingerprint
+        backbone = manager.backbone.fingerprint
         manager.add_task(streams.load(data / "chirps"), method="full", options=TrainOptions(epochs=1))
         assert torch.equal(before, manager.logits(waveforms, "tones"))
-        assert manager.backbone.fingerprint == trunk
+        assert manager.backbone.fingerprint == backbone
 
 
-def test_a_removed_task_leaves_no_trace_in_the_routing(registry, stage, data, run, trunk):
+def test_a_removed_task_leaves_no_trace_in_the_routing(registry, stage, data, run, backbone):
     run(registry, "remove", "noises").fine()
     never = stage("tones")
-    run(never, "add-task", data / "chirps", "--method", "linear", "--epochs", 2, "--backbone", trunk).fine()
+    run(never, "add-task", data / "chirps", "--method", "linear", "--epochs", 2, "--backbone", backbone).fine()
     assert routes(registry, data) == routes(never, data)
 
 

@@ -78,15 +78,15 @@ def test_routing_counts_every_test_clip(report, cl):
     assert report["routing"]["task_accuracy"] == right / sum(clips.values())
 
 
-def test_storage_is_what_is_on_the_disk(report, registry, trunk):
+def test_storage_is_what_is_on_the_disk(report, registry, backbone):
     files = [path.stat().st_size for path in (registry / "adapters").iterdir()]
     storage = report["storage"]
     assert storage["adapter_bytes"] == sum(files) == sum(task["bytes"] for task in report["tasks"])
     assert storage["full_copies_bytes"] == 3 * report["backbone"]["bytes"]
     assert storage["ratio"] == pytest.approx(storage["full_copies_bytes"] / storage["adapter_bytes"])
     assert storage["database_bytes"] >= (registry / "registry.db").stat().st_size
-    # The copy of a trunk is its weights; its file adds a header.
-    assert 0 < report["backbone"]["bytes"] <= (trunk / "model.safetensors").stat().st_size
+    # The copy of a backbone is its weights; its file adds a header.
+    assert 0 < report["backbone"]["bytes"] <= (backbone / "model.safetensors").stat().st_size
 
 
 def test_csv_is_a_task_a_line(cl, report):
@@ -96,10 +96,10 @@ def test_csv_is_a_task_a_line(cl, report):
     assert [float(row["accuracy"]) for row in rows] == [task["accuracy"] for task in report["tasks"]]
 
 
-def test_table_tells_the_whole_story(cl, trunk):
+def test_table_tells_the_whole_story(cl, backbone):
     out = cl("stats").fine().out
     said = ("frozen", "asked by name", "chosen by the router", "average accuracy", "forgetting", "routing:", "storage:")
-    for word in (str(trunk), *TASKS, *said):
+    for word in (str(backbone), *TASKS, *said):
         assert word in out
 
 

@@ -41,8 +41,8 @@ def weights(registry):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
-def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, trunk):
-    words = ["add-task", data / "tones", "--backbone", trunk, "--method", METHOD, "--epochs", 2, *RECIPE]
+def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, backbone):
+    words = ["add-task", data / "tones", "--backbone", backbone, "--method", METHOD, "--epochs", 2, *RECIPE]
     alone = run(tmp_path / "alone", *words).fine()
     both = launch(tmp_path, tmp_path / "both", *words)
     assert both.returncode == 0, both.stderr

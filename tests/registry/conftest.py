@@ -1,4 +1,4 @@
-"""What the tests of the registry share: an adapter made without torch, a registry with a trunk, real processes."""
+"""What the tests of the registry share: an adapter made without torch, a registry with a backbone, real processes."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from places import Place
 import registry
 from registry import BackboneRecord, NewVersion, Registry
 
-TRUNK = BackboneRecord("ast-mini", "f" * 64, 1_000_000, 4_000_000, b"constants")
+BACKBONE = BackboneRecord("ast-mini", "f" * 64, 1_000_000, 4_000_000, b"constants")
 
 
 def make_adapter(fill: int = 0, floats: int = 64, **words: object) -> bytes:
@@ -58,8 +58,8 @@ def new() -> Callable[..., NewVersion]:
 
 
 @pytest.fixture
-def trunk() -> BackboneRecord:
-    return TRUNK
+def backbone() -> BackboneRecord:
+    return BACKBONE
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def reg(place: Place) -> Iterator[Registry]:
     with Registry.open(place.location) as made:
-        made.set_backbone(TRUNK)
+        made.set_backbone(BACKBONE)
         yield made
 
 
@@ -116,7 +116,7 @@ def folder(tmp_path: Path) -> Place:
 def local(folder: Place) -> Registry:
     """A registry in that folder."""
     made = Registry.open(folder.location)
-    made.set_backbone(TRUNK)
+    made.set_backbone(BACKBONE)
     return made
 
 

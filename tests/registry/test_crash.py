@@ -80,10 +80,10 @@ def test_no_space_for_the_database(local: Registry, python: Python) -> None:
 
 WORKER = """
 import sys
-from conftest import TRUNK, make_adapter, make_new
+from conftest import BACKBONE, make_adapter, make_new
 from registry import Accuracy, Registry
 reg = Registry.open(sys.argv[1])
-reg.set_backbone(TRUNK)
+reg.set_backbone(BACKBONE)
 for i in range(8):
     name = f"{sys.argv[2]}{i}"
     reg.commit(name, make_adapter(i), make_new(), [Accuracy(name, "oracle", 0.5, 4)])

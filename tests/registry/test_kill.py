@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("CL_AST_KILLS", "50"))
 SCRIPT = """
 import json, os, random, signal, sys, tempfile, time
 from pathlib import Path
-from conftest import TRUNK, make_adapter, make_new
+from conftest import BACKBONE, make_adapter, make_new
 from living import World, do, survived
 from places import folder, place_of
 from registry import Registry
@@ -42,7 +42,7 @@ def practise():
     "How long an operation takes here and now, once everything is compiled."
     dice, world = random.Random(1), World()
     with tempfile.TemporaryDirectory() as home, Registry.open(home) as reg:
-        reg.set_backbone(TRUNK)
+        reg.set_backbone(BACKBONE)
         for count in range(24):
             if count == 12:
                 start = time.perf_counter()

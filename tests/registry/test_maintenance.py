@@ -76,7 +76,7 @@ def test_storage_is_what_lies_on_the_disk(place: Place, reg: Registry, adapter: 
 
 
 def test_rebuild_restores_the_same_tasks(
-    place: Place, reg: Registry, adapter: Make, new: New, trunk: BackboneRecord
+    place: Place, reg: Registry, adapter: Make, new: New, backbone: BackboneRecord
 ) -> None:
     for i, name in enumerate(["c", "a", "gone", "b"]):
         reg.commit(name, adapter(i), new(labels=tuple(f"{name}{k}" for k in range(i + 1)), seed=i))
@@ -96,7 +96,7 @@ def test_rebuild_restores_the_same_tasks(
         assert [version.number for version in again.versions("c")] == [v.number for v in versions]
         assert again.verify() == [] and again.gc(dry_run=True).bytes == versions[0].adapter_bytes
         assert again.backbone is not None and again.backbone.background == b""
-        assert again.set_backbone(trunk) == trunk == again.backbone
+        assert again.set_backbone(backbone) == backbone == again.backbone
         assert again.commit("next", adapter(), new()).id > max(task.id for task in before)
 
 
@@ -139,7 +139,7 @@ def test_rebuild_keeps_the_former_database_and_its_ids(place: Place, reg: Regist
 
 
 def test_rebuild_takes_the_newest_of_two_files_for_one_place(
-    tmp_path: Path, place: Place, reg: Registry, adapter: Make, new: New, trunk: BackboneRecord
+    tmp_path: Path, place: Place, reg: Registry, adapter: Make, new: New, backbone: BackboneRecord
 ) -> None:
     # As after a crash: a task was removed but its file stayed, and the name was used again.
     left = reg.commit("a", adapter(1), new())

@@ -26,14 +26,14 @@ def test_the_registry_is_a_dictionary_on_disk(
     place: Place,
     adapter: Callable[..., bytes],
     new: Callable[..., NewVersion],
-    trunk: BackboneRecord,
+    backbone: BackboneRecord,
     tensors: Callable[[bytes], bytes],
 ) -> None:
     class Model(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
             self.reg = Registry.open(place.location)
-            self.reg.set_backbone(trunk)
+            self.reg.set_backbone(backbone)
             for task in self.reg.tasks():  # of the example before
                 self.reg.remove(task.name)
             self.model: dict[str, _Task] = {}

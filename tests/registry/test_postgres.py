@@ -165,14 +165,14 @@ def test_another_database_is_left_alone(place: Place) -> None:
 @needs_server
 @on_postgres
 @pytest.mark.nothing_made
-def test_a_schema_of_its_own_beside_other_tables(place: Place, adapter: Make, new: New, trunk: object) -> None:
+def test_a_schema_of_its_own_beside_other_tables(place: Place, adapter: Make, new: New, backbone: object) -> None:
     place.execute("CREATE TABLE tasks (mine integer)")
     location = f"{place.location}&options=-csearch_path%3Dteam"
     with pytest.raises(RegistryError, match="no schema"):
         Registry.open(location)
     place.execute("CREATE SCHEMA team")
     with Registry.open(location) as reg:
-        reg.set_backbone(trunk)  # type: ignore[arg-type]
+        reg.set_backbone(backbone)  # type: ignore[arg-type]
         reg.commit("a", adapter(), new())
         assert reg.verify() == [] and reg.storage().database_bytes > 0
     assert place.execute("SELECT count(*) FROM public.tasks") == [(0,)]

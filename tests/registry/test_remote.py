@@ -87,9 +87,9 @@ def team(place: Place, bucket: Bucket, cache: Path) -> str:
 
 
 @pytest.fixture
-def shared(team: str, trunk: object) -> Iterator[Registry]:
+def shared(team: str, backbone: object) -> Iterator[Registry]:
     with Registry.open(team) as made:
-        made.set_backbone(trunk)  # type: ignore[arg-type]
+        made.set_backbone(backbone)  # type: ignore[arg-type]
         yield made
 
 
@@ -160,12 +160,12 @@ def test_rebuild_from_the_bucket_alone(
 
 
 def test_an_interrupted_upload_counts_for_nothing(
-    team: str, address: tuple[str, int], bucket: Bucket, adapter: Make, new: New, trunk: object, monkeypatch
+    team: str, address: tuple[str, int], bucket: Bucket, adapter: Make, new: New, backbone: object, monkeypatch
 ) -> None:
     with cut_after(200_000, address) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         with Registry.open(team) as reg:
-            reg.set_backbone(trunk)
+            reg.set_backbone(backbone)
             with pytest.raises(RegistryError, match="cannot write an adapter into s3://"):
                 reg.commit("a", adapter(1, floats=100_000), new())
             assert reg.tasks() == []

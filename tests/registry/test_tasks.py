@@ -183,20 +183,20 @@ def test_remove_takes_the_files_too(place: Place, reg: Registry, adapter: Make, 
         reg.remove("a")
 
 
-def test_a_registry_has_one_trunk(reg: Registry, adapter: Make, new: New, trunk: BackboneRecord) -> None:
-    assert reg.backbone == trunk
-    assert reg.set_backbone(replace(trunk, name="same weights, other path")) == trunk
+def test_a_registry_has_one_backbone(reg: Registry, adapter: Make, new: New, backbone: BackboneRecord) -> None:
+    assert reg.backbone == backbone
+    assert reg.set_backbone(replace(backbone, name="same weights, other path")) == backbone
     with pytest.raises(RegistryError, match=r"ast-mini.*ast-base"):
         reg.set_backbone(BackboneRecord("ast-base", "0" * 64, 1, 1))
-    with pytest.raises(RegistryError, match="another trunk"):
+    with pytest.raises(RegistryError, match="another backbone"):
         reg.commit("a", adapter(backbone={"fingerprint": "0" * 64}), new())
-    assert reg.tasks() == [] and reg.backbone == trunk
+    assert reg.tasks() == [] and reg.backbone == backbone
 
 
-def test_a_task_needs_a_trunk(place: Place, adapter: Make, new: New) -> None:
+def test_a_task_needs_a_backbone(place: Place, adapter: Make, new: New) -> None:
     with Registry.open(place.location) as empty:
         assert empty.backbone is None
-        with pytest.raises(RegistryError, match="no trunk yet"):
+        with pytest.raises(RegistryError, match="no backbone yet"):
             empty.commit("a", adapter(), new())
 
 

@@ -2,7 +2,7 @@
 
 A form is a frozen row of sizes with two methods: the tensors it owns, and the delta it computes from them. Forms
 hold no weights. Every form accepts tensors with a leading batch dimension too, one set a row, so that a batch
-whose rows belong to different tasks runs the trunk once. One family a module.
+whose rows belong to different tasks runs the backbone once. One family a module.
 """
 
 from cl_ast.adapters.forms.base import (

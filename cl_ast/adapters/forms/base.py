@@ -106,16 +106,16 @@ class HeadsForm(Base, Protocol):
 
 @runtime_checkable
 class Started(Protocol):
-    """Some of its tensors start from the trunk's own."""
+    """Some of its tensors start from the backbone's own."""
 
     def start(self, stock: Params) -> Mapping[str, Tensor]:
-        """Those tensors; `stock` is the trunk's weight and bias at the site."""
+        """Those tensors; `stock` is the backbone's weight and bias at the site."""
         ...
 
 
 @runtime_checkable
 class Reading(Protocol):
-    """Computes with the trunk's own tensors, which it finds in its parameters as `stock.NAME`."""
+    """Computes with the backbone's own tensors, which it finds in its parameters as `stock.NAME`."""
 
     @property
     def reads(self) -> tuple[str, ...]: ...

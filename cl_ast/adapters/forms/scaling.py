@@ -12,7 +12,7 @@ from cl_ast.adapters.forms.layers import layer_norm, vector
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A LayerNorm of the task's own, in place of the trunk's, from which it starts."""
+    """A LayerNorm of the task's own, in place of the backbone's, from which it starts."""
 
     label: ClassVar[str] = "norm"
     fresh: ClassVar[Fresh] = "identity"
@@ -35,7 +35,7 @@ class Norm:
 class Shift:
     """b, added to what a Linear or LayerNorm gives (BitFit, Ben Zaken et al. 2022). Starts at zero.
 
-    It is how far the module's own bias has moved, so that a task stores no copy of the trunk's.
+    It is how far the module's own bias has moved, so that a task stores no copy of the backbone's.
     """
 
     label: ClassVar[str] = "shift"

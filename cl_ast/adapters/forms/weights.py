@@ -40,7 +40,7 @@ class PartialConnections:
     """x[:, C] D for r input connections C drawn at random (PaCA, Woo et al. 2025). D starts at zero.
 
     The paper trains those columns of W themselves; D is how far they have moved, which is the same update and keeps
-    weight decay from pulling the trunk's own weights to zero.
+    weight decay from pulling the backbone's own weights to zero.
     """
 
     label: ClassVar[str] = "paca"
@@ -70,7 +70,7 @@ class PartialConnections:
 class BlockAffine:
     """ΔW_ij = W_ij B_i + B_i over r by r blocks of W (Bone, Kang 2024). B starts at zero.
 
-    The trunk's own weight guides the update: B_i, one a row of blocks, is multiplied by each block of that row.
+    The backbone's own weight guides the update: B_i, one a row of blocks, is multiplied by each block of that row.
     """
 
     label: ClassVar[str] = "bone"
@@ -104,7 +104,7 @@ class BlockAffine:
 class SingularVectors:
     """x (U S Vᵀ − U₀ S₀ V₀ᵀ)ᵀ, the r largest singular parts of W in training (SORSA, Cao 2024).
 
-    They start as W's own; what they started as is stored with them, since it is what the frozen trunk contains.
+    They start as W's own; what they started as is stored with them, since it is what the frozen backbone contains.
 
     Attributes:
         gamma: of the regulariser γ(‖UᵀU − I‖² + ‖VᵀV − I‖²), which keeps scaling in S.

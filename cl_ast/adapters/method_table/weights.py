@@ -1,4 +1,4 @@
-"""Updates of the trunk's own weights and biases, which can all be folded into them."""
+"""Updates of the backbone's own weights and biases, which can all be folded into them."""
 
 from cl_ast.adapters.forms import BlockAffine, LowRank, PartialConnections, ScaleShift, Shift, SingularVectors
 from cl_ast.adapters.method import Method
@@ -14,7 +14,7 @@ ROWS = (
         "h ← h + β",
         f"Ben Zaken et al., BitFit (2022); {PETL}, table I",
         place=lambda _: tuple(Placement(site, Shift()) for site in LEAVES),
-        # The trunk's last LayerNorm lives in the head here.
+        # The backbone's last LayerNorm lives in the head here.
         counts=("head.norm.bias",),
         # One number added to every key changes no attention.
         still=("k.parallel.shift.bias",),
@@ -45,7 +45,7 @@ ROWS = (
     ),
     Method(
         "bone",
-        "blocks of linear maps, each guided by the trunk's own",
+        "blocks of linear maps, each guided by the backbone's own",
         "W ← W + ΔW, ΔWᵢⱼ = Wᵢⱼ Bᵢ + Bᵢ",
         "Kang, Bone: block affine transformation (2024)",
         (MAPS, Number("r", 8, *RANK, "the blocks' size")),

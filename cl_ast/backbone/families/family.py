@@ -1,4 +1,4 @@
-"""What sets one family of trunks apart from another; the loop over layers and the sites are `Backbone`'s."""
+"""What sets one family of backbones apart from another; the loop over layers and the sites are `Backbone`'s."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -37,7 +37,7 @@ class Family(Protocol):
 
     @property
     def unneeded(self) -> tuple[str, ...]:
-        """How the names of a checkpoint's tensors begin that a trunk does without, such as a classifier's."""
+        """How the names of a checkpoint's tensors begin that a backbone does without, such as a classifier's."""
         ...
 
     @property
@@ -53,12 +53,12 @@ class Family(Protocol):
         """The same, with what the checkpoint at `place` says of its front end.
 
         Raises:
-            BackboneError: the trunk `name` is to hear what no front end makes.
+            BackboneError: the backbone `name` is to hear what no front end makes.
         """
         ...
 
     def refusal(self, config: Any) -> str:
-        """Why a checkpoint of this family cannot be a trunk, as the end of a sentence; empty where it can."""
+        """Why a checkpoint of this family cannot be a backbone, as the end of a sentence; empty where it can."""
         ...
 
     def shape(self, model: Any) -> Shape: ...

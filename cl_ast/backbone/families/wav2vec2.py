@@ -93,7 +93,7 @@ class Wav2Vec2:
             return replace(self, normalise=True)
         if said.sampling_rate != SAMPLE_RATE:
             raise BackboneError(
-                f"the trunk {name} takes {said.sampling_rate} samples a second, and the front end makes {SAMPLE_RATE}"
+                f"the backbone {name} takes {said.sampling_rate} samples a second; the front end makes {SAMPLE_RATE}"
             )
         return replace(self, normalise=bool(said.do_normalize))
 

@@ -172,9 +172,9 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     names = [task["name"] for task in report["tasks"]]
     if not names:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    trunk = report["backbone"]
+    backbone = report["backbone"]
     parts: list[RenderableType] = [
-        f"trunk {trunk['name']}: {trunk['parameters']:,} parameters, {size(trunk['bytes'])}, frozen",
+        f"backbone {backbone['name']}: {backbone['parameters']:,} parameters, {size(backbone['bytes'])}, frozen",
         _tasks_of(report),
     ]
     if not report["matrix"]["oracle"]:

@@ -55,17 +55,19 @@ def _train(model: TaskModel, features: Tensor, steps: int = 5) -> dict[str, Tens
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-def test_a_fresh_task_is_the_plain_trunk_under_its_head(fresh, trunk, features, method: str, pooling: str) -> None:
+def test_a_fresh_task_is_the_plain_backbone_under_its_head(
+    fresh, backbone, features, method: str, pooling: str
+) -> None:
     model = fresh(method, pooling=pooling)
-    plain = pooled(trunk.norm(trunk.run(trunk.embed(features))), pooling)
+    plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), pooling)
     expected = F.linear(plain, model.head["head.weight"], model.head["head.bias"])
     torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
 
 
-def test_a_fresh_tasks_norms_are_the_trunks_with_its_epsilon(fresh, save_trunk, tmp_path, features) -> None:
-    trunk = checkpoints.load(str(save_trunk(tmp_path, layer_norm_eps=0.5)))
-    model = fresh("bottleneck:houlsby", backbone=trunk)
-    plain = trunk.norm(trunk.run(trunk.embed(features))).mean(dim=1)
+def test_a_fresh_tasks_norms_are_the_backbones_with_its_epsilon(fresh, save_backbone, tmp_path, features) -> None:
+    backbone = checkpoints.load(str(save_backbone(tmp_path, layer_norm_eps=0.5)))
+    model = fresh("bottleneck:houlsby", backbone=backbone)
+    plain = backbone.norm(backbone.run(backbone.embed(features))).mean(dim=1)
     expected = F.linear(plain, model.head["head.weight"], model.head["head.bias"])
     torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
 
@@ -78,7 +80,7 @@ def test_everything_trainable_moves_in_five_steps(fresh, features, method: str) 
     before = _train(model, features)
     after = model.state()
     names = {name for name, tensor in {**after, **_live(model)}.items() if id(tensor) in trainable}
-    # Adding one number to every key changes no attention, so the trunk's key biases have no gradient.
+    # Adding one number to every key changes no attention, so the backbone's key biases have no gradient.
     names = {name for name in names if not name.endswith(".k.bias")}
     assert len(names) >= len(trainable) - model.backbone.shape.depth * (method == "full")
     for name in names:
@@ -86,48 +88,48 @@ def test_everything_trainable_moves_in_five_steps(fresh, features, method: str) 
 
 
 def _live(model: TaskModel) -> dict[str, Tensor]:
-    """The trunk's parameters themselves where they are trained (the state holds detached views)."""
-    if model.settings.method.trains != "trunk":
+    """The backbone's parameters themselves where they are trained (the state holds detached views)."""
+    if model.settings.method.trains != "backbone":
         return {}
-    return {f"trunk.{name}": tensor for name, tensor in model.backbone.tensors().items()}
+    return {f"backbone.{name}": tensor for name, tensor in model.backbone.tensors().items()}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_tasks_tensors_get_gradients_and_the_trunk_stays_to_the_bit(
-    fresh, trunk: Backbone, features, method: str
+def test_only_the_tasks_tensors_get_gradients_and_the_backbone_stays_to_the_bit(
+    fresh, backbone: Backbone, features, method: str
 ) -> None:
-    before = {name: tensor.clone() for name, tensor in trunk.tensors().items()}
+    before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(method)
     _train(model, features, steps=2)
-    for name, tensor in trunk.tensors().items():
+    for name, tensor in backbone.tensors().items():
         assert tensor.grad is None, name
         assert torch.equal(tensor, before[name]), name
-    if model.backbone is trunk:
+    if model.backbone is backbone:
         assert all(tensor.grad is not None for tensor in model.trainable())
 
 
 @pytest.mark.parametrize("method", ADAPTERS)
-def test_a_trained_adapter_acts_only_while_it_is_attached(fresh, randomise, trunk, features, method: str) -> None:
+def test_a_trained_adapter_acts_only_while_it_is_attached(fresh, randomise, backbone, features, method: str) -> None:
     model = randomise(fresh(method))
-    tokens = trunk.embed(features)
-    plain = trunk.run(tokens)
+    tokens = backbone.embed(features)
+    plain = backbone.run(tokens)
     with model.acting():
-        assert (trunk.run(tokens) - plain).abs().max() > 1e-3
-    assert torch.equal(trunk.run(tokens), plain)
+        assert (backbone.run(tokens) - plain).abs().max() > 1e-3
+    assert torch.equal(backbone.run(tokens), plain)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_task_answers_the_same_inside_anothers_block(fresh, randomise, trunk, features, method: str) -> None:
+def test_a_task_answers_the_same_inside_anothers_block(fresh, randomise, backbone, features, method: str) -> None:
     model, other = randomise(fresh(method)), randomise(fresh("bottleneck:houlsby"))
     alone = model.logits(features)
-    with trunk.attached(other.adapter):
+    with backbone.attached(other.adapter):
         assert torch.equal(model.logits(features), alone)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_price_is_what_is_there(fresh, trunk: Backbone, method: str) -> None:
+def test_the_price_is_what_is_there(fresh, backbone: Backbone, method: str) -> None:
     model = fresh(method)
-    price = cost(model.settings.method, trunk.shape, classes=3, trunk_parameters=trunk.parameters)
+    price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
     assert model.trainable_parameters() == price.trainable_parameters
     assert 4 * sum(tensor.numel() for tensor in model.state().values()) == price.bytes
 
@@ -169,18 +171,18 @@ def test_tensors_are_named_by_our_layers_and_sites(tensors) -> None:
     assert set(tensors) == {f"layers.{layer}.q.parallel.lora.{side}" for layer in (0, 1) for side in "ab"}
 
 
-def test_a_missing_tensor_is_refused_by_name(trunk: Backbone, tensors) -> None:
+def test_a_missing_tensor_is_refused_by_name(backbone: Backbone, tensors) -> None:
     del tensors["layers.1.q.parallel.lora.b"]
     with pytest.raises(MethodError, match=r"lora:q,r=2.*lacks.*layers\.1\.q\.parallel\.lora\.b"):
-        Adapter(parse("lora:q,r=2"), trunk, tensors)
+        Adapter(parse("lora:q,r=2"), backbone, tensors)
 
 
-def test_a_tensor_too_many_is_refused_by_name(trunk: Backbone, tensors) -> None:
+def test_a_tensor_too_many_is_refused_by_name(backbone: Backbone, tensors) -> None:
     tensors["layers.2.q.parallel.lora.b"] = torch.zeros(32, 2)
     with pytest.raises(MethodError, match=r"layers\.2\.q\.parallel\.lora\.b"):
-        Adapter(parse("lora:q,r=2"), trunk, tensors)
+        Adapter(parse("lora:q,r=2"), backbone, tensors)
 
 
-def test_a_tensor_of_another_shape_is_refused_with_both_shapes(trunk: Backbone, tensors) -> None:
+def test_a_tensor_of_another_shape_is_refused_with_both_shapes(backbone: Backbone, tensors) -> None:
     with pytest.raises(MethodError, match=r"layers\.0\.q\.parallel\.lora\.a is \(2, 32\), expected \(3, 32\)"):
-        Adapter(parse("lora:q,r=3"), trunk, tensors)
+        Adapter(parse("lora:q,r=3"), backbone, tensors)

@@ -11,7 +11,7 @@ from cl_ast.adapters.placement import Placement, act
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks.task_model import TaskModel
 
-WIDTH, RANK, TOKENS = 32, 6, 42  # 42 tokens are 60 frames of the tiny trunk
+WIDTH, RANK, TOKENS = 32, 6, 42  # 42 tokens are 60 frames of the tiny backbone
 
 Params = dict[str, Tensor]
 
@@ -130,14 +130,14 @@ def test_weights_of_its_own_for_each_row_are_each_row_alone(form: Form, x: Tenso
     assert not torch.allclose(alone[0], form.delta(x, each[1])[0])
 
 
-# In the trunk: one layer with an adapter is the layer of the paper's figure
+# In the backbone: one layer with an adapter is the layer of the paper's figure
 
 
 @pytest.mark.parametrize("form", ["bottleneck:r=6", "conformer:r=6,k=7"])
 @pytest.mark.parametrize("block", ["mhsa", "ffn"])
 @pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before"])
 def test_an_adapted_layer_is_the_papers(
-    form: str, block: str, insertion: str, trunk: Backbone, features: Tensor,
+    form: str, block: str, insertion: str, backbone: Backbone, features: Tensor,
     fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], TaskModel],
 ) -> None:  # fmt: skip
     model = randomise(fresh(f"{form},{block},{insertion}"))
@@ -146,11 +146,11 @@ def test_an_adapted_layer_is_the_papers(
     prefix = f"layers.0.{block}.{kind}.{name}."
     own = {key.removeprefix(prefix): t for key, t in model.adapter.tensors.items() if key.startswith(prefix)}
     adapter = (_bottleneck(own) if name == "bottleneck" else PaperConformer(own, 7)).eval()
-    layer = trunk.model.layers[0]
+    layer = backbone.model.layers[0]
 
     def adapted(which: str, stock: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-        norm = nn.LayerNorm(WIDTH, eps=trunk.shape.norm_eps)
-        source = {kind: trunk.tensor(0, f"norm_{which}", kind) for kind in ("weight", "bias")}
+        norm = nn.LayerNorm(WIDTH, eps=backbone.shape.norm_eps)
+        source = {kind: backbone.tensor(0, f"norm_{which}", kind) for kind in ("weight", "bias")}
         if which == block:  # its LayerNorm is trained with it
             source = {kind: model.adapter.tensors[f"layers.0.norm_{block}.replace.norm.{kind}"] for kind in source}
         norm.load_state_dict(source)
@@ -164,20 +164,20 @@ def test_an_adapted_layer_is_the_papers(
         return stock(normed + adapter(normed))
 
     with torch.no_grad():
-        tokens = trunk.embed(features)
+        tokens = backbone.embed(features)
         hidden = tokens + adapted("mhsa", lambda value: layer.attention(value)[0], tokens)
         expected = hidden + adapted("ffn", layer.mlp, hidden)
         with model.acting():
-            torch.testing.assert_close(trunk.run(tokens, last=1), expected, rtol=0, atol=1e-5)
+            torch.testing.assert_close(backbone.run(tokens, last=1), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("site", ["q", "v", "fc1", "fc2"])
 def test_lora_at_a_linear_map_is_the_map_with_its_weight_shifted(
-    site: str, trunk: Backbone, features: Tensor,
+    site: str, backbone: Backbone, features: Tensor,
     fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], TaskModel],
 ) -> None:  # fmt: skip
     model = randomise(fresh("lora:ffn,r=2,s=3" if site.startswith("fc") else f"lora:{site},r=2,s=3"))
-    merged = trunk.copy()
+    merged = backbone.copy()
     with torch.no_grad():
         for name, tensor in merged.tensors().items():
             _, layer, place, kind = [*name.split("."), "", ""][:4]
@@ -186,7 +186,7 @@ def test_lora_at_a_linear_map_is_the_map_with_its_weight_shifted(
                 tensor += 3 * lora["b"] @ lora["a"]
         expected = merged.run(merged.embed(features))
         with model.acting():
-            torch.testing.assert_close(trunk.run(trunk.embed(features)), expected, rtol=0, atol=2e-5)
+            torch.testing.assert_close(backbone.run(backbone.embed(features)), expected, rtol=0, atol=2e-5)
 
 
 def test_several_deltas_at_one_block_do_not_see_one_another(x: Tensor) -> None:

@@ -84,12 +84,12 @@ def test_presets_are_kept_as_what_they_stand_for() -> None:
     assert "ESC-50 and US8K" in row["source"]
 
 
-# On a trunk of each family, pre-norm and post-norm
+# On a backbone of each family, pre-norm and post-norm
 
 
 @pytest.fixture(scope="module", params=["ast", "wav2vec2"])
-def trunk(request, trunk_of) -> Backbone:
-    return trunk_of(request.param)
+def backbone(request, backbone_of) -> Backbone:
+    return backbone_of(request.param)
 
 
 def _randomised(model: TaskModel, seed: int = 17) -> TaskModel:
@@ -132,49 +132,53 @@ def _train(model: TaskModel, features: Tensor, steps: int) -> float:
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_a_fresh_task_is_the_plain_trunk_where_the_method_starts_at_zero(fresh, trunk, features, text: str) -> None:
+def test_a_fresh_task_is_the_plain_backbone_where_the_method_starts_at_zero(
+    fresh, backbone, features, text: str
+) -> None:
     model = fresh(text)
-    plain = pooled(trunk.norm(trunk.run(trunk.embed(features))), "mean")
+    plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), "mean")
     expected = F.linear(plain, model.head["head.weight"], model.head["head.bias"])
     difference = (model.logits(features) - expected).abs().max()
     assert difference < 1e-5 if parse(text).starts_plain else difference > 1e-4
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_every_trained_tensor_moves_in_five_steps_and_the_trunk_does_not(fresh, trunk, features, text: str) -> None:
-    kept = {name: tensor.clone() for name, tensor in trunk.tensors().items()}
+def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
+    fresh, backbone, features, text: str
+) -> None:
+    kept = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(text)
     before = {name: tensor.clone() for name, tensor in model.state().items()}
     _train(model, features, 5)
-    trained = {name for name, one in owned(model.settings.method, trunk.shape).items() if one.weight.trained}
+    trained = {name for name, one in owned(model.settings.method, backbone.shape).items() if one.weight.trained}
     trained |= set(model.head)
-    if model.settings.method.trains == "trunk":
-        trained |= {name for name in before if name.startswith("trunk.layers.")}
+    if model.settings.method.trains == "backbone":
+        trained |= {name for name in before if name.startswith("backbone.layers.")}
     for name in trained:
         if not name.endswith(model.settings.method.still or (" ",)):
             assert not torch.equal(model.state()[name], before[name]), f"{name} did not move"
-    for name in set(before) - trained - {"trunk.norm.weight", "trunk.norm.bias"}:
-        if not name.endswith(("batchnorm.mean", "batchnorm.var")) and not name.startswith("trunk.embed"):
+    for name in set(before) - trained - {"backbone.norm.weight", "backbone.norm.bias"}:
+        if not name.endswith(("batchnorm.mean", "batchnorm.var")) and not name.startswith("backbone.embed"):
             assert torch.equal(model.state()[name], before[name]), f"{name} moved"
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in trunk.tensors().items())
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in backbone.tensors().items())
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, trunk: Backbone, features, text: str) -> None:
+def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, backbone: Backbone, features, text: str) -> None:
     model = fresh(text)
     _train(model, features, 2)
-    data = to_bytes(model, trunk, {}, {})
-    loaded = from_bytes(data, trunk).model
+    data = to_bytes(model, backbone, {}, {})
+    loaded = from_bytes(data, backbone).model
     assert torch.equal(loaded.logits(features), model.logits(features))
-    assert to_bytes(loaded, trunk, {}, {}) == data
+    assert to_bytes(loaded, backbone, {}, {}) == data
     # What `methods` says a task takes is what the file holds, apart from its header.
-    price = cost(model.settings.method, trunk.shape, classes=3, trunk_parameters=trunk.parameters)
+    price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
     assert price.trainable_parameters == model.trainable_parameters()
     assert len(data) - 8 - int.from_bytes(data[:8], "little") == price.bytes
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_it_trains_in_half_precision_with_its_own_tensors_in_single(fresh, trunk, features, text: str) -> None:
+def test_it_trains_in_half_precision_with_its_own_tensors_in_single(fresh, backbone, features, text: str) -> None:
     model = fresh(text)
     with _training(model):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -210,13 +214,13 @@ def test_one_bit_weights_take_a_bit_in_the_file() -> None:
         "linear",
     ],
 )
-def test_merged_it_answers_the_same_at_no_extra_cost(fresh, trunk, features, text: str) -> None:
+def test_merged_it_answers_the_same_at_no_extra_cost(fresh, backbone, features, text: str) -> None:
     model = _randomised(fresh(text))
     one = merged(model)
     torch.testing.assert_close(one.logits(features), model.logits(features), rtol=0, atol=1e-4)
     assert {placement.form.label for placement in one.settings.method.placements} <= {"bottleneck"}
     assert bool(one.adapter.acts()) == text.startswith("mosa")
-    assert one.backbone is not trunk
+    assert one.backbone is not backbone
 
 
 @pytest.mark.parametrize(
@@ -231,16 +235,16 @@ def test_what_is_no_update_of_weights_cannot_be_merged(fresh, text: str, label: 
 # Many tasks in a batch: one set of weights a row
 
 
-@pytest.mark.parametrize("text", [text for text in SPECS if parse(text).trains != "trunk"])
-def test_weights_of_its_own_for_each_row_are_each_row_alone(fresh, trunk: Backbone, features, text: str) -> None:
+@pytest.mark.parametrize("text", [text for text in SPECS if parse(text).trains != "backbone"])
+def test_weights_of_its_own_for_each_row_are_each_row_alone(fresh, backbone: Backbone, features, text: str) -> None:
     models = [_randomised(fresh(text), seed) for seed in range(len(features))]
     batch = fresh(text)
     _stack(batch, models)
     with batch.acting():
-        together = trunk.run(trunk.embed(features))
+        together = backbone.run(backbone.embed(features))
     for row, model in enumerate(models):
         with model.acting():
-            alone = trunk.run(trunk.embed(features[row : row + 1]))
+            alone = backbone.run(backbone.embed(features[row : row + 1]))
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=2e-4)
 
 
@@ -312,15 +316,15 @@ TABLE = {
 }
 
 
-def test_a_users_own_form_and_row_need_no_change_in_the_package(trunk: Backbone, features) -> None:
-    settings = TaskSettings("toy", parse("mine:g=3+lora", TABLE), ("a", "b"), trunk.front_end(0.6))
+def test_a_users_own_form_and_row_need_no_change_in_the_package(backbone: Backbone, features) -> None:
+    settings = TaskSettings("toy", parse("mine:g=3+lora", TABLE), ("a", "b"), backbone.front_end(0.6))
     assert settings.method.text == "mine:g=3+lora:qv,r=6,s=8"
-    model = TaskModel.fresh(settings, trunk, torch.Generator().manual_seed(0))
+    model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     before = model.logits(features)
     _train(model, features, 3)
     assert not torch.allclose(model.logits(features), before)
-    data = to_bytes(model, trunk, {}, {})
-    assert torch.equal(from_bytes(data, trunk, TABLE).model.logits(features), model.logits(features))
+    data = to_bytes(model, backbone, {}, {})
+    assert torch.equal(from_bytes(data, backbone, TABLE).model.logits(features), model.logits(features))
     # The package's own table is as it was, and cannot be changed.
     with pytest.raises(MethodError, match="no method called 'mine'"):
         parse("mine")

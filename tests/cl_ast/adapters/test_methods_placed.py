@@ -1,4 +1,4 @@
-"""Where each form acts: the trunk's layers written out with it, and LoRA's against peft's."""
+"""Where each form acts: the backbone's layers written out with it, and LoRA's against peft's."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from cl_ast.adapters.adapter import params_of
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks.task_model import TaskModel
 
-WIDTH, HEADS = 32, 4  # of the tiny trunk
+WIDTH, HEADS = 32, 4  # of the tiny backbone
 
 P = dict[str, Tensor]
 
@@ -44,14 +44,14 @@ def _own(model: TaskModel, layer: int, site: str, insertion: str) -> P:
     return params_of(model.adapter.tensors, model.backbone.shape, layer, placement)
 
 
-def _first_layer(trunk: Backbone, model: TaskModel, tokens: Tensor) -> Tensor:
+def _first_layer(backbone: Backbone, model: TaskModel, tokens: Tensor) -> Tensor:
     with torch.no_grad(), model.acting():
-        return trunk.run(tokens, last=1)
+        return backbone.run(tokens, last=1)
 
 
-def _norm(trunk: Backbone, site: str, x: Tensor, own: P | None = None) -> Tensor:
-    p = own or {kind: trunk.tensor(0, site, kind) for kind in ("weight", "bias")}
-    return F.layer_norm(x, (WIDTH,), p["weight"], p["bias"], trunk.shape.norm_eps)
+def _norm(backbone: Backbone, site: str, x: Tensor, own: P | None = None) -> Tensor:
+    p = own or {kind: backbone.tensor(0, site, kind) for kind in ("weight", "bias")}
+    return F.layer_norm(x, (WIDTH,), p["weight"], p["bias"], backbone.shape.norm_eps)
 
 
 @pytest.mark.parametrize(
@@ -65,56 +65,56 @@ def _norm(trunk: Backbone, site: str, x: Tensor, own: P | None = None) -> Tensor
     ],
 )
 def test_residuals_are_where_table_vii_has_them(
-    text: str, insertion: str, output: Callable[..., Tensor], trunk: Backbone, features: Tensor, fresh
+    text: str, insertion: str, output: Callable[..., Tensor], backbone: Backbone, features: Tensor, fresh
 ) -> None:
     model = _changed(fresh(text))
-    tokens = trunk.embed(features)
-    layer = trunk.model.layers[0]
-    hidden = tokens + layer.attention(_norm(trunk, "norm_mhsa", tokens))[0]
-    normed = _norm(trunk, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace"))
+    tokens = backbone.embed(features)
+    layer = backbone.model.layers[0]
+    hidden = tokens + layer.attention(_norm(backbone, "norm_mhsa", tokens))[0]
+    normed = _norm(backbone, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace"))
     p = _own(model, 0, "ffn", insertion)
     expected = hidden + output(layer.mlp, normed, lambda value: _bottleneck(value, p))
-    torch.testing.assert_close(_first_layer(trunk, model, tokens), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_hydra_is_parallel_and_sequential_at_once(trunk: Backbone, features: Tensor, fresh) -> None:
+def test_hydra_is_parallel_and_sequential_at_once(backbone: Backbone, features: Tensor, fresh) -> None:
     model = _changed(fresh("hydra"))
-    tokens = trunk.embed(features)
-    layer = trunk.model.layers[0]
-    hidden = tokens + layer.attention(_norm(trunk, "norm_mhsa", tokens))[0]
-    normed = _norm(trunk, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace"))
+    tokens = backbone.embed(features)
+    layer = backbone.model.layers[0]
+    hidden = tokens + layer.attention(_norm(backbone, "norm_mhsa", tokens))[0]
+    normed = _norm(backbone, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace"))
     out = layer.mlp(normed)
     beside = _bottleneck(normed, _own(model, 0, "ffn", "parallel"))
     behind = _bottleneck(out, _own(model, 0, "ffn", "after"))
     expected = hidden + out + beside + behind
-    torch.testing.assert_close(_first_layer(trunk, model, tokens), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(trunk: Backbone, features, fresh) -> None:
+def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(backbone: Backbone, features, fresh) -> None:
     model = _changed(fresh("bottleneck:houlsby,mixed"))
-    tokens = trunk.embed(features)
-    layer = trunk.model.layers[0]
-    normed = _norm(trunk, "norm_mhsa", tokens, _own(model, 0, "norm_mhsa", "replace"))
+    tokens = backbone.embed(features)
+    layer = backbone.model.layers[0]
+    normed = _norm(backbone, "norm_mhsa", tokens, _own(model, 0, "norm_mhsa", "replace"))
     hidden = tokens + layer.attention(normed)[0] + _bottleneck(normed, _own(model, 0, "mhsa", "parallel"))
-    out = layer.mlp(_norm(trunk, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace")))
+    out = layer.mlp(_norm(backbone, "norm_ffn", hidden, _own(model, 0, "norm_ffn", "replace")))
     expected = hidden + out + _bottleneck(out, _own(model, 0, "ffn", "after"))
-    torch.testing.assert_close(_first_layer(trunk, model, tokens), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("depth", ["shallow", "deep"])
 def test_prompts_stand_before_the_tokens_and_deep_ones_replace_the_last_layers(
-    depth: str, trunk: Backbone, features: Tensor, fresh
+    depth: str, backbone: Backbone, features: Tensor, fresh
 ) -> None:
     model = fresh(f"prompt:{depth},n=5")
-    tokens = trunk.embed(features)
-    first, second = trunk.model.layers
+    tokens = backbone.embed(features)
+    first, second = backbone.model.layers
     prompts = [t.expand(len(tokens), -1, -1) for t in model.adapter.tensors.values()]
     hidden = first(torch.cat([prompts[0], tokens], dim=1))
     if depth == "deep":
         hidden = torch.cat([prompts[1], hidden[:, 5:]], dim=1)
     expected = second(hidden)
     with model.acting():
-        found = trunk.run(tokens)
+        found = backbone.run(tokens)
     assert found.shape[1] == tokens.shape[1] + 5
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     # The mean is over all of them, prompts too, as the papers pool.
@@ -123,14 +123,14 @@ def test_prompts_stand_before_the_tokens_and_deep_ones_replace_the_last_layers(
     torch.testing.assert_close(model.logits(features), logits, rtol=0, atol=1e-5)
 
 
-def test_a_prefix_and_lora_meet_in_one_attention(trunk: Backbone, features: Tensor, fresh) -> None:
+def test_a_prefix_and_lora_meet_in_one_attention(backbone: Backbone, features: Tensor, fresh) -> None:
     """Q, K and V carry their low-rank updates, and K and V the prefix, before one softmax."""
     model = _changed(fresh("prefix:n=6+lora:qkv,r=2,s=3"))
-    tokens = trunk.embed(features)
-    layer = trunk.model.layers[0]
-    normed = _norm(trunk, "norm_mhsa", tokens)
+    tokens = backbone.embed(features)
+    layer = backbone.model.layers[0]
+    normed = _norm(backbone, "norm_mhsa", tokens)
     q, k, v = (
-        F.linear(normed, trunk.tensor(0, site, "weight"), trunk.tensor(0, site, "bias"))
+        F.linear(normed, backbone.tensor(0, site, "weight"), backbone.tensor(0, site, "bias"))
         + 3 * normed @ _own(model, 0, site, "parallel")["a"].T @ _own(model, 0, site, "parallel")["b"].T
         for site in "qkv"
     )
@@ -142,21 +142,21 @@ def test_a_prefix_and_lora_meet_in_one_attention(trunk: Backbone, features: Tens
         own = [{name: t[:, part] for name, t in p.items()} for part in parts]
         heads = [_prefix(q[clip][:, s], k[clip][:, s], v[clip][:, s], o) for s, o in zip(parts, own, strict=True)]
         clips.append(torch.cat(heads, dim=-1))
-    out = F.linear(torch.stack(clips), trunk.tensor(0, "o", "weight"), trunk.tensor(0, "o", "bias"))
+    out = F.linear(torch.stack(clips), backbone.tensor(0, "o", "weight"), backbone.tensor(0, "o", "bias"))
     hidden = tokens + out
-    expected = hidden + layer.mlp(_norm(trunk, "norm_ffn", hidden))
-    torch.testing.assert_close(_first_layer(trunk, model, tokens), expected, rtol=0, atol=1e-5)
+    expected = hidden + layer.mlp(_norm(backbone, "norm_ffn", hidden))
+    torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_bitfit_is_the_trunk_with_other_biases(trunk: Backbone, features: Tensor, fresh) -> None:
+def test_bitfit_is_the_backbone_with_other_biases(backbone: Backbone, features: Tensor, fresh) -> None:
     model = _changed(fresh("bitfit"))
-    twin = trunk.copy()
+    twin = backbone.copy()
     with torch.no_grad():
         for name, tensor in model.adapter.tensors.items():
             _, layer, site, *_ = name.split(".")
             twin.tensors()[f"layers.{layer}.{site}.bias"].add_(tensor)
         with model.acting():
-            found = trunk.run(trunk.embed(features))
+            found = backbone.run(backbone.embed(features))
         torch.testing.assert_close(found, twin.run(twin.embed(features)), rtol=0, atol=1e-5)
 
 
@@ -164,14 +164,14 @@ def test_bitfit_is_the_trunk_with_other_biases(trunk: Backbone, features: Tensor
 
 
 @pytest.mark.parametrize(("sites", "modules"), [("qv", "q v"), ("qkvo", "q k v o"), ("ffn", "fc1 fc2")])
-def test_lora_is_pefts(sites: str, modules: str, trunk: Backbone, trunk_folder: Path, fresh) -> None:
+def test_lora_is_pefts(sites: str, modules: str, backbone: Backbone, backbone_folder: Path, fresh) -> None:
     peft = pytest.importorskip("peft")
     from transformers import ASTModel
 
     model = _changed(fresh(f"lora:{sites},r=3,s=5", frames=128))
     names = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "o_proj", "fc1": "fc1", "fc2": "fc2"}
     targets = [names[site] for site in modules.split()]
-    stock = ASTModel.from_pretrained(trunk_folder, attn_implementation="sdpa")
+    stock = ASTModel.from_pretrained(backbone_folder, attn_implementation="sdpa")
     theirs = peft.get_peft_model(stock, peft.LoraConfig(r=3, lora_alpha=15, target_modules=targets)).eval()
     filled = 0
     with torch.no_grad():
@@ -185,5 +185,5 @@ def test_lora_is_pefts(sites: str, modules: str, trunk: Backbone, trunk_folder: 
         assert filled == len(model.adapter.tensors)
         features = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(4))
         with model.acting():
-            ours = trunk.norm(trunk.run(trunk.embed(features)))
+            ours = backbone.norm(backbone.run(backbone.embed(features)))
         torch.testing.assert_close(ours, theirs(features).last_hidden_state, rtol=0, atol=1e-5)

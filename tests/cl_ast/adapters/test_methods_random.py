@@ -31,7 +31,7 @@ def _words(option: Option) -> Words:
         number: st.SearchStrategy[int | float] = st.integers(max(1, int(option.low)), min(9, int(option.high)))
     else:
         number = st.floats(option.low, min(8.0, option.high))
-    # A size is nearly always said: the defaults are for wide trunks.
+    # A size is nearly always said: the defaults are for wide backbones.
     said = number.map(lambda value: [f"{option.name}={value}"])
     return said if option.name in ("r", "n") else st.one_of(st.just([]), said)
 
@@ -51,10 +51,12 @@ several = st.lists(one, min_size=1, max_size=3).map("+".join)
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.one_of(one, several))
-def test_a_spec_trains_a_step_or_says_which_field_is_wrong(trunk: Backbone, features: torch.Tensor, text: str) -> None:
+def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
+    backbone: Backbone, features: torch.Tensor, text: str
+) -> None:
     try:
         spec = parse(text)
-        owned(spec, trunk.shape)
+        owned(spec, backbone.shape)
     except MethodError as error:
         event("refused")
         message = str(error)
@@ -65,7 +67,7 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(trunk: Backbone, feat
     event("valid")
     assert parse(spec.text) == spec
     model = TaskModel.fresh(
-        TaskSettings("toy", spec, ("a", "b"), FrontEnd(60)), trunk, torch.Generator().manual_seed(0)
+        TaskSettings("toy", spec, ("a", "b"), FrontEnd(60)), backbone, torch.Generator().manual_seed(0)
     )
     trainable = model.trainable()
     before = [tensor.clone() for tensor in trainable]
@@ -137,10 +139,10 @@ def test_what_does_not_go_together_is_one_line_that_names_it(text: str, words: l
         ("compacter:r=9,n=3", ["compacter", "n=3", "32"]),
     ],
 )
-def test_a_size_that_does_not_fit_the_trunk_is_named_with_its_width(
-    trunk: Backbone, text: str, words: list[str]
+def test_a_size_that_does_not_fit_the_backbone_is_named_with_its_width(
+    backbone: Backbone, text: str, words: list[str]
 ) -> None:
     with pytest.raises(MethodError) as caught:
-        owned(parse(text), trunk.shape)
+        owned(parse(text), backbone.shape)
     for word in words:
         assert word in str(caught.value)

@@ -37,9 +37,9 @@ PARAMETERS = {
 
 @pytest.mark.parametrize(("text", "parameters"), PARAMETERS.items())
 def test_parameters_are_the_papers_to_the_unit(text: str, parameters: int) -> None:
-    assert cost(parse(text), AST_BASE, trunk_parameters=BASE).trainable_parameters == parameters
+    assert cost(parse(text), AST_BASE, backbone_parameters=BASE).trainable_parameters == parameters
     # A head is not counted, except where there is nothing else.
-    assert cost(parse(text), AST_BASE, classes=50, trunk_parameters=BASE).trainable_parameters == parameters
+    assert cost(parse(text), AST_BASE, classes=50, backbone_parameters=BASE).trainable_parameters == parameters
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 9_226), (50, 39_986)])
@@ -239,7 +239,7 @@ def test_the_listing_shows_every_method_with_its_cost() -> None:
     assert len(listed) == len(SHOWN)
     assert {row["family"] for row in listed} >= set(METHODS)
     for row in listed:
-        price = cost(parse(row["method"]), AST_BASE, trunk_parameters=BASE)
+        price = cost(parse(row["method"]), AST_BASE, backbone_parameters=BASE)
         assert (row["trainable_parameters"], row["bytes"]) == (price.trainable_parameters, price.bytes)
         assert row["source"]
 

@@ -33,29 +33,29 @@ BASE = "facebook/wav2vec2-base"
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def trunk(request: pytest.FixtureRequest, trunk_of: Callable[[str], Backbone]) -> Backbone:
-    return trunk_of(request.param)
+def backbone(request: pytest.FixtureRequest, backbone_of: Callable[[str], Backbone]) -> Backbone:
+    return backbone_of(request.param)
 
 
 @pytest.fixture(scope="module")
-def stock(trunk: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(trunk.name, attn_implementation="sdpa").eval()
+def stock(backbone: Backbone) -> Any:
+    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
 
 
 # Where adapters act
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_an_adapter_acts_at_every_site(trunk: Backbone, features: Tensor, site: str) -> None:
+def test_an_adapter_acts_at_every_site(backbone: Backbone, features: Tensor, site: str) -> None:
     class Double:
         def acts(self) -> Any:
             return {(1, site): lambda run, x: 2 * run(x)}
 
-    tokens = trunk.embed(features)
-    plain = trunk.run(tokens)
-    with trunk.attached(Double()):
-        assert not torch.allclose(trunk.run(tokens), plain)
-    assert torch.equal(trunk.run(tokens), plain)
+    tokens = backbone.embed(features)
+    plain = backbone.run(tokens)
+    with backbone.attached(Double()):
+        assert not torch.allclose(backbone.run(tokens), plain)
+    assert torch.equal(backbone.run(tokens), plain)
 
 
 def _delta(p: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _delta(p: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before", "sequential,noresidual"])
 def test_a_delta_joins_its_block_before_the_residual_sum(
-    trunk: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, insertion: str
+    backbone: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, insertion: str
 ) -> None:
     """Both blocks of a layer, written out as the papers' code has them; post-norm and pre-norm."""
     model = randomise(fresh(f"bottleneck:houlsby,{insertion}"))
@@ -86,20 +86,20 @@ def test_a_delta_joins_its_block_before_the_residual_sum(
         return F.layer_norm(x, (32,), *own, 1e-5)
 
     with torch.inference_mode():
-        x = trunk.embed(features)
+        x = backbone.embed(features)
         blocks = (("mhsa", lambda x: layer.attention(x)[0]), ("ffn", layer.feed_forward))
         expected = x
         for site, run in blocks:
-            if trunk.shape.final_norm:
+            if backbone.shape.final_norm:
                 expected = expected + block(run, site, norm(site, expected))
             else:
                 expected = norm(site, expected + block(run, site, expected))
         with model.acting():
-            torch.testing.assert_close(trunk.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(backbone.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_prefixes_act_inside_attention(
-    trunk: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
+    backbone: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
 ) -> None:
     model = randomise(fresh("prefix:n=6"))
     layer = stock.encoder.layers[0]
@@ -115,50 +115,50 @@ def test_prefixes_act_inside_attention(
         return layer.attention.out_proj(((q @ k.mT / 8**0.5).softmax(-1) @ v).transpose(1, 2).flatten(2))
 
     with torch.inference_mode():
-        x = trunk.embed(features)
-        if trunk.shape.final_norm:
+        x = backbone.embed(features)
+        if backbone.shape.final_norm:
             expected = x + attention(layer.layer_norm(x))
             expected = expected + layer.feed_forward(layer.final_layer_norm(expected))
         else:
             expected = layer.layer_norm(x + attention(x))
             expected = layer.final_layer_norm(expected + layer.feed_forward(expected))
         with model.acting():
-            torch.testing.assert_close(trunk.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(backbone.run(x, last=1), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "text", ["linear", "conformer", "prompt", "prefix", "lora:qkvo", "sorsa", "bitfit", "onebit", "full"]
 )
 def test_a_task_starts_plain_and_comes_back_to_the_bit(
-    trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, text: str
+    backbone: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, text: str
 ) -> None:
     model = fresh(text)
-    plain = pooled(trunk.norm(trunk.run(trunk.embed(features))), "mean")
+    plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), "mean")
     if model.settings.method.starts_plain:
         expected = F.linear(plain, model.head["head.weight"], model.head["head.bias"])
         torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
     if text not in ("onebit", "full"):
         randomise(model)
-    data = to_bytes(model, trunk, {}, {})
-    loaded = from_bytes(data, trunk).model
+    data = to_bytes(model, backbone, {}, {})
+    loaded = from_bytes(data, backbone).model
     assert loaded.settings == model.settings
     assert torch.equal(loaded.logits(features), model.logits(features))
-    assert ("head.norm.weight" in loaded.head) == trunk.shape.final_norm
+    assert ("head.norm.weight" in loaded.head) == backbone.shape.final_norm
 
 
 def test_full_fine_tuning_leaves_the_convolutions_as_they_are(
-    trunk: Backbone, fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
+    backbone: Backbone, fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
 ) -> None:
     model = fresh("full", labels=("tone", "noise"), frames=30)
     train(model, toy(0, 8), toy(8, 12), TrainOptions(epochs=2, batch_size=4, learning_rate=1e-3))
-    now, before = model.backbone.tensors(), trunk.tensors()
+    now, before = model.backbone.tensors(), backbone.tensors()
     moved = {name for name in now if not torch.equal(now[name], before[name])}
     assert moved == {name for name in now if not name.startswith(("embed.conv.", "norm."))} - {
         name for name in now if name.endswith(".k.bias") and name not in moved
     }
     assert "embed.position.weight.magnitude" in moved and "embed.project.weight" in moved
-    price = cost(parse("full"), trunk.shape, classes=2, trunk_parameters=trunk.parameters)
-    assert price.trainable_parameters == model.trainable_parameters() < trunk.parameters
+    price = cost(parse("full"), backbone.shape, classes=2, backbone_parameters=backbone.parameters)
+    assert price.trainable_parameters == model.trainable_parameters() < backbone.parameters
 
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
@@ -179,7 +179,7 @@ def test_rows_of_many_methods_share_one_pass(fresh: Callable[..., TaskModel], ra
 
 
 def test_merged_it_answers_the_same(
-    trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
+    backbone: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
 ) -> None:
     model = randomise(fresh("lora:qv+lora:ffn+ssf+bitfit"))
     torch.testing.assert_close(merged(model).logits(features), model.logits(features), rtol=0, atol=1e-4)
@@ -196,8 +196,8 @@ def test_masks_of_a_spectrogram_are_refused(
             train(model, toy(0, 4), toy(4, 8), TrainOptions(epochs=1, **masks))
 
 
-def test_a_task_that_hears_otherwise_is_refused(trunk: Backbone, fresh: Callable[..., TaskModel]) -> None:
+def test_a_task_that_hears_otherwise_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
     model = fresh("linear")
     model.settings = replace(model.settings, front_end=FrontEnd(100))
     with pytest.raises(CorruptRegistryError, match=r"hears clips in another way than Wav2Vec 2\.0"):
-        from_bytes(to_bytes(model, trunk, {}, {}), trunk)
+        from_bytes(to_bytes(model, backbone, {}, {}), backbone)

@@ -1,4 +1,4 @@
-"""The embedded trunk: the file the docs describe, in a format that anyone's transformers loads."""
+"""The embedded backbone: the file the docs describe, in a format that anyone's transformers loads."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where a trunk comes from, and what is refused."""
+"""Where a backbone comes from, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from cl_ast.backbone.backbone import AST_BASE, Backbone
 from cl_ast.errors import BackboneError
 from cl_ast.tasks.task_model import TaskModel
 
-SaveTrunk = Callable[..., Path]
+SaveBackbone = Callable[..., Path]
 HUB_NAME = "MIT/ast-finetuned-audioset-10-10-0.4593"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, save_trunk: SaveTrunk) -> Path:
-    return save_trunk(tmp_path / "trunk")
+def folder(tmp_path: Path, save_backbone: SaveBackbone) -> Path:
+    return save_backbone(tmp_path / "backbone")
 
 
 @pytest.fixture
@@ -48,37 +48,37 @@ def _refused(name: str, *words: str) -> None:
     assert len(message.split()) > 5
 
 
-def test_the_fingerprint_is_the_weights(folder: Path, trunk: Backbone, other_trunk: Backbone) -> None:
-    assert checkpoints.load(str(folder)).fingerprint == trunk.fingerprint
-    assert trunk.fingerprint != other_trunk.fingerprint
-    assert len(trunk.fingerprint) == 64
+def test_the_fingerprint_is_the_weights(folder: Path, backbone: Backbone, other_backbone: Backbone) -> None:
+    assert checkpoints.load(str(folder)).fingerprint == backbone.fingerprint
+    assert backbone.fingerprint != other_backbone.fingerprint
+    assert len(backbone.fingerprint) == 64
 
 
-def test_one_changed_number_is_another_fingerprint(trunk: Backbone, change: Callable[..., Path]) -> None:
+def test_one_changed_number_is_another_fingerprint(backbone: Backbone, change: Callable[..., Path]) -> None:
     place = change(lambda tensors: tensors["encoder.layer.1.output.dense.bias"].view(-1)[3:4].add_(1e-4))
-    assert checkpoints.load(str(place)).fingerprint != trunk.fingerprint
+    assert checkpoints.load(str(place)).fingerprint != backbone.fingerprint
 
 
 def test_attaching_changes_neither_the_fingerprint_nor_a_tensor(
-    folder: Path, trunk: Backbone, fresh: Callable[..., TaskModel], features: torch.Tensor
+    folder: Path, backbone: Backbone, fresh: Callable[..., TaskModel], features: torch.Tensor
 ) -> None:
     model = fresh("bottleneck:houlsby")
-    with trunk.attached(model.adapter):
+    with backbone.attached(model.adapter):
         model.logits(features)
-        assert Backbone(ASTModel.from_pretrained(folder), "again").fingerprint == trunk.fingerprint
+        assert Backbone(ASTModel.from_pretrained(folder), "again").fingerprint == backbone.fingerprint
         twin = Backbone(ASTModel.from_pretrained(folder), "again").tensors()
-        assert all(torch.equal(tensor, twin[name]) for name, tensor in trunk.tensors().items())
+        assert all(torch.equal(tensor, twin[name]) for name, tensor in backbone.tensors().items())
 
 
-def test_a_classification_checkpoint_as_on_the_hub_is_a_trunk(
-    tmp_path: Path, save_trunk: SaveTrunk, trunk: Backbone
+def test_a_classification_checkpoint_as_on_the_hub_is_a_backbone(
+    tmp_path: Path, save_backbone: SaveBackbone, backbone: Backbone
 ) -> None:
-    place = save_trunk(tmp_path / "classifier", model=ASTForAudioClassification, num_labels=5)
+    place = save_backbone(tmp_path / "classifier", model=ASTForAudioClassification, num_labels=5)
     saved = load_file(place / "model.safetensors")
     loaded = checkpoints.load(str(place))
     prefix = "audio_spectrogram_transformer."
     assert any(name.startswith("classifier.") for name in saved)
-    assert loaded.tensors().keys() == trunk.tensors().keys()
+    assert loaded.tensors().keys() == backbone.tensors().keys()
     assert torch.equal(loaded.tensors()["norm.weight"], saved[f"{prefix}layernorm.weight"])
 
 
@@ -113,14 +113,16 @@ def test_weights_that_are_not_numbers_are_refused(change: Callable[..., Path]) -
     _refused(str(place), "norm.bias")
 
 
-def test_a_trunk_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_backbone_of_another_kind_is_refused(tmp_path: Path) -> None:
     config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, vocab_size=50)
     BertModel(config).save_pretrained(tmp_path / "bert")
     _refused(str(tmp_path / "bert"))
 
 
-def test_a_trunk_for_other_mel_bins_than_the_front_ends_is_refused(tmp_path: Path, save_trunk: SaveTrunk) -> None:
-    _refused(str(save_trunk(tmp_path / "narrow", num_mel_bins=64)), "64", "128")
+def test_a_backbone_for_other_mel_bins_than_the_front_ends_is_refused(
+    tmp_path: Path, save_backbone: SaveBackbone
+) -> None:
+    _refused(str(save_backbone(tmp_path / "narrow", num_mel_bins=64)), "64", "128")
 
 
 def test_a_folder_without_files_a_broken_configuration_and_a_file_are_refused(tmp_path: Path, folder: Path) -> None:
@@ -137,15 +139,15 @@ def test_an_unknown_word_is_refused_with_what_there_is() -> None:
 
 
 def test_a_hub_name_that_is_not_in_the_cache_is_refused_offline(empty_cache: Path) -> None:
-    _refused("nobody/no-such-trunk")
+    _refused("nobody/no-such-backbone")
 
 
 # Sizes, short names and the default
 
 
-def test_sizes_need_no_weights(folder: Path, trunk: Backbone) -> None:
+def test_sizes_need_no_weights(folder: Path, backbone: Backbone) -> None:
     (folder / "model.safetensors").unlink()
-    assert checkpoints.sizes(str(folder)) == (trunk.shape, trunk.parameters)
+    assert checkpoints.sizes(str(folder)) == (backbone.shape, backbone.parameters)
 
 
 def test_sizes_of_the_short_names(empty_cache: Path) -> None:
@@ -154,9 +156,9 @@ def test_sizes_of_the_short_names(empty_cache: Path) -> None:
     assert checkpoints.sizes("ast-mini") == (mini.shape, mini.parameters)
 
 
-def test_sizes_of_an_unknown_trunk_are_refused(tmp_path: Path, empty_cache: Path) -> None:
+def test_sizes_of_an_unknown_backbone_are_refused(tmp_path: Path, empty_cache: Path) -> None:
     for name in ("ast-gigantic", str(tmp_path)):
-        with pytest.raises(BackboneError, match=r"no configuration of a trunk|no trunk called"):
+        with pytest.raises(BackboneError, match=r"no configuration of a backbone|no backbone called"):
             checkpoints.sizes(name)
 
 
@@ -202,12 +204,12 @@ def test_offline_the_default_is_ast_mini(empty_cache: Path) -> None:
 
 
 def test_the_default_is_ast_base_where_the_cache_holds_it_and_it_loads_from_there(
-    empty_cache: Path, folder: Path, trunk: Backbone
+    empty_cache: Path, folder: Path, backbone: Backbone
 ) -> None:
     _put_into_cache(empty_cache, folder)
     assert checkpoints.default_name() == "ast-base"
     loaded = checkpoints.load("ast-base")
-    assert (loaded.name, loaded.fingerprint) == ("ast-base", trunk.fingerprint)
+    assert (loaded.name, loaded.fingerprint) == ("ast-base", backbone.fingerprint)
 
 
 def test_a_cache_without_the_weights_is_none(empty_cache: Path, folder: Path) -> None:
@@ -216,12 +218,12 @@ def test_a_cache_without_the_weights_is_none(empty_cache: Path, folder: Path) ->
     assert checkpoints.default_name() == "ast-mini"
 
 
-def test_two_trunks_that_differ_in_heads_alone_are_two(folder: Path, tmp_path: Path, trunk: Backbone) -> None:
+def test_two_backbones_that_differ_in_heads_alone_are_two(folder: Path, tmp_path: Path, backbone: Backbone) -> None:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
-    assert checkpoints.load(str(tmp_path)).fingerprint != trunk.fingerprint
+    assert checkpoints.load(str(tmp_path)).fingerprint != backbone.fingerprint
 
 
 def test_a_hub_that_does_not_answer_is_a_no(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

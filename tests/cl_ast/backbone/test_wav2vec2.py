@@ -1,4 +1,4 @@
-"""The second trunk, Wav2Vec 2.0: what it hears, the stock model while nothing is attached, and its checkpoints."""
+"""The second backbone, Wav2Vec 2.0: what it hears, the stock model while nothing is attached, and its checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,18 +32,18 @@ BASE = "facebook/wav2vec2-base"
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def trunk(request: pytest.FixtureRequest, trunk_of: Callable[[str], Backbone]) -> Backbone:
-    return trunk_of(request.param)
+def backbone(request: pytest.FixtureRequest, backbone_of: Callable[[str], Backbone]) -> Backbone:
+    return backbone_of(request.param)
 
 
 @pytest.fixture(scope="module")
-def stock(trunk: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(trunk.name, attn_implementation="sdpa").eval()
+def stock(backbone: Backbone) -> Any:
+    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, save_wav2vec2: Callable[..., Path]) -> Path:
-    return save_wav2vec2(tmp_path / "trunk")
+    return save_wav2vec2(tmp_path / "backbone")
 
 
 def _change(folder: Path, how: Callable[[dict[str, Tensor]], object]) -> Path:
@@ -103,42 +103,42 @@ def test_the_checkpoint_says_whether_clips_are_normalised(folder: Path) -> None:
     _refused(str(folder), "8000 samples a second")
 
 
-# The trunk
+# The backbone
 
 
 @pytest.mark.parametrize("samples", [170, 171, 9_600, 9_760])
-def test_with_nothing_attached_it_is_the_stock_model_to_the_bit(trunk: Backbone, stock: Any, samples: int) -> None:
+def test_with_nothing_attached_it_is_the_stock_model_to_the_bit(backbone: Backbone, stock: Any, samples: int) -> None:
     clips = torch.randn(3, samples, generator=torch.Generator().manual_seed(samples))
     with torch.inference_mode():
-        ours = trunk.norm(trunk.run(trunk.embed(clips)))
+        ours = backbone.norm(backbone.run(backbone.embed(clips)))
         assert torch.equal(ours, stock(clips).last_hidden_state)
 
 
-def test_long_clips_are_convolved_a_few_at_a_time_to_the_same_tokens(trunk: Backbone, stock: Any) -> None:
+def test_long_clips_are_convolved_a_few_at_a_time_to_the_same_tokens(backbone: Backbone, stock: Any) -> None:
     clips = torch.randn(3, 200_000, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         heard = stock.feature_projection(stock.feature_extractor(clips).transpose(1, 2))[0]
         heard = heard + stock.encoder.pos_conv_embed(heard)
-        heard = heard if trunk.shape.final_norm else stock.encoder.layer_norm(heard)
-        torch.testing.assert_close(trunk.embed(clips), heard, rtol=0, atol=1e-5)
+        heard = heard if backbone.shape.final_norm else stock.encoder.layer_norm(heard)
+        torch.testing.assert_close(backbone.embed(clips), heard, rtol=0, atol=1e-5)
 
 
-def test_positions_can_be_left_out(trunk: Backbone, stock: Any, features: Tensor) -> None:
+def test_positions_can_be_left_out(backbone: Backbone, stock: Any, features: Tensor) -> None:
     with torch.inference_mode():
         heard = stock.feature_projection(stock.feature_extractor(features).transpose(1, 2))[0]
-        plain = heard if trunk.shape.final_norm else stock.encoder.layer_norm(heard)
-        torch.testing.assert_close(trunk.embed(features, positions="zeros"), plain, rtol=0, atol=1e-5)
-        assert not torch.allclose(trunk.embed(features), plain, atol=1e-2)
+        plain = heard if backbone.shape.final_norm else stock.encoder.layer_norm(heard)
+        torch.testing.assert_close(backbone.embed(features, positions="zeros"), plain, rtol=0, atol=1e-5)
+        assert not torch.allclose(backbone.embed(features), plain, atol=1e-2)
 
 
-def test_fewer_samples_than_one_token_takes_are_refused(trunk: Backbone) -> None:
+def test_fewer_samples_than_one_token_takes_are_refused(backbone: Backbone) -> None:
     with pytest.raises(BackboneError, match="169 samples are fewer than the 170"):
-        trunk.embed(torch.zeros(1, 169))
+        backbone.embed(torch.zeros(1, 169))
 
 
-def test_nothing_of_pretraining_acts_in_training(trunk: Backbone, fresh: Callable[..., TaskModel]) -> None:
+def test_nothing_of_pretraining_acts_in_training(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
     """Masking, dropout and layer drop: 10 % and more of everything, in the configuration of the published ones."""
-    config = trunk.model.config
+    config = backbone.model.config
     assert config.mask_time_prob > 0 and config.layerdrop > 0 and config.hidden_dropout > 0
     model = fresh("full")
     model.adapter.training = True
@@ -147,14 +147,14 @@ def test_nothing_of_pretraining_acts_in_training(trunk: Backbone, fresh: Callabl
     assert not any(module.training for module in model.backbone.model.modules())
 
 
-def test_tensors_have_our_own_names_and_hold_the_whole_model_but_the_mask(trunk: Backbone, stock: Any) -> None:
-    ours = trunk.tensors()
-    assert trunk.parameters == sum(p.numel() for name, p in stock.named_parameters() if name != "masked_spec_embed")
+def test_tensors_have_our_own_names_and_hold_the_whole_model_but_the_mask(backbone: Backbone, stock: Any) -> None:
+    ours = backbone.tensors()
+    assert backbone.parameters == sum(p.numel() for name, p in stock.named_parameters() if name != "masked_spec_embed")
     assert not any("layer_norm" in name or "_proj" in name or "parametrizations" in name for name in ours)
     assert torch.equal(ours["layers.1.o.weight"], stock.encoder.layers[1].attention.out_proj.weight)
     assert torch.equal(ours["layers.0.norm_mhsa.bias"], stock.encoder.layers[0].layer_norm.bias)
     assert torch.equal(ours["embed.conv.1.weight"], stock.feature_extractor.conv_layers[1].conv.weight)
-    last = "norm.weight" if trunk.shape.final_norm else "embed.norm.weight"
+    last = "norm.weight" if backbone.shape.final_norm else "embed.norm.weight"
     assert torch.equal(ours[last], stock.encoder.layer_norm.weight)
     conv = stock.encoder.pos_conv_embed.conv
     magnitude, direction = (ours[f"embed.position.weight.{part}"] for part in ("magnitude", "direction"))
@@ -162,23 +162,25 @@ def test_tensors_have_our_own_names_and_hold_the_whole_model_but_the_mask(trunk:
     torch.testing.assert_close(conv.weight, expected)
 
 
-def test_a_copy_has_the_same_weights_and_is_its_own(trunk: Backbone, features: Tensor) -> None:
-    twin = trunk.copy()
-    before = trunk.run(trunk.embed(features))
-    assert twin.fingerprint == trunk.fingerprint
+def test_a_copy_has_the_same_weights_and_is_its_own(backbone: Backbone, features: Tensor) -> None:
+    twin = backbone.copy()
+    before = backbone.run(backbone.embed(features))
+    assert twin.fingerprint == backbone.fingerprint
     assert torch.equal(twin.run(twin.embed(features)), before)
     with torch.no_grad():
         twin.tensors()["embed.position.weight.magnitude"].mul_(2)
     assert not torch.allclose(twin.run(twin.embed(features)), before)
-    assert torch.equal(trunk.run(trunk.embed(features)), before)
+    assert torch.equal(backbone.run(backbone.embed(features)), before)
 
 
 # Checkpoints
 
 
 @pytest.mark.parametrize("model", [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC])
-def test_a_checkpoint_as_on_the_hub_is_a_trunk(tmp_path: Path, save_wav2vec2: Callable[..., Path], model: Any) -> None:
-    """With heads that a trunk does without, and the older names of the weight-normed convolution."""
+def test_a_checkpoint_as_on_the_hub_is_a_backbone(
+    tmp_path: Path, save_wav2vec2: Callable[..., Path], model: Any
+) -> None:
+    """With heads that a backbone does without, and the older names of the weight-normed convolution."""
     sizes = {"codevector_dim": 16, "proj_codevector_dim": 16, "num_codevectors_per_group": 4, "vocab_size": 8}
     place = save_wav2vec2(tmp_path / "hub", model=model, **sizes)
     saved = load_file(place / "model.safetensors")
@@ -192,15 +194,15 @@ def test_a_checkpoint_as_on_the_hub_is_a_trunk(tmp_path: Path, save_wav2vec2: Ca
         tensors.pop("wav2vec2.masked_spec_embed")
 
     _change(place, rename)
-    trunk = checkpoints.load(str(place))
+    backbone = checkpoints.load(str(place))
     direction = saved["wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
-    assert torch.equal(trunk.tensors()["embed.position.weight.direction"], direction)
-    assert torch.equal(trunk.tensors()["layers.1.q.bias"], saved["wav2vec2.encoder.layers.1.attention.q_proj.bias"])
+    assert torch.equal(backbone.tensors()["embed.position.weight.direction"], direction)
+    assert torch.equal(backbone.tensors()["layers.1.q.bias"], saved["wav2vec2.encoder.layers.1.attention.q_proj.bias"])
 
 
-def test_one_changed_number_is_another_fingerprint(folder: Path, trunk_of: Callable[[str], Backbone]) -> None:
+def test_one_changed_number_is_another_fingerprint(folder: Path, backbone_of: Callable[[str], Backbone]) -> None:
     before = checkpoints.load(str(folder)).fingerprint
-    assert before == trunk_of("wav2vec2").fingerprint
+    assert before == backbone_of("wav2vec2").fingerprint
     name = "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
     _change(folder, lambda tensors: tensors[name].view(-1)[3:4].add_(1e-4))
     assert checkpoints.load(str(folder)).fingerprint != before
@@ -243,14 +245,14 @@ def test_one_with_adapters_of_its_own_is_refused(tmp_path: Path, save_wav2vec2: 
 )
 def test_parameters_are_those_of_table_3(text: str, classes: int | None, parameters: int, thousands: int) -> None:
     """Of the conformer paper, which rounds them. 31 classes: Fluent Speech Commands."""
-    shape, trunk_parameters = checkpoints.sizes(BASE)
-    price = cost(parse(text), shape, classes=classes, trunk_parameters=trunk_parameters)
+    shape, backbone_parameters = checkpoints.sizes(BASE)
+    price = cost(parse(text), shape, classes=classes, backbone_parameters=backbone_parameters)
     assert price.trainable_parameters == parameters
     assert price.trainable_parameters == pytest.approx(1_000 * thousands, rel=0.01)
 
 
-def test_sizes_need_no_weights(trunk: Backbone) -> None:
-    assert checkpoints.sizes(trunk.name) == (trunk.shape, trunk.parameters)
+def test_sizes_need_no_weights(backbone: Backbone) -> None:
+    assert checkpoints.sizes(backbone.name) == (backbone.shape, backbone.parameters)
     shape, parameters = checkpoints.sizes(BASE)
-    # transformers counts 94,371,712: the stand-in for masked frames is no part of a trunk.
+    # transformers counts 94,371,712: the stand-in for masked frames is no part of a backbone.
     assert (shape.width, shape.depth, shape.final_norm, parameters) == (768, 12, False, 94_371_712 - 768)

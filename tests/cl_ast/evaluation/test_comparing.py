@@ -45,42 +45,42 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_row_a_method_in_the_order_given_with_every_seed(clips: Path, trunk: Backbone) -> None:
+def test_a_row_a_method_in_the_order_given_with_every_seed(clips: Path, backbone: Backbone) -> None:
     said: list[str] = []
     methods = [parse("lora:r=2"), parse("linear")]
-    before = {name: tensor.clone() for name, tensor in trunk.tensors().items()}
-    rows = list(compare(streams.load(str(clips)), trunk, methods, FEW, seeds=2, say=said.append))
+    before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
+    rows = list(compare(streams.load(str(clips)), backbone, methods, FEW, seeds=2, say=said.append))
     assert [row.method for row in rows] == ["lora:qv,r=2,s=8", "linear"]
     for row, spec in zip(rows, methods, strict=True):
         assert len(row.accuracies) == 2
         assert row.accuracy == pytest.approx(sum(row.accuracies) / 2)
-        assert row.trainable_parameters == cost(spec, trunk.shape, classes=2).trainable_parameters
+        assert row.trainable_parameters == cost(spec, backbone.shape, classes=2).trainable_parameters
         assert row.seconds > 0
     assert [line.split(":")[0] for line in said] == ["lora"] * 2 + ["linear, seed 3", "linear, seed 4"]
-    assert all((tensor == before[name]).all() for name, tensor in trunk.tensors().items())
+    assert all((tensor == before[name]).all() for name, tensor in backbone.tensors().items())
 
 
-def test_a_row_is_there_as_soon_as_its_method_is_done(clips: Path, trunk: Backbone) -> None:
+def test_a_row_is_there_as_soon_as_its_method_is_done(clips: Path, backbone: Backbone) -> None:
     said: list[str] = []
     methods = [parse("linear"), parse("lora:r=2")]
-    rows = compare(streams.load(str(clips)), trunk, methods, FEW, say=said.append)
+    rows = compare(streams.load(str(clips)), backbone, methods, FEW, say=said.append)
     assert next(rows).method == "linear"
     assert len(said) == 1
     assert [row.method for row in rows] == ["lora:qv,r=2,s=8"]
 
 
-def test_the_same_seeds_give_the_same_table(clips: Path, trunk: Backbone) -> None:
+def test_the_same_seeds_give_the_same_table(clips: Path, backbone: Backbone) -> None:
     def table() -> list[tuple[float, ...]]:
         task = streams.load(str(clips))
-        return [row.accuracies for row in compare(task, trunk, [parse("bottleneck:r=2"), parse("mosa:r=2")], FEW)]
+        return [row.accuracies for row in compare(task, backbone, [parse("bottleneck:r=2"), parse("mosa:r=2")], FEW)]
 
     assert table() == table()
 
 
-def test_a_method_that_does_not_fit_is_refused_before_any_training(clips: Path, trunk: Backbone) -> None:
+def test_a_method_that_does_not_fit_is_refused_before_any_training(clips: Path, backbone: Backbone) -> None:
     said: list[str] = []
     with pytest.raises(MethodError, match="r=5"):
-        compare(streams.load(str(clips)), trunk, [parse("linear"), parse("bone:r=5")], FEW, say=said.append)
+        compare(streams.load(str(clips)), backbone, [parse("linear"), parse("bone:r=5")], FEW, say=said.append)
     assert not said
 
 
@@ -92,10 +92,10 @@ class Overflowing(ScaleShift):
         return super().delta(x, p, training=training) + moved / torch.tensor(1e-45) * 0
 
 
-def test_one_that_fails_is_reported_and_the_others_go_on(clips: Path, trunk: Backbone) -> None:
+def test_one_that_fails_is_reported_and_the_others_go_on(clips: Path, backbone: Backbone) -> None:
     row = Method("overflowing", "", "", "", (), lambda _: (Placement("ffn", Overflowing(), "output"),))
     methods = [parse("overflowing", {**METHODS, "overflowing": row}), parse("linear")]
-    bad, good = compare(streams.load(str(clips)), trunk, methods, FEW)
+    bad, good = compare(streams.load(str(clips)), backbone, methods, FEW)
     assert "not a number" in bad.error
     assert (bad.accuracy, bad.accuracies, bad.seconds) == (None, (), None)
     assert good.accuracy is not None
@@ -105,28 +105,40 @@ def test_one_that_fails_is_reported_and_the_others_go_on(clips: Path, trunk: Bac
 # The command
 
 
-def _run(trunk_folder: Path, home: Path, *words: object) -> str:
-    given = ["--registry", home, "-q", "--device", "cpu", "compare", *words, "--backbone", trunk_folder, "--epochs", 1]
+def _run(backbone_folder: Path, home: Path, *words: object) -> str:
+    given = [
+        "--registry",
+        home,
+        "-q",
+        "--device",
+        "cpu",
+        "compare",
+        *words,
+        "--backbone",
+        backbone_folder,
+        "--epochs",
+        1,
+    ]
     result = CliRunner().invoke(cli.main, [str(word) for word in given])
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def test_the_command_prints_json_and_csv_and_draws(clips: Path, trunk_folder: Path, tmp_path: Path) -> None:
+def test_the_command_prints_json_and_csv_and_draws(clips: Path, backbone_folder: Path, tmp_path: Path) -> None:
     asked = (clips, "--methods", "linear lora:r=2", "--methods", "ssf")
     plot = tmp_path / "methods.svg"
-    rows = json.loads(_run(trunk_folder, tmp_path / "r", *asked, "--seeds", 2, "--format", "json", "--plot", plot))
+    rows = json.loads(_run(backbone_folder, tmp_path / "r", *asked, "--seeds", 2, "--format", "json", "--plot", plot))
     assert [row["family"] for row in rows] == ["linear", "lora", "ssf"]
     assert all(len(row["accuracies"]) == 2 and row["spread"] is not None for row in rows)
     assert "lora:qv" in plot.read_text(encoding="utf-8")
-    table = list(csv.DictReader(io.StringIO(_run(trunk_folder, tmp_path / "r", *asked, "--format", "csv"))))
+    table = list(csv.DictReader(io.StringIO(_run(backbone_folder, tmp_path / "r", *asked, "--format", "csv"))))
     assert [row["method"] for row in table] == [row["method"] for row in rows]
     assert float(table[0]["accuracy"]) >= 0
-    assert "test %" in _run(trunk_folder, tmp_path / "r", *asked)
+    assert "test %" in _run(backbone_folder, tmp_path / "r", *asked)
 
 
-def test_the_registry_holds_no_task_afterwards(clips: Path, trunk_folder: Path, tmp_path: Path) -> None:
-    _run(trunk_folder, tmp_path / "r", clips, "--methods", "linear")
+def test_the_registry_holds_no_task_afterwards(clips: Path, backbone_folder: Path, tmp_path: Path) -> None:
+    _run(backbone_folder, tmp_path / "r", clips, "--methods", "linear")
     result = CliRunner().invoke(cli.main, ["--registry", str(tmp_path / "r"), "tasks", "--format", "json"])
     assert json.loads(result.stdout) == []
 
@@ -135,12 +147,12 @@ def test_the_registry_holds_no_task_afterwards(clips: Path, trunk_folder: Path, 
 
 
 def test_a_table_with_a_row_of_ones_own_reaches_the_manager_and_its_stored_tasks(
-    clips: Path, trunk_folder: Path, tmp_path: Path
+    clips: Path, backbone_folder: Path, tmp_path: Path
 ) -> None:
     mine = Method("mine", "the FFN's output, scaled", "h ← γ ∘ h + β", "this test", (), _at_the_ffn)
     table = {**METHODS, "mine": mine}
     task = streams.load(str(clips))
-    with Manager.open(tmp_path / "r", backbone=str(trunk_folder), methods=table) as manager:
+    with Manager.open(tmp_path / "r", backbone=str(backbone_folder), methods=table) as manager:
         manager.add_task(task, method="mine", options=FEW, evaluate=False)
         waveforms = read_all([clip.path for clip in task.test])
         logits = manager.logits(waveforms, task.name)

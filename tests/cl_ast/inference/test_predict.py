@@ -32,11 +32,11 @@ from registry import BackboneRecord, NewVersion, Registry, VersionRecord
 SPECS = ("lora", "conformer:k=8", "bottleneck:ffn", "prefix", "prompt:deep,n=3", "linear", "full", "onebit:r=4")
 
 
-def _commit(registry: Registry, name: str, model: TaskModel, trunk: Backbone) -> None:
+def _commit(registry: Registry, name: str, model: TaskModel, backbone: Backbone) -> None:
     new = NewVersion(
         method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
     )
-    registry.commit(name, to_bytes(model, trunk, {}, {}), new, replace=True)
+    registry.commit(name, to_bytes(model, backbone, {}, {}), new, replace=True)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def models(fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], Tas
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory, models: dict[str, TaskModel], trunk: Backbone) -> Path:
+def learned(tmp_path_factory: pytest.TempPathFactory, models: dict[str, TaskModel], backbone: Backbone) -> Path:
     """A registry that holds them; not to be changed."""
     home = tmp_path_factory.mktemp("learned") / "registry"
     with Registry.open(home) as registry:
-        registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes))
+        registry.set_backbone(BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes))
         for name, model in models.items():
-            _commit(registry, name, model, trunk)
+            _commit(registry, name, model, backbone)
     return home
 
 
@@ -129,7 +129,7 @@ def test_names_in_any_case_are_one_task(held: Callable[..., Held], models: dict[
 
 
 def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
-    held: Callable[..., Held], home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, trunk: Backbone
+    held: Callable[..., Held], home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, backbone: Backbone
 ) -> None:
     """Every answer is that of a version that was current when it was asked, whole; never a mixture, never an error."""
     versions = [models["task-0"], *(randomise(fresh("lora", seed, labels=("x", "y"), frames=30)) for seed in (70, 71))]
@@ -142,7 +142,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
             for n in itertools.cycle((1, 2, 0)):
                 if stop.is_set():
                     return
-                _commit(other, "task-0", versions[n], trunk)
+                _commit(other, "task-0", versions[n], backbone)
                 other.gc()
                 other.rename("task-1", "another")
                 other.rename("another", "task-1")
@@ -167,13 +167,13 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
 
 
 def test_what_replaces_a_task_answers_at_once(
-    home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, trunk: Backbone, tmp_path: Path
+    home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, backbone: Backbone, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "clip.wav", _waveforms(1)[0], 16_000)
     with Manager.open(home) as manager:
         (before,) = manager.predict([tmp_path / "clip.wav"], task="task-0")
         with Registry.open(home) as other:
-            _commit(other, "task-0", randomise(fresh("lora", 99, labels=("new", "newer"))), trunk)
+            _commit(other, "task-0", randomise(fresh("lora", 99, labels=("new", "newer"))), backbone)
         (after,) = manager.predict([tmp_path / "clip.wav"], task="task-0")
     assert isinstance(before, Prediction)
     assert isinstance(after, Prediction)

@@ -33,30 +33,32 @@ BASE = "facebook/wav2vec2-base"
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def trunk(request: pytest.FixtureRequest, trunk_of: Callable[[str], Backbone]) -> Backbone:
-    return trunk_of(request.param)
+def backbone(request: pytest.FixtureRequest, backbone_of: Callable[[str], Backbone]) -> Backbone:
+    return backbone_of(request.param)
 
 
 @pytest.fixture(scope="module")
-def stock(trunk: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(trunk.name, attn_implementation="sdpa").eval()
+def stock(backbone: Backbone) -> Any:
+    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, save_wav2vec2: Callable[..., Path]) -> Path:
-    return save_wav2vec2(tmp_path / "trunk")
+    return save_wav2vec2(tmp_path / "backbone")
 
 
 # Sharing
 
 
 @pytest.fixture
-def home(tmp_path: Path, trunk: Backbone, fresh: Callable[..., TaskModel], randomise: Any) -> Callable[[str], Manager]:
+def home(
+    tmp_path: Path, backbone: Backbone, fresh: Callable[..., TaskModel], randomise: Any
+) -> Callable[[str], Manager]:
     """home(method): a manager whose one task, toy, was learned with that method."""
 
     def make(method: str) -> Manager:
         model = randomise(fresh(method, frames=60))
-        registry = _registry(tmp_path / "home", trunk)
+        registry = _registry(tmp_path / "home", backbone)
         labels = model.settings.labels
         new = NewVersion(
             method=model.settings.method.text,
@@ -65,28 +67,30 @@ def home(tmp_path: Path, trunk: Backbone, fresh: Callable[..., TaskModel], rando
             seed=0,
             seconds=1.0,
         )
-        registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
+        registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
         return Manager(registry, device="cpu")
 
     return make
 
 
-def _registry(folder: Path, trunk: Backbone) -> Registry:
+def _registry(folder: Path, backbone: Backbone) -> Registry:
     registry = Registry.open(folder)
     # Not measured here, since nothing is routed: it would take seconds.
     background = b"background"
-    registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background))
+    registry.set_backbone(
+        BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
+    )
     return registry
 
 
 @pytest.mark.parametrize("method", ["lora:qkvo,r=3,s=0.7", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25", "conformer:r=2,k=3"])
 def test_out_and_in_to_the_bit_and_peft_reads_a_lora(
-    home: Callable[[str], Manager], trunk: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
+    home: Callable[[str], Manager], backbone: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
 ) -> None:
     manager = home(method)
     folder = manager.export("toy", tmp_path / "out")
     assert "Wav2Vec 2.0" in (folder / "README.md").read_text()
-    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
+    guest = Manager(_registry(tmp_path / "guest", backbone), device="cpu")
     guest.import_(folder)
     expected = manager.model("toy").logits(features)
     assert torch.equal(guest.model("toy").logits(features), expected)
@@ -94,7 +98,7 @@ def test_out_and_in_to_the_bit_and_peft_reads_a_lora(
     if not method.startswith("lora"):
         return
     peft = pytest.importorskip("peft")
-    theirs = peft.PeftModel.from_pretrained(Wav2Vec2Model.from_pretrained(trunk.name), folder).eval()
+    theirs = peft.PeftModel.from_pretrained(Wav2Vec2Model.from_pretrained(backbone.name), folder).eval()
     head = load_file(folder / "task.safetensors")
     with torch.inference_mode():
         found = theirs(features)[0].mean(dim=1) @ head["head.weight"].T + head["head.bias"]
@@ -111,13 +115,13 @@ def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
     return head
 
 
-def test_a_lora_of_peft_imports(trunk: Backbone, tmp_path: Path, features: Tensor) -> None:
+def test_a_lora_of_peft_imports(backbone: Backbone, tmp_path: Path, features: Tensor) -> None:
     peft = pytest.importorskip("peft")
     options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}
     torch.manual_seed(0)
-    model = peft.get_peft_model(Wav2Vec2Model.from_pretrained(trunk.name), peft.LoraConfig(**options)).eval()
+    model = peft.get_peft_model(Wav2Vec2Model.from_pretrained(backbone.name), peft.LoraConfig(**options)).eval()
     model.save_pretrained(tmp_path / "theirs")
-    guest = Manager(_registry(tmp_path / "guest", trunk), device="cpu")
+    guest = Manager(_registry(tmp_path / "guest", backbone), device="cpu")
     for wrong in ({"frames": 128}, {"kind": "smell", "samples": 9_600}, {"kind": "waveform", "samples": "many"}):
         _write_head(tmp_path / "theirs", wrong)
         with pytest.raises(ClAstError):
@@ -134,7 +138,7 @@ def test_a_lora_of_peft_imports(trunk: Backbone, tmp_path: Path, features: Tenso
 
 
 def test_tasks_are_learned_routed_and_measured_over_it(
-    tmp_path: Path, trunk_folder: Path, folder: Path, toy_clips: list[Path]
+    tmp_path: Path, backbone_folder: Path, folder: Path, toy_clips: list[Path]
 ) -> None:
     for number, clip in enumerate(toy_clips):
         place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
@@ -160,14 +164,14 @@ def test_tasks_are_learned_routed_and_measured_over_it(
         logits = manager.logits(step, "tones")
     with Manager.open(tmp_path / "registry", device="cpu") as again:
         assert torch.equal(again.logits(step, "tones"), logits)
-    # A registry keeps the trunk that it was made with.
-    other = Manager.open(tmp_path / "registry", backbone=str(trunk_folder), device="cpu")
+    # A registry keeps the backbone that it was made with.
+    other = Manager.open(tmp_path / "registry", backbone=str(backbone_folder), device="cpu")
     with other, pytest.raises(RegistryError, match="is another"):
         other.add_task(tones, method="linear", options=options, replace=True)
 
 
-def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, trunk_of: Callable[[str], Backbone], folder: Path) -> None:
-    _registry(tmp_path / "ast", trunk_of("ast")).close()
+def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, backbone_of: Callable[[str], Backbone], folder: Path) -> None:
+    _registry(tmp_path / "ast", backbone_of("ast")).close()
     manager = Manager.open(tmp_path / "ast", backbone=str(folder), device="cpu")
     with manager, pytest.raises(RegistryError, match="is another"):
         assert manager.backbone

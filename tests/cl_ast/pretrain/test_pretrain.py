@@ -9,7 +9,7 @@ from transformers import ASTFeatureExtractor, ASTModel
 
 from cl_ast.pretrain import cache, espeak, mel, sounds, speech
 from cl_ast.pretrain.augment import Augmenter
-from cl_ast.pretrain.model import Shape, Trunk, pooled
+from cl_ast.pretrain.model import Backbone, Shape, pooled
 from cl_ast.pretrain.pitch import pitch_track
 from cl_ast.pretrain.train import Options, train
 
@@ -101,13 +101,13 @@ def test_two_steps_move_the_weights_and_write_a_folder_that_loads(clips: cache.C
     torch.manual_seed(1)
     options = Options(steps=2, every=1, batch_frames=600, shape=TINY, warmup=1)
     train(clips, clips, tmp_path, options)
-    model, info = ASTModel.from_pretrained(tmp_path / "trunk", dtype=torch.float32, output_loading_info=True)
+    model, info = ASTModel.from_pretrained(tmp_path / "backbone", dtype=torch.float32, output_loading_info=True)
     assert not any(info.values())
     fresh = _fresh(options)
     moved = model.layers[0].mlp.fc1.weight - fresh.layers[0].mlp.fc1.weight.half().float()
     assert float(moved.detach().abs().max()) > 1e-4
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
-    out = pooled(Trunk(model)(torch.randn(2, 100, 128)))
+    out = pooled(Backbone(model)(torch.randn(2, 100, 128)))
     assert out.shape == (2, 64)
     assert torch.isfinite(out).all()
 
@@ -116,7 +116,7 @@ def _fresh(options: Options) -> ASTModel:
     from cl_ast.pretrain.model import Pretraining
 
     torch.manual_seed(options.seed)
-    return Pretraining(options.shape).trunk.stock
+    return Pretraining(options.shape).backbone.stock
 
 
 def test_the_vocabulary_follows_its_rule() -> None:

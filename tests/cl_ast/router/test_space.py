@@ -121,7 +121,7 @@ def test_a_description_does_not_depend_on_the_other_clips_of_its_batch(space):
     assert space.describe([]).shape == (0, space.dimensions)
 
 
-def test_the_background_comes_back_and_fits_one_trunk_only(space, tmp_path):
+def test_the_background_comes_back_and_fits_one_backbone_only(space, tmp_path):
     heard = clips(synth.siren, 2, 5)
     again = RouterSpace.from_bytes(space.to_bytes(), space.backbone)
     assert torch.equal(again.describe(heard), space.describe(heard))
@@ -133,7 +133,7 @@ def test_the_background_comes_back_and_fits_one_trunk_only(space, tmp_path):
     config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_length=64)
     ASTModel(config).save_pretrained(tmp_path)
     other = checkpoints.load(str(tmp_path))
-    with pytest.raises(BackboneError, match=r"another trunk.*or with other layers.*cl-ast route"):
+    with pytest.raises(BackboneError, match=r"another backbone.*or with other layers.*cl-ast route"):
         RouterSpace.from_bytes(space.to_bytes(), other)
     assert RouterSpace(other, torch.zeros(0), torch.zeros(0)).recipe != space.recipe
 

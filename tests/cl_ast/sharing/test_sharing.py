@@ -23,14 +23,14 @@ PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
 METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
-def routing(trunk):
+def routing(backbone):
     generator = torch.Generator().manual_seed(0)
     points = torch.nn.functional.normalize(torch.randn(30, 64, generator=generator), dim=1)
-    return learn(points, [0] * 30, points, generator=generator, recipe=recipe_for(trunk)).tensors()
+    return learn(points, [0] * 30, points, generator=generator, recipe=recipe_for(backbone)).tensors()
 
 
 @pytest.fixture
-def home(tmp_path, trunk, fresh, randomise, record):
+def home(tmp_path, backbone, fresh, randomise, record):
     """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
 
     def make(method, store="fp32", **settings):
@@ -49,7 +49,7 @@ def home(tmp_path, trunk, fresh, randomise, record):
             protocol="5 folds | test on 5",
             learned_accuracy=0.75,
         )
-        registry.commit("toy", to_bytes(model, trunk, {}, routing(trunk)), new)
+        registry.commit("toy", to_bytes(model, backbone, {}, routing(backbone)), new)
         return Manager(registry, device="cpu")
 
     return make
@@ -57,22 +57,22 @@ def home(tmp_path, trunk, fresh, randomise, record):
 
 @pytest.fixture
 def guest(tmp_path, record):
-    """An empty registry for the same trunk."""
+    """An empty registry for the same backbone."""
     registry = Registry.open(tmp_path / "guest")
     registry.set_backbone(record)
     return Manager(registry, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def record(trunk):
+def record(backbone):
     # Not measured here, since nothing is routed: it would take seconds.
-    background = RouterSpace(trunk, torch.zeros(64), torch.eye(64)).to_bytes()
-    return BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, background)
+    background = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()
+    return BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-def test_out_and_in_to_the_bit(home, guest, trunk, tmp_path, features, method, pooling):
+def test_out_and_in_to_the_bit(home, guest, backbone, tmp_path, features, method, pooling):
     manager = home(method, pooling=pooling)
     folder = manager.export("toy", tmp_path / "out")
     assert {path.name for path in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "README.md"}
@@ -82,7 +82,7 @@ def test_out_and_in_to_the_bit(home, guest, trunk, tmp_path, features, method, p
     for name, tensor in before.state().items():
         assert torch.equal(tensor, after.state()[name]), name
     assert torch.equal(before.logits(features), after.logits(features))
-    assert guest._held.stored(record.name).router.keys() == routing(trunk).keys()
+    assert guest._held.stored(record.name).router.keys() == routing(backbone).keys()
     was = manager.registry.task("toy").version
     now = record.version
     assert (now.seed, now.data_fingerprint, now.protocol) == (was.seed, was.data_fingerprint, was.protocol)
@@ -104,17 +104,17 @@ def test_a_rounded_task_goes_out_and_in_to_the_bit(home, guest, tmp_path, featur
     assert torch.equal(manager.model("toy").logits(features), guest.model("toy").logits(features))
 
 
-def test_nothing_of_this_machine_is_told(home, tmp_path, trunk_folder):
+def test_nothing_of_this_machine_is_told(home, tmp_path, backbone_folder):
     folder = home("lora").export("toy", tmp_path / "out")
     for path in folder.iterdir():
         data = path.read_bytes()
-        assert b"/somewhere/private" not in data and str(trunk_folder).encode() not in data, path
+        assert b"/somewhere/private" not in data and str(backbone_folder).encode() not in data, path
 
 
-def test_the_card_says_what_it_is(home, tmp_path, trunk):
+def test_the_card_says_what_it_is(home, tmp_path, backbone):
     text = (home("lora:qv,r=6").export("toy", tmp_path / "out") / "README.md").read_text()
     for word in (
-        trunk.fingerprint, "lora:qv,r=6,s=8", "75.00 %", "dog, rain, siren", "licence | unknown", "128 frames",
+        backbone.fingerprint, "lora:qv,r=6,s=8", "75.00 %", "dog, rain, siren", "licence | unknown", "128 frames",
         "5 folds \\| test on 5", "cl-ast add-task esc50 --name toy --method lora:qv,r=6,s=8 --seed 3 --fold 5", "peft",
     ):  # fmt: skip
         assert word in text, word
@@ -143,11 +143,11 @@ def pooled_logits(tokens, head, pooling="mean"):
 @pytest.mark.parametrize(
     ("method", "store"), [*((method, "fp32") for method in PEFT_METHODS), ("lora", "fp16"), ("lora", "int8")]
 )
-def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method, store):
+def test_peft_loads_an_export_as_it_is(home, tmp_path, backbone_folder, method, store):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     manager = home(method, store=store)
     folder = manager.export("toy", tmp_path / "out")
-    stock = transformers.ASTModel.from_pretrained(trunk_folder)
+    stock = transformers.ASTModel.from_pretrained(backbone_folder)
     model = peft.PeftModel.from_pretrained(stock, folder).eval()
     clips = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -158,11 +158,13 @@ def test_peft_loads_an_export_as_it_is(home, tmp_path, trunk_folder, method, sto
     assert not torch.allclose(plain, model(clips)[0], atol=1e-2)  # the adapter does something
 
 
-def peft_folder(folder, trunk_folder, **options):
+def peft_folder(folder, backbone_folder, **options):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     config = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False, **options}
     torch.manual_seed(0)
-    model = peft.get_peft_model(transformers.ASTModel.from_pretrained(trunk_folder), peft.LoraConfig(**config)).eval()
+    model = peft.get_peft_model(
+        transformers.ASTModel.from_pretrained(backbone_folder), peft.LoraConfig(**config)
+    ).eval()
     model.save_pretrained(folder)
     return model
 
@@ -183,8 +185,8 @@ def write_head(folder, **words):
         ({"rank_pattern": {"q_proj": 2}, "modules_to_save": ["layernorm"]}, "lora:q,r=2,s=3+lora:v,r=4,s=1.5"),
     ],
 )
-def test_a_lora_of_peft_imports(guest, tmp_path, trunk_folder, options, method):
-    model = peft_folder(tmp_path / "theirs", trunk_folder, **options)
+def test_a_lora_of_peft_imports(guest, tmp_path, backbone_folder, options, method):
+    model = peft_folder(tmp_path / "theirs", backbone_folder, **options)
     head = write_head(tmp_path / "theirs")
     record = guest.import_(tmp_path / "theirs")
     assert record.version.method == method and record.labels == ("dog", "rain")
@@ -196,8 +198,8 @@ def test_a_lora_of_peft_imports(guest, tmp_path, trunk_folder, options, method):
         list(guest.predict(["no.wav"]))
 
 
-def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, trunk_folder):
-    peft_folder(tmp_path / "theirs", trunk_folder)
+def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, backbone_folder):
+    peft_folder(tmp_path / "theirs", backbone_folder)
     with pytest.raises(RegistryError, match=r"without a head: put task\.safetensors"):
         guest.import_(tmp_path / "theirs")
 
@@ -211,8 +213,8 @@ def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, trun
         ({"modules_to_save": ["layernorm_before"]}, "layernorm_before"),
     ],
 )
-def test_a_lora_that_is_not_ours_is_refused(guest, tmp_path, trunk_folder, options, reason):
-    peft_folder(tmp_path / "theirs", trunk_folder, **options)
+def test_a_lora_that_is_not_ours_is_refused(guest, tmp_path, backbone_folder, options, reason):
+    peft_folder(tmp_path / "theirs", backbone_folder, **options)
     write_head(tmp_path / "theirs")
     with pytest.raises(ClAstError, match=reason):
         guest.import_(tmp_path / "theirs")
@@ -247,7 +249,7 @@ def without(name):
 
 
 LIES = {
-    "trunk": (lambda w, t: w["backbone"].update(fingerprint="0" * 64), "trained on the trunk"),
+    "backbone": (lambda w, t: w["backbone"].update(fingerprint="0" * 64), "trained on the backbone"),
     "method": (facts(method="telepathy:r=3"), "no method called"),
     "method that is no text": (facts(method=["lora"]), "no method called"),
     "another method": (facts(method="bottleneck"), "lacks the tensor"),
@@ -352,15 +354,15 @@ def test_pickles_are_never_read(guest, lying):
     refused(guest, lying / "nothing", "no folder")
 
 
-def test_a_stranger_does_not_choose_the_trunk(tmp_path, home, monkeypatch):
+def test_a_stranger_does_not_choose_the_backbone(tmp_path, home, monkeypatch):
     manager = home("conformer:r=2,k=3")
     folder = manager.export("toy", tmp_path / "out")
-    rewrite(folder / "adapter_model.safetensors", lambda w, t: w["backbone"].update(name="evil/trunk"))
+    rewrite(folder / "adapter_model.safetensors", lambda w, t: w["backbone"].update(name="evil/backbone"))
     asked = []
     monkeypatch.setattr(checkpoints, "default_name", lambda: "ast-mini")
     load = checkpoints.load
     monkeypatch.setattr(checkpoints, "load", lambda name, **rest: asked.append(name) or load(name, **rest))
-    with pytest.raises(ClAstError, match="trained on the trunk"):
+    with pytest.raises(ClAstError, match="trained on the backbone"):
         Manager.open(tmp_path / "empty", device="cpu").import_(folder)
     assert asked == ["ast-mini"]
 

@@ -26,12 +26,12 @@ _SPEC.loader.exec_module(mutate)
 
 
 @pytest.mark.parametrize("method", ["conformer:r=1,k=3", "lora:qv,r=1"])
-def test_a_mutated_folder_answers_or_is_refused(tmp_path, trunk, fresh, randomise, features, method):
+def test_a_mutated_folder_answers_or_is_refused(tmp_path, backbone, fresh, randomise, features, method):
     model = randomise(fresh(method))
     points = torch.nn.functional.normalize(torch.randn(9, 64), dim=1)
-    state = learn(points, [0] * 9, points, generator=torch.Generator(), recipe=recipe_for(trunk)).tensors()
+    state = learn(points, [0] * 9, points, generator=torch.Generator(), recipe=recipe_for(backbone)).tensors()
     words = {"seed": 1, "seconds": 1.0, "source": {}}
-    folder = sharing.write(tmp_path / "good", to_bytes(model, trunk, words, state), auto=None)
+    folder = sharing.write(tmp_path / "good", to_bytes(model, backbone, words, state), auto=None)
     dice, fine = random.Random(5), 0
     for _ in range(FOLDERS // 2):
         shutil.copytree(folder, tmp_path / "bad")
@@ -40,7 +40,7 @@ def test_a_mutated_folder_answers_or_is_refused(tmp_path, trunk, fresh, randomis
         change = dice.choice([mutate.some_bytes, mutate.some_claim]) if claims else mutate.some_bytes
         path.write_bytes(change(path.read_bytes(), dice))
         try:
-            task, new = sharing.accept(sharing.read(tmp_path / "bad"), trunk, None)
+            task, new = sharing.accept(sharing.read(tmp_path / "bad"), backbone, None)
         except ClAstError as error:
             assert "\n" not in str(error) and len(str(error)) < 1_500, error
         else:

@@ -99,10 +99,12 @@ def hub(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def manager(tmp_path, trunk, fresh, randomise):
+def manager(tmp_path, backbone, fresh, randomise):
     def make(place):
         registry = Registry.open(tmp_path / place)
-        registry.set_backbone(BackboneRecord(trunk.name, trunk.fingerprint, trunk.parameters, trunk.bytes, b"x"))
+        registry.set_backbone(
+            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, b"x")
+        )
         return Manager(registry, device="cpu")
 
     home = make("home")
@@ -110,7 +112,7 @@ def manager(tmp_path, trunk, fresh, randomise):
     new = NewVersion(
         method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
     )
-    home.registry.commit("toy", to_bytes(model, trunk, {}, {}), new)
+    home.registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
     return home, make("guest")
 
 

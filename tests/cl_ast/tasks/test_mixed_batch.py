@@ -20,7 +20,7 @@ Tasks = Callable[[str, int], TaskModel]
 
 
 @pytest.fixture(scope="module")
-def task(fresh: Callable[..., TaskModel], trunk: Backbone) -> Tasks:
+def task(fresh: Callable[..., TaskModel], backbone: Backbone) -> Tasks:
     """task(method, seed): as if trained, with a number of classes, a length and settings of its own."""
     made: dict[tuple[str, int], TaskModel] = {}
 
@@ -75,20 +75,20 @@ def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tupl
     _check(_asked([task(text, seed) for text, seed in rows]))
 
 
-def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, trunk: Backbone) -> None:
-    models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "trunk"]
-    loaded = [from_bytes(to_bytes(model, trunk, {}, {}), trunk).model for model in models]
+def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, backbone: Backbone) -> None:
+    models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "backbone"]
+    loaded = [from_bytes(to_bytes(model, backbone, {}, {}), backbone).model for model in models]
     asked = _asked(models)
     again = bank.logits([(model, features) for model, (_, features) in zip(loaded, asked, strict=True)])
     for one, other in zip(bank.logits(asked), again, strict=True):
         assert torch.equal(one, other)
 
 
-def test_the_trunk_runs_once_for_all_that_can_share_it(task: Tasks, trunk: Backbone) -> None:
-    """Counted at the trunk's patches, which every pass begins with."""
+def test_the_backbone_runs_once_for_all_that_can_share_it(task: Tasks, backbone: Backbone) -> None:
+    """Counted at the backbone's patches, which every pass begins with."""
     passes = []
-    hook = trunk.model.embeddings.register_forward_hook(lambda *_: passes.append("whole"))
-    patches = trunk.model.embeddings.patch_embeddings.register_forward_hook(lambda *_: passes.append("patches"))
+    hook = backbone.model.embeddings.register_forward_hook(lambda *_: passes.append("whole"))
+    patches = backbone.model.embeddings.patch_embeddings.register_forward_hook(lambda *_: passes.append("patches"))
     try:
         sharing = [text for text in SPECS if "prompt" not in text and text != "full"]
         bank.logits(_asked([task(text, seed) for seed in (0, 1) for text in sharing]))
@@ -101,16 +101,19 @@ def test_the_trunk_runs_once_for_all_that_can_share_it(task: Tasks, trunk: Backb
         patches.remove()
 
 
-def test_the_trunk_is_left_as_it_was(task: Tasks, trunk: Backbone, features: torch.Tensor) -> None:
-    before = trunk.run(trunk.embed(features))
+def test_the_backbone_is_left_as_it_was(task: Tasks, backbone: Backbone, features: torch.Tensor) -> None:
+    before = backbone.run(backbone.embed(features))
     bank.logits(_asked([task(text, 0) for text in SPECS]))
-    assert torch.equal(trunk.run(trunk.embed(features)), before)
+    assert torch.equal(backbone.run(backbone.embed(features)), before)
     assert bank.logits([]) == []
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-stable"])
 def test_rows_share_a_pass_over_waveforms_too(
-    kind: str, trunk_of: Callable[[str], Backbone], fresh: Callable[..., TaskModel], randomise: Callable[..., TaskModel]
+    kind: str,
+    backbone_of: Callable[[str], Backbone],
+    fresh: Callable[..., TaskModel],
+    randomise: Callable[..., TaskModel],
 ) -> None:
     specs = (
         "lora:qkvo",
@@ -122,6 +125,6 @@ def test_rows_share_a_pass_over_waveforms_too(
         "linear",
         "lora",
     )
-    models = [randomise(fresh(text, seed, backbone=trunk_of(kind))) for seed in (0, 1) for text in specs]
+    models = [randomise(fresh(text, seed, backbone=backbone_of(kind))) for seed in (0, 1) for text in specs]
     generator = torch.Generator().manual_seed(3)
     _check([(model, torch.randn(model.settings.front_end.shape, generator=generator)) for model in models])

@@ -57,28 +57,28 @@ def test_a_row_or_column_in_8_bits_has_a_scale_of_its_own() -> None:
 @pytest.mark.parametrize("kind", ["fp16", "int8"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_rounded_task_answers_to_the_bit_from_its_file(
-    fresh: Fresh, randomise: Randomise, trunk: Backbone, features: Tensor, method: str, kind: Any
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str, kind: Any
 ) -> None:
     # PaCA's columns are whole numbers, which noise would spoil.
     model = fresh(method) if method == "paca" else randomise(fresh(method))
-    single = to_bytes(model, trunk, {}, ROUTER)
+    single = to_bytes(model, backbone, {}, ROUTER)
     model.round(kind)
-    data = to_bytes(model, trunk, {}, ROUTER)
-    stored = from_bytes(data, trunk)
+    data = to_bytes(model, backbone, {}, ROUTER)
+    stored = from_bytes(data, backbone)
     assert torch.equal(stored.model.logits(features), model.logits(features))
     assert all(tensor.dtype != torch.float16 for tensor in stored.model.state().values())
-    assert to_bytes(stored.model, trunk, {}, ROUTER) == data
+    assert to_bytes(stored.model, backbone, {}, ROUTER) == data
     assert torch.equal(stored.router["prototypes"], ROUTER["prototypes"])
     sizes = [sum(t.numel() * t.element_size() for t in load(one).values()) for one in (single, data)]
     assert sizes[1] < sizes[0]
 
 
-def _edited(fresh: Fresh, trunk: Backbone, edit: Callable[[dict[str, Tensor]], object]) -> bytes:
+def _edited(fresh: Fresh, backbone: Backbone, edit: Callable[[dict[str, Tensor]], object]) -> bytes:
     import json
 
     model = fresh("lora")
     model.round("int8")
-    data = to_bytes(model, trunk, {}, {})
+    data = to_bytes(model, backbone, {}, {})
     tensors = load(data)
     edit(tensors)
     size = int.from_bytes(data[:8], "little")
@@ -102,10 +102,10 @@ A = "layers.0.q.parallel.lora.a"
     ],
 )
 def test_numbers_that_cannot_be_read_are_refused(
-    fresh: Fresh, trunk: Backbone, edit: Callable[[dict[str, Tensor]], object], words: tuple[str, ...]
+    fresh: Fresh, backbone: Backbone, edit: Callable[[dict[str, Tensor]], object], words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ClAstError) as caught:
-        from_bytes(_edited(fresh, trunk, edit), trunk)
+        from_bytes(_edited(fresh, backbone, edit), backbone)
     for word in words:
         assert word in str(caught.value)
 

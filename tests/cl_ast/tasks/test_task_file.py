@@ -37,10 +37,10 @@ Edit = Callable[[dict[str, Tensor], dict[str, Any]], object]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_saved_answers_to_the_bit_the_same(
-    fresh: Fresh, randomise: Randomise, trunk: Backbone, features: Tensor, method: str
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str
 ) -> None:
     model = randomise(fresh(method))
-    stored = from_bytes(to_bytes(model, trunk, {}, ROUTER), trunk)
+    stored = from_bytes(to_bytes(model, backbone, {}, ROUTER), backbone)
     assert stored.model.settings == model.settings
     assert stored.model.state().keys() == model.state().keys()
     assert torch.equal(stored.model.logits(features), model.logits(features))
@@ -49,45 +49,45 @@ def test_what_is_saved_answers_to_the_bit_the_same(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_task_is_the_same_bytes(fresh: Fresh, trunk: Backbone, method: str) -> None:
-    first, again = (to_bytes(fresh(method, seed=4), trunk, {"seed": 4}, ROUTER) for _ in range(2))
+def test_the_same_task_is_the_same_bytes(fresh: Fresh, backbone: Backbone, method: str) -> None:
+    first, again = (to_bytes(fresh(method, seed=4), backbone, {"seed": 4}, ROUTER) for _ in range(2))
     assert first == again
-    assert to_bytes(from_bytes(first, trunk).model, trunk, {"seed": 4}, ROUTER) == first
+    assert to_bytes(from_bytes(first, backbone).model, backbone, {"seed": 4}, ROUTER) == first
 
 
-def test_the_file_describes_itself(fresh: Fresh, trunk: Backbone) -> None:
+def test_the_file_describes_itself(fresh: Fresh, backbone: Backbone) -> None:
     settings = {"pooling": "mean+std", "positions": "zeros", "labels": ("Hund", "pluie", "雨")}
     model = fresh("conformer:k=8", **settings)
-    header = from_bytes(to_bytes(model, trunk, {"source": {"folder": "clips"}}, {}), trunk).header
+    header = from_bytes(to_bytes(model, backbone, {"source": {"folder": "clips"}}, {}), backbone).header
     assert header["name"] == "toy"
     assert header["method"] == "conformer:pfeiffer,mhsa,parallel,r=8,k=8"
     assert header["labels"] == ["Hund", "pluie", "雨"]
     assert header["front_end"] == {"frames": 60, "mean": -4.2677393, "std": 4.5689974}
     assert (header["pooling"], header["positions"]) == ("mean+std", "zeros")
-    assert header["backbone"]["fingerprint"] == trunk.fingerprint
+    assert header["backbone"]["fingerprint"] == backbone.fingerprint
     assert header["trainable_parameters"] == model.trainable_parameters()
     assert header["source"] == {"folder": "clips"}
 
 
-def test_positions_and_pooling_are_the_tasks_own(fresh: Fresh, trunk: Backbone, features: Tensor) -> None:
+def test_positions_and_pooling_are_the_tasks_own(fresh: Fresh, backbone: Backbone, features: Tensor) -> None:
     plain, without = fresh("linear"), fresh("linear", positions="zeros")
     assert not torch.equal(plain.logits(features), without.logits(features))
     spread = fresh("linear", pooling="mean+std")
     assert spread.head["head.weight"].shape == (3, 64)
-    restored = from_bytes(to_bytes(without, trunk, {}, {}), trunk).model
+    restored = from_bytes(to_bytes(without, backbone, {}, {}), backbone).model
     assert torch.equal(restored.logits(features), without.logits(features))
 
 
-def test_full_fine_tuning_holds_a_trunk_of_its_own(
-    fresh: Fresh, randomise: Randomise, trunk: Backbone, features: Tensor
+def test_full_fine_tuning_holds_a_backbone_of_its_own(
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor
 ) -> None:
-    before = trunk.run(trunk.embed(features))
+    before = backbone.run(backbone.embed(features))
     model = randomise(fresh("full"))
-    assert model.trainable_parameters() == trunk.parameters
-    data = to_bytes(model, trunk, {}, {})
-    assert json.loads(_header(data)["cl_ast"])["backbone"]["fingerprint"] == trunk.fingerprint
-    from_bytes(data, trunk)
-    assert torch.equal(trunk.run(trunk.embed(features)), before)
+    assert model.trainable_parameters() == backbone.parameters
+    data = to_bytes(model, backbone, {}, {})
+    assert json.loads(_header(data)["cl_ast"])["backbone"]["fingerprint"] == backbone.fingerprint
+    from_bytes(data, backbone)
+    assert torch.equal(backbone.run(backbone.embed(features)), before)
 
 
 # What is refused
@@ -100,11 +100,11 @@ def _header(data: bytes) -> dict[str, str]:
 
 
 @pytest.fixture
-def edited(fresh: Fresh, trunk: Backbone) -> Callable[..., bytes]:
+def edited(fresh: Fresh, backbone: Backbone) -> Callable[..., bytes]:
     """edited(edit, method="conformer"): a good file of that method with its tensors or header changed in place."""
 
     def edit(how: Edit, method: str = "conformer") -> bytes:
-        data = to_bytes(fresh(method), trunk, {}, ROUTER)
+        data = to_bytes(fresh(method), backbone, {}, ROUTER)
         tensors, header = load(data), json.loads(_header(data)["cl_ast"])
         how(tensors, header)
         return bytes(save(tensors, metadata={"cl_ast": json.dumps(header)}))
@@ -121,7 +121,7 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "missing head": (lambda t, h: t.pop("head.bias"), ("head.bias", "toy", "lacks")),
     "tensor too many": (lambda t, h: t.update(extra=torch.zeros(2)), ("extra",)),
     "head tensor too many": (lambda t, h: t.update({"head.extra": torch.zeros(2)}), ("head.extra",)),
-    "tensors of a trunk": (lambda t, h: t.update({"trunk.norm.weight": torch.ones(32)}), ("toy", "trunk")),
+    "tensors of a backbone": (lambda t, h: t.update({"backbone.norm.weight": torch.ones(32)}), ("toy", "backbone")),
     "wrong shape": (lambda t, h: t.update({UP: torch.zeros(32, 7)}), (UP, "(32, 7)", "(32, 8)")),
     "wrong precision": (lambda t, h: t.update({UP: t[UP].double()}), ("toy", UP, "float64")),
     "NaN": (lambda t, h: t[UP].view(-1)[5:6].fill_(float("nan")), ("toy", UP, "not numbers")),
@@ -140,48 +140,48 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_file_that_is_not_exactly_the_task_is_refused(
-    name: str, edited: Callable[..., bytes], trunk: Backbone
+    name: str, edited: Callable[..., bytes], backbone: Backbone
 ) -> None:
     edit, words = EDITS[name]
     with pytest.raises((CorruptRegistryError, MethodError)) as caught:
-        from_bytes(edited(edit), trunk)
+        from_bytes(edited(edit), backbone)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
         assert word in message
 
 
-def test_a_full_copy_lacking_a_tensor_is_refused(edited: Callable[..., bytes], trunk: Backbone) -> None:
-    data = edited(lambda t, h: t.pop("trunk.layers.0.q.weight"), "full")
+def test_a_full_copy_lacking_a_tensor_is_refused(edited: Callable[..., bytes], backbone: Backbone) -> None:
+    data = edited(lambda t, h: t.pop("backbone.layers.0.q.weight"), "full")
     with pytest.raises(MethodError, match=r"layers\.0\.q\.weight"):
-        from_bytes(data, trunk)
+        from_bytes(data, backbone)
 
 
-def test_an_adapter_of_another_trunk_is_refused_with_both_fingerprints(
-    fresh: Fresh, trunk: Backbone, other_trunk: Backbone
+def test_an_adapter_of_another_backbone_is_refused_with_both_fingerprints(
+    fresh: Fresh, backbone: Backbone, other_backbone: Backbone
 ) -> None:
     with pytest.raises(CorruptRegistryError) as caught:
-        from_bytes(to_bytes(fresh("lora"), trunk, {}, {}), other_trunk)
-    for fingerprint in (trunk.fingerprint, other_trunk.fingerprint):
+        from_bytes(to_bytes(fresh("lora"), backbone, {}, {}), other_backbone)
+    for fingerprint in (backbone.fingerprint, other_backbone.fingerprint):
         assert fingerprint[:12] in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"short", b"\0" * 100, b"PK\x03\x04" * 50, b"\xff" * 500, bytes(save({"a": torch.zeros(2)}))]
 )
-def test_garbage_is_refused(data: bytes, trunk: Backbone) -> None:
+def test_garbage_is_refused(data: bytes, backbone: Backbone) -> None:
     with pytest.raises(CorruptRegistryError, match="not an adapter file"):
-        from_bytes(data, trunk)
+        from_bytes(data, backbone)
 
 
-def test_a_file_cut_short_anywhere_is_refused(fresh: Fresh, trunk: Backbone) -> None:
-    data = to_bytes(fresh("lora"), trunk, {}, ROUTER)
+def test_a_file_cut_short_anywhere_is_refused(fresh: Fresh, backbone: Backbone) -> None:
+    data = to_bytes(fresh("lora"), backbone, {}, ROUTER)
     for length in (4, 8, 100, len(data) // 2, len(data) - 1):
         with pytest.raises(ClAstError, match="not an adapter file"):
-            from_bytes(data[:length], trunk)
+            from_bytes(data[:length], backbone)
 
 
-def test_another_process_writes_the_same_bytes(trunk_folder: Path, trunk: Backbone, fresh: Fresh) -> None:
+def test_another_process_writes_the_same_bytes(backbone_folder: Path, backbone: Backbone, fresh: Fresh) -> None:
     """Nothing of a file may hang on the order of a set or of a hash."""
     script = (
         "import sys, torch\n"
@@ -190,13 +190,13 @@ def test_another_process_writes_the_same_bytes(trunk_folder: Path, trunk: Backbo
         "from cl_ast.audio.log_mel import FrontEnd\n"
         "from cl_ast.tasks.task_file import to_bytes\n"
         "from cl_ast.tasks.task_model import TaskModel, TaskSettings\n"
-        "trunk = checkpoints.load(sys.argv[1])\n"
+        "backbone = checkpoints.load(sys.argv[1])\n"
         "chosen = TaskSettings('toy', parse('conformer'), ('dog', 'rain', 'siren'), FrontEnd(60))\n"
-        "model = TaskModel.fresh(chosen, trunk, torch.Generator().manual_seed(0))\n"
-        "sys.stdout.buffer.write(to_bytes(model, trunk, {'b': 1, 'a': 2}, {}))\n"
+        "model = TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(0))\n"
+        "sys.stdout.buffer.write(to_bytes(model, backbone, {'b': 1, 'a': 2}, {}))\n"
     )
     there = subprocess.run(
-        [sys.executable, "-c", script, str(trunk_folder)],
+        [sys.executable, "-c", script, str(backbone_folder)],
         capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
     )  # fmt: skip
-    assert there.stdout == to_bytes(fresh("conformer"), trunk, {"a": 2, "b": 1}, {})
+    assert there.stdout == to_bytes(fresh("conformer"), backbone, {"a": 2, "b": 1}, {})

@@ -34,17 +34,17 @@ ADAPTERS = [
 
 @pytest.mark.parametrize("method", ADAPTERS)
 def test_an_adapter_from_a_layer_on_leaves_the_lower_ones_as_they_are(
-    fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], trunk: Backbone, features: Tensor, method: str
+    fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], backbone: Backbone, features: Tensor, method: str
 ) -> None:
     text = f"{method},from=1" if ":" in method else f"{method}:from=1"
     model = randomise(fresh(text))
     assert model.frozen_layers == 1
     assert all(not name.startswith("layers.0.") for name in model.adapter.tensors)
     with model.acting():
-        below = trunk.run(trunk.embed(features), last=1)
-        above = trunk.run(below, first=1)
-    assert torch.equal(below, trunk.run(trunk.embed(features), last=1))  # nothing acts there
-    assert not torch.equal(above, trunk.run(below, first=1))
+        below = backbone.run(backbone.embed(features), last=1)
+        above = backbone.run(below, first=1)
+    assert torch.equal(below, backbone.run(backbone.embed(features), last=1))  # nothing acts there
+    assert not torch.equal(above, backbone.run(below, first=1))
     assert torch.equal(model.classify(model.upper(model.lower(features))), model.logits(features))
 
 
@@ -92,7 +92,7 @@ def test_kept_states_train_the_same_task_up_to_rounding(fresh: Fresh, toy_clips:
         torch.testing.assert_close(tensor, computed.state()[name], rtol=0, atol=2e-3, msg=name)
 
 
-def test_kept_states_spare_the_trunk(fresh: Fresh, toy_clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_states_spare_the_backbone(fresh: Fresh, toy_clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     clips = 0
     lower = TaskModel.lower
 
@@ -123,11 +123,11 @@ def test_states_stay_within_the_budget_and_in_half_precision(fresh: Fresh, toy: 
     assert clips.states is None
 
 
-def test_states_of_another_trunk_or_setting_are_not_taken(fresh: Fresh, other_trunk: Backbone, toy: Toy) -> None:
+def test_states_of_another_backbone_or_setting_are_not_taken(fresh: Fresh, other_backbone: Backbone, toy: Toy) -> None:
     clips = toy(0, 8)
     models = [
         fresh("linear", labels=LABELS, frames=30),
-        fresh("linear", labels=LABELS, frames=30, backbone=other_trunk),
+        fresh("linear", labels=LABELS, frames=30, backbone=other_backbone),
         fresh("linear", labels=LABELS, frames=30, positions="zeros"),
         fresh("lora:from=1", labels=LABELS, frames=30),
     ]
@@ -137,9 +137,9 @@ def test_states_of_another_trunk_or_setting_are_not_taken(fresh: Fresh, other_tr
         assert accuracy_of(model, clips) == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_state_beyond_half_precision_is_computed_each_time(fresh: Fresh, trunk: Backbone, toy: Toy) -> None:
+def test_a_state_beyond_half_precision_is_computed_each_time(fresh: Fresh, backbone: Backbone, toy: Toy) -> None:
     model, clips = fresh("lora:from=1", labels=LABELS, frames=30), toy(0, 8)
-    bias = trunk.tensors()["layers.0.fc2.bias"]
+    bias = backbone.tensors()["layers.0.fc2.bias"]
     before = bias.clone()
     try:
         bias[3] = 1e6
@@ -150,7 +150,7 @@ def test_a_state_beyond_half_precision_is_computed_each_time(fresh: Fresh, trunk
 
 
 @pytest.mark.parametrize("method", ["lora:from=2", "bottleneck:ffn+prompt:from=2"])
-def test_a_layer_that_the_trunk_does_not_have_is_refused(fresh: Fresh, method: str) -> None:
+def test_a_layer_that_the_backbone_does_not_have_is_refused(fresh: Fresh, method: str) -> None:
     with pytest.raises(MethodError, match=r"from=2.*0 to 1"):
         fresh(method)
 

@@ -26,14 +26,14 @@ Toy = Callable[[int, int], ClipSet]
     ("method", "rate"),
     [("linear", 1e-2), ("bottleneck", None), ("conformer:k=8", None), ("lora", None), ("full", 1e-3)],
 )
-def test_a_toy_task_is_learned(fresh: Fresh, trunk: Backbone, toy: Toy, method: str, rate: float | None) -> None:
-    before = {name: tensor.clone() for name, tensor in trunk.tensors().items()}
+def test_a_toy_task_is_learned(fresh: Fresh, backbone: Backbone, toy: Toy, method: str, rate: float | None) -> None:
+    before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(method, labels=LABELS, frames=30)
     trained = train(model, toy(0, 32), toy(32, 40), TrainOptions(epochs=12, batch_size=8, learning_rate=rate))
     assert accuracy_of(model, toy(40, 48))[0] > 0.9
     assert trained.accuracy > 0.9
     assert trained.seconds > 0
-    assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.tensors().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.tensors().items())
 
 
 @pytest.mark.parametrize("method", ["conformer", "lora", "full"])
@@ -120,13 +120,13 @@ def test_a_trained_task_is_at_rest(fresh: Fresh, toy: Toy, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "conformer", "full"])
-def test_an_interrupted_task_is_at_rest_too(fresh: Fresh, trunk: Backbone, toy: Toy, features, method: str) -> None:
+def test_an_interrupted_task_is_at_rest_too(fresh: Fresh, backbone: Backbone, toy: Toy, features, method: str) -> None:
     model = fresh(method, labels=LABELS, frames=30)
-    plain = trunk.run(trunk.embed(features))
+    plain = backbone.run(backbone.embed(features))
     with pytest.raises(KeyboardInterrupt):
         train(model, toy(0, 16), toy(32, 40), SHORT, _stop(KeyboardInterrupt()))
     assert _at_rest(model)
-    assert torch.equal(trunk.run(trunk.embed(features)), plain)
+    assert torch.equal(backbone.run(backbone.embed(features)), plain)
 
 
 def test_a_full_device_is_a_clear_error(fresh: Fresh, toy: Toy) -> None:
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, t
     with pytest.raises(TrainingError, match=r"not a number after epoch 1.*--lr"):
         train(model, broken, toy(32, 40), replace(SHORT, head="fresh"))
     assert _at_rest(model)
-    with pytest.raises(TrainingError, match=r"trunk gives.*not numbers.*--precision fp32"):
+    with pytest.raises(TrainingError, match=r"backbone gives.*not numbers.*--precision fp32"):
         train(model, broken, toy(32, 40), SHORT)
     assert _at_rest(model)
 

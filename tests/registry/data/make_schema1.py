@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import places
-from conftest import TRUNK, make_adapter, make_new
+from conftest import BACKBONE, make_adapter, make_new
 
 from registry import Accuracy, Registry
 from registry.schema import VERSION as SCHEMA_VERSION
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 def fill(location: str | Path) -> None:
     with Registry.open(location) as reg:
-        reg.set_backbone(TRUNK)
+        reg.set_backbone(BACKBONE)
         reg.commit("birds", make_adapter(1), make_new(), [Accuracy("birds", "oracle", 0.5, 4)])
         reg.commit("rain", make_adapter(2), make_new(), [Accuracy("birds", "auto", 0.25, 4, {"rain": 3, "birds": 1})])
         reg.commit("birds", make_adapter(3), make_new(labels=("owl", "wren")), replace=True)
