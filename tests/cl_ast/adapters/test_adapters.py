@@ -10,7 +10,7 @@ from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone, pooled
 from cl_ast.errors import MethodError
-from cl_ast.tasks.task_model import TaskModel
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
 
 ADAPTERS = [
     "bottleneck",
@@ -91,7 +91,7 @@ def _live(model: TaskModel) -> dict[str, Tensor]:
     """The backbone's parameters themselves where they are trained (the state holds detached views)."""
     if model.settings.method.trains != "backbone":
         return {}
-    return {f"backbone.{name}": tensor for name, tensor in model.backbone.tensors().items()}
+    return {f"{OWN_BACKBONE}{name}": tensor for name, tensor in model.backbone.tensors().items()}
 
 
 @pytest.mark.parametrize("method", METHODS)

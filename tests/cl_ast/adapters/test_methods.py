@@ -22,7 +22,7 @@ from cl_ast.backbone.backbone import AST_BASE, Backbone, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes
-from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
 from cl_ast.training.trainer import TrainOptions, train
 
 # The facts page and the papers' tables: AST-base, head left out unless the papers count it.
@@ -153,12 +153,12 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
     trained = {name for name, one in owned(model.settings.method, backbone.shape).items() if one.weight.trained}
     trained |= set(model.head)
     if model.settings.method.trains == "backbone":
-        trained |= {name for name in before if name.startswith("backbone.layers.")}
+        trained |= {name for name in before if name.startswith(f"{OWN_BACKBONE}layers.")}
     for name in trained:
         if not name.endswith(model.settings.method.still or (" ",)):
             assert not torch.equal(model.state()[name], before[name]), f"{name} did not move"
-    for name in set(before) - trained - {"backbone.norm.weight", "backbone.norm.bias"}:
-        if not name.endswith(("batchnorm.mean", "batchnorm.var")) and not name.startswith("backbone.embed"):
+    for name in set(before) - trained - {f"{OWN_BACKBONE}norm.weight", f"{OWN_BACKBONE}norm.bias"}:
+        if not name.endswith(("batchnorm.mean", "batchnorm.var")) and not name.startswith(f"{OWN_BACKBONE}embed"):
             assert torch.equal(model.state()[name], before[name]), f"{name} moved"
     assert all(torch.equal(tensor, kept[name]) for name, tensor in backbone.tensors().items())
 

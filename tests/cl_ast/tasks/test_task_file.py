@@ -121,7 +121,7 @@ EDITS: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "missing head": (lambda t, h: t.pop("head.bias"), ("head.bias", "toy", "lacks")),
     "tensor too many": (lambda t, h: t.update(extra=torch.zeros(2)), ("extra",)),
     "head tensor too many": (lambda t, h: t.update({"head.extra": torch.zeros(2)}), ("head.extra",)),
-    "tensors of a backbone": (lambda t, h: t.update({"backbone.norm.weight": torch.ones(32)}), ("toy", "backbone")),
+    "tensors of a backbone": (lambda t, h: t.update({"trunk.norm.weight": torch.ones(32)}), ("toy", "backbone")),
     "wrong shape": (lambda t, h: t.update({UP: torch.zeros(32, 7)}), (UP, "(32, 7)", "(32, 8)")),
     "wrong precision": (lambda t, h: t.update({UP: t[UP].double()}), ("toy", UP, "float64")),
     "NaN": (lambda t, h: t[UP].view(-1)[5:6].fill_(float("nan")), ("toy", UP, "not numbers")),
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_exactly_the_task_is_refused(
 
 
 def test_a_full_copy_lacking_a_tensor_is_refused(edited: Callable[..., bytes], backbone: Backbone) -> None:
-    data = edited(lambda t, h: t.pop("backbone.layers.0.q.weight"), "full")
+    data = edited(lambda t, h: t.pop("trunk.layers.0.q.weight"), "full")
     with pytest.raises(MethodError, match=r"layers\.0\.q\.weight"):
         from_bytes(data, backbone)
 
@@ -185,12 +185,12 @@ def test_another_process_writes_the_same_bytes(backbone_folder: Path, backbone: 
     """Nothing of a file may hang on the order of a set or of a hash."""
     script = (
         "import sys, torch\n"
-        "from cl_ast import checkpoints\n"
+        "from cl_ast.backbone import pretrained\n"
         "from cl_ast.adapters.spec import parse\n"
         "from cl_ast.audio.log_mel import FrontEnd\n"
         "from cl_ast.tasks.task_file import to_bytes\n"
         "from cl_ast.tasks.task_model import TaskModel, TaskSettings\n"
-        "backbone = checkpoints.load(sys.argv[1])\n"
+        "backbone = pretrained.load(sys.argv[1])\n"
         "chosen = TaskSettings('toy', parse('conformer'), ('dog', 'rain', 'siren'), FrontEnd(60))\n"
         "model = TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(0))\n"
         "sys.stdout.buffer.write(to_bytes(model, backbone, {'b': 1, 'a': 2}, {}))\n"
