@@ -11,12 +11,11 @@ from torch.nn.functional import normalize
 
 import streams
 from cl_ast.audio import reading as audio
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform
-from cl_ast.backbone.backbone import pooled
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.backbone.pooling import pooled
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of
-from cl_ast.training.clips import read_all
 
 NAMES = ("esc10", "us8k", "asc", "fsdd", "emodb")
 # Kept elsewhere too (the data's README): never learned from here.

@@ -15,8 +15,8 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.device import package_versions
 from cl_ast.continual.rebuild_routing import relearn, source_of
+from cl_ast.environment import package_versions
 from cl_ast.errors import (
     AudioError,
     StreamError,

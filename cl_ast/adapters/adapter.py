@@ -12,8 +12,8 @@ from cl_ast.adapters.forms import Params, Penalised, Reading, Started
 from cl_ast.adapters.one_bit import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
-from cl_ast.backbone.backbone import Backbone, Shape
-from cl_ast.backbone.sites import Act
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.sites import Act, Shape
 from cl_ast.errors import MethodError
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.spec import MethodSpec, owned
-from cl_ast.backbone.backbone import Shape
+from cl_ast.backbone.sites import Shape
 
 Flat = Mapping[torch.dtype, Tensor]
 """All numbers of an adapter: a buffer (numbers,) of each type, or (batch, numbers) of several adapters."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.spec import cost, parse
-from cl_ast.backbone.backbone import Shape
+from cl_ast.backbone.sites import Shape
 
 # Every row with its defaults, and the configurations of the papers' tables.
 SHOWN = (

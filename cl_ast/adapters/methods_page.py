@@ -9,7 +9,7 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Number
 from cl_ast.adapters.spec import MethodSpec, cost, parse
-from cl_ast.backbone.backbone import AST_BASE
+from cl_ast.backbone.sites import AST_BASE
 
 _HEAD = """# Methods
 

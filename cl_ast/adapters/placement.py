@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from cl_ast.adapters.forms import Base, Form, HeadsForm, Norm, Params
-from cl_ast.backbone.backbone import Shape
+from cl_ast.backbone.sites import Shape
 
 Insertion = Literal["replace", "input", "before", "parallel", "after", "output", "attend"]
 Layers = Literal["all", "first", "rest"]

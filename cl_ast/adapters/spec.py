@@ -12,7 +12,8 @@ from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import FROM, Option, Values, resolve
 from cl_ast.adapters.placement import Placement
-from cl_ast.backbone.backbone import POOLINGS, Shape
+from cl_ast.backbone.pooling import POOLINGS
+from cl_ast.backbone.sites import Shape
 from cl_ast.errors import MethodError
 
 

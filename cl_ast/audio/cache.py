@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cl_ast.audio.reading import Waveform
+from cl_ast.audio.reading import Waveform, read_all
 from cl_ast.router import RouterSpace
-from cl_ast.training.clips import read_all
 
 WAVEFORM_BYTES = 2**29  # some 8,000 clips of a second
 _DESCRIBED = 50_000  # clips; a kilobyte each

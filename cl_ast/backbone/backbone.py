@@ -6,7 +6,7 @@ families of backbones (names, input, final norm) is said in `cl_ast/backbones/`.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from cl_ast.audio.front_ends import AnyFrontEnd
 from cl_ast.backbone.families import Family, family_of
-from cl_ast.backbone.sites import AST_BASE as AST_BASE
 from cl_ast.backbone.sites import LEAVES, SITES, Act, Site, wrap
-from cl_ast.backbone.sites import Shape as Shape
 from cl_ast.errors import BackboneError
 
 
@@ -179,22 +177,3 @@ def _fingerprint(tensors: Mapping[str, Tensor], decisive: str) -> str:
         digest.update(f"{name}:{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def pooled(tokens: Tensor, pooling: str) -> Tensor:
-    """Tokens (batch, n, width) to one vector a clip: the mean, or the mean and the standard deviation.
-
-    The mean over all output tokens, CLS and patches alike, is the papers' "ALL" pooling.
-    """
-    mean = tokens.mean(dim=1)
-    if pooling == "mean":
-        return mean
-    return torch.cat([mean, deviation((tokens - mean[:, None]).square().mean(dim=1))], dim=-1)
-
-
-def deviation(variance: Tensor) -> Tensor:
-    """The standard deviation; its slope at zero is finite."""
-    return variance.clamp_min(1e-12).sqrt()
-
-
-POOLINGS: Sequence[str] = ("mean", "mean+std")

@@ -1,8 +1,7 @@
-"""What cl-ast runs on: the device, the arithmetic that suits it, and the packages a result may depend on."""
+"""The device that the backbone runs on, and the arithmetic that suits it."""
 
 import time
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -55,14 +54,3 @@ def bf16_wins() -> bool:
         return min(times)
 
     return fastest(torch.bfloat16) < _WINS * fastest(torch.float32)
-
-
-def package_versions() -> dict[str, str]:
-    """What a result may depend on."""
-    found = {}
-    for package in ("cl-ast", "torch", "transformers", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from cl_ast.backbone.backbone import Backbone, Shape
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import Family, family_of
+from cl_ast.backbone.sites import Shape
 from cl_ast.errors import BackboneError
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"

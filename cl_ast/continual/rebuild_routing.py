@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import streams
-from cl_ast.backbone.device import package_versions
+from cl_ast.environment import package_versions
 from cl_ast.errors import AudioError, StreamError
 from cl_ast.inference.routing import Routes
 from cl_ast.inference.session import Held

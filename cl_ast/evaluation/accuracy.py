@@ -10,10 +10,10 @@ from torch import Tensor
 from cl_ast.audio.cache import Hearing
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone.device import precision
+from cl_ast.batching import chunks
 from cl_ast.progress import Report, Step, silent
 from cl_ast.router import Route, Router, RouterSpace
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import chunks
 from streams import Clip
 
 _CHUNK = 32

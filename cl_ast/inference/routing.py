@@ -7,6 +7,7 @@ from torch import Tensor
 
 import streams
 from cl_ast.audio.cache import Hearing
+from cl_ast.batching import chunks
 from cl_ast.errors import ClAstError, RegistryError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import logits_of
 from cl_ast.inference.session import Held
@@ -17,7 +18,6 @@ from cl_ast.router.space import dimensions_of, is_current, kind_in, recipe_for
 from cl_ast.router.task_routing import kind_of, recipe_of, routing_in
 from cl_ast.tasks.task_file import StoredTask
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import chunks
 from registry import VersionRecord
 
 _MOST_CLIPS = 600  # of training, and of validation, at most

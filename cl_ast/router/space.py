@@ -12,7 +12,9 @@ from torch.nn.functional import normalize
 
 from cl_ast.audio import synthesis as synth
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
-from cl_ast.backbone.backbone import Backbone, Shape, pooled
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pooling import pooled
+from cl_ast.backbone.sites import Shape
 from cl_ast.errors import BackboneError
 from cl_ast.router.copies import coded, low_passed
 from cl_ast.router.kinds import DEFAULT, KINDS, State

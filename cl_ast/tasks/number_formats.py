@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.spec import MethodSpec, owned
-from cl_ast.backbone.backbone import Shape
+from cl_ast.backbone.sites import Shape
 from cl_ast.errors import CorruptRegistryError
 
 Kind = Literal["fp32", "fp16", "int8"]

@@ -12,7 +12,8 @@ from cl_ast.adapters.adapter import Adapter, check_shapes
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.spec import MethodSpec, head_shapes
 from cl_ast.audio.front_ends import AnyFrontEnd
-from cl_ast.backbone.backbone import POOLINGS, Backbone, pooled
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
 

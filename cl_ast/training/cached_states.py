@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.backbone.backbone import deviation
 from cl_ast.backbone.device import halved, precision
+from cl_ast.backbone.pooling import deviation
+from cl_ast.batching import chunks
 from cl_ast.progress import Report, Step, silent
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import ClipSet, chunks
+from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import compiled
 from cl_ast.training.distributed import ALONE, Group
 

@@ -1,37 +1,21 @@
 """Labelled clips to batches of features: decoded in threads, kept in memory while they fit."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Sequence
 from math import prod
-from os import cpu_count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cl_ast.audio import reading as audio
 from cl_ast.audio.front_ends import AnyFrontEnd
-from cl_ast.audio.reading import Waveform
+from cl_ast.audio.reading import Waveform, read_all
+from cl_ast.batching import chunks
 from cl_ast.progress import Report, Step, silent
 from streams import Clip
 
 CACHE_BYTES = 2**31
 Read = Callable[[Sequence[Path]], list[Waveform]]
 _CHUNK = 64
-
-
-def read_all(paths: Sequence[Path]) -> list[Waveform]:
-    """Read clips in threads, in order. Raises AudioError for the first that cannot be read."""
-    if len(paths) == 1:
-        return [audio.read(paths[0])]
-    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        return list(pool.map(audio.read, paths))
-
-
-def chunks(count: int, size: int) -> Iterator[range]:
-    """Ranges of at most `size` that cover `count` things."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
 
 
 def labelled(

@@ -141,28 +141,3 @@ def launched(device: str) -> Group:
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     return Group(rank, size, store)
-
-
-def many() -> bool:
-    """Whether this process trains together with others."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def over_processes(x: Tensor) -> Tensor:
-    """A tensor summed over the processes, with its gradient: each one's loss depends on every one's part."""
-    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(_: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        out = x.clone()
-        dist.all_reduce(out)
-        return out
-
-    @staticmethod
-    def backward(_: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
-        out = grad.contiguous().clone()
-        dist.all_reduce(out)
-        return out

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.backbone.device import PRECISIONS, precision
+from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Report, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import linear_probe as probe
 from cl_ast.training.cached_states import Frozen, Split
 from cl_ast.training.checkpoint import Best, Checkpoint
-from cl_ast.training.clips import ClipSet, chunks
+from cl_ast.training.clips import ClipSet
 from cl_ast.training.distributed import ALONE, Group
 
 HEADS = ("probe", "fresh")

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Params
-from cl_ast.training.distributed import many, over_processes
+from cl_ast.adapters.forms.process_sums import several_processes, sum_over_processes
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -60,7 +60,7 @@ def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
     mean, var = p["batchnorm.mean"], p["batchnorm.var"]
     weight, bias = p["batchnorm.weight"], p["batchnorm.bias"]
     if mean.dim() == 1:
-        if training and many():
+        if training and several_processes():
             return _shared_batch_norm(x, mean, var, weight, bias)
         return F.batch_norm(x.mT, mean, var, weight, bias, training).mT
     scale = weight * (var + 1e-5).rsqrt()
@@ -70,9 +70,9 @@ def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
 def _shared_batch_norm(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The same in training, over the rows of all processes that train together: as one process has it of a batch."""
     values = x.float()
-    count = over_processes(values.new_tensor(float(values.shape[0] * values.shape[1])))
-    centre = over_processes(values.sum(dim=(0, 1))) / count
-    spread = over_processes((values - centre).square().sum(dim=(0, 1))) / count
+    count = sum_over_processes(values.new_tensor(float(values.shape[0] * values.shape[1])))
+    centre = sum_over_processes(values.sum(dim=(0, 1))) / count
+    spread = sum_over_processes((values - centre).square().sum(dim=(0, 1))) / count
     with torch.no_grad():
         mean.lerp_(centre, 0.1)
         var.lerp_(spread * count / (count - 1), 0.1)

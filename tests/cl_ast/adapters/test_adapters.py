@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from cl_ast.adapters.adapter import Adapter
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone import pretrained as checkpoints
-from cl_ast.backbone.backbone import Backbone, pooled
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pooling import pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
 

@@ -18,7 +18,9 @@ from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Number
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import cost, owned, parse
-from cl_ast.backbone.backbone import AST_BASE, Backbone, pooled
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pooling import pooled
+from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import MethodError
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes

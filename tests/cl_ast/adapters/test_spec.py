@@ -10,7 +10,7 @@ from cl_ast.adapters.forms import Bottleneck, Conformer, LowRank
 from cl_ast.adapters.listing import SHOWN, rows
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import cost, parse
-from cl_ast.backbone.backbone import AST_BASE, Shape
+from cl_ast.backbone.sites import AST_BASE, Shape
 from cl_ast.errors import MethodError
 
 BASE = 86_187_264  # parameters of AST-base

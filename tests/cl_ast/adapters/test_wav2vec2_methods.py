@@ -14,7 +14,8 @@ from transformers import (
 
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.audio.log_mel import FrontEnd
-from cl_ast.backbone.backbone import Backbone, pooled
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.pooling import pooled
 from cl_ast.backbone.sites import SITES
 from cl_ast.errors import (
     CorruptRegistryError,

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ASTModel
 
-from cl_ast.backbone.backbone import Backbone, pooled
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families.ast import grid, positions_for
+from cl_ast.backbone.pooling import pooled
 from cl_ast.backbone.sites import SITES, Act
 from cl_ast.errors import BackboneError
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import ASTForAudioClassification, ASTModel, BertConfig, BertModel
 
 from cl_ast.backbone import pretrained as checkpoints
-from cl_ast.backbone.backbone import AST_BASE, Backbone
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import BackboneError
 from cl_ast.tasks.task_model import TaskModel
 

@@ -20,11 +20,11 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.options import Values
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import cost, parse
+from cl_ast.audio.reading import read_all
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.evaluation.comparing import compare
 from cl_ast.manager import Manager
-from cl_ast.training.clips import read_all
 from cl_ast.training.trainer import TrainOptions
 
 FEW = TrainOptions(epochs=2, batch_size=8, seed=3)

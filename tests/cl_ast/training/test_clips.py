@@ -9,9 +9,11 @@ import torch
 
 from cl_ast.audio import reading as audio
 from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.reading import read_all
+from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.progress import Step
-from cl_ast.training.clips import ClipSet, chunks, read_all
+from cl_ast.training.clips import ClipSet
 
 
 def test_clips_are_read_in_order(toy_clips: list[Path]) -> None:
