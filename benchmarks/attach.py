@@ -23,8 +23,8 @@ import torch
 from benchmarks.rows import Row
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
-from cl_ast.audio.windows import Piece
+from cl_ast.audio.log_mel import LogMelFrontEnd
+from cl_ast.audio.windows import Segment
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.inference.predict import GROUP, answer
@@ -41,7 +41,7 @@ def fill(place: Path, backbone: Backbone, tasks: int) -> int:
     (place / "adapters").mkdir(parents=True)
     labels = tuple(f"label {n}" for n in range(10))
     model = TaskModel.fresh(
-        TaskSettings("t", parse("lora"), labels, FrontEnd(100)), backbone, torch.Generator().manual_seed(0)
+        TaskSettings("t", parse("lora"), labels, LogMelFrontEnd(100)), backbone, torch.Generator().manual_seed(0)
     )
     routing = {"prototypes": torch.randn(32, 256), "calibration": torch.randn(101)}
     data = to_bytes(model, backbone, {}, routing)
@@ -117,7 +117,7 @@ def beyond(place: Path, backbone: Backbone, tasks: int, size: int) -> list[Row]:
                 held.stored(f"t{number}")
             started = time.perf_counter(), time.process_time()
             for group in names:
-                answer(held, [(Piece("clip", clip), name) for name in group])
+                answer(held, [(Segment("clip", clip), name) for name in group])
             wall, used = time.perf_counter() - started[0], time.process_time() - started[1]
         rate = len(names) * GROUP / used
         full = full or rate

@@ -9,7 +9,7 @@ from transformers import ASTFeatureExtractor
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, ratio
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.trainer import trainable
@@ -29,7 +29,7 @@ def measure() -> list[Row]:
 def _features(count: int, seconds: float, frames: int, target: float) -> Row:
     random = np.random.default_rng(0)
     clips = [0.1 * random.normal(size=round(16_000 * seconds)).astype(np.float32) for _ in range(count)]
-    theirs, ours = ASTFeatureExtractor(max_length=frames), FrontEnd(frames)
+    theirs, ours = ASTFeatureExtractor(max_length=frames), LogMelFrontEnd(frames)
     runs = {
         "theirs": lambda: theirs(clips, sampling_rate=16_000, return_tensors="pt"),
         "ours": lambda: ours(clips),
@@ -61,7 +61,7 @@ def _resampling(rate: int, seconds: float) -> Row:
 def _share() -> Row:
     """Of a step with ast-mini, the smallest backbone, if features were computed again each time (they are kept)."""
     backbone = checkpoints.load("ast-mini")
-    front_end = FrontEnd(100)
+    front_end = LogMelFrontEnd(100)
     settings = TaskSettings("bench", parse("lora"), ("a", "b"), front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     random = np.random.default_rng(0)

@@ -17,7 +17,7 @@ import torch
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks import mixed_batch as bank
@@ -40,7 +40,7 @@ def base() -> Backbone:
 
 
 def task(backbone: Backbone, method: str, seed: int) -> TaskModel:
-    settings = TaskSettings(f"{method} {seed}", parse(method), tuple(map(str, range(35))), FrontEnd(FRAMES))
+    settings = TaskSettings(f"{method} {seed}", parse(method), tuple(map(str, range(35))), LogMelFrontEnd(FRAMES))
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(seed))
     model.adapter.pack()
     return model

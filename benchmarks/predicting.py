@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.inference.prediction import Window
@@ -40,7 +40,7 @@ LABELS = tuple(f"label {n}" for n in range(35))
 def registry(place: Path, backbone_name: str, seconds: int = 1, tasks: int = 0) -> Path:
     """With a task of clips so long, and with so many more that the router tells from it and from one another."""
     backbone = checkpoints.load(backbone_name)
-    settings = TaskSettings("commands", parse("conformer"), LABELS, FrontEnd(100 * seconds))
+    settings = TaskSettings("commands", parse("conformer"), LABELS, LogMelFrontEnd(100 * seconds))
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     new = NewVersion(method=settings.method.text, labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0, source={})
     background = RouterSpace.of(backbone) if tasks else None

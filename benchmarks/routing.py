@@ -180,8 +180,8 @@ def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: st
         chosen = []
         for row, route in enumerate(router.choose(bench.clips(task, view))):
             winner = route
-            if route.rival:
-                winner = router.surer(route, logits[route.task][row], logits[route.rival.task][row])
+            if route.runner_up:
+                winner = router.more_confident(route, logits[route.task][row], logits[route.runner_up.task][row])
             chosen.append(NAMES.index(winner.task))
         out.append(torch.tensor(chosen))
     return out

@@ -7,7 +7,7 @@ from transformers import ASTConfig, ASTModel
 
 from benchmarks.rows import Row
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import DIMENSIONS, learn
 from cl_ast.tasks.number_formats import Kind
@@ -37,7 +37,7 @@ def _routing() -> dict[str, torch.Tensor]:
 
 def _size(backbone: Backbone, method: str, kind: Kind, routing: Mapping[str, torch.Tensor]) -> Row:
     labels = tuple(f"label {number}" for number in range(50))
-    settings = TaskSettings("bench", parse(method), labels, FrontEnd(500))
+    settings = TaskSettings("bench", parse(method), labels, LogMelFrontEnd(500))
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     model.round(kind)
     size = len(to_bytes(model, backbone, {}, routing))

@@ -20,7 +20,7 @@ from transformers import ASTConfig, ASTModel
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import bf16_wins
@@ -133,7 +133,7 @@ def _clips(folder: Path, count: int) -> list[Path]:
 
 def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto") -> Split:
     labels = tuple(map(str, range(CLASSES)))
-    front_end = FrontEnd(FRAMES)
+    front_end = LogMelFrontEnd(FRAMES)
     settings = TaskSettings("bench", parse(method), labels, front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     clips = ClipSet(paths, [number % CLASSES for number in range(len(paths))], front_end)

@@ -28,7 +28,7 @@ from cl_ast.inference.prediction import Clip, Failure, Prediction, Window
 from cl_ast.inference.routing import Routes
 from cl_ast.inference.session import Held
 from cl_ast.inference.task_cache import TASK_BYTES
-from cl_ast.progress import Report, silent
+from cl_ast.progress import Progress, silent
 from cl_ast.router import Router, RouterSpace
 from cl_ast.sharing import exchange, pull
 from cl_ast.tasks.task_file import StoredTask, to_bytes
@@ -161,7 +161,7 @@ class Manager:
         resume: bool = False,
         evaluate: bool = True,
         store: str = "auto",
-        report: Report = silent,
+        progress: Progress = silent,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
@@ -190,15 +190,15 @@ class Manager:
         training = labelled(task.train, task.labels, front_end, device, hear)
         validation = labelled(task.validation, task.labels, front_end, device, hear)
         trained = train(
-            model, training, validation, options, report, checkpoint=checkpoint, resume=resume, group=self.group
+            model, training, validation, options, progress, checkpoint=checkpoint, resume=resume, group=self.group
         )
         if not self.group.main:
             self.group.wait()  # while the main process measures and commits
             return Learned(self.registry.task(task.name), trained.accuracy, trained.epoch, ())
         trained = rounded(model, trained, validation, store)
-        routing = self._routes.learn(task, model, options.seed, report)
+        routing = self._routes.learn(task, model, options.seed, progress)
         candidate = StoredTask(model, routing.tensors(), {})
-        measured, skipped = self._measure_all(task, candidate, report) if evaluate else ([], {})
+        measured, skipped = self._measure_all(task, candidate, progress) if evaluate else ([], {})
         own = [one.oracle for one in measured if one.task == task.name]
         self._routes.keep_space()
         record = self.registry.commit(
@@ -223,7 +223,7 @@ class Manager:
         self.group.wait()
         return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
 
-    def route(self, names: Sequence[str] = (), report: Report = silent) -> dict[str, str]:
+    def route(self, names: Sequence[str] = (), progress: Progress = silent) -> dict[str, str]:
         """Learn the routing of tasks anew (all by default), each as a new version with the same adapter.
 
         Returns the tasks whose clips are not at hand, with the reason: from now on they answer by their name only.
@@ -232,12 +232,12 @@ class Manager:
             TaskNotFoundError: a name that is not there.
         """
         records = [self.registry.task(name) for name in names] or self.registry.tasks()
-        return relearn(self._held, self._routes, records, report)
+        return relearn(self._held, self._routes, records, progress)
 
     # Measuring
 
     def evaluate(
-        self, names: Sequence[str] = (), *, auto: bool = True, report: Report = silent
+        self, names: Sequence[str] = (), *, auto: bool = True, progress: Progress = silent
     ) -> tuple[list[Measured], dict[str, str]]:
         """Measure tasks again (all by default), by name and by router, and record it.
 
@@ -248,26 +248,28 @@ class Manager:
         """
         records = [self.registry.task(name) for name in names] or self.registry.tasks()
         router = self._routes.router() if auto else None
-        measured, skipped = self._measure([(record.name, record.version.source) for record in records], router, report)
+        measured, skipped = self._measure(
+            [(record.name, record.version.source) for record in records], router, progress
+        )
         if measured:
             self.registry.record([accuracy for one in measured for accuracy in _accuracies(one)])
         return measured, skipped
 
     def _measure_all(
-        self, task: streams.Task, candidate: StoredTask, report: Report
+        self, task: streams.Task, candidate: StoredTask, progress: Progress
     ) -> tuple[list[Measured], dict[str, str]]:
         """Every task with the new one beside it, before it is committed."""
         others = [record for record in self.registry.tasks() if record.name != task.name]
         with self._held.trying(task.name, candidate):
             router = self._routes.router({task.name: candidate})
             sources = [(record.name, record.version.source) for record in others]
-            return self._measure([*sources, (task.name, {})], router, report, task)
+            return self._measure([*sources, (task.name, {})], router, progress, task)
 
     def _measure(
         self,
         sources: Sequence[tuple[str, Mapping[str, object]]],
         router: Router | None,
-        report: Report,
+        progress: Progress,
         at_hand: streams.Task | None = None,
     ) -> tuple[list[Measured], dict[str, str]]:
         measured, skipped = [], {}
@@ -275,7 +277,7 @@ class Manager:
             try:
                 task = at_hand if at_hand and at_hand.name == name else streams.reload(source_of(source))
                 space = self.space if router else None
-                measured.append(measure(name, task.test, self.model, router, space, report, self._routes.hearing))
+                measured.append(measure(name, task.test, self.model, router, space, progress, self._routes.hearing))
             except (StreamError, AudioError) as error:
                 if at_hand and at_hand.name == name:
                     raise

@@ -1,4 +1,4 @@
-"""What long work tells whoever watches; the library itself prints nothing."""
+"""How long work says how far it has come; the library itself prints nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Step:
     accuracy: float | None = None
 
 
-Report = Callable[[Step], None]
+Progress = Callable[[Step], None]
 
 
 def silent(_: Step) -> None:
-    """Watch nothing."""
+    """Ignore all progress."""

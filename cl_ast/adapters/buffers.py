@@ -45,7 +45,7 @@ def layout(spec: MethodSpec, shape: Shape) -> Layout:
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
     types: dict[torch.dtype, list[str]] = {}
     for name, weight in weights.items():
-        types.setdefault(weight.held_as, []).append(name)
+        types.setdefault(weight.memory_dtype, []).append(name)
     return Layout(
         {name: weight.shape for name, weight in weights.items()},
         {dtype: tuple(names) for dtype, names in types.items()},

@@ -18,7 +18,7 @@ WAVEFORM_BYTES = 2**29  # some 8,000 clips of a second
 _DESCRIBED = 50_000  # clips; a kilobyte each
 
 
-class Hearing:
+class DecodedClips:
     """Reads clips as `read_all` does, and remembers those asked last within a budget. For one thread."""
 
     def __init__(self, most_bytes: int = WAVEFORM_BYTES) -> None:

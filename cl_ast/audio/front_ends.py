@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.raw_samples import WaveformFrontEnd
 
-AnyFrontEnd = FrontEnd | WaveformFrontEnd
+FrontEnd = LogMelFrontEnd | WaveformFrontEnd
 
 
-def from_words(words: Mapping[str, Any]) -> AnyFrontEnd:
+def from_words(words: Mapping[str, Any]) -> FrontEnd:
     """What `dataclasses.asdict` made of a front end, and a file holds; log-mel, the first one, has no `kind`.
 
     Raises:
@@ -18,5 +18,5 @@ def from_words(words: Mapping[str, Any]) -> AnyFrontEnd:
     """
     given = dict(words)
     if "kind" not in given:
-        return FrontEnd(**given)
+        return LogMelFrontEnd(**given)
     return {"waveform": WaveformFrontEnd}[given.pop("kind")](**given)

@@ -7,6 +7,7 @@ DC offset removed, pre-emphasis 0.97, HTK mel scale from 20 Hz), with its paddin
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ _LARGE_BLOCK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class FrontEnd:
+class LogMelFrontEnd:
     """What a task does to a clip before the backbone sees it; stored with the task.
 
     Attributes:
@@ -39,6 +40,7 @@ class FrontEnd:
         mean, std: features become (x - mean) / (2 std), padding included; AudioSet's by default.
     """
 
+    spectrogram: ClassVar[bool] = True
     frames: int
     mean: float = -4.2677393
     std: float = 4.5689974
@@ -50,7 +52,7 @@ class FrontEnd:
             )
 
     @classmethod
-    def for_seconds(cls, seconds: float) -> "FrontEnd":
+    def for_seconds(cls, seconds: float) -> "LogMelFrontEnd":
         """The front end that holds a clip of this length: 100 frames a second, as the papers count."""
         frames = round(seconds * FRAMES_PER_SECOND)
         return cls(min(MAX_FRAMES, max(MIN_FRAMES, frames)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ class WaveformFrontEnd:
         kind: how a file tells this front end from log-mel.
     """
 
+    spectrogram: ClassVar[bool] = False
     samples: int
     normalise: bool = True
     kind: str = field(default="waveform", init=False)
@@ -45,11 +47,6 @@ class WaveformFrontEnd:
     def shape(self) -> tuple[int, ...]:
         """Of one clip's input."""
         return (self.samples,)
-
-    @property
-    def padding(self) -> None:
-        """There are no bins or frames to mask."""
-        return None
 
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
         """The input of a batch: (batch, samples), float32, on `device`."""

@@ -19,7 +19,7 @@ READ_AHEAD = 8  # clips read before they are asked for
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
 
 
-class Stretch:
+class SharedBlock:
     """Sound that several windows lie in."""
 
     def __init__(self, samples: Waveform) -> None:
@@ -34,7 +34,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Segment:
     """A clip that was read, or a window of one.
 
     Attributes:
@@ -46,11 +46,11 @@ class Piece:
     waveform: Waveform
     start: float | None = None
     end: float | None = None
-    stretch: Stretch | None = None
+    stretch: SharedBlock | None = None
     first: int = 0
 
 
-def pieces(clips: Iterable[Clip], window: Window | None) -> Iterator[Piece | Failure]:
+def pieces(clips: Iterable[Clip], window: Window | None) -> Iterator[Segment | Failure]:
     """All clips in order, cut where a window is given; a clip that cannot be read is one Failure."""
     if window is None:
         yield from _read_ahead(clips)
@@ -62,7 +62,7 @@ def pieces(clips: Iterable[Clip], window: Window | None) -> Iterator[Piece | Fai
             yield Failure(_called(clip), error)
 
 
-def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Piece]:
+def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Segment]:
     """A long clip's windows in order; no more of it is held than a block and a window.
 
     The last window may be shorter, but is no shorter than a quarter; the first is there however short the clip is.
@@ -80,16 +80,16 @@ def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[P
     yield from _cut(held, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
 
 
-def _cut(held: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Piece]:
+def _cut(held: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
     # Frames of 10 ms fall together only where windows begin a whole number of them apart.
-    stretch = Stretch(held) if len(spans) > 1 and hop % _SHIFT == 0 else None
+    stretch = SharedBlock(held) if len(spans) > 1 and hop % _SHIFT == 0 else None
     for first, end in spans:
         at = (begin + first) / SAMPLE_RATE, (begin + end) / SAMPLE_RATE
-        yield Piece(path, held[first:end], *at, stretch, first // _SHIFT)
+        yield Segment(path, held[first:end], *at, stretch, first // _SHIFT)
 
 
-def _read_ahead(clips: Iterable[Clip]) -> Iterator[Piece | Failure]:
-    coming: deque[Future[Piece | Failure]] = deque()
+def _read_ahead(clips: Iterable[Clip]) -> Iterator[Segment | Failure]:
+    coming: deque[Future[Segment | Failure]] = deque()
     pool = ThreadPoolExecutor(min(READ_AHEAD, cpu_count() or 1), "cl-ast-reads-clips")
     try:
         for clip in clips:
@@ -104,9 +104,9 @@ def _read_ahead(clips: Iterable[Clip]) -> Iterator[Piece | Failure]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(clip: Clip) -> Piece | Failure:
+def _read(clip: Clip) -> Segment | Failure:
     try:
-        return Piece(_called(clip), audio.read(clip))
+        return Segment(_called(clip), audio.read(clip))
     except AudioError as error:
         return Failure(_called(clip), error)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from cl_ast.audio.front_ends import AnyFrontEnd
+from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.families import Family, family_of
 from cl_ast.backbone.sites import LEAVES, SITES, Act, Site, wrap
 from cl_ast.errors import BackboneError
@@ -107,7 +107,7 @@ class Backbone:
 
     # What it does
 
-    def front_end(self, seconds: float) -> AnyFrontEnd:
+    def front_end(self, seconds: float) -> FrontEnd:
         """What a task of clips of this length does to a clip before the backbone hears it."""
         return self.family.front_end(seconds)
 

@@ -42,7 +42,7 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     if reason:
         raise BackboneError(f"the backbone {name} {reason}; use another backbone")
     with _quiet():
-        backbone = Backbone(model, name, family=family.heard_at(place, name))
+        backbone = Backbone(model, name, family=family.with_front_end_of(place, name))
     for tensor_name, tensor in backbone.tensors().items():
         if not torch.isfinite(tensor).all():
             raise BackboneError(f"the backbone {name} has values that are not numbers in {tensor_name}; fetch it again")

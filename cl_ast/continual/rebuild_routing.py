@@ -7,12 +7,12 @@ from cl_ast.environment import package_versions
 from cl_ast.errors import AudioError, StreamError
 from cl_ast.inference.routing import Routes
 from cl_ast.inference.session import Held
-from cl_ast.progress import Report
+from cl_ast.progress import Progress
 from cl_ast.tasks.task_file import to_bytes
 from registry import NewVersion, TaskRecord
 
 
-def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: Report) -> dict[str, str]:
+def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], progress: Progress) -> dict[str, str]:
     """As `Manager.route` says. Each task is committed by itself: what stops it loses no other."""
     routes.keep_space()
     skipped = {}
@@ -20,7 +20,7 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
         version = record.version
         try:
             task = streams.reload(source_of(version.source))
-            tensors = routes.learn(task, held.stored(record.name).model, version.seed, report).tensors()
+            tensors = routes.learn(task, held.stored(record.name).model, version.seed, progress).tensors()
         except (StreamError, AudioError) as error:
             skipped[record.name] = str(error)
             if not routes.is_stale(version):

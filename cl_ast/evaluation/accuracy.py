@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_ast.audio.cache import Hearing
+from cl_ast.audio.cache import DecodedClips
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
-from cl_ast.progress import Report, Step, silent
+from cl_ast.progress import Progress, Step, silent
 from cl_ast.router import Route, Router, RouterSpace
 from cl_ast.tasks.task_model import TaskModel
 from streams import Clip
@@ -55,8 +55,8 @@ def measure(
     model_of: Callable[[str], TaskModel],
     router: Router | None = None,
     space: RouterSpace | None = None,
-    report: Report = silent,
-    hearing: Hearing | None = None,
+    progress: Progress = silent,
+    hearing: DecodedClips | None = None,
 ) -> Measured:
     """Test one task. Each clip is read once; only clips that were routed right can be right in `auto`.
 
@@ -66,7 +66,7 @@ def measure(
     Raises:
         AudioError: a clip cannot be read.
     """
-    hearing = hearing or Hearing(0)
+    hearing = hearing or DecodedClips(0)
     model = model_of(name)
     index = {label: position for position, label in enumerate(model.settings.labels)}
     right = right_and_routed = declined = 0
@@ -83,7 +83,7 @@ def measure(
             routed.update(route.task for route in routes)
             declined += sum(not route.known for route in routes)
             right_and_routed += sum(bool(ok) and route.task == name for ok, route in zip(correct, routes, strict=True))
-        report(Step(f"measuring {name}", part.stop, len(clips)))
+        progress(Step(f"measuring {name}", part.stop, len(clips)))
     if router is None:
         return Measured(name, len(clips), right / len(clips))
     return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
@@ -92,10 +92,10 @@ def measure(
 def _settled(
     waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel], router: Router
 ) -> list[Route]:
-    """Where two tasks are nearly as near, the one whose head is surer; the other clips are not asked."""
+    """Where two tasks are nearly as near, the one whose head is more_confident; the other clips are not asked."""
     settled = list(routes)
     for row, route in enumerate(routes):
-        if route.rival:
-            first, second = (logits_of(model_of(one.task), [waveforms[row]])[0] for one in (route, route.rival))
-            settled[row] = router.surer(route, first, second)
+        if route.runner_up:
+            first, second = (logits_of(model_of(one.task), [waveforms[row]])[0] for one in (route, route.runner_up))
+            settled[row] = router.more_confident(route, first, second)
     return settled

@@ -11,7 +11,7 @@ import streams
 from cl_ast.adapters.spec import MethodSpec, cost, owned
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import TrainingError
-from cl_ast.progress import Report, silent
+from cl_ast.progress import Progress, silent
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import labelled
 from cl_ast.training.trainer import TrainOptions, accuracy_of, train
@@ -61,7 +61,7 @@ def compare(
     seeds: int = 1,
     pooling: str = "mean",
     positions: str = "resize",
-    report: Report = silent,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Compared]:
     """Train every method from `seeds` starts, and test it; in the order given, each told when it is done.
@@ -79,7 +79,7 @@ def compare(
     """
     for spec in methods:
         owned(spec, backbone.shape)
-    return _each(task, backbone, methods, options or TrainOptions(), seeds, pooling, positions, report, say)
+    return _each(task, backbone, methods, options or TrainOptions(), seeds, pooling, positions, progress, say)
 
 
 def _each(
@@ -90,20 +90,20 @@ def _each(
     seeds: int,
     pooling: str,
     positions: str,
-    report: Report,
+    progress: Progress,
     say: Callable[[str], None],
 ) -> Iterator[Compared]:
     front_end = backbone.front_end(task.clip_seconds)
     training, validation, test = (
         labelled(clips, task.labels, front_end, backbone.device) for clips in (task.train, task.validation, task.test)
     )
-    test.load("reading test clips", report)
+    test.load("reading test clips", progress)
 
     def one(spec: MethodSpec, seed: int) -> tuple[float, float, float]:
         """Accuracy on test and on validation, and seconds."""
         settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, positions)
         model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(seed))
-        trained = train(model, training, validation, replace(options, seed=seed), report)
+        trained = train(model, training, validation, replace(options, seed=seed), progress)
         accuracy, _ = accuracy_of(model, test, options.precision)
         return accuracy, trained.accuracy, trained.seconds
 

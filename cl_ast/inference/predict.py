@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.audio.front_ends import AnyFrontEnd
-from cl_ast.audio.log_mel import FrontEnd, frame_count, log_mel
-from cl_ast.audio.windows import Piece, pieces
+from cl_ast.audio.front_ends import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
+from cl_ast.audio.windows import Segment, pieces
 from cl_ast.backbone.device import precision
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.inference.prediction import Clip, Failure, Prediction, Window
@@ -62,13 +62,13 @@ def _choice(held: Held, routes: Routes, task: str) -> Router | Route:
 def _answer(
     held: Held,
     routes: Routes,
-    group: Sequence[Piece | Failure],
+    group: Sequence[Segment | Failure],
     choice: Router | Route,
     top_k: int | None,
     every: bool,
 ) -> Iterator[Prediction | Failure]:
     """Answer a group in order, under the one route that was asked for or those that a router chooses."""
-    heard = [piece for piece in group if isinstance(piece, Piece)]
+    heard = [piece for piece in group if isinstance(piece, Segment)]
     sent = _sent(routes, heard, choice, every)
     asked = [(piece, one.task) for piece, several in zip(heard, sent, strict=True) for one in several]
     answers = iter(answer(held, asked))
@@ -79,7 +79,7 @@ def _answer(
             continue
         answered = [(route, next(answers)) for route in next(routes_of)]
         if isinstance(choice, Router) and not every:
-            answered = [_surer(choice, answered)]
+            answered = [_more_confident(choice, answered)]
         for route, one in answered:
             yield Prediction(
                 path=item.path,
@@ -93,8 +93,8 @@ def _answer(
             )
 
 
-def _sent(routes: Routes, heard: Sequence[Piece], choice: Router | Route, every: bool) -> list[list[Route]]:
-    """Each clip's route, and its rival's where there is one; with `every`, one to each task that it is known to."""
+def _sent(routes: Routes, heard: Sequence[Segment], choice: Router | Route, every: bool) -> list[list[Route]]:
+    """Each clip's route, and its runner_up's where there is one; with `every`, one to each task that it is known to."""
     if isinstance(choice, Route):
         return [[choice]] * len(heard)
     if not heard:
@@ -102,20 +102,20 @@ def _sent(routes: Routes, heard: Sequence[Piece], choice: Router | Route, every:
     described = routes.space.describe([piece.waveform for piece in heard])
     best = choice.choose(described)
     if not every:
-        return [[route, route.rival] if route.rival else [route] for route in best]
+        return [[route, route.runner_up] if route.runner_up else [route] for route in best]
     return [fitting or [nearest] for fitting, nearest in zip(choice.fitting(described), best, strict=True)]
 
 
-def _surer(router: Router, answered: Sequence[tuple[Route, Answer]]) -> tuple[Route, Answer]:
-    """Of a route and its rival, that whose head is surer of the clip."""
+def _more_confident(router: Router, answered: Sequence[tuple[Route, Answer]]) -> tuple[Route, Answer]:
+    """Of a route and its runner_up, that whose head is more_confident of the clip."""
     (route, first), *others = answered
-    for rival, second in others:
-        if router.surer(route, first.logits, second.logits) is rival:
-            return rival, second
+    for runner_up, second in others:
+        if router.more_confident(route, first.logits, second.logits) is runner_up:
+            return runner_up, second
     return route, first
 
 
-def answer(held: Held, asked: Sequence[tuple[Piece, str]]) -> list[Answer]:
+def answer(held: Held, asked: Sequence[tuple[Segment, str]]) -> list[Answer]:
     """Each clip under the task that is named beside it, in order, through the bank; a clip may be asked twice.
 
     The database is asked once for all. Tasks in memory answer first; the others are read meanwhile.
@@ -145,7 +145,7 @@ def answer(held: Held, asked: Sequence[tuple[Piece, str]]) -> list[Answer]:
     return [out[row] for row in range(len(asked))]
 
 
-def _heard(asked: Sequence[tuple[TaskModel, Piece]]) -> list[bank.Asked]:
+def _heard(asked: Sequence[tuple[TaskModel, Segment]]) -> list[bank.Asked]:
     """Each piece as its task's front end hears it; those of one front end at once."""
     out: dict[int, Tensor] = {}
     device = asked[0][0].backbone.device
@@ -155,9 +155,9 @@ def _heard(asked: Sequence[tuple[TaskModel, Piece]]) -> list[bank.Asked]:
     return [(model, out[row]) for row, (model, _) in enumerate(asked)]
 
 
-def _features(front_end: AnyFrontEnd, heard: Sequence[Piece], device: torch.device) -> Tensor:
+def _features(front_end: FrontEnd, heard: Sequence[Segment], device: torch.device) -> Tensor:
     """(pieces, *shape). Windows of one stretch share its log-mel frames, which are computed once."""
-    if not isinstance(front_end, FrontEnd) or any(piece.stretch is None for piece in heard):
+    if not isinstance(front_end, LogMelFrontEnd) or any(piece.stretch is None for piece in heard):
         return front_end([piece.waveform for piece in heard], device)
     rows = []
     for piece in heard:

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 import streams
-from cl_ast.audio.cache import Hearing
+from cl_ast.audio.cache import DecodedClips
 from cl_ast.batching import chunks
 from cl_ast.errors import ClAstError, RegistryError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import logits_of
 from cl_ast.inference.session import Held
-from cl_ast.progress import Report, Step
+from cl_ast.progress import Progress, Step
 from cl_ast.router import DEFAULT, Router, RouterSpace, TaskRouting, learn
 from cl_ast.router.copies import COPIES, copies
-from cl_ast.router.space import dimensions_of, is_current, kind_in, recipe_for
-from cl_ast.router.task_routing import kind_of, recipe_of, routing_in
+from cl_ast.router.space import description_id, dimensions_of, is_current, kind_in
+from cl_ast.router.task_routing import description_id_of, kind_of, routing_in
 from cl_ast.tasks.task_file import StoredTask
 from cl_ast.tasks.task_model import TaskModel
 from registry import VersionRecord
@@ -29,7 +29,7 @@ class Routes:
 
     def __init__(self, held: Held, kind: str | None = None) -> None:
         """`kind` is the router of a new registry; an existing one keeps its own, and refuses another."""
-        self.hearing = Hearing()
+        self.hearing = DecodedClips()
         self._held = held
         self._kind = kind
         self._space: RouterSpace | None = None
@@ -65,15 +65,15 @@ class Routes:
         elif not is_current(known.background):
             self._held.registry.replace_background(self.space.to_bytes())
 
-    def learn(self, task: streams.Task, model: TaskModel, seed: int, report: Report) -> TaskRouting:
+    def learn(self, task: streams.Task, model: TaskModel, seed: int, progress: Progress) -> TaskRouting:
         """What a task adds, from its training clips (and altered copies of them) and its validation clips."""
         generator = torch.Generator().manual_seed(seed)
         training, validation = (_some(clips, generator) for clips in (task.train, task.validation))
         index = {label: position for position, label in enumerate(task.labels)}
         return learn(
-            self._describe(training, "learning the route", report, altered=True),
+            self._describe(training, "learning the route", progress, altered=True),
             [index[clip.label] for clip in training],
-            self._describe(validation, "calibrating the route", report),
+            self._describe(validation, "calibrating the route", progress),
             generator=generator,
             kind=self.space.kind,
             recipe=self.space.recipe,
@@ -82,7 +82,7 @@ class Routes:
             logits=logits_of(model, self.hearing.read([clip.path for clip in validation])),
         )
 
-    def _describe(self, clips: Sequence[streams.Clip], stage: str, report: Report, altered: bool = False) -> Tensor:
+    def _describe(self, clips: Sequence[streams.Clip], stage: str, progress: Progress, altered: bool = False) -> Tensor:
         """(n, d) clips as they are; altered, (copies · n, d)."""
         out: list[list[Tensor]] = [[self.space.describe([])] for _ in range(COPIES if altered else 1)]
         for part in chunks(len(clips), _CHUNK):
@@ -90,7 +90,7 @@ class Routes:
             versions = zip(*(copies(clip) for clip in heard), strict=True) if altered else [heard]
             for described, version in zip(out, versions, strict=True):
                 described.append(self.space.describe(version))
-            report(Step(stage, part.stop, len(clips)))
+            progress(Step(stage, part.stop, len(clips)))
         return torch.cat([torch.cat(described) for described in out])
 
     def router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
@@ -127,21 +127,21 @@ class Routes:
     def is_stale(self, version: VersionRecord) -> bool:
         """Whether it has routing that was learned in a way that is not this one."""
         tensors = routing_in(self._held.registry.read_adapter(version))
-        return bool(tensors) and recipe_of(tensors) != recipe_for(self._held.backbone)
+        return bool(tensors) and description_id_of(tensors) != description_id(self._held.backbone)
 
     def usable(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether routing that was learned elsewhere can be used here: the same router, backbone and recipe."""
-        return recipe_of(tensors) == recipe_for(self._held.backbone) and kind_of(tensors) == self.space.kind
+        return description_id_of(tensors) == description_id(self._held.backbone) and kind_of(tensors) == self.space.kind
 
     def _stored(self) -> dict[str, tuple[str, TaskRouting | None]]:
         """Every task's hash and routing. Of a file that is read for it, all of the SHA-256 is checked, once a run."""
         found, stale = {}, []
-        recipe = recipe_for(self._held.backbone)  # not of the space, which may be still to be measured
+        recipe = description_id(self._held.backbone)  # not of the space, which may be still to be measured
         for record in self._held.registry.tasks():
             version = record.version
             if version.adapter_sha256 not in self._read:
                 tensors = routing_in(self._held.registry.read_adapter(version))
-                if tensors and recipe_of(tensors) != recipe:
+                if tensors and description_id_of(tensors) != recipe:
                     stale.append(record.name)
                     continue
                 self._read[version.adapter_sha256] = self._routing(record.name, tensors)
@@ -163,7 +163,7 @@ class Routes:
         """Where the background is lost (`rebuild`), the tasks still say which router they were learned for."""
         for record in self._held.registry.tasks():
             tensors = routing_in(self._held.registry.read_adapter(record.version))
-            if recipe_of(tensors):
+            if description_id_of(tensors):
                 return kind_of(tensors)
         return None
 

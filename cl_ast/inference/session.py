@@ -13,7 +13,7 @@ from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import pick_device
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
-from cl_ast.inference.task_cache import Loaded
+from cl_ast.inference.task_cache import TaskCache
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import TaskSettings
 from cl_ast.training.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ class Held:
         self.device = pick_device(device)
         self.asked = _from_everywhere(backbone)
         self._backbone: Backbone | None = None
-        self.loaded = Loaded(self._load, memory)
+        self.loaded = TaskCache(self._load, memory)
         self._tried: dict[str, StoredTask] = {}  # by name
 
     # The backbone

@@ -10,7 +10,7 @@ from registry import VersionRecord
 TASK_BYTES = 2**30
 
 
-class Loaded:
+class TaskCache:
     """Tasks by the hash of their file, so that none can be stale. To be asked from one thread.
 
     Beyond the budget the task asked longest ago is dropped; the last one stays, whatever its size. What a batch uses

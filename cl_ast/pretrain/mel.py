@@ -5,12 +5,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_ast.audio.log_mel import BINS, SHIFT, WINDOW, FrontEnd, frame_count
+from cl_ast.audio.log_mel import BINS, SHIFT, WINDOW, LogMelFrontEnd, frame_count
 from cl_ast.audio.log_mel import log_mel as _batched
 
 __all__ = ["BINS", "PADDING", "log_mel", "normalise", "samples_for"]
 
-_FRONT_END = FrontEnd(frames=100)  # for its normalisation, which knows no length
+_FRONT_END = LogMelFrontEnd(frames=100)  # for its normalisation, which knows no length
 PADDING = _FRONT_END.padding
 
 

@@ -9,7 +9,7 @@ from cl_ast.errors import RegistryError
 from cl_ast.router.calibration import ALPHA
 from cl_ast.router.kinds import KINDS, State
 from cl_ast.router.task_routing import TaskRouting
-from cl_ast.router.tie_break import MARGINS, surer
+from cl_ast.router.tie_break import MARGINS, more_confident
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Route:
         known: whether the clip fits that task at all.
         nearest: (task, score), best first.
         p_value: how often a clip of that task fits it no better; it is known from `ALPHA` on.
-        rival: the second nearest, where it is nearly as near: whoever's head is surer (`surer`) has the clip.
+        runner_up: the second nearest task, where it is nearly as near; the tie-break decides between the two.
     """
 
     task: str
@@ -30,7 +30,7 @@ class Route:
     known: bool
     nearest: tuple[tuple[str, float], ...]
     p_value: float = 1.0
-    rival: "Route | None" = None
+    runner_up: "Route | None" = None
 
 
 class Router:
@@ -66,15 +66,15 @@ class Router:
         close = (values[:, :1] - values[:, 1:2] < self._margin).any(dim=1).nonzero()[:, 0]
         seconds = self._routes(described[close], values[close], order[close], nearest, 1) if len(close) else []
         for row, second in zip(close.tolist(), seconds, strict=True):
-            firsts[row] = replace(firsts[row], rival=second)
+            firsts[row] = replace(firsts[row], runner_up=second)
         return firsts
 
-    def surer(self, route: Route, first: Tensor, second: Tensor) -> Route:
-        """Of a route and its rival, that whose head is surer of the clip by its logits (classes,)."""
-        if route.rival is None:
+    def more_confident(self, route: Route, first: Tensor, second: Tensor) -> Route:
+        """Of a route and its runner_up, that whose head is more_confident of the clip by its logits (classes,)."""
+        if route.runner_up is None:
             return route
-        calibrations = self._tasks[route.task].sureness, self._tasks[route.rival.task].sureness
-        return route.rival if surer(first, second, calibrations) else route
+        calibrations = self._tasks[route.task].sureness, self._tasks[route.runner_up.task].sureness
+        return route.runner_up if more_confident(first, second, calibrations) else route
 
     def fitting(self, described: Tensor) -> list[list[Route]]:
         """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""

@@ -20,7 +20,7 @@ from cl_ast.router.copies import coded, low_passed
 from cl_ast.router.kinds import DEFAULT, KINDS, State
 from cl_ast.router.sound import sound_of
 
-RECIPE = 3  # counts up whenever the same clip is described otherwise
+DESCRIPTION_VERSION = 3  # counts up whenever the same clip is described otherwise
 DIMENSIONS = 512  # at most; a narrow backbone has fewer
 _BACKGROUND_CLIPS = 512
 _NOISES = 100
@@ -49,7 +49,7 @@ class RouterSpace:
         self.noise = noise
         self.layers = layers_of(backbone.shape.depth)
         self.dimensions = dimensions_of(backbone.shape)
-        self.recipe = recipe_for(backbone)
+        self.recipe = description_id(backbone)
         self._projection = _projection(2 * backbone.shape.width, self.dimensions)
         self._mean, self._whitening = mean, whitening.float()
 
@@ -92,7 +92,7 @@ class RouterSpace:
         return bytes(save(tensors, metadata=self._header()))
 
     def _header(self) -> dict[str, str]:
-        facts = {"recipe": str(RECIPE), "layers": str(self.layers), "router": self.kind}
+        facts = {"recipe": str(DESCRIPTION_VERSION), "layers": str(self.layers), "router": self.kind}
         return {**facts, "fingerprint": self.backbone.fingerprint}
 
     @classmethod
@@ -102,7 +102,7 @@ class RouterSpace:
 
         header = _header_in(data)
         tensors = load(data)
-        if header.get("recipe") != str(RECIPE):
+        if header.get("recipe") != str(DESCRIPTION_VERSION):
             raise BackboneError(
                 "the routing here was learned by another release of cl-ast; learn it anew with `cl-ast route`"
             )
@@ -147,9 +147,9 @@ def layers_of(depth: int) -> int:
     return min(depth, max(2, math.ceil(depth / 4)))
 
 
-def recipe_for(backbone: Backbone) -> bytes:
+def description_id(backbone: Backbone) -> bytes:
     """16 bytes that say how this cl-ast describes clips by that backbone."""
-    told = f"{RECIPE} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
+    told = f"{DESCRIPTION_VERSION} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
     return hashlib.sha256(told.encode()).digest()[:16]
 
 
@@ -166,7 +166,7 @@ def kind_in(background: bytes) -> str:
 
 def is_current(background: bytes) -> bool:
     """Whether this recipe wrote it."""
-    return _header_in(background).get("recipe") == str(RECIPE)
+    return _header_in(background).get("recipe") == str(DESCRIPTION_VERSION)
 
 
 def _header_in(data: bytes) -> dict[str, str]:

@@ -38,7 +38,7 @@ class TaskRouting:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], dimensions: int) -> "TaskRouting":
-        """Read it strictly; ask `recipe_of` before. Raises CorruptRegistryError for what cannot be one."""
+        """Read it strictly; ask `description_id_of` before. Raises CorruptRegistryError for what cannot be one."""
         kind = kind_of(tensors)
         calibration, sureness = tensors["calibration"], tensors["sureness"]
         for one in (calibration, sureness):
@@ -46,14 +46,14 @@ class TaskRouting:
                 raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
             if bool((one.diff() < 0).any()) or one[0] < LOWEST or one[-1] > 1.01:
                 raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
-        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, recipe_of(tensors))
+        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, description_id_of(tensors))
 
     def p_values(self, described: Tensor, noise: State | None = None) -> Tensor:
         """Clips (n, d) to how often a clip of this task fits it no better (n,)."""
         return p_values(self.calibration, fit_beside(noise, self.state, described))
 
 
-def recipe_of(tensors: Mapping[str, Tensor]) -> bytes:
+def description_id_of(tensors: Mapping[str, Tensor]) -> bytes:
     """Under which descriptions it was learned; empty for what a cl-ast before recipes wrote."""
     recipe = tensors.get("recipe")
     if recipe is None or recipe.dtype != torch.uint8 or recipe.shape != (16,):

@@ -1,4 +1,4 @@
-"""Two tasks nearly as near: both heads are asked, and the one that is surer, for it, is believed."""
+"""Two tasks nearly as near: both heads are asked, and the one that is more_confident, for it, is believed."""
 
 from collections.abc import Mapping
 
@@ -23,11 +23,11 @@ def calibrated(logits: Tensor) -> Tensor:
     return calibrate(sureness(logits)) if len(logits) else torch.zeros(101)
 
 
-def surer(first: Tensor, second: Tensor, calibrations: tuple[Tensor, Tensor]) -> bool:
-    """Whether the second head is surer of a clip than the first, each by its own standards.
+def more_confident(first: Tensor, second: Tensor, calibrations: tuple[Tensor, Tensor]) -> bool:
+    """Whether the second head is more_confident of a clip than the first, each by its own standards.
 
     Args:
-        first, second: logits (classes,) of the nearest task and of its rival.
+        first, second: logits (classes,) of the nearest task and of its runner_up.
         calibrations: what each keeps, from `calibrated`.
     """
     mine, other = (

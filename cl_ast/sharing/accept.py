@@ -9,13 +9,13 @@ from typing import Any
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
 from cl_ast.errors import AudioError, CorruptRegistryError
 from cl_ast.router import TaskRouting
-from cl_ast.router.space import dimensions_of, recipe_for
-from cl_ast.router.task_routing import recipe_of
+from cl_ast.router.space import description_id, dimensions_of
+from cl_ast.router.task_routing import description_id_of
 from cl_ast.sharing.folder import Incoming
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import head_norm
@@ -48,7 +48,7 @@ def accept(
         task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone, methods)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
-    if recipe_of(task.router) == recipe_for(backbone):
+    if description_id_of(task.router) == description_id(backbone):
         TaskRouting.from_tensors(task.router, dimensions_of(backbone.shape))
     settings = task.model.settings
     return task, replace(
@@ -94,7 +94,7 @@ def _waveform(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any
 
 def _log_mel(front_end: Mapping[str, Any]) -> dict[str, Any]:
     frames, mean, std = (front_end.get(key, usual) for key, usual in (("frames", 0), ("mean", None), ("std", None)))
-    usual = FrontEnd(frames) if type(frames) is int and frames else None
+    usual = LogMelFrontEnd(frames) if type(frames) is int and frames else None
     numbers = [usual.mean if mean is None else mean, usual.std if std is None else std] if usual else []
     if usual is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
         raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be")

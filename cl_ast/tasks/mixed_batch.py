@@ -63,7 +63,7 @@ def _one_pass(asked: Sequence[Asked]) -> list[Tensor]:
     if all(model is models[0] for model in models):
         return list(models[0].logits(features).unbind())
     tokens = models[0].embed(features)
-    with backbone.attached(Bank(backbone, [model.adapter for model in models])):
+    with backbone.attached(MixedBatch(backbone, [model.adapter for model in models])):
         tokens = backbone.run(tokens)
     out: list[Tensor] = []
     for _, several in itertools.groupby(models, key=id):
@@ -81,7 +81,7 @@ class Share:
     parts: tuple[Part, ...]
 
 
-class Bank:
+class MixedBatch:
     """The adapters of a batch, one a row; rows of one method are neighbours."""
 
     def __init__(self, backbone: Backbone, adapters: Sequence[Adapter]) -> None:

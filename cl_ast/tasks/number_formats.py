@@ -61,9 +61,9 @@ def fixed_types(spec: MethodSpec, shape: Shape) -> dict[str, torch.dtype]:
     """The tensors of a method that are not rounded, with their types in a file: 1-bit, drawn, or not trained."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
     return {
-        name: weight.stored_as
+        name: weight.file_dtype
         for name, weight in weights.items()
-        if not weight.trained or weight.stored_as != torch.float32
+        if not weight.trained or weight.file_dtype != torch.float32
     }
 
 

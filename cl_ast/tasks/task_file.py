@@ -100,9 +100,9 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             f"the adapter of {settings.name} was trained on the backbone {backbone_name} ({fingerprint[:12]}), "
             f"not on {backbone.name} ({backbone.fingerprint[:12]}); open it with its own backbone"
         )
-    if not isinstance(settings.front_end, backbone.family.hears):
+    if not isinstance(settings.front_end, backbone.family.front_end_class):
         raise CorruptRegistryError(
-            f"the adapter of {settings.name} hears clips in another way than {backbone.family.title} does; "
+            f"the adapter of {settings.name} front_end_class clips in another way than {backbone.family.title} does; "
             "export or train it again"
         )
     _check_numbers(settings.name, tensors)

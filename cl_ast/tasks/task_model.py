@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cl_ast.adapters.adapter import Adapter, check_shapes
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.spec import MethodSpec, head_shapes
-from cl_ast.audio.front_ends import AnyFrontEnd
+from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
@@ -34,7 +34,7 @@ class TaskSettings:
     name: str
     method: MethodSpec
     labels: tuple[str, ...]
-    front_end: AnyFrontEnd
+    front_end: FrontEnd
     pooling: str = "mean"
     positions: str = "resize"
 

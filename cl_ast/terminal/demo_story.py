@@ -13,7 +13,7 @@ from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.synthesis import Maker
 from cl_ast.errors import ClAstError
 from cl_ast.manager import Learned, Manager
-from cl_ast.progress import Report, silent
+from cl_ast.progress import Progress, silent
 from cl_ast.training.trainer import TrainOptions
 from registry import Registry
 
@@ -72,10 +72,12 @@ def make_clips(folder: Path) -> list[Path]:
     return made
 
 
-def learn_all(manager: Manager, folders: list[Path], report: Report = silent) -> Iterator[Learned]:
+def learn_all(manager: Manager, folders: list[Path], progress: Progress = silent) -> Iterator[Learned]:
     """Learn the tasks one after another."""
     for folder in folders:
-        yield manager.add_task(streams.load(folder), method=METHOD, options=OPTIONS, pooling="mean+std", report=report)
+        yield manager.add_task(
+            streams.load(folder), method=METHOD, options=OPTIONS, pooling="mean+std", progress=progress
+        )
 
 
 def clips_to_ask(folders: list[Path]) -> list[Path]:

@@ -221,7 +221,7 @@ def learn(manager: Manager, watch: Watch, task: streams.Task, options: LearnOpti
         resume=options.resume,
         evaluate=not options.no_eval,
         store=options.store,
-        report=watch,
+        progress=watch,
     )
     for skipped, reason in learned.skipped.items():
         watch.say(f"{skipped} could not be measured: {reason}")

@@ -129,7 +129,7 @@ def _compared(
         seeds=seeds,
         pooling=pooling(manager, options),
         positions=options.positions,
-        report=watch,
+        progress=watch,
         say=watch.say,
     )
     return (one.to_json() for one in found)

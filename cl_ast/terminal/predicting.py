@@ -122,7 +122,7 @@ def evaluate(app: Any, /, tasks: tuple[str, ...], mode: str, kind: str) -> None:
     from cl_ast.terminal.rendering import tables
 
     with app.manager() as manager, app.watch() as watch:
-        measured, skipped = manager.evaluate(tasks, auto=mode == "auto", report=watch)
+        measured, skipped = manager.evaluate(tasks, auto=mode == "auto", progress=watch)
     rows = [shapes.measured(one) for one in measured]
     if kind == "json":
         print_json(rows)

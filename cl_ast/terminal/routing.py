@@ -22,7 +22,7 @@ def route(app: Any, /, tasks: tuple[str, ...]) -> None:
     cl-ast route birds
     """
     with app.manager() as manager, app.watch() as watch:
-        skipped = manager.route(tasks, report=watch)
+        skipped = manager.route(tasks, progress=watch)
         count = len(tasks or manager.registry.tasks()) - len(skipped)
     click.echo(f"the routing of {count} task{'' if count == 1 else 's'} was learned anew")
     for name, reason in skipped.items():

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from cl_ast.backbone.device import halved, precision
 from cl_ast.backbone.pooling import deviation
 from cl_ast.batching import chunks
-from cl_ast.progress import Report, Step, silent
+from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import compiled
@@ -127,7 +127,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def load(self, stage: str, report: Report = silent) -> None:
+    def load(self, stage: str, progress: Progress = silent) -> None:
         """Compute the states now, in the order of the clips, so that they are the same whoever asks first."""
         dtype = self.frozen.dtype
         if dtype is None or self._augment is not None or self._kept() is not None:
@@ -144,7 +144,7 @@ class Split:
             if not torch.isfinite(found).all():
                 return  # beyond the range of half precision
             states[part.start : part.stop] = found
-            report(Step(stage, part.stop, len(self)))
+            progress(Step(stage, part.stop, len(self)))
         if states is not None:
             self.clips.states = (self.frozen.key, states)
 
@@ -164,7 +164,7 @@ class Split:
         return self.frozen.below(features), targets
 
     def gather(
-        self, what: Callable[[Tensor], Tensor], group: Group = ALONE, stage: str = "", report: Report = silent
+        self, what: Callable[[Tensor], Tensor], group: Group = ALONE, stage: str = "", progress: Progress = silent
     ) -> tuple[Tensor, Tensor]:
         """What a function makes of the states of every clip (n, …), and the targets (n,); in order, on the device.
 
@@ -177,7 +177,7 @@ class Split:
 
         def run(part: range) -> tuple[Tensor, Tensor]:
             states, targets = self.batch(part)
-            report(Step(stage, part.stop, len(self)))
+            progress(Step(stage, part.stop, len(self)))
             return what(states).float().to(meeting), targets.to(meeting)
 
         with torch.no_grad(), precision(device, self.frozen.kind):

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cl_ast.audio.front_ends import AnyFrontEnd
+from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.reading import Waveform, read_all
 from cl_ast.batching import chunks
-from cl_ast.progress import Report, Step, silent
+from cl_ast.progress import Progress, Step, silent
 from streams import Clip
 
 CACHE_BYTES = 2**31
@@ -21,7 +21,7 @@ _CHUNK = 64
 def labelled(
     clips: Sequence[Clip],
     labels: Sequence[str],
-    front_end: AnyFrontEnd,
+    front_end: FrontEnd,
     device: torch.device | str = "cpu",
     read: Read = read_all,
 ) -> "ClipSet":
@@ -44,7 +44,7 @@ class ClipSet:
         self,
         paths: Sequence[Path],
         targets: Sequence[int],
-        front_end: AnyFrontEnd,
+        front_end: FrontEnd,
         *,
         device: torch.device | str = "cpu",
         cache_bytes: int = CACHE_BYTES,
@@ -64,7 +64,7 @@ class ClipSet:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def load(self, stage: str, report: Report = silent) -> None:
+    def load(self, stage: str, progress: Progress = silent) -> None:
         """Read every clip now, once, so that a clip that cannot be read is known before training starts."""
         if self._features is not None:
             return
@@ -73,7 +73,7 @@ class ClipSet:
             features = self._compute(part)
             if self._cached:
                 kept[part.start : part.stop] = features
-            report(Step(stage, part.stop, len(self)))
+            progress(Step(stage, part.stop, len(self)))
         self._features = kept if self._cached else None
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.errors import TrainingError
-from cl_ast.progress import Report, silent
+from cl_ast.progress import Progress, silent
 from cl_ast.training.cached_states import Split
 from cl_ast.training.distributed import ALONE, Group
 
@@ -19,7 +19,7 @@ PENALTY = 0.1
 _STEPS = 100
 
 
-def start(split: Split, report: Report = silent, group: Group = ALONE) -> None:
+def start(split: Split, progress: Progress = silent, group: Group = ALONE) -> None:
     """Give the model of a split of training clips a head that is fitted to them.
 
     Args:
@@ -29,7 +29,7 @@ def start(split: Split, report: Report = silent, group: Group = ALONE) -> None:
         TrainingError: the backbone gives something else than numbers.
     """
     model = split.frozen.model
-    vectors, targets = split.gather(split.frozen.vectors, group, "fitting the head", report)
+    vectors, targets = split.gather(split.frozen.vectors, group, "fitting the head", progress)
     if not torch.isfinite(vectors).all():
         raise TrainingError(
             "what the backbone gives for some training clips are not numbers; try --precision fp32, or another backbone"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from cl_ast.backbone.device import PRECISIONS, precision
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
-from cl_ast.progress import Report, Step, silent
+from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import linear_probe as probe
 from cl_ast.training.cached_states import Frozen, Split
@@ -90,7 +90,7 @@ def train(
     training: ClipSet,
     validation: ClipSet,
     options: TrainOptions,
-    report: Report = silent,
+    progress: Progress = silent,
     *,
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
@@ -113,8 +113,8 @@ def train(
             f"{model.backbone.name} hears samples: there are no bins or frames to mask; set frequency_mask and "
             "time_mask (--freq-mask, --time-mask) to 0"
         )
-    training.load("reading training clips", report)
-    validation.load("reading validation clips", report)
+    training.load("reading training clips", progress)
+    validation.load("reading validation clips", progress)
     started = time.perf_counter()
     device = model.backbone.device
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
@@ -127,10 +127,10 @@ def train(
             masked = partial(augment, options=options, fill=training.front_end.padding) if masks else None
             splits = Split(training, frozen, masked, group), Split(validation, frozen)
             for split, name in zip(splits, ("training", "validation"), strict=True):
-                split.load(f"running the frozen layers over {name} clips", report)
+                split.load(f"running the frozen layers over {name} clips", progress)
             if options.head == "probe" and not resume:
-                probe.start(Split(training, frozen), report, group)
-            best = _epochs(model, *splits, options, report, checkpoint, resume)
+                probe.start(Split(training, frozen), progress, group)
+            best = _epochs(model, *splits, options, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
@@ -164,7 +164,7 @@ def _epochs(
     training: Split,
     validation: Split,
     options: TrainOptions,
-    report: Report,
+    progress: Progress,
     checkpoint: Checkpoint | None,
     resume: bool,
 ) -> Best:
@@ -186,7 +186,7 @@ def _epochs(
     elif options.head == "probe":
         best = _better(best, 0, model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        _epoch(model, training, options, optimiser, schedule, epoch, report)
+        _epoch(model, training, options, optimiser, schedule, epoch, progress)
         best = _better(best, epoch, model, validation, training.group)
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.keep(model, optimiser, schedule, epoch, best, time.perf_counter() - started)
@@ -214,7 +214,7 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
-    report: Report,
+    progress: Progress,
 ) -> None:
     order = torch.randperm(len(training)).tolist()
     device = model.backbone.device
@@ -230,7 +230,7 @@ def _epoch(
             right += (logits.detach().argmax(dim=-1) == targets).sum()
             seen += len(targets)
             if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
-                report(
+                progress(
                     Step(
                         "training",
                         (epoch - 1) * len(order) + part.stop,

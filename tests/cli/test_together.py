@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from registry import Registry
 
 # AdamW divides by a gradient's size: with a larger epsilon a gradient of rounding errors stays one.
-RECIPE = ["--batch-size", 5, "--freq-mask", 20, "--time-mask", 10, "--epsilon", 1e-3, "--store", "fp32", "--no-eval"]
+RECIPE = [
+    "--batch-size",
+    5,
+    "--freq-mask",
+    20,
+    "--time-mask",
+    10,
+    "--epsilon",
+    1e-3,
+    "--store",
+    "fp32",
+    "--no-eval",
+]
 # BatchNorm takes statistics over the batch, a mixture draws at random, SpecAugment too: all as in one process.
 METHOD = "conformer+mosa"
 
@@ -42,7 +54,17 @@ def weights(registry):
 
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
 def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, backbone):
-    words = ["add-task", data / "tones", "--backbone", backbone, "--method", METHOD, "--epochs", 2, *RECIPE]
+    words = [
+        "add-task",
+        data / "tones",
+        "--backbone",
+        backbone,
+        "--method",
+        METHOD,
+        "--epochs",
+        2,
+        *RECIPE,
+    ]
     alone = run(tmp_path / "alone", *words).fine()
     both = launch(tmp_path, tmp_path / "both", *words)
     assert both.returncode == 0, both.stderr

@@ -52,14 +52,14 @@ class Weight:
         return math.prod(self.shape)
 
     @property
-    def held_as(self) -> torch.dtype:
+    def memory_dtype(self) -> torch.dtype:
         """The type of its tensor in memory."""
         return torch.int32 if self.start == "choice" else torch.float32
 
     @property
-    def stored_as(self) -> torch.dtype:
+    def file_dtype(self) -> torch.dtype:
         """The type of its tensor in a file."""
-        return torch.uint8 if self.bits == 1 else self.held_as
+        return torch.uint8 if self.bits == 1 else self.memory_dtype
 
     @property
     def bytes(self) -> int:

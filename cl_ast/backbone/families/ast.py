@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.audio.front_ends import AnyFrontEnd
-from cl_ast.audio.log_mel import BINS, FrontEnd
+from cl_ast.audio.front_ends import FrontEnd
+from cl_ast.audio.log_mel import BINS, LogMelFrontEnd
 from cl_ast.backbone.sites import Paths, Shape
 from cl_ast.errors import BackboneError
 
@@ -48,7 +48,7 @@ class Ast:
     frozen: ClassVar[tuple[str, ...]] = ()
     # The hub checkpoint carries a classifier for AudioSet.
     unneeded: ClassVar[tuple[str, ...]] = ("classifier.",)
-    hears: ClassVar[type[AnyFrontEnd]] = FrontEnd
+    front_end_class: ClassVar[type[FrontEnd]] = LogMelFrontEnd
 
     def model_class(self) -> Any:
         try:
@@ -60,7 +60,7 @@ class Ast:
             ) from error
         return ASTModel
 
-    def heard_at(self, place: str, name: str) -> "Ast":
+    def with_front_end_of(self, place: str, name: str) -> "Ast":
         return self  # the papers' front end, whatever the checkpoint says
 
     def refusal(self, config: Any) -> str:
@@ -85,8 +85,8 @@ class Ast:
             f"stride={config.frequency_stride}x{config.time_stride}"
         )
 
-    def front_end(self, seconds: float) -> FrontEnd:
-        return FrontEnd.for_seconds(seconds)
+    def front_end(self, seconds: float) -> LogMelFrontEnd:
+        return LogMelFrontEnd.for_seconds(seconds)
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
         """Normalised log-mel (batch, frames, 128), at least 16 frames, to tokens (batch, 2 + patches, width)."""

@@ -5,12 +5,12 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from cl_ast.audio.front_ends import AnyFrontEnd
+from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.sites import Paths, Shape
 
 
 class Family(Protocol):
-    """One kind of model of transformers: how it is loaded and checked, where its sites are, how it hears a clip.
+    """One kind of model of transformers: how it is loaded and checked, where its sites are, which front end feeds it.
 
     A frozen row without weights; `model` is transformers' own module, and `config` its configuration.
     """
@@ -41,7 +41,7 @@ class Family(Protocol):
         ...
 
     @property
-    def hears(self) -> type[AnyFrontEnd]:
+    def front_end_class(self) -> type[FrontEnd]:
         """The kind of front end that its input comes from."""
         ...
 
@@ -49,7 +49,7 @@ class Family(Protocol):
         """The stock class. Raises BackboneError where transformers cannot load it."""
         ...
 
-    def heard_at(self, place: str, name: str) -> "Family":
+    def with_front_end_of(self, place: str, name: str) -> "Family":
         """The same, with what the checkpoint at `place` says of its front end.
 
         Raises:
@@ -75,7 +75,7 @@ class Family(Protocol):
         """What decides the output besides the weights, and cannot be seen in their shapes."""
         ...
 
-    def front_end(self, seconds: float) -> AnyFrontEnd:
+    def front_end(self, seconds: float) -> FrontEnd:
         """The front end that holds a clip of this length."""
         ...
 

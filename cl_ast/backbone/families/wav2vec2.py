@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cl_ast.audio.front_ends import AnyFrontEnd
+from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.raw_samples import WaveformFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone.sites import Paths, Shape
@@ -73,7 +73,7 @@ class Wav2Vec2:
         "classifier.",
         "masked_spec_embed",
     )
-    hears: ClassVar[type[AnyFrontEnd]] = WaveformFrontEnd
+    front_end_class: ClassVar[type[FrontEnd]] = WaveformFrontEnd
     normalise: bool = True
 
     def model_class(self) -> Any:
@@ -83,7 +83,7 @@ class Wav2Vec2:
             raise BackboneError(f"transformers cannot load its Wav2Vec 2.0 model: {error}") from error
         return Wav2Vec2Model
 
-    def heard_at(self, place: str, name: str) -> "Wav2Vec2":
+    def with_front_end_of(self, place: str, name: str) -> "Wav2Vec2":
         """As the checkpoint's `preprocessor_config.json` says; without one, as the published ones were trained."""
         from transformers import Wav2Vec2FeatureExtractor
 

@@ -12,7 +12,7 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.options import Choice, Letters, Number, Option
 from cl_ast.adapters.spec import owned, parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -67,7 +67,7 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
     event("valid")
     assert parse(spec.text) == spec
     model = TaskModel.fresh(
-        TaskSettings("toy", spec, ("a", "b"), FrontEnd(60)), backbone, torch.Generator().manual_seed(0)
+        TaskSettings("toy", spec, ("a", "b"), LogMelFrontEnd(60)), backbone, torch.Generator().manual_seed(0)
     )
     trainable = model.trainable()
     before = [tensor.clone() for tensor in trainable]

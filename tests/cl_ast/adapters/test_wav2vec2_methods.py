@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from cl_ast.adapters.spec import cost, parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import pooled
 from cl_ast.backbone.sites import SITES
@@ -199,6 +199,6 @@ def test_masks_of_a_spectrogram_are_refused(
 
 def test_a_task_that_hears_otherwise_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
     model = fresh("linear")
-    model.settings = replace(model.settings, front_end=FrontEnd(100))
+    model.settings = replace(model.settings, front_end=LogMelFrontEnd(100))
     with pytest.raises(CorruptRegistryError, match=r"hears clips in another way than Wav2Vec 2\.0"):
         from_bytes(to_bytes(model, backbone, {}, {}), backbone)

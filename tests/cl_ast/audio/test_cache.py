@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from cl_ast.audio import reading as audio
-from cl_ast.audio.cache import Hearing
+from cl_ast.audio.cache import DecodedClips
 from cl_ast.errors import AudioError
 
 
@@ -39,7 +39,7 @@ class Space:
 
 
 def test_a_clip_is_decoded_once_and_read_in_order(toy_clips: list[Path], reads: list[Path]) -> None:
-    hearing = Hearing()
+    hearing = DecodedClips()
     first = hearing.read(toy_clips[:6])
     again = hearing.read([toy_clips[7], *reversed(toy_clips[:6])])
     assert sorted(reads) == [*toy_clips[:6], toy_clips[7]]
@@ -51,7 +51,7 @@ def test_a_clip_is_decoded_once_and_read_in_order(toy_clips: list[Path], reads: 
 def test_beyond_the_budget_the_clip_asked_longest_ago_is_forgotten(toy_clips: list[Path], reads: list[Path]) -> None:
     size = audio.read(toy_clips[0]).nbytes
     reads.clear()
-    hearing = Hearing(3 * size)
+    hearing = DecodedClips(3 * size)
     hearing.read(toy_clips[:3])
     hearing.read(toy_clips[:1])
     hearing.read(toy_clips[3:4])
@@ -60,12 +60,12 @@ def test_beyond_the_budget_the_clip_asked_longest_ago_is_forgotten(toy_clips: li
     assert len(reads) == 4
     hearing.read(toy_clips[1:2])
     assert len(reads) == 5
-    assert len(Hearing(0).read(toy_clips[:4])) == 4
+    assert len(DecodedClips(0).read(toy_clips[:4])) == 4
 
 
 def test_a_file_that_changed_is_heard_anew(tmp_path: Path, reads: list[Path]) -> None:
     path = tmp_path / "clip.wav"
-    hearing, space = Hearing(), Space()
+    hearing, space = DecodedClips(), Space()
     for level in (0.1, 0.2):
         soundfile.write(path, np.full(1600, level), 16_000)
         os.utime(path, ns=(0, round(level * 1e9)))
@@ -77,7 +77,7 @@ def test_a_file_that_changed_is_heard_anew(tmp_path: Path, reads: list[Path]) ->
 
 
 def test_a_clip_is_described_once_a_space(toy_clips: list[Path]) -> None:
-    hearing, space, other = Hearing(), Space(), Space()
+    hearing, space, other = DecodedClips(), Space(), Space()
     heard = hearing.read(toy_clips[:5])
     first = hearing.describe(space, toy_clips[:5], heard)  # type: ignore[arg-type]
     again = hearing.describe(space, toy_clips[4::-1], heard[::-1])  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def test_a_clip_is_described_once_a_space(toy_clips: list[Path]) -> None:
 
 
 def test_a_clip_that_cannot_be_read_is_named_and_not_remembered(tmp_path: Path, toy_clips: list[Path]) -> None:
-    hearing = Hearing()
+    hearing = DecodedClips()
     for _ in range(2):
         with pytest.raises(AudioError, match=r"gone\.wav"):
             hearing.read([toy_clips[0], tmp_path / "gone.wav"])

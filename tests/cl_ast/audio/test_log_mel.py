@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import ASTFeatureExtractor
 from transformers.utils import is_speech_available
 
-from cl_ast.audio.log_mel import BINS, FrontEnd, frame_count, log_mel
+from cl_ast.audio.log_mel import BINS, LogMelFrontEnd, frame_count, log_mel
 from cl_ast.errors import AudioError
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
@@ -47,7 +47,7 @@ def test_the_reference_is_the_one_with_torchaudio() -> None:
 )
 def test_features_are_those_of_transformers(seconds: float, frames: int, level: float, seed: int) -> None:
     clip = _clip(seed, round(seconds * 16_000), level)
-    torch.testing.assert_close(FrontEnd(frames)([clip]), _transformers(clip, frames), rtol=0, atol=1e-3)
+    torch.testing.assert_close(LogMelFrontEnd(frames)([clip]), _transformers(clip, frames), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("samples", [400, 559, 560, 16_000, 40_001])
@@ -62,7 +62,7 @@ def test_energies_are_those_of_kaldi(samples: int) -> None:
 
 
 def test_padding_is_zero_before_normalisation_and_the_published_value_after_it() -> None:
-    clip, front_end = _clip(2, 8_000), FrontEnd(100)
+    clip, front_end = _clip(2, 8_000), LogMelFrontEnd(100)
     used = frame_count(len(clip))
     assert log_mel([clip], 100)[0, used:].abs().max() == 0
     features = front_end([clip])
@@ -73,7 +73,7 @@ def test_padding_is_zero_before_normalisation_and_the_published_value_after_it()
 
 def test_a_task_may_have_its_own_normalisation() -> None:
     clip = _clip(3, 16_000)
-    own = FrontEnd(100, mean=-3.0, std=2.0)
+    own = LogMelFrontEnd(100, mean=-3.0, std=2.0)
     torch.testing.assert_close(own([clip]), (log_mel([clip], 100) + 3.0) / 4.0)
 
 
@@ -81,7 +81,7 @@ def test_a_task_may_have_its_own_normalisation() -> None:
 @given(st.lists(st.floats(0.001, 3), min_size=2, max_size=6), st.integers(16, 400))
 def test_a_batch_of_mixed_lengths_equals_one_by_one(lengths: list[float], frames: int) -> None:
     clips = [_clip(seed, max(1, round(16_000 * seconds))) for seed, seconds in enumerate(lengths)]
-    front_end = FrontEnd(frames)
+    front_end = LogMelFrontEnd(frames)
     alone = torch.cat([front_end([clip]) for clip in clips])
     torch.testing.assert_close(front_end(clips), alone, rtol=0, atol=1e-5)
 
@@ -89,16 +89,16 @@ def test_a_batch_of_mixed_lengths_equals_one_by_one(lengths: list[float], frames
 def test_a_long_batch_worked_on_in_blocks_equals_each_second_alone() -> None:
     """Frame f of a clip starts at sample 160 f, wherever a block ends."""
     clips = [_clip(seed, 30 * 16_000) for seed in range(2)]
-    whole = FrontEnd(3000)(clips)
+    whole = LogMelFrontEnd(3000)(clips)
     pieces = [[clip[16_000 * second :][: 400 + 99 * 160] for clip in clips] for second in range(29)]
-    together = torch.cat([FrontEnd(100)(piece) for piece in pieces], dim=1)
+    together = torch.cat([LogMelFrontEnd(100)(piece) for piece in pieces], dim=1)
     torch.testing.assert_close(whole[:, :2900], together, rtol=0, atol=1e-5)
 
 
 def test_a_clip_shorter_than_a_window_is_one_window_with_zeros_after_it() -> None:
     short = _clip(4, 150)
     full = np.concatenate([short, np.zeros(250, np.float32)])
-    assert torch.equal(FrontEnd(20)([short]), FrontEnd(20)([full]))
+    assert torch.equal(LogMelFrontEnd(20)([short]), LogMelFrontEnd(20)([full]))
     assert frame_count(1) == frame_count(400) == 1
     assert frame_count(560) == 2
 
@@ -106,19 +106,19 @@ def test_a_clip_shorter_than_a_window_is_one_window_with_zeros_after_it() -> Non
 def test_silence_and_an_empty_batch_are_fine() -> None:
     silence = log_mel([np.zeros(16_000, np.float32)], 98)
     torch.testing.assert_close(silence, torch.full((1, 98, BINS), float(np.log(np.finfo(np.float32).eps))))
-    assert FrontEnd(50)([]).shape == (0, 50, BINS)
+    assert LogMelFrontEnd(50)([]).shape == (0, 50, BINS)
 
 
 def test_what_lies_beyond_the_frames_of_a_task_does_not_matter() -> None:
     clip = _clip(5, 48_000)
     changed = clip.copy()
     changed[400 + 99 * 160 :] = 0.9
-    assert torch.equal(FrontEnd(100)([clip]), FrontEnd(100)([changed]))
+    assert torch.equal(LogMelFrontEnd(100)([clip]), LogMelFrontEnd(100)([changed]))
 
 
 @pytest.mark.parametrize("frames", [16, 3000])
 def test_the_smallest_and_the_largest_number_of_frames(frames: int) -> None:
-    features = FrontEnd(frames)([_clip(6, 16_000)])
+    features = LogMelFrontEnd(frames)([_clip(6, 16_000)])
     assert features.shape == (1, frames, BINS)
     assert features.dtype == torch.float32
 
@@ -126,14 +126,14 @@ def test_the_smallest_and_the_largest_number_of_frames(frames: int) -> None:
 @pytest.mark.parametrize("frames", [-1, 0, 15, 3001])
 def test_other_numbers_of_frames_are_refused_with_the_bounds(frames: int) -> None:
     with pytest.raises(AudioError, match=f"{frames} frames.*16 to 3000"):
-        FrontEnd(frames)
+        LogMelFrontEnd(frames)
 
 
 @pytest.mark.parametrize(
     ("seconds", "frames"), [(1.0, 100), (5.0, 500), (4.0, 400), (0.5, 50), (0.01, 16), (30, 3000), (600, 3000)]
 )
 def test_frames_for_seconds_as_the_papers_count(seconds: float, frames: int) -> None:
-    assert FrontEnd.for_seconds(seconds).frames == frames
+    assert LogMelFrontEnd.for_seconds(seconds).frames == frames
 
 
 def test_louder_is_more_energy_by_the_law_of_logarithms(sine: Callable[..., np.ndarray]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cl_ast.audio import reading as audio
 from cl_ast.audio.log_mel import frame_count, log_mel
 from cl_ast.audio.reading import Waveform
-from cl_ast.audio.windows import READ_AHEAD, Piece, pieces, windows
+from cl_ast.audio.windows import READ_AHEAD, Segment, pieces, windows
 from cl_ast.errors import AudioError
 from cl_ast.inference.prediction import Failure, Window
 
@@ -144,7 +144,7 @@ def test_clips_come_in_their_order_and_one_that_cannot_be_read_is_one_failure(tm
             assert isinstance(one.error, AudioError)
             assert one.path.endswith("nowhere.wav")
         else:
-            assert isinstance(one, Piece)
+            assert isinstance(one, Segment)
             assert len(one.waveform) == 100 + number
             assert one.path == ("-" if number % 7 == 5 else str(tmp_path / f"{number:02}.wav"))
 

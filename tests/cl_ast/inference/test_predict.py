@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from cl_ast.adapters.methods import METHODS
 from cl_ast.audio.reading import Waveform
-from cl_ast.audio.windows import Piece, pieces
+from cl_ast.audio.windows import Segment, pieces
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import logits_of
 from cl_ast.inference.predict import answer
 from cl_ast.inference.prediction import Failure, Prediction, Window
 from cl_ast.inference.session import Held
-from cl_ast.inference.task_cache import Loaded
+from cl_ast.inference.task_cache import TaskCache
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
@@ -87,7 +87,7 @@ def _waveforms(count: int) -> list[Waveform]:
 
 def _check(held: Held, models: dict[str, TaskModel], names: list[str]) -> None:
     waveforms = _waveforms(len(names))
-    asked = [(Piece("clip", waveform), name) for waveform, name in zip(waveforms, names, strict=True)]
+    asked = [(Segment("clip", waveform), name) for waveform, name in zip(waveforms, names, strict=True)]
     found = answer(held, asked)
     for waveform, name, one in zip(waveforms, names, found, strict=True):
         assert one.settings.labels == models[name].settings.labels
@@ -108,14 +108,14 @@ def test_each_clip_is_answered_by_its_task_in_order_whatever_fits_into_memory(
 
 def test_a_task_that_is_not_there_is_named(held: Callable[..., Held]) -> None:
     with pytest.raises(TaskNotFoundError, match="task-99"):
-        answer(held(), [(Piece("clip", _waveforms(1)[0]), name) for name in ("task-1", "task-99")])
+        answer(held(), [(Segment("clip", _waveforms(1)[0]), name) for name in ("task-1", "task-99")])
 
 
 def test_a_damaged_task_is_named_also_where_it_is_read_ahead(held: Callable[..., Held], home: Path) -> None:
     one = held()
     path = Path(one.registry.adapter_address(one.registry.task("task-9").version))
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    asked = [(Piece("clip", waveform), f"task-{n}") for n, waveform in enumerate(_waveforms(16))]
+    asked = [(Segment("clip", waveform), f"task-{n}") for n, waveform in enumerate(_waveforms(16))]
     for _ in range(2):
         with pytest.raises(CorruptRegistryError, match="task-9"):
             answer(one, asked)
@@ -124,7 +124,7 @@ def test_a_damaged_task_is_named_also_where_it_is_read_ahead(held: Callable[...,
 
 def test_names_in_any_case_are_one_task(held: Callable[..., Held], models: dict[str, TaskModel]) -> None:
     waveform = _waveforms(1)[0]
-    first, second = answer(held(), [(Piece("clip", waveform), name) for name in ("task-1", "TASK-1")])
+    first, second = answer(held(), [(Segment("clip", waveform), name) for name in ("task-1", "TASK-1")])
     torch.testing.assert_close(first.logits, second.logits, rtol=1e-5, atol=1e-5)
 
 
@@ -153,7 +153,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
         one = held(20_000)
         seen = set()
         for _ in range(400):
-            (found, *_) = answer(one, [(Piece("clip", waveform), name) for name in ("task-0", "task-4", "task-12")])
+            (found, *_) = answer(one, [(Segment("clip", waveform), name) for name in ("task-0", "task-4", "task-12")])
             fits = [n for n, logits in enumerate(expected) if len(logits) == len(found.logits)]
             (n,) = [n for n in fits if torch.allclose(found.logits, expected[n], rtol=1e-5, atol=1e-5)]
             assert found.settings.labels == versions[n].settings.labels
@@ -222,7 +222,7 @@ def test_the_least_recently_asked_go_first_and_the_budget_holds(
 ) -> None:
     """Against a list that is ordered by hand; task n takes n bytes."""
     versions = [_version(n) for n in range(13)]
-    loaded = Loaded(lambda version: Sized(int(version.adapter_sha256)), budget)  # type: ignore[arg-type, return-value]
+    loaded = TaskCache(lambda version: Sized(int(version.adapter_sha256)), budget)  # type: ignore[arg-type, return-value]
     recent: list[int] = []
     for number, ahead in asked:
         loaded.expect(versions[n] for n in ahead)
@@ -246,7 +246,7 @@ def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_
             raise CorruptRegistryError("seven")
         return Sized(1)
 
-    loaded = Loaded(load, 100)
+    loaded = TaskCache(load, 100)
     loaded.expect([_version(5), _version(7)])
     assert loaded.get(_version(5)).bytes == 1
     with pytest.raises(CorruptRegistryError, match="seven"):

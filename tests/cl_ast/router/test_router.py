@@ -12,7 +12,7 @@ from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
 from cl_ast.router.calibration import calibrate, p_values
 from cl_ast.router.ridge import Moments
 from cl_ast.router.task_routing import routing_in
-from cl_ast.router.tie_break import calibrated, sureness, surer
+from cl_ast.router.tie_break import calibrated, more_confident, sureness
 
 BOTH = pytest.mark.parametrize("kind", list(KINDS))
 
@@ -288,12 +288,12 @@ def test_two_tasks_nearly_as_near_are_both_named(kind):
         between = normalize(ends[0] + ends[1], dim=0)
         (route,) = router.choose(between[None])
         ends[route.task == "task-1"] = between
-    assert route.rival is not None
-    assert {route.task, route.rival.task} == {"task-0", "task-1"}
-    assert route.nearest == route.rival.nearest
-    assert dict(route.nearest)[route.rival.task] == route.rival.score <= route.score
+    assert route.runner_up is not None
+    assert {route.task, route.runner_up.task} == {"task-0", "task-1"}
+    assert route.nearest == route.runner_up.nearest
+    assert dict(route.nearest)[route.runner_up.task] == route.runner_up.score <= route.score
     alone = Router({"task-1": routing(1, kind)}).choose(points(50, 5, centre=1))
-    assert [one.rival for one in (*router.choose(points(50, 5, centre=1)), *alone)] == [None] * 10
+    assert [one.runner_up for one in (*router.choose(points(50, 5, centre=1)), *alone)] == [None] * 10
 
 
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=6))
@@ -309,6 +309,6 @@ def test_each_head_is_surer_by_its_own_standards():
     """A head that is always sure is believed less than one that rarely is."""
     always, rarely = calibrated(torch.tensor([[9.0 + i / 100, 0.0] for i in range(40)])), calibrated(torch.zeros(40, 2))
     fairly = torch.tensor([2.0, 0.0])
-    assert surer(fairly, fairly, (always, rarely))
-    assert not surer(fairly, fairly, (rarely, always))
-    assert not surer(fairly, fairly, (rarely, rarely))
+    assert more_confident(fairly, fairly, (always, rarely))
+    assert not more_confident(fairly, fairly, (rarely, always))
+    assert not more_confident(fairly, fairly, (rarely, rarely))

@@ -145,7 +145,7 @@ def test_other_layers_and_another_recipe_are_errors_with_a_sentence(space, monke
     with pytest.raises(BackboneError, match="other layers"):
         RouterSpace.from_bytes(data, space.backbone)
     monkeypatch.undo()
-    monkeypatch.setattr("cl_ast.router.space.RECIPE", 99)
+    monkeypatch.setattr("cl_ast.router.space.DESCRIPTION_VERSION", 99)
     assert not is_current(data)
     assert kind_in(data) == space.kind
     with pytest.raises(BackboneError, match=r"another release.*cl-ast route"):

@@ -187,11 +187,11 @@ def test_another_process_writes_the_same_bytes(backbone_folder: Path, backbone: 
         "import sys, torch\n"
         "from cl_ast.backbone import pretrained\n"
         "from cl_ast.adapters.spec import parse\n"
-        "from cl_ast.audio.log_mel import FrontEnd\n"
+        "from cl_ast.audio.log_mel import LogMelFrontEnd\n"
         "from cl_ast.tasks.task_file import to_bytes\n"
         "from cl_ast.tasks.task_model import TaskModel, TaskSettings\n"
         "backbone = pretrained.load(sys.argv[1])\n"
-        "chosen = TaskSettings('toy', parse('conformer'), ('dog', 'rain', 'siren'), FrontEnd(60))\n"
+        "chosen = TaskSettings('toy', parse('conformer'), ('dog', 'rain', 'siren'), LogMelFrontEnd(60))\n"
         "model = TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(0))\n"
         "sys.stdout.buffer.write(to_bytes(model, backbone, {'b': 1, 'a': 2}, {}))\n"
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskSettings, label_scores
 
@@ -14,7 +14,7 @@ from cl_ast.tasks.task_model import TaskSettings, label_scores
 )
 def test_settings_that_do_not_exist_are_refused(settings: dict[str, str], word: str) -> None:
     with pytest.raises(MethodError, match=word):
-        TaskSettings("toy", parse("linear"), ("a", "b"), FrontEnd(60), **settings)
+        TaskSettings("toy", parse("linear"), ("a", "b"), LogMelFrontEnd(60), **settings)
 
 
 def test_label_scores_are_softmax_best_first() -> None:

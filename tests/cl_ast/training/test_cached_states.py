@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import bf16_wins, precision
 from cl_ast.errors import MethodError
@@ -74,7 +74,7 @@ def test_a_probe_on_two_vectors_a_clip_has_the_gradients_of_one_on_tokens(
 def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **changed: object) -> tuple[TaskModel, ClipSet]:
     model = fresh(method, labels=LABELS, frames=30)
     sets = [
-        ClipSet(some, [n % 2 for n in range(len(some))], FrontEnd(30), cache_bytes=budget)
+        ClipSet(some, [n % 2 for n in range(len(some))], LogMelFrontEnd(30), cache_bytes=budget)
         for some in (paths[:32], paths[32:])
     ]
     options = TrainOptions(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head": "fresh", **changed})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cl_ast.audio import reading as audio
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import read_all
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
@@ -29,18 +29,18 @@ def test_the_first_clip_that_cannot_be_read_is_named(toy_clips: list[Path], tmp_
 
 
 def test_a_batch_is_the_front_ends_features_and_the_targets_in_the_order_asked(toy_clips: list[Path]) -> None:
-    clips = ClipSet(toy_clips[:6], [0, 1, 2, 3, 4, 5], FrontEnd(30))
+    clips = ClipSet(toy_clips[:6], [0, 1, 2, 3, 4, 5], LogMelFrontEnd(30))
     clips.load("reading")
     features, targets = clips.batch([4, 0, 4])
     assert targets.tolist() == [4, 0, 4]
-    expected = FrontEnd(30)([audio.read(toy_clips[index]) for index in (4, 0, 4)])
+    expected = LogMelFrontEnd(30)([audio.read(toy_clips[index]) for index in (4, 0, 4)])
     torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
 
 
 def test_clips_that_do_not_fit_into_memory_are_the_same_batches(toy_clips: list[Path]) -> None:
     targets = [n % 2 for n in range(len(toy_clips))]
-    kept = ClipSet(toy_clips, targets, FrontEnd(30))
-    streamed = ClipSet(toy_clips, targets, FrontEnd(30), cache_bytes=1000)
+    kept = ClipSet(toy_clips, targets, LogMelFrontEnd(30))
+    streamed = ClipSet(toy_clips, targets, LogMelFrontEnd(30), cache_bytes=1000)
     for clips in (kept, streamed):
         clips.load("reading")
     assert len(kept) == len(streamed) == 48
@@ -62,11 +62,11 @@ def test_kept_clips_are_not_read_again(toy: Callable[[int, int], ClipSet], monke
 def test_reading_is_reported_and_stops_at_a_bad_clip(toy_clips: list[Path], tmp_path: Path) -> None:
     steps: list[Step] = []
     many = [*toy_clips, *toy_clips]  # more than one chunk
-    ClipSet(many, [0] * 96, FrontEnd(30)).load("reading", steps.append)
+    ClipSet(many, [0] * 96, LogMelFrontEnd(30)).load("reading", steps.append)
     assert [(step.stage, step.done, step.total) for step in steps] == [("reading", 64, 96), ("reading", 96, 96)]
     (tmp_path / "bad.wav").write_text("a letter")
     for cache_bytes in (0, 2**20):
-        clips = ClipSet([toy_clips[0], tmp_path / "bad.wav"], [0, 1], FrontEnd(30), cache_bytes=cache_bytes)
+        clips = ClipSet([toy_clips[0], tmp_path / "bad.wav"], [0, 1], LogMelFrontEnd(30), cache_bytes=cache_bytes)
         with pytest.raises(AudioError, match=r"bad\.wav"):
             clips.load("reading")
 

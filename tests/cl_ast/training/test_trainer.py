@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Step
@@ -60,7 +60,7 @@ def test_training_leaves_torchs_own_random_numbers_alone(fresh: Fresh, toy: Toy)
 @pytest.mark.parametrize("method", ["conformer", "bottleneck", "full"])
 def test_the_best_weights_are_kept_and_not_the_last(fresh: Fresh, toy_clips, toy: Toy, method: str) -> None:
     """Validation labels are the wrong way round, so every epoch of learning makes the loss worse."""
-    reversed_labels = ClipSet(toy_clips[32:], [(n + 1) % 2 for n in range(16)], FrontEnd(30))
+    reversed_labels = ClipSet(toy_clips[32:], [(n + 1) % 2 for n in range(16)], LogMelFrontEnd(30))
     model = fresh(method, labels=LABELS, frames=30)
     options = TrainOptions(epochs=8, batch_size=8, learning_rate=3e-3)
     trained = train(model, toy(0, 32), reversed_labels, options)
@@ -146,7 +146,7 @@ class Overflowing(ClipSet):
 
 def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, toy: Toy) -> None:
     model = fresh("bottleneck", labels=LABELS, frames=30)
-    broken = Overflowing(toy_clips[:8], [n % 2 for n in range(8)], FrontEnd(30))
+    broken = Overflowing(toy_clips[:8], [n % 2 for n in range(8)], LogMelFrontEnd(30))
     with pytest.raises(TrainingError, match=r"not a number after epoch 1.*--lr"):
         train(model, broken, toy(32, 40), replace(SHORT, head="fresh"))
     assert _at_rest(model)

@@ -5,7 +5,7 @@ import torch
 
 from cl_ast.adapters.spec import parse
 from cl_ast.audio import synthesis as synth
-from cl_ast.audio.log_mel import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.errors import TrainingError
@@ -41,22 +41,22 @@ def clips(tmp_path_factory):
     return paths
 
 
-def run(backbone, clips, *, checkpoint=None, resume=False, report=silent, options=OPTIONS):
-    front_end = FrontEnd(50)
+def run(backbone, clips, *, checkpoint=None, resume=False, progress=silent, options=OPTIONS):
+    front_end = LogMelFrontEnd(50)
     settings = TaskSettings("dogs", parse("conformer:r=2,k=3"), ("dog", "rain"), front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     training = ClipSet(clips[:8], [i % 2 for i in range(8)], front_end)
     validation = ClipSet(clips[8:], [i % 2 for i in range(4)], front_end)
-    trained = train(model, training, validation, options, report, checkpoint=checkpoint, resume=resume)
+    trained = train(model, training, validation, options, progress, checkpoint=checkpoint, resume=resume)
     return trained, model.state()
 
 
 def killed_in(epoch):
-    def report(step):
+    def progress(step):
         if step.note.startswith(f"epoch {epoch}/"):
             raise KilledError
 
-    return report
+    return progress
 
 
 @pytest.mark.parametrize("epoch", [2, 4])
@@ -64,10 +64,10 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(backbone, clips,
     expected, weights = run(backbone, clips)
     checkpoint = Checkpoint(tmp_path / "state.safetensors", {"seed": 0}, every=0)
     with pytest.raises(KilledError):
-        run(backbone, clips, checkpoint=checkpoint, report=killed_in(epoch))
+        run(backbone, clips, checkpoint=checkpoint, progress=killed_in(epoch))
     stages = []
     trained, resumed = run(
-        backbone, clips, checkpoint=checkpoint, resume=True, report=lambda step: stages.append(step.note)
+        backbone, clips, checkpoint=checkpoint, resume=True, progress=lambda step: stages.append(step.note)
     )
     assert f"epoch {epoch - 1}/4" not in stages
     assert (trained.epoch, trained.accuracy, trained.loss) == (expected.epoch, expected.accuracy, expected.loss)
@@ -80,7 +80,7 @@ def test_another_training_or_none_or_a_damaged_one_is_refused(backbone, clips, t
     with pytest.raises(TrainingError, match="no interrupted training"):
         run(backbone, clips, checkpoint=Checkpoint(path, {}), resume=True)
     with pytest.raises(KilledError):
-        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}, every=0), report=killed_in(3))
+        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}, every=0), progress=killed_in(3))
     with pytest.raises(TrainingError, match="other options"):
         run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 2}), resume=True)
     path.write_bytes(path.read_bytes()[:100])
