@@ -61,8 +61,10 @@ def _routing(space: RouterSpace | None, seconds: int, smoothing: float) -> dict[
     if space is None:
         return {}
     described = space.describe([_noise(number, seconds, smoothing) for number in range(40)])
-    generator = torch.Generator().manual_seed(0)
-    return learn(described[:20], [0] * 20, described[20:], generator=generator, recipe=space.recipe).tensors()
+    return learn(
+        described[:20], [0] * 20, described[20:], generator=torch.Generator().manual_seed(0), recipe=space.recipe,
+        noise=space.noise,
+    ).tensors()  # fmt: skip
 
 
 def _noise(number: int, seconds: int, smoothing: float = 1.0) -> Waveform:

@@ -24,7 +24,8 @@ from benchmarks.routing_bench import Bench, by_class, whole
 from benchmarks.routing_features import NAMES, WholeClips, load, strangers
 from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
 from cl_ast.backbone import pretrained as checkpoints
-from cl_ast.router import ALPHA, KINDS, Router, RouterSpace
+from cl_ast.router import ALPHA, DEFAULT, KINDS, Router, RouterSpace
+from cl_ast.router.kinds import noise_fits
 from cl_ast.router.tie_break import calibrated
 
 SEEDS = (0, 1, 2)
@@ -132,7 +133,8 @@ def _trust(bench: Bench, tasks: Sequence[Task], method: str, seed: int) -> Calla
 
     def trust(clips: Tensor) -> Tensor:
         chosen = chooser(clips).argmax(dim=1)
-        each = torch.stack([one.p_values(clips, bench.noise[method]) for one in routing], dim=1)
+        noise = noise_fits(bench.noise[method], clips)
+        each = torch.stack([one.p_values(clips, noise) for one in routing], dim=1)
         return each.gather(1, chosen[:, None])[:, 0] + 1e-6
 
     return trust
@@ -225,8 +227,9 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
     wanted = wanted or TABLES
     torch.set_num_threads(1)
     backbone = checkpoints.load("ast-mini", device="cpu")
-    space = RouterSpace.of(backbone)
-    noise = {kind: RouterSpace.of(backbone, kind).noise for kind in KINDS}
+    spaces = {kind: RouterSpace.of(backbone, kind) for kind in KINDS}
+    space = spaces[DEFAULT]  # all describe alike
+    noise = {kind: one.noise for kind, one in spaces.items()}
     cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing"
     splits = sorted({"train", "validation", asked})
     features = load(data, registry, cache, space, splits, "many" in wanted)

@@ -10,6 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from cl_ast.router.moments import shrunk
+
 Scores = Callable[[Tensor], Tensor]  # (n, d) described clips to (n, tasks)
 Training = Sequence[Tensor]  # (n, d) described clips of each task
 
@@ -25,9 +27,7 @@ def mahalanobis(tasks: Training) -> Scores:
     means = torch.stack([task.double().mean(dim=0) for task in tasks])
     away = torch.cat([task.double() - mean for task, mean in zip(tasks, means, strict=True)])
     covariance = away.T @ away / len(away)
-    level = covariance.diagonal().mean()
-    shrunk = 0.9 * covariance + 0.1 * level * torch.eye(len(covariance), dtype=torch.float64)
-    inverse = torch.linalg.inv(shrunk)
+    inverse = torch.linalg.inv(shrunk(covariance, 0.1))
 
     def scores(asked: Tensor) -> Tensor:
         each = asked.double()[:, None] - means

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 import streams
 from cl_ast.audio import reading as audio
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
-from cl_ast.backbone.pooling import pooled
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of
@@ -105,16 +103,7 @@ class WholeClips(RouterSpace):
     """What a pass shared with the answer would see: the clip at its own length and level, in one piece."""
 
     def _project(self, clips: Sequence[Waveform]) -> Tensor:
-        out = []
-        with torch.inference_mode(), self.backbone.attached(None):
-            for clip in clips:
-                front_end = self.backbone.front_end(min(10.0, len(clip) / SAMPLE_RATE))
-                tokens = self.backbone.embed(front_end([clip], self.backbone.device))
-                tokens = self.backbone.run(tokens, last=self.layers)[:, self.backbone.family.special :].float()
-                out.append(
-                    torch.cat([normalize(half, dim=1) for half in pooled(tokens, "mean+std").chunk(2, dim=1)], 1)
-                )
-        return torch.cat(out) @ self._projection
+        return torch.cat([self._pooled([clip[: 10 * SAMPLE_RATE]]) for clip in clips]) @ self._projection
 
 
 ALTERED: Mapping[str, Callable[[Waveform], Waveform]] = {

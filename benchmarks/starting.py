@@ -12,26 +12,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.attach import fill
 from benchmarks.predicting import clips, registry
 from benchmarks.rows import Row
-from benchmarks.timing import ratio
+from benchmarks.timing import Times, in_turns, ratio
 from cl_ast.backbone import pretrained as checkpoints
 
 TASKS = 1_000
 
 
-def started(words: list[str]) -> float:
-    """Processor seconds of a whole process."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1], env=kept
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+# A command, what it is held against, and how many times as long it may take.
+AGAINST = (
+    ("cl-ast --help", "python -c 'import click'", 2.0),
+    ("one predict, whole process", "python -c 'from transformers import ASTModel'", 1.15),
+)
+MOST = 0.3  # seconds, of the others
 
 
 def measure(rounds: int = 5) -> list[Row]:
@@ -42,37 +40,41 @@ def measure(rounds: int = 5) -> list[Row]:
         one = registry(folder / "one", checkpoints.MINI)
         (clip,) = clips(folder / "clips", 1)
         many, single = (["-m", "cli", "--registry", str(place)] for place in (folder / "many", one))
+        listing = {f"cl-ast {name}, {TASKS:,} tasks": [*many, name] for name in ("tasks", "stats")}
         words = {
-            "click": ["-c", "import click"],
-            "help": ["-m", "cli", "--help"],
-            "tasks": [*many, "tasks"],
-            "stats": [*many, "stats"],
-            "model": ["-c", "from transformers import ASTModel"],
-            "predict": [*single, "predict", str(clip), "--task", "commands", "--format", "json"],
+            "python -c 'import click'": ["-c", "import click"],
+            "cl-ast --help": ["-m", "cli", "--help"],
+            **listing,
+            "python -c 'from transformers import ASTModel'": ["-c", "from transformers import ASTModel"],
+            "one predict, whole process": [*single, "predict", str(clip), "--task", "commands", "--format", "json"],
         }
-        taken: dict[str, list[float]] = {name: [] for name in words}
-        for number in range(rounds + 1):
-            for name, each in words.items():
-                seconds = started(each)
-                if number:
-                    taken[name].append(seconds)
-    return _rows(taken)
+        taken = in_turns({name: partial(_run, each) for name, each in words.items()}, rounds, _of_children)
+    return [*(_beside(taken, *each) for each in AGAINST), *(_alone(taken, name) for name in listing)]
 
 
-def _rows(taken: dict[str, list[float]]) -> list[Row]:
-    rows = []
-    for name, against, most in (("help", "click", 2.0), ("predict", "model", 1.15)):
-        found, width = ratio(taken, name, against)
-        what = "cl-ast --help" if name == "help" else "one predict, whole process"
-        beside = "python -c 'import click'" if name == "help" else "python -c 'from transformers import ASTModel'"
-        note = f"theirs: {statistics.median(taken[against]):.3g} s"
-        seconds = statistics.median(taken[name])
-        rows.append(Row(what, beside, found, seconds, "s", width, f"<= {most:g}", found <= most, note))
-    for name in ("tasks", "stats"):
-        seconds = statistics.median(taken[name])
-        width = f"{min(taken[name]):.2f} to {max(taken[name]):.2f} s in {len(taken[name])} rounds"
-        rows.append(Row(f"cl-ast {name}, {TASKS:,} tasks", "", None, seconds, "s", width, "<= 0.3", seconds <= 0.3, ""))
-    return rows
+def _run(words: list[str]) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(
+        [sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1], env=kept
+    )
+
+
+def _of_children() -> float:
+    """Processor seconds of all processes that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _beside(taken: Times, name: str, against: str, most: float) -> Row:
+    found, width = ratio(taken, name, against)
+    note = f"theirs: {statistics.median(taken[against]):.3g} s"
+    return Row(name, against, found, statistics.median(taken[name]), "s", width, f"<= {most:g}", found <= most, note)
+
+
+def _alone(taken: Times, name: str) -> Row:
+    seconds = statistics.median(taken[name])
+    width = f"{min(taken[name]):.2f} to {max(taken[name]):.2f} s in {len(taken[name])} rounds"
+    return Row(name, "", None, seconds, "s", width, f"<= {MOST:g}", seconds <= MOST, "")
 
 
 if __name__ == "__main__":

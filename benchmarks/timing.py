@@ -11,15 +11,17 @@ from pathlib import Path
 Times = Mapping[str, Sequence[float]]
 
 
-def in_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
     """Processor seconds of each candidate, one a round, after one that does not count."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, run in candidates.items():
-            started = time.process_time()
+            started = clock()
             run()
             if number:
-                taken[name].append(time.process_time() - started)
+                taken[name].append(clock() - started)
     return taken
 
 

@@ -11,11 +11,10 @@ import numpy as np
 import soundfile
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
-from cl_ast.router.sound import repeated, without_silence
+from cl_ast.router.sound import SHORTEST, repeated, without_silence
 
 BAND = 3_400  # Hz: what a telephone passes, and every sampling rate in use
 _BITRATE = 0.9  # of soundfile's compression levels: low
-_SHORTEST_PART = 3 * SAMPLE_RATE // 10
 COPIES = 5
 
 
@@ -52,7 +51,7 @@ def part_of(clip: Waveform) -> Waveform:
     """From 0.3 s to all of the sound, somewhere in it: always the same part of the same clip."""
     sound = without_silence(clip)
     random = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
-    shortest = min(len(sound), _SHORTEST_PART)
+    shortest = min(len(sound), SHORTEST)
     length = round(np.exp(random.uniform(np.log(max(1, shortest)), np.log(max(1, len(sound))))))
     start = int(random.integers(0, max(0, len(sound) - length) + 1))
     return sound[start : start + length]

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_ast.router import ridge
+from cl_ast.router.moments import Moments, learned, restored, shrunk
 
 _SHRINKAGE = 0.1  # of S, to its mean variance in every dimension
-_NAMES = {"centre": "mean", "directions": "factor", "rest": "rest"}  # in a file: those of `ridge.Moments`
+_NAMES = {"centre": "mean", "directions": "factor", "rest": "rest"}  # in a file, and in `Moments`
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A task's mean and covariance, as `ridge` keeps them."""
+    """A task's mean and covariance, under names that tell it from a task of `ridge`."""
 
-    moments: ridge.Moments
+    moments: Moments
 
     def tensors(self) -> dict[str, Tensor]:
         found = self.moments.tensors()
         return {name: found[theirs] for name, theirs in _NAMES.items()}
 
     def fit(self, described: Tensor) -> Tensor:
-        """As `ridge.Moments.fit`: of this task alone."""
+        """As `Moments.fit`: of this task alone."""
         return self.moments.fit(described)
 
 
@@ -39,22 +39,20 @@ class DiscriminantRouter:
         return frozenset(_NAMES)
 
     def learn(self, described: Tensor, targets: Tensor, generator: torch.Generator) -> Normal:
-        return Normal(ridge.RidgeRouter().learn(described, targets, generator))
+        return Normal(learned(described))
 
     def restore(self, tensors: Mapping[str, Tensor], dimensions: int) -> Normal:
         renamed = {theirs: tensors[name] for name, theirs in _NAMES.items()}
-        return Normal(ridge.RidgeRouter().restore(renamed, dimensions))
+        return Normal(restored(renamed, dimensions))
 
     def chooser(self, states: Sequence[Normal]) -> Callable[[Tensor], Tensor]:
         """Described clips (n, d) to the probability of each task (n, tasks), were all as frequent; float64."""
         means = torch.stack([state.moments.mean.double() for state in states], dim=1)
         shared = torch.zeros(len(means), len(means), dtype=torch.float64)
         for state in states:
-            factor = state.moments.factor.double()
-            shared += factor.T @ factor + torch.diag(state.moments.rest.double())
-        shared /= len(states)
-        level = shared.diagonal().mean() + 1e-9
-        shared = (1 - _SHRINKAGE) * shared + _SHRINKAGE * level * torch.eye(len(shared), dtype=torch.float64)
+            shared += state.moments.covariance()
+        # The last part is for tasks of one clip each, whose covariance is nothing.
+        shared = shrunk(shared / len(states), _SHRINKAGE) + 1e-10 * torch.eye(len(shared), dtype=torch.float64)
         weights = torch.cholesky_solve(means, torch.linalg.cholesky(shared))
         offsets = -(means * weights).sum(dim=0) / 2
         return lambda described: (described.double() @ weights + offsets).softmax(dim=1)

@@ -19,13 +19,21 @@ class State(Protocol):
         ...
 
 
-def fit_beside(noise: State | None, state: State, described: Tensor) -> Tensor:
+def noise_fits(noise: State | None, described: Tensor) -> Tensor | None:
+    """How well clips (n, d) fit noise, once for all tasks: (n,)."""
+    return None if noise is None else noise.fit(described)
+
+
+def fit_beside(noise: Tensor | None, state: State, described: Tensor) -> Tensor:
     """How well clips (n, d) fit a task, less 1 where they fit noise better: (n,) in [-2, 1].
 
     Rain is nearly noise: without this, noise would be nearly rain.
+
+    Args:
+        noise: (n,) what `noise_fits` says of the same clips.
     """
     fits = state.fit(described)
-    return fits if noise is None else fits - (noise.fit(described) > fits).float()
+    return fits if noise is None else fits - (noise > fits).float()
 
 
 class Kind(Protocol):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.router.calibration import calibrate
-from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_beside
+from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_beside, noise_fits
 from cl_ast.router.task_routing import TaskRouting
 from cl_ast.router.tie_break import calibrated
 
@@ -43,13 +43,14 @@ def learn(
         return torch.cat([rows + copy * len(labels) for copy in range(copies)])
 
     state = router.learn(training, labels.repeat(copies), generator)
-    fits = fit_beside(noise, state, validation)
+    fits = fit_beside(noise_fits(noise, validation), state, validation)
     if len(validation) < _FEWEST:
         order = torch.randperm(len(labels), generator=generator)
         for fold in range(min(_FOLDS, len(labels) - 1)):
             mine = torch.arange(len(labels)) % _FOLDS == fold
             others = order[~mine]
             part = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
-            fits = torch.cat([fits, fit_beside(noise, part, training[order[mine]])])
+            held_out = training[order[mine]]
+            fits = torch.cat([fits, fit_beside(noise_fits(noise, held_out), part, held_out)])
     sure = calibrated(torch.zeros(0, 1) if logits is None else logits)
     return TaskRouting(kind, state, calibrate(fits), sure, recipe)

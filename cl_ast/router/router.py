@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cl_ast.errors import RegistryError
 from cl_ast.router.calibration import ALPHA
-from cl_ast.router.kinds import KINDS, State
+from cl_ast.router.kinds import KINDS, State, noise_fits
 from cl_ast.router.task_routing import TaskRouting
 from cl_ast.router.tie_break import MARGINS, more_confident
 
@@ -79,7 +79,8 @@ class Router:
     def fitting(self, described: Tensor) -> list[list[Route]]:
         """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""
         scores = self._scores(described).tolist()
-        p_values = [task.p_values(described, self._noise).tolist() for task in self._tasks.values()]
+        noise = noise_fits(self._noise, described)
+        p_values = [task.p_values(described, noise).tolist() for task in self._tasks.values()]
         out = []
         for row, values in enumerate(scores):
             each = [(value, name, ps[row]) for value, name, ps in zip(values, self._names, p_values, strict=True)]
@@ -93,7 +94,8 @@ class Router:
         out = described.new_zeros(len(described))
         for index in sorted(set(chosen.tolist())):
             rows = chosen == index
-            out[rows] = self._tasks[self._names[index]].p_values(described[rows], self._noise)
+            sent = described[rows]
+            out[rows] = self._tasks[self._names[index]].p_values(sent, noise_fits(self._noise, sent))
         return [round(value, 2) for value in out.tolist()]
 
     def _routes(self, described: Tensor, values: Tensor, order: Tensor, nearest: int, place: int) -> list[Route]:

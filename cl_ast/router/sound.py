@@ -5,7 +5,7 @@ import numpy as np
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 
 _LONGEST = 3 * SAMPLE_RATE
-_SHORTEST = 3 * SAMPLE_RATE // 10
+SHORTEST = 3 * SAMPLE_RATE // 10
 _STEP = SAMPLE_RATE // 10  # lengths are multiples of it, so that clips go in batches
 _QUIET = 50.0  # dB under the loudest 10 ms: silence
 _PADDING = 40.0  # the same at either end, where faint noise may be padding
@@ -24,7 +24,7 @@ def sound_of(clip: Waveform) -> Waveform:
         piece = _LONGEST // 3 + _BLOCK  # they overlap where they meet
         starts = (0, (len(heard) - piece) // 2, len(heard) - piece)
         heard = _joined([heard[start : start + piece] for start in starts])[:_LONGEST]
-    heard = repeated(heard, max(_SHORTEST, len(heard) // _STEP * _STEP))
+    heard = repeated(heard, max(SHORTEST, len(heard) // _STEP * _STEP))
     level = max(float(np.sqrt(np.mean(heard.astype(np.float64) ** 2))), 1e-8)
     return (heard * (_LEVEL / level)).astype(np.float32)
 

@@ -18,6 +18,7 @@ from cl_ast.backbone.sites import Shape
 from cl_ast.errors import BackboneError
 from cl_ast.router.copies import coded, low_passed
 from cl_ast.router.kinds import DEFAULT, KINDS, State
+from cl_ast.router.moments import shrunk
 from cl_ast.router.sound import sound_of
 
 DESCRIPTION_VERSION = 3  # counts up whenever the same clip is described otherwise
@@ -41,12 +42,10 @@ class RouterSpace:
             another way to describe.
     """
 
-    def __init__(
-        self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT, noise: State | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT) -> None:
         self.backbone = backbone
         self.kind = kind
-        self.noise = noise
+        self.noise: State | None = None
         self.layers = layers_of(backbone.shape.depth)
         self.dimensions = dimensions_of(backbone.shape)
         self.recipe = description_id(backbone)
@@ -68,10 +67,8 @@ class RouterSpace:
         mean = described.mean(dim=0)
         centred = described - mean
         covariance = centred.T @ centred / len(centred)
-        level = covariance.diagonal().mean()
-        shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * torch.eye(len(mean), dtype=torch.float64)
-        values, vectors = torch.linalg.eigh(shrunk)
-        whitening = vectors @ torch.diag((level / values).sqrt()) @ vectors.T
+        values, vectors = torch.linalg.eigh(shrunk(covariance, _SHRINKAGE))
+        whitening = vectors @ torch.diag((covariance.diagonal().mean() / values).sqrt()) @ vectors.T
         space = cls(backbone, mean.float(), whitening.half(), kind)
         space.noise = space._learn_noise(random)
         return space

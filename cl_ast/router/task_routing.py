@@ -48,8 +48,8 @@ class TaskRouting:
                 raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
         return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, description_id_of(tensors))
 
-    def p_values(self, described: Tensor, noise: State | None = None) -> Tensor:
-        """Clips (n, d) to how often a clip of this task fits it no better (n,)."""
+    def p_values(self, described: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Clips (n, d), and how well they fit noise (n,), to how often a clip of this task fits it no better (n,)."""
         return p_values(self.calibration, fit_beside(noise, self.state, described))
 
 

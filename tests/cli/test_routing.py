@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import cli
 from cl_ast.manager import Manager
+from cl_ast.router import KINDS
 from cl_ast.tasks.task_file import to_bytes
 
 
@@ -108,6 +110,12 @@ def test_every_task_that_a_clip_is_known_to_answers(cl, data, clip):
         assert scores == sorted(scores, reverse=True)
         assert of_clip[0]["tasks"][0]["task"] in [answer["task"] for answer in of_clip]
     assert "chirps" in [answer["task"] for answer in answers if answer["known"]]
+
+
+def test_every_router_can_be_asked_for():
+    """The command line lists them itself, since it must not import torch."""
+    option = next(one for one in cli.main.commands["add-task"].params if one.name == "router")
+    assert list(option.type.choices) == list(KINDS)
 
 
 def test_all_is_for_the_router(cl, clip):

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
 from cl_ast.router.calibration import calibrate, p_values
-from cl_ast.router.ridge import Moments
+from cl_ast.router.moments import Moments
 from cl_ast.router.task_routing import routing_in
 from cl_ast.router.tie_break import calibrated, more_confident, sureness
 

@@ -1,0 +1,36 @@
+"""A cache of descriptions: a stream of tasks routes every task's test clips again after each task."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cl_ast.audio.cache import file_key
+from cl_ast.audio.reading import Waveform
+from cl_ast.router.space import RouterSpace
+
+_MOST = 50_000  # clips; a description takes two kilobytes
+
+
+class DescriptionCache:
+    """Describes clips in one router space, and keeps the descriptions made last. For one thread."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._space: RouterSpace | None = None
+
+    def describe(self, space: RouterSpace, paths: Sequence[Path], waveforms: Sequence[Waveform]) -> Tensor:
+        """Return the descriptions (n, dimensions) of clips that were just read from these paths."""
+        if space is not self._space:
+            self._space = space
+            self._found.clear()
+        keys = [file_key(path) for path in paths]
+        new = [row for row, key in enumerate(keys) if key not in self._found]
+        fresh = dict(zip(new, space.describe([waveforms[row] for row in new]), strict=True))
+        found = [fresh[row] if row in fresh else self._found[key] for row, key in enumerate(keys)]
+        self._found |= dict(zip(keys, found, strict=True))
+        while len(self._found) > _MOST:
+            self._found.popitem(last=False)
+        return torch.stack(found) if found else space.describe([])
