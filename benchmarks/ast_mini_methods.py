@@ -24,7 +24,7 @@ from cl_ast.adapters.spec import parse
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.evaluation.comparing import compare
-from cl_ast.training.trainer import HEADS, TrainOptions
+from cl_ast.training.options import HEADS, Hyperparameters
 
 # Kept elsewhere too (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
@@ -163,7 +163,7 @@ def train(
     backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, which: str, head: str
 ) -> Run:
     epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
-    options = TrainOptions(epochs, learning_rate=rate, head=head, seed=seed)
+    options = Hyperparameters(epochs, learning_rate=rate, head=head, seed=seed)
     (found,) = compare(task, backbone, [parse(method)], options, pooling="mean+std")
     assert found.validation is not None and found.accuracy is not None and found.seconds is not None, found.error
     return Run(

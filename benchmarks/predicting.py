@@ -62,7 +62,7 @@ def _routing(space: RouterSpace | None, seconds: int, smoothing: float) -> dict[
         return {}
     described = space.describe([_noise(number, seconds, smoothing) for number in range(40)])
     return learn(
-        described[:20], [0] * 20, described[20:], generator=torch.Generator().manual_seed(0), recipe=space.recipe,
+        described[:20], [0] * 20, described[20:], generator=torch.Generator().manual_seed(0), description_id=space.description_id,
         noise=space.noise,
     ).tensors()  # fmt: skip
 

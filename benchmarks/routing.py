@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.router import ALPHA, DEFAULT, KINDS, Router, RouterSpace
 from cl_ast.router.kinds import noise_fits
-from cl_ast.router.tie_break import calibrated
+from cl_ast.router.tie_break import confidence_calibration, decide
 
 SEEDS = (0, 1, 2)
 SLOW = ("RanPAC, M = 1,024", "joint linear (upper bound)")  # not on every set of tasks
@@ -169,22 +169,29 @@ def labelling(bench: Bench, view: str) -> Rows:
     return rows
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The logits of one head for one clip."""
+
+    logits: Tensor
+
+
 def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: str) -> list[Tensor]:
     """Of each task's clips, the task that has each after the heads of close ones were asked."""
     routing = [
-        replace(one, sureness=calibrated(bench.features[name]["validation"].logits["plain"][name]))
+        replace(one, confidence=confidence_calibration(bench.features[name]["validation"].logits["plain"][name]))
         for one, (name, _) in zip(bench.shipped(tasks, kind, seed), tasks, strict=True)
     ]
     router = Router(dict(zip(NAMES, routing, strict=True)), bench.noise[kind])
     out = []
     for task in tasks:
         logits = bench.features[task[0]][bench.asked].logits[view]
-        chosen = []
-        for row, route in enumerate(router.choose(bench.clips(task, view))):
-            winner = route
-            if route.runner_up:
-                winner = router.more_confident(route, logits[route.task][row], logits[route.runner_up.task][row])
-            chosen.append(NAMES.index(winner.task))
+        answers = decide(
+            router,
+            bench.clips(task, view),
+            lambda pairs, logits=logits: [Answer(logits[name][row]) for row, name in pairs],  # type: ignore[misc]
+        )
+        chosen = [NAMES.index(route.task) for route, _ in answers]
         out.append(torch.tensor(chosen))
     return out
 

@@ -26,7 +26,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import bf16_wins
 from cl_ast.backbone.families.ast import positions_for
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
-from cl_ast.training.cached_states import Frozen, Split
+from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.trainer import learn_batch, trainable
 
@@ -131,26 +131,24 @@ def _clips(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto") -> Split:
+def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto") -> CachedStates:
     labels = tuple(map(str, range(CLASSES)))
     front_end = LogMelFrontEnd(FRAMES)
     settings = TaskSettings("bench", parse(method), labels, front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
     clips = ClipSet(paths, [number % CLASSES for number in range(len(paths))], front_end)
     clips.load("")
-    return Split(clips, Frozen(model, kind))
+    return CachedStates(clips, SplitForward(model, kind))
 
 
-def _step(split: Split) -> Callable[[], object]:
+def _step(split: CachedStates) -> Callable[[], object]:
     """One step of the trainer's own, with the first clips."""
-    model = split.frozen.model
+    model = split.forward.model
     optimiser = torch.optim.AdamW(model.trainable(), lr=1e-4)
 
     def run() -> None:
-        with trainable(model):
-            model.adapter.training = True
+        with trainable(model), model.adapter.training_mode():
             learn_batch(split, range(BATCH), optimiser)
-            model.adapter.training = False
 
     return run
 

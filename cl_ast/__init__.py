@@ -10,16 +10,16 @@ _PUBLIC = {
     "AudioError": "cl_ast.errors",
     "BackboneError": "cl_ast.errors",
     "ClAstError": "cl_ast.errors",
-    "Failure": "cl_ast.inference.prediction",
+    "Failure": "cl_ast.audio.windows",
     "Learned": "cl_ast.manager",
     "Manager": "cl_ast.manager",
     "MethodError": "cl_ast.errors",
     "Prediction": "cl_ast.inference.prediction",
     "RegistryError": "cl_ast.errors",
     "StreamError": "cl_ast.errors",
-    "TrainOptions": "cl_ast.training.trainer",
+    "TrainOptions": "cl_ast.training.options",
     "TrainingError": "cl_ast.errors",
-    "Window": "cl_ast.inference.prediction",
+    "Window": "cl_ast.audio.windows",
 }
 
 __all__ = sorted(_PUBLIC)

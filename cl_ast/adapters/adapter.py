@@ -1,6 +1,7 @@
 """One task's adapter: its tensors, named by our own layers and sites, and how they act on the backbone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ class Adapter:
     def __init__(self, spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
         """Raises MethodError unless `tensors` are exactly those of the method, each of its shape."""
         self.spec = spec
-        self.training = False
+        self._training = False
         self._backbone = backbone
         self._layout = layout(spec, backbone.shape)
         check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
@@ -68,6 +69,20 @@ class Adapter:
             made[name] = one.weight.make(generator) if own is None else own.cpu().float().clone().contiguous()
         return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()})
 
+    @property
+    def training(self) -> bool:
+        """Return whether the adapter is inside `training_mode`."""
+        return self._training
+
+    @contextmanager
+    def training_mode(self) -> Iterator[None]:
+        """Let forms act as in training inside the block: running statistics are updated, mixtures drawn at random."""
+        self._training = True
+        try:
+            yield
+        finally:
+            self._training = False
+
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """What acts at each (layer, site)."""
         return self._parts()[0]
@@ -92,7 +107,7 @@ class Adapter:
         return self._built
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
-        return act(parts, run, x, training=self.training)
+        return act(parts, run, x, training=self._training)
 
 
 def parts_of(

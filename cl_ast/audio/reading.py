@@ -16,6 +16,9 @@ from cl_ast.errors import AudioError
 SAMPLE_RATE = 16_000  # Hz, what every backbone here was trained on
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
+AudioInput = str | Path | BinaryIO
+"""What is read as a clip: a path, or an open binary file."""
+
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
 _LOUDEST = 1e9  # far above 16- or 24-bit integers kept as floats; more would overflow the mel power

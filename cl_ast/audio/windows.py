@@ -1,4 +1,4 @@
-"""Clips to what is answered at once: short ones read ahead in threads, long ones in blocks and cut into windows."""
+"""Reads clips ahead in threads, and cuts long recordings into windows without holding them whole in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from cl_ast.audio import reading as audio
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform
+from cl_ast.audio import reading
+from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, Waveform
 from cl_ast.errors import AudioError
-from cl_ast.inference.prediction import Clip, Failure, Window
 
-READ_AHEAD = 8  # clips read before they are asked for
+READ_AHEAD = 8  # clips
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that could not be answered, and why."""
+
+    path: str
+    error: AudioError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How long clips are cut: into windows of `seconds`, one every `hop` seconds."""
+
+    seconds: float
+    hop: float
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.seconds <= 30:
+            raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose 0.1 to 30 s")
+        if not 0.01 <= self.hop <= self.seconds:
+            raise AudioError(f"a hop of {self.hop:g} s cannot be used; choose 0.01 s to the window's length")
 
 
 class SharedBlock:
@@ -27,7 +48,7 @@ class SharedBlock:
         self._made: Any = None
 
     def once(self, make: Callable[[Waveform], Any]) -> Any:
-        """What `make` gives for the samples; made the first time, and shared by all windows."""
+        """Return what `make` gives for the samples; it is made once, and all windows share it."""
         if self._made is None:
             self._made = make(self.samples)
         return self._made
@@ -38,64 +59,64 @@ class Segment:
     """A clip that was read, or a window of one.
 
     Attributes:
-        start, end: of a window, in seconds.
-        stretch, first: where the window lies, and its first frame of 10 ms there; None where its frames are its own.
+        start, end: where a window begins and ends, in seconds.
+        block, first: the block that a window lies in, and its first frame of 10 ms there; None where it shares none.
     """
 
     path: str
     waveform: Waveform
     start: float | None = None
     end: float | None = None
-    stretch: SharedBlock | None = None
+    block: SharedBlock | None = None
     first: int = 0
 
 
-def pieces(clips: Iterable[Clip], window: Window | None) -> Iterator[Segment | Failure]:
-    """All clips in order, cut where a window is given; a clip that cannot be read is one Failure."""
+def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Segment | Failure]:
+    """Yield all clips in order, cut where a window is given; a clip that cannot be read is one failure."""
     if window is None:
         yield from _read_ahead(clips)
         return
     for clip in clips:
         try:
-            yield from windows(audio.stream(clip), _called(clip), window)
+            yield from windows(reading.stream(clip), _name(clip), window)
         except AudioError as error:
-            yield Failure(_called(clip), error)
+            yield Failure(_name(clip), error)
 
 
 def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Segment]:
-    """A long clip's windows in order; no more of it is held than a block and a window.
+    """Yield a long clip's windows in order; no more of it is in memory than a block and a window.
 
     The last window may be shorter, but is no shorter than a quarter; the first is there however short the clip is.
     """
     size, hop = round(window.seconds * SAMPLE_RATE), round(window.hop * SAMPLE_RATE)
-    held = np.zeros(0, np.float32)
-    begin = 0  # where in the clip `held` begins, which is where the next window does
+    kept = np.zeros(0, np.float32)
+    begin = 0  # where in the clip `kept` begins: the start of the next window
     for block in blocks:
-        held = np.concatenate([held, block])
-        count = (len(held) - size) // hop + 1
+        kept = np.concatenate([kept, block])
+        count = (len(kept) - size) // hop + 1
         if count > 0:
-            yield from _cut(held, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
-            held, begin = held[count * hop :], begin + count * hop
-    rest = [(start, min(start + size, len(held))) for start in range(0, len(held), hop)]
-    yield from _cut(held, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
+            yield from _cut(kept, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
+            kept, begin = kept[count * hop :], begin + count * hop
+    rest = [(start, min(start + size, len(kept))) for start in range(0, len(kept), hop)]
+    yield from _cut(kept, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
 
 
-def _cut(held: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
+def _cut(kept: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
     # Frames of 10 ms fall together only where windows begin a whole number of them apart.
-    stretch = SharedBlock(held) if len(spans) > 1 and hop % _SHIFT == 0 else None
+    block = SharedBlock(kept) if len(spans) > 1 and hop % _SHIFT == 0 else None
     for first, end in spans:
         at = (begin + first) / SAMPLE_RATE, (begin + end) / SAMPLE_RATE
-        yield Segment(path, held[first:end], *at, stretch, first // _SHIFT)
+        yield Segment(path, kept[first:end], *at, block, first // _SHIFT)
 
 
-def _read_ahead(clips: Iterable[Clip]) -> Iterator[Segment | Failure]:
+def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
     coming: deque[Future[Segment | Failure]] = deque()
     pool = ThreadPoolExecutor(min(READ_AHEAD, cpu_count() or 1), "cl-ast-reads-clips")
     try:
         for clip in clips:
             coming.append(pool.submit(_read, clip))
             if not isinstance(clip, str | Path):
-                coming[-1].exception()  # an open file is the caller's: read before the next clip is asked for
+                coming[-1].exception()  # An open file is the caller's, so it is read before the next clip is fetched.
             if len(coming) > READ_AHEAD:
                 yield coming.popleft().result()
         while coming:
@@ -104,12 +125,12 @@ def _read_ahead(clips: Iterable[Clip]) -> Iterator[Segment | Failure]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(clip: Clip) -> Segment | Failure:
+def _read(clip: AudioInput) -> Segment | Failure:
     try:
-        return Segment(_called(clip), audio.read(clip))
+        return Segment(_name(clip), reading.read(clip))
     except AudioError as error:
-        return Failure(_called(clip), error)
+        return Failure(_name(clip), error)
 
 
-def _called(clip: Clip) -> str:
+def _name(clip: AudioInput) -> str:
     return str(clip) if isinstance(clip, str | Path) else "-"

@@ -18,7 +18,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-PRECISIONS = ("auto", "fp32", "bf16", "fast")
 _WINS = 0.85  # of the time: less of a gain is lost again in conversions
 
 

@@ -1,4 +1,4 @@
-"""Clips answered by a Ray cluster: the same answers as here, from workers that each hold the backbone once."""
+"""Predictions by a Ray cluster: the same answers as in one process, from workers that each load the backbone once."""
 
 import logging
 import os
@@ -10,18 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cl_ast.audio.reading import AudioInput
+from cl_ast.audio.windows import Failure
 from cl_ast.errors import AudioError, ClAstError
-from cl_ast.inference.prediction import Clip, Failure, Prediction, Window
+from cl_ast.inference.prediction import Prediction, Query
 
-_GROUP = 32  # clips that a worker is handed at once: as many as are routed together
+_GROUP = 32  # clips that a worker gets at once: as many as are routed together
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What workers open. A registry and a backbone that they can reach: paths that all see, or URLs.
+    """What workers open: a registry and a backbone that they can all reach, by path or by URL.
 
     Attributes:
-        folder: what relative paths begin at.
+        folder: where relative paths begin.
     """
 
     registry: str
@@ -30,18 +32,8 @@ class Place:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of every clip, as `Manager.predict` takes it."""
-
-    task: str
-    top_k: int | None
-    window: Window | None
-    every: bool
-
-
 class Cluster:
-    """A Ray cluster as something to ask, as a `Manager` is. To be used as a context manager."""
+    """A Ray cluster that answers clips as a `Manager` does. To be used as a context manager."""
 
     def __init__(self, place: Place, workers: int | None = None) -> None:
         """
@@ -63,21 +55,13 @@ class Cluster:
     ) -> None:
         self._ray.shutdown()
 
-    def predict(
-        self,
-        clips: Iterable[Clip],
-        *,
-        task: str = "auto",
-        top_k: int | None = 5,
-        window: Window | None = None,
-        every: bool = False,
-    ) -> Iterator[Prediction | Failure]:
-        """As `Manager.predict`, of files only; the order is that of the clips.
+    def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
+        """Answer clips as `Manager.answer` does, of files only; the order is that of the clips.
 
         Raises:
             AudioError: a clip is no file.
             RegistryError: there is no registry at that place for a worker.
-            ClAstError: as `Manager.predict`, or a worker ended.
+            ClAstError: as `Manager.answer`, or a worker ended.
         """
         names = [_file(clip) for clip in clips]
         groups = [names[first : first + _GROUP] for first in range(0, len(names), _GROUP)]
@@ -85,7 +69,7 @@ class Cluster:
             return
         waiting: dict[int, bytes] = {}
         following = 0
-        for number, answers in self._rows(groups, Question(task, top_k, window, every)):
+        for number, answers in self._rows(groups, query):
             waiting[number] = answers
             while following in waiting:
                 found = pickle.loads(waiting.pop(following))
@@ -94,8 +78,8 @@ class Cluster:
                 yield from found
                 following += 1
 
-    def _rows(self, groups: list[list[str]], question: Question) -> Iterator[tuple[int, bytes]]:
-        """Each group's number and pickled answers, as they come."""
+    def _rows(self, groups: list[list[str]], query: Query) -> Iterator[tuple[int, bytes]]:
+        """Yield each group's number and pickled answers, in the order in which they are done."""
         from ray import data
         from ray.exceptions import RayError
 
@@ -105,7 +89,7 @@ class Cluster:
         items = [{"number": number, "clips": pickle.dumps(group)} for number, group in enumerate(groups)]
         answered = data.from_items(items, override_num_blocks=len(items)).map(
             Worker,
-            fn_constructor_args=(self._place, question),
+            fn_constructor_args=(self._place, query),
             compute=data.ActorPoolStrategy(size=workers),
             num_cpus=0 if gpus else 1,
             num_gpus=1 if gpus else None,
@@ -120,53 +104,54 @@ class Cluster:
 
 
 class Worker:
-    """One process of the cluster: it opens the registry and its backbone once, and keeps adapters that it has read."""
+    """One process of the cluster: it opens the registry and its backbone once, and caches tasks."""
 
-    def __init__(self, place: Place, question: Question) -> None:
+    def __init__(self, place: Place, query: Query) -> None:
         self._place = place
-        self._question = question
-        self._manager: Any = None
+        self._query = query
+        self._session: Any = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A group's clips to its answers, or to the error that ends the question."""
+        """Answer a group of clips; return the answers, or the error that ends the query."""
         answers: list[Prediction | Failure] | ClAstError
         try:
-            answers = list(self._answered(pickle.loads(row["clips"])))
+            answers = list(self._answers(pickle.loads(row["clips"])))
         except ClAstError as error:
             answers = error
         return {"number": row["number"], "answers": pickle.dumps(answers)}
 
-    def _answered(self, clips: list[str]) -> Iterator[Prediction | Failure]:
-        from cl_ast.manager import Manager
+    def _answers(self, clips: list[str]) -> Iterator[Prediction | Failure]:
+        # Imported here, because the process that starts the cluster needs no torch.
+        from cl_ast.inference.predicting import predict
+        from cl_ast.inference.session import Session
         from registry import Registry
 
-        if self._manager is None:
-            with suppress(OSError):  # whole paths need no folder
+        if self._session is None:
+            with suppress(OSError):  # Whole paths need no folder.
                 os.chdir(self._place.folder)
             registry = Registry.open(self._place.registry, create=False)
-            self._manager = Manager(registry, backbone=self._place.backbone, device=self._place.device)
-        asked = self._question
-        found: Iterator[Prediction | Failure] = self._manager.predict(
-            clips, task=asked.task, top_k=asked.top_k, window=asked.window, every=asked.every
-        )
-        return found
+            self._session = Session(registry, backbone=self._place.backbone, device=self._place.device)
+        return predict(self._session, clips, self._query)
 
 
-def _file(clip: Clip) -> str:
+def _file(clip: AudioInput) -> str:
     if not isinstance(clip, str | Path):
-        raise AudioError("standard input cannot be spread over a cluster; give files, or leave out --engine")
+        raise AudioError("a cluster cannot read standard input; give files, or leave out --engine")
     return str(clip)
 
 
 def _found() -> dict[str, str]:
-    """Where a worker on this machine finds our packages: a folder called `registry` where it starts is not ours."""
+    """Return the environment that tells a worker on this machine where our packages are.
+
+    Else a folder called `registry` where the worker starts could be taken for ours.
+    """
     home = str(Path(__file__).parents[2])
     return {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _started() -> Any:
-    """Ray, connected to the cluster that RAY_ADDRESS names, or with one of its own on this machine; silent."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers; read at its import
+    """Return Ray, connected to the cluster of RAY_ADDRESS or to one that it starts on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
     try:
         import ray
         from ray import data

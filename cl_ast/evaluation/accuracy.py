@@ -1,22 +1,22 @@
-"""How well each task answers, with the task given and with the task routed, in one pass over its test clips."""
+"""Test accuracy of tasks, by name and routed, in one pass over their test clips."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import torch
-from torch import Tensor
-
-from cl_ast.audio.cache import DecodedClips
-from cl_ast.audio.reading import Waveform
-from cl_ast.backbone.device import precision
+import streams
+from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
+from cl_ast.errors import AudioError, StreamError
+from cl_ast.inference.answering import Answer, answer, logits_of
+from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
-from cl_ast.router import Route, Router, RouterSpace
-from cl_ast.tasks.task_model import TaskModel
-from streams import Clip
+from cl_ast.router import Router, decide
+from cl_ast.tasks.source import loadable
+from registry import Accuracy
 
-_CHUNK = 32
+_CHUNK = 64  # clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Measured:
     """One task's test accuracy.
 
     Attributes:
-        oracle: the task given.
-        auto: task and label right, the task chosen by the router; None where it was not asked.
+        oracle: by name.
+        auto: routed: the share of clips whose task and label are both right; None where routing was not measured.
         routed: how many clips the router sent to each task.
-        declined: how many it called unknown, though they are counted where they were nearest.
+        declined: how many clips it answered "unknown"; they count where they were sent all the same.
     """
 
     task: str
@@ -37,65 +37,80 @@ class Measured:
     routed: Mapping[str, int] | None = None
     declined: int = 0
 
-
-def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
-    """Waveforms to one task's logits (n, classes), float32 on the CPU."""
-    device = model.backbone.device
-    out = []
-    with torch.inference_mode(), precision(device):
-        for part in chunks(len(clips), _CHUNK):
-            features = model.settings.front_end([clips[index] for index in part], device)
-            out.append(model.logits(features).float().cpu())
-    return torch.cat(out) if out else torch.zeros(0, len(model.settings.labels))
+    def records(self) -> list[Accuracy]:
+        """Return what the registry keeps of it."""
+        out = [Accuracy(self.task, "oracle", self.oracle, self.clips)]
+        if self.auto is not None:
+            out.append(Accuracy(self.task, "auto", self.auto, self.clips, self.routed or {}))
+        return out
 
 
 def measure(
+    session: Session,
     name: str,
-    clips: Sequence[Clip],
-    model_of: Callable[[str], TaskModel],
+    clips: Sequence[streams.Clip],
     router: Router | None = None,
-    space: RouterSpace | None = None,
     progress: Progress = silent,
-    hearing: DecodedClips | None = None,
 ) -> Measured:
-    """Test one task. Each clip is read once; only clips that were routed right can be right in `auto`.
+    """Test one task. Each clip is read once.
 
     Args:
-        hearing: remembers the clips for the next time.
+        router: over all tasks; None measures by name only. What it decides is decided as `predict` does it.
 
     Raises:
         AudioError: a clip cannot be read.
     """
-    hearing = hearing or DecodedClips(0)
-    model = model_of(name)
-    index = {label: position for position, label in enumerate(model.settings.labels)}
+    model = session.model(name)
     right = right_and_routed = declined = 0
     routed: Counter[str] = Counter()
-    for part in chunks(len(clips), _CHUNK * 2):
-        paths = [clips[i].path for i in part]
-        waveforms = hearing.read(paths)
-        truth = torch.tensor([index.get(clips[i].label, -1) for i in part])
-        correct = logits_of(model, waveforms).argmax(dim=1) == truth
-        right += int(correct.sum())
-        if router is not None and space is not None:
-            routes = router.choose(hearing.describe(space, paths, waveforms))
-            routes = _settled(waveforms, routes, model_of, router)
-            routed.update(route.task for route in routes)
-            declined += sum(not route.known for route in routes)
-            right_and_routed += sum(bool(ok) and route.task == name for ok, route in zip(correct, routes, strict=True))
+    for part in chunks(len(clips), _CHUNK):
+        mine = [clips[index] for index in part]
+        paths = [clip.path for clip in mine]
+        waveforms = session.clips.read(paths)
+        by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
+        right += sum(one.label == clip.label for one, clip in zip(by_name, mine, strict=True))
+        if router is not None:
+            described = session.descriptions.describe(session.routing.space, paths, waveforms)
+            segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
+            answers = partial(_answers, session, name, by_name, segments)
+            for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):
+                routed[route.task] += 1
+                declined += not route.known
+                right_and_routed += route.task == name and one.label == clip.label
         progress(Step(f"measuring {name}", part.stop, len(clips)))
     if router is None:
         return Measured(name, len(clips), right / len(clips))
     return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
 
 
-def _settled(
-    waveforms: Sequence[Waveform], routes: Sequence[Route], model_of: Callable[[str], TaskModel], router: Router
-) -> list[Route]:
-    """Where two tasks are nearly as near, the one whose head is more_confident; the other clips are not asked."""
-    settled = list(routes)
-    for row, route in enumerate(routes):
-        if route.runner_up:
-            first, second = (logits_of(model_of(one.task), [waveforms[row]])[0] for one in (route, route.runner_up))
-            settled[row] = router.more_confident(route, first, second)
-    return settled
+def _answers(
+    session: Session,
+    name: str,
+    own: Sequence[Answer],
+    segments: Sequence[Segment],
+    pairs: Sequence[tuple[int, str]],
+) -> list[Answer]:
+    """Answer pairs of a segment's row and a task; `own` are the answers of the task `name`, which are there already."""
+    others = iter(answer(session, [(segments[row], task) for row, task in pairs if task != name]))
+    return [own[row] if task == name else next(others) for row, task in pairs]
+
+
+def measure_stored(
+    session: Session,
+    sources: Mapping[str, Mapping[str, object]],
+    router: Router | None,
+    progress: Progress = silent,
+) -> tuple[list[Measured], dict[str, str]]:
+    """Measure tasks whose clips are loaded again from their recorded sources.
+
+    Returns what was measured, and the tasks that could not be measured with the reason: clips that have moved are no
+    reason to stop.
+    """
+    measured, skipped = [], {}
+    for name, source in sources.items():
+        try:
+            task = streams.reload(loadable(source))
+            measured.append(measure(session, name, task.test, router, progress))
+        except (StreamError, AudioError) as error:
+            skipped[name] = str(error)
+    return measured, skipped

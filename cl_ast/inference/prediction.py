@@ -1,12 +1,28 @@
-"""What `predict` takes and what it answers."""
+"""What is wanted of clips, and what is answered."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from cl_ast.errors import AudioError
+from cl_ast.audio.windows import Window
 
-Clip = str | Path | BinaryIO
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is wanted of every clip.
+
+    Attributes:
+        task: a task's name, or "auto" to let the router choose.
+        top_k: how many labels; None for all.
+        window: how long clips are cut into windows, each with an answer of its own; None for one answer a clip.
+        every: with "auto", an answer from every task that a clip is known to, the best first, or from the nearest.
+    """
+
+    task: str = AUTO
+    top_k: int | None = 5
+    window: Window | None = None
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +33,7 @@ class Prediction:
         known: False where no task of the registry fits; `task` is then the nearest.
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
-        start, end: of the window, in seconds.
+        start, end: where the window begins and ends, in seconds.
     """
 
     path: str
@@ -30,7 +46,7 @@ class Prediction:
     end: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the command-line contract has it."""
+        """Return the object that the command-line contract describes."""
         out: dict[str, Any] = {"path": self.path}
         if self.start is not None:
             out |= {"start": self.start, "end": self.end}
@@ -39,25 +55,3 @@ class Prediction:
             out["tasks"] = [{"task": name, "score": score} for name, score in self.tasks]
         out["labels"] = [{"label": name, "score": score} for name, score in self.labels]
         return out
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A clip that could not be answered, and why."""
-
-    path: str
-    error: AudioError
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How long clips are cut: `seconds` long, one every `hop` seconds."""
-
-    seconds: float
-    hop: float
-
-    def __post_init__(self) -> None:
-        if not 0.1 <= self.seconds <= 30:
-            raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose 0.1 to 30 s")
-        if not 0.01 <= self.hop <= self.seconds:
-            raise AudioError(f"a hop of {self.hop:g} s cannot be used; choose 0.01 s to the window's length")

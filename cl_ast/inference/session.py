@@ -1,109 +1,149 @@
-"""What of a registry is in memory: its backbone, and the tasks that were asked for."""
+"""The session: a registry's backbone, its tasks and their routing in memory, each loaded when it is first needed."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-import platformdirs
-
 from cl_ast.adapters.method import Method
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.adapters.methods import METHODS
+from cl_ast.audio.cache import DecodedClips
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import pick_device
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
-from cl_ast.inference.task_cache import TaskCache
+from cl_ast.inference.routing import RegistryRouting
+from cl_ast.inference.task_cache import TASK_BYTES, TaskCache
+from cl_ast.router.description_cache import DescriptionCache
 from cl_ast.tasks.task_file import StoredTask, from_bytes
-from cl_ast.tasks.task_model import TaskSettings
-from cl_ast.training.checkpoint import Checkpoint
-from cl_ast.training.trainer import TrainOptions
-from registry import BackboneRecord, Registry, VersionRecord
+from cl_ast.tasks.task_model import TaskModel
+from registry import Registry, VersionRecord
 from registry.names import checked
 
 
-class Held:
-    """One registry's backbone and tasks, each loaded when it is first needed."""
+class Session:
+    """One registry in memory. Not to be shared between threads.
+
+    Attributes:
+        methods: the table of methods that the tasks' files are read with.
+        clips: a cache of decoded clips.
+        descriptions: a cache of what the router reads of clips.
+        routing: which task a clip belongs to.
+    """
 
     def __init__(
-        self, registry: Registry, backbone: str | None, device: str, methods: Mapping[str, Method], memory: int
+        self,
+        registry: Registry,
+        *,
+        backbone: str | None = None,
+        device: str = "auto",
+        methods: Mapping[str, Method] = METHODS,
+        memory: int = TASK_BYTES,
+        router: str | None = None,
     ) -> None:
+        """
+        Args:
+            backbone: of a new registry, or where an existing one's lies now; None for what the registry says.
+            device: "auto", "cpu", "cuda" or "mps".
+            memory: how many bytes of tasks stay in memory.
+            router: of a new registry; an existing one keeps its own, and refuses another.
+
+        Raises ClAstError where the device is not there.
+        """
         self.registry = registry
         self.methods = methods
         self.device = pick_device(device)
-        self.asked = _from_everywhere(backbone)
+        self.clips = DecodedClips()
+        self.descriptions = DescriptionCache()
+        self.routing = RegistryRouting(registry, lambda: self.backbone, router)
+        self._chosen_backbone = _absolute(backbone)
         self._backbone: Backbone | None = None
-        self.loaded = TaskCache(self._load, memory)
-        self._tried: dict[str, StoredTask] = {}  # by name
+        self._cache = TaskCache(self._load, memory)
+        self._candidates: dict[str, StoredTask] = {}  # by name
+
+    def close(self) -> None:
+        """Stop reading ahead. The registry stays open."""
+        self._cache.close()
 
     # The backbone
 
     @property
     def backbone_name(self) -> str:
-        """The registry's backbone; of a new registry, the one asked for, or the best that is at hand."""
-        known = self.registry.backbone
-        if self.asked is None:
-            self.asked = known.name if known else checkpoints.default_name()
-        return self.asked
+        """The registry's backbone; of a new registry, the one that was chosen, or the best that is at hand."""
+        if self._chosen_backbone is None:
+            known = self.registry.backbone
+            self._chosen_backbone = known.name if known else pretrained.default_name()
+        return self._chosen_backbone
+
+    def suggest_backbone(self, name: str | None) -> None:
+        """Use this backbone for a new registry, unless one was chosen already."""
+        if self._chosen_backbone is None and self.registry.backbone is None:
+            self._chosen_backbone = name
 
     @property
     def backbone(self) -> Backbone:
         """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         if self._backbone is None:
-            loaded = checkpoints.load(self.backbone_name, device=self.device)
-            self._refuse_other_backbone(loaded)
+            loaded = pretrained.load(self.backbone_name, device=self.device)
+            self._refuse_another(loaded)
             self._backbone = loaded
         return self._backbone
 
-    def _refuse_other_backbone(self, loaded: Backbone) -> None:
+    def _refuse_another(self, loaded: Backbone) -> None:
         known = self.registry.backbone
         if known and known.fingerprint != loaded.fingerprint:
             raise RegistryError(
                 f"the registry was made with the backbone {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
-                f"({loaded.fingerprint[:12]}) is another; leave out --backbone, or use another registry"
+                f"({loaded.fingerprint[:12]}) is another; leave out --backbone, use another registry, or train its "
+                f"tasks again with `cl-ast relearn --to REGISTRY --backbone {loaded.name}`"
             )
-
-    def keep_backbone(self, background: bytes) -> None:
-        """Say in the registry which backbone it is for, with the router's background; at the first task, not before."""
-        backbone = self.backbone
-        self.registry.set_backbone(
-            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
-        )
 
     # The tasks
 
-    def stored(self, name: str) -> StoredTask:
-        """One task as its file has it. Raises TaskNotFoundError, CorruptRegistryError."""
-        if name in self._tried:
-            return self._tried[name]
+    def task(self, name: str) -> StoredTask:
+        """Return a task as its file has it. Raises TaskNotFoundError, CorruptRegistryError."""
+        if name in self._candidates:
+            return self._candidates[name]
         return self.version(name, self.registry.task(name).version)
 
-    def version(self, name: str, version: VersionRecord) -> StoredTask:
-        """As `stored`, where the registry was asked before; the one that answers now, where that has gone since."""
-        try:
-            return self.loaded.get(version)
-        except TaskNotFoundError:
-            return self.loaded.get(self.registry.task(name).version)
+    def model(self, name: str) -> TaskModel:
+        """Return a task that is ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""
+        return self.task(name).model
 
-    def _load(self, version: VersionRecord) -> StoredTask:
+    def versions(self, names: Iterable[str]) -> dict[str, VersionRecord]:
+        """Return the versions that answer now for these tasks, by name. Raises TaskNotFoundError."""
+        return self.registry.current({name for name in names if name not in self._candidates})
+
+    def version(self, name: str, version: VersionRecord) -> StoredTask:
+        """Return a version of a task; where it has gone meanwhile, the one that answers now."""
         try:
-            return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods)
-        except ClAstError as error:
-            if version.task in str(error):
-                raise
-            raise type(error)(f"{version.task}: {error}") from error
+            return self._cache.get(version)
+        except TaskNotFoundError:
+            return self._cache.get(self.registry.task(name).version)
+
+    def is_cached(self, version: VersionRecord) -> bool:
+        """Return whether a version is in memory."""
+        return version in self._cache
+
+    def expect(self, versions: Iterable[VersionRecord]) -> None:
+        """Begin to read, in a thread, versions that are needed soon."""
+        self._cache.expect(versions)
 
     @contextmanager
-    def trying(self, name: str, candidate: StoredTask) -> Iterator[None]:
-        """Let a task answer to its name before it is committed."""
-        self._tried[name] = candidate
+    def candidate(self, name: str, task: StoredTask) -> Iterator[None]:
+        """Let a task answer to its name inside the block, before it is committed."""
+        self._candidates[name] = task
         try:
             yield
         finally:
-            del self._tried[name]
+            del self._candidates[name]
 
-    def name_for(self, name: str, replace: bool) -> str:
-        """The task's name, as an existing task spells it; fails before training, not after it."""
+    def free_name(self, name: str, *, replace: bool) -> str:
+        """Return the name for a task that is to be committed, as an existing task of that name spells it.
+
+        Raises:
+            RegistryError: nothing can be committed here, or it cannot be a name.
+            TaskExistsError: the name is taken and `replace` is not given.
+        """
         self.registry.require_writable()
         checked(name)
         try:
@@ -116,17 +156,17 @@ class Held:
             )
         return there
 
-    def checkpoint(self, settings: TaskSettings, data: str, options: TrainOptions) -> Checkpoint:
-        """Outside the registry, which an interrupted training must leave as it was."""
-        place = f"{self.registry.place}\n{settings.name}"
-        name = hashlib.sha256(place.encode()).hexdigest()[:32]
-        path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
-        what = {**asdict(settings), "data": data, "backbone": self.backbone.fingerprint, **asdict(options)}
-        return Checkpoint(path, what | {"method": settings.method.text})
+    def _load(self, version: VersionRecord) -> StoredTask:
+        try:
+            return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods)
+        except ClAstError as error:
+            if version.task in str(error):
+                raise
+            raise type(error)(f"{version.task}: {error}") from error
 
 
-def _from_everywhere(backbone: str | None) -> str | None:
-    """A backbone's name, a local folder as its whole path: the registry keeps it."""
-    if backbone is None or backbone == checkpoints.MINI or backbone in checkpoints.SHORT_NAMES:
+def _absolute(backbone: str | None) -> str | None:
+    """Return the backbone's name, and a local folder as its whole path, because the registry keeps it."""
+    if backbone is None or backbone == pretrained.MINI or backbone in pretrained.SHORT_NAMES:
         return backbone
     return str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone

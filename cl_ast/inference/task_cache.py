@@ -1,4 +1,4 @@
-"""Which tasks are in memory: those asked last, within a budget of bytes, and those that are about to be asked."""
+"""The task cache: the tasks used last, within a budget of bytes, and those that the next batch will need."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -11,10 +11,10 @@ TASK_BYTES = 2**30
 
 
 class TaskCache:
-    """Tasks by the hash of their file, so that none can be stale. To be asked from one thread.
+    """Caches tasks by the hash of their file, so that none can be stale. For one thread.
 
-    Beyond the budget the task asked longest ago is dropped; the last one stays, whatever its size. What a batch uses
-    is held by the batch until it is answered.
+    Beyond the budget the task used longest ago is dropped; the last one stays, whatever its size. The tasks of a batch
+    stay in memory until the batch is answered, because the batch refers to them.
     """
 
     def __init__(self, load: Callable[[VersionRecord], StoredTask], budget: int = TASK_BYTES) -> None:
@@ -32,7 +32,7 @@ class TaskCache:
         return len(self._tasks)
 
     def get(self, version: VersionRecord) -> StoredTask:
-        """A task, read now if it must be. Raises as `load` does."""
+        """Return a task, which is read now if it is not cached. Raises as `load` does."""
         sha256 = version.adapter_sha256
         if sha256 in self._tasks:
             self._tasks.move_to_end(sha256)
@@ -47,7 +47,7 @@ class TaskCache:
         return task
 
     def expect(self, versions: Iterable[VersionRecord]) -> None:
-        """Begin to read what the next batch needs, beside the work on this one; forget what was expected before."""
+        """Begin to read, in a thread, what the next batch needs; forget what was expected before."""
         wanted = {one.adapter_sha256: one for one in versions if one not in self}
         for sha256 in set(self._coming) - set(wanted):
             self._coming.pop(sha256).cancel()

@@ -11,6 +11,7 @@ from cl_ast.router.router import Route, Router
 from cl_ast.router.sound import sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
 from cl_ast.router.task_routing import TaskRouting
+from cl_ast.router.tie_break import decide
 
 __all__ = [
     "ALPHA",
@@ -21,6 +22,7 @@ __all__ = [
     "Router",
     "RouterSpace",
     "TaskRouting",
+    "decide",
     "learn",
     "sound_of",
 ]

@@ -39,6 +39,11 @@ def fit_beside(noise: Tensor | None, state: State, described: Tensor) -> Tensor:
 class Kind(Protocol):
     """A router: how a task's state is learned, and how those of all tasks choose."""
 
+    @property
+    def margin(self) -> float:
+        """By how much the nearest task may lead and still go to the tie-break; chosen on validation clips."""
+        ...
+
     def names(self) -> frozenset[str]:
         """Of a state's tensors."""
         ...

@@ -8,7 +8,7 @@ from torch import Tensor
 from cl_ast.router.calibration import calibrate
 from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_beside, noise_fits
 from cl_ast.router.task_routing import TaskRouting
-from cl_ast.router.tie_break import calibrated
+from cl_ast.router.tie_break import confidence_calibration
 
 _FEWEST = 20  # validation clips for a calibration of their own
 _FOLDS = 5
@@ -21,7 +21,7 @@ def learn(
     *,
     generator: torch.Generator,
     kind: str = DEFAULT,
-    recipe: bytes = bytes(16),
+    description_id: bytes = bytes(16),
     copies: int = 1,
     logits: Tensor | None = None,
     noise: State | None = None,
@@ -33,7 +33,7 @@ def learn(
         targets: (n,) their classes.
         validation: (m, d) described clips that the state is not learned from; with fewer than 20, each fifth of the
             training clips is also fitted to a state learned from the other four.
-        recipe: of the descriptions.
+        description_id: of the router space that the clips were described in.
         logits: (m, classes) of the task's own head on validation clips.
         noise: `RouterSpace.noise`.
     """
@@ -52,5 +52,5 @@ def learn(
             part = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
             held_out = training[order[mine]]
             fits = torch.cat([fits, fit_beside(noise_fits(noise, held_out), part, held_out)])
-    sure = calibrated(torch.zeros(0, 1) if logits is None else logits)
-    return TaskRouting(kind, state, calibrate(fits), sure, recipe)
+    confidence = confidence_calibration(torch.zeros(0, 1) if logits is None else logits)
+    return TaskRouting(kind, state, calibrate(fits), confidence, description_id)

@@ -7,6 +7,7 @@ any order, on any BLAS, gives the same bits.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ class Prototypes:
 
 class PrototypeRouter:
     """At most 32 centres a task (17 kB with its calibration), a share for each class."""
+
+    margin: ClassVar[float] = 0.05
 
     def names(self) -> frozenset[str]:
         return frozenset({"prototypes"})

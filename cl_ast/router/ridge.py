@@ -7,6 +7,7 @@ and not searched on the newest task, and G_t is kept as a mean, 64 directions an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ _LAMBDA = 1e-4  # a task
 
 class RidgeRouter:
     """70 kB a task; adding, removing and reordering tasks gives what learning them all at once would."""
+
+    margin: ClassVar[float] = 0.2
 
     def names(self) -> frozenset[str]:
         return frozenset({"mean", "factor", "rest"})

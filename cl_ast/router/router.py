@@ -9,7 +9,6 @@ from cl_ast.errors import RegistryError
 from cl_ast.router.calibration import ALPHA
 from cl_ast.router.kinds import KINDS, State, noise_fits
 from cl_ast.router.task_routing import TaskRouting
-from cl_ast.router.tie_break import MARGINS, more_confident
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Router:
                 "learn their routing anew with `cl-ast route`"
             )
         (kind,) = kinds
-        self._margin = MARGINS[kind]
+        self._margin = KINDS[kind].margin
         self._scores = KINDS[kind].chooser([task.state for task in self._tasks.values()])
 
     def choose(self, described: Tensor, *, nearest: int = 5) -> list[Route]:
@@ -69,12 +68,9 @@ class Router:
             firsts[row] = replace(firsts[row], runner_up=second)
         return firsts
 
-    def more_confident(self, route: Route, first: Tensor, second: Tensor) -> Route:
-        """Of a route and its runner_up, that whose head is more_confident of the clip by its logits (classes,)."""
-        if route.runner_up is None:
-            return route
-        calibrations = self._tasks[route.task].sureness, self._tasks[route.runner_up.task].sureness
-        return route.runner_up if more_confident(first, second, calibrations) else route
+    def confidence(self, task: str) -> Tensor:
+        """Return the order statistics (101,) of how confident that task's head is of its own clips."""
+        return self._tasks[task].confidence
 
     def fitting(self, described: Tensor) -> list[list[Route]]:
         """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""

@@ -38,7 +38,7 @@ class RouterSpace:
         dimensions: of a description.
         kind: the router of this registry, one of `KINDS`; kept here since it is as lasting.
         noise: what noise is here, learned as a task is: no clip that fits it better is known to a task.
-        recipe: 16 bytes that differ wherever descriptions cannot be compared: another backbone, other layers or
+        description_id: 16 bytes that differ wherever descriptions cannot be compared: another backbone, other layers or
             another way to describe.
     """
 
@@ -48,7 +48,7 @@ class RouterSpace:
         self.noise: State | None = None
         self.layers = layers_of(backbone.shape.depth)
         self.dimensions = dimensions_of(backbone.shape)
-        self.recipe = description_id(backbone)
+        self.description_id = description_id(backbone)
         self._projection = _projection(2 * backbone.shape.width, self.dimensions)
         self._mean, self._whitening = mean, whitening.float()
 

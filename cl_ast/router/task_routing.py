@@ -22,31 +22,32 @@ class TaskRouting:
     Attributes:
         kind: the router, one of `KINDS`.
         calibration: (101,) order statistics of the fits of clips that the state was not learned from.
-        sureness: (101,) the same of how sure the task's head is of clips that it was not trained on.
-        recipe: 16 bytes; `RouterSpace.recipe` of the descriptions.
+        confidence: (101,) order statistics of how confident the task's head is of clips that it was not trained on.
+        description_id: 16 bytes; `RouterSpace.description_id` of the descriptions.
     """
 
     kind: str
     state: State
     calibration: Tensor
-    sureness: Tensor
-    recipe: bytes
+    confidence: Tensor
+    description_id: bytes
 
     def tensors(self) -> dict[str, Tensor]:
-        recipe = torch.frombuffer(bytearray(self.recipe), dtype=torch.uint8)
-        return {**self.state.tensors(), "calibration": self.calibration, "sureness": self.sureness, "recipe": recipe}
+        # The names in a file are older than those of this class.
+        recipe = torch.frombuffer(bytearray(self.description_id), dtype=torch.uint8)
+        return {**self.state.tensors(), "calibration": self.calibration, "sureness": self.confidence, "recipe": recipe}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], dimensions: int) -> "TaskRouting":
         """Read it strictly; ask `description_id_of` before. Raises CorruptRegistryError for what cannot be one."""
         kind = kind_of(tensors)
-        calibration, sureness = tensors["calibration"], tensors["sureness"]
-        for one in (calibration, sureness):
+        calibration, confidence = tensors["calibration"], tensors["sureness"]
+        for one in (calibration, confidence):
             if one.dtype != torch.float32 or one.shape != (101,):
                 raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
             if bool((one.diff() < 0).any()) or one[0] < LOWEST or one[-1] > 1.01:
                 raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
-        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, sureness, description_id_of(tensors))
+        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, confidence, description_id_of(tensors))
 
     def p_values(self, described: Tensor, noise: Tensor | None = None) -> Tensor:
         """Clips (n, d), and how well they fit noise (n,), to how often a clip of this task fits it no better (n,)."""

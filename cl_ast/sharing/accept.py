@@ -17,6 +17,7 @@ from cl_ast.router import TaskRouting
 from cl_ast.router.space import description_id, dimensions_of
 from cl_ast.router.task_routing import description_id_of
 from cl_ast.sharing.folder import Incoming
+from cl_ast.tasks.source import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import head_norm
 from registry import NewVersion, names
@@ -55,7 +56,7 @@ def accept(
         new,
         method=settings.method.text,
         trainable_parameters=task.model.trainable_parameters(),
-        source={"imported": dict(new.source.get("imported") or new.source)},  # type: ignore[call-overload]
+        source=as_imported(new.source),
     )
 
 

@@ -29,6 +29,7 @@ from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
 from cl_ast.tasks.number_formats import all_decoded
+from cl_ast.tasks.source import original
 from registry import header
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
@@ -231,8 +232,8 @@ def _safetensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None)
 
 def _public(source: Mapping[str, Any]) -> dict[str, Any]:
     """How the task was loaded, without where its data lay."""
-    given = source.get("imported", source)
-    found = {key: given[key] for key in _SOURCE if isinstance(given, Mapping) and given.get(key) is not None}
+    given = original(source)
+    found = {key: given[key] for key in _SOURCE if given.get(key) is not None}
     if not str(found.get("task", "")).isidentifier():  # a data set's name, not a folder's
         found.pop("task", None)
     return found

@@ -25,11 +25,11 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import Act, Heads
 from cl_ast.tasks.task_model import TaskModel
 
-Asked = tuple[TaskModel, Tensor]
+Row = tuple[TaskModel, Tensor]
 """A task, and one clip's features, such as (frames, 128), as that task's front end makes them."""
 
 
-def logits(asked: Sequence[Asked]) -> list[Tensor]:
+def logits(batch: Sequence[Row]) -> list[Tensor]:
     """The logits (classes,) of each clip under its task, in order; for answering, not for training.
 
     The backbone runs once for all rows that can share it: those of one length, and of methods that leave the number of
@@ -37,14 +37,14 @@ def logits(asked: Sequence[Asked]) -> list[Tensor]:
     """
     passes: dict[object, list[int]] = defaultdict(list)
     seen: dict[int, int] = {}  # where a task first appears
-    for row, (model, features) in enumerate(asked):
+    for row, (model, features) in enumerate(batch):
         passes[_shared_by(model, features)].append(row)
         seen.setdefault(id(model), row)
-    out: list[Tensor] = [torch.empty(0)] * len(asked)
+    out: list[Tensor] = [torch.empty(0)] * len(batch)
     for rows in passes.values():
         # Rows of one method act together, and rows of one task share its head.
-        rows.sort(key=lambda row: (asked[row][0].settings.method.text, seen[id(asked[row][0])]))
-        for row, values in zip(rows, _one_pass([asked[row] for row in rows]), strict=True):
+        rows.sort(key=lambda row: (batch[row][0].settings.method.text, seen[id(batch[row][0])]))
+        for row, values in zip(rows, _one_pass([batch[row] for row in rows]), strict=True):
             out[row] = values
     return out
 
@@ -56,10 +56,10 @@ def _shared_by(model: TaskModel, features: Tensor) -> object:
     return id(model.backbone), len(features), model.settings.positions, spec.text if lengthens else ""
 
 
-def _one_pass(asked: Sequence[Asked]) -> list[Tensor]:
-    models = [model for model, _ in asked]
+def _one_pass(batch: Sequence[Row]) -> list[Tensor]:
+    models = [model for model, _ in batch]
     backbone = models[0].backbone
-    features = torch.stack([one for _, one in asked])
+    features = torch.stack([one for _, one in batch])
     if all(model is models[0] for model in models):
         return list(models[0].logits(features).unbind())
     tokens = models[0].embed(features)

@@ -12,9 +12,10 @@ from cl_ast.audio import synthesis as synth
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.synthesis import Maker
 from cl_ast.errors import ClAstError
-from cl_ast.manager import Learned, Manager
+from cl_ast.continual.add_task import Learned
+from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
-from cl_ast.training.trainer import TrainOptions
+from cl_ast.training.options import TrainOptions
 from registry import Registry
 
 METHOD = "bottleneck"
@@ -80,7 +81,7 @@ def learn_all(manager: Manager, folders: list[Path], progress: Progress = silent
         )
 
 
-def clips_to_ask(folders: list[Path]) -> list[Path]:
+def unseen_clips(folders: list[Path]) -> list[Path]:
     """Two test clips of each task, which no adapter has seen."""
     return [clip.path for folder in folders for clip in streams.load(folder).test[:: max(1, _CLIPS_A_CLASS // 3)][:2]]
 

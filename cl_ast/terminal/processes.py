@@ -1,4 +1,4 @@
-"""A command that several processes run together: one of them speaks."""
+"""A command that several processes run together, of which one prints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import click
 if TYPE_CHECKING:
     from cl_ast.training.distributed import Group
 
-_A_MOMENT = 0.5  # seconds: a launcher stops the others when the first process ends, and one of them is still speaking
+_A_MOMENT = (
+    0.5  # seconds; the launcher stops all when one ends, and the one that says why needs a moment
+)
 
 
 @contextmanager
-def together(device: str) -> Iterator[Group]:
-    """The group that a launcher started this process in, or a group of one; of what fails, the first process tells."""
+def launched_group(device: str) -> Iterator[Group]:
+    """Yield the group that a launcher started this process in, or a group of one.
+
+    Of several processes that fail, the first one says why.
+    """
     from cl_ast.training.distributed import launched
 
     group = launched(device)

@@ -1,8 +1,9 @@
-"""What the training of a task leaves as it is, computed once a clip instead of once an epoch.
+"""Caches the output of the layers below the adapter, which training does not change.
 
-An adapter that starts above layer k leaves the layers below it alone: their output is kept in half precision. A linear
-probe leaves the whole backbone alone, and all that its head's LayerNorm and pooling need of the tokens is two vectors a
-clip: LayerNorm's gain and offset come after its standardisation, and so commute with the pooling over the tokens,
+An adapter that starts above layer k leaves the layers below it alone: their output is computed once a clip and kept in
+half precision. A linear probe leaves the whole backbone alone, and all that its head's LayerNorm and pooling need of
+the tokens is two vectors a clip: LayerNorm's gain and offset come after its standardisation, so they commute with the
+pooling over the tokens,
 
     mean(γ ∘ x̂ + β) = γ ∘ mean(x̂) + β,    var(γ ∘ x̂ + β) = γ² ∘ var(x̂).
 
@@ -27,21 +28,21 @@ from cl_ast.training.distributed import ALONE, Group
 _BATCH = 32
 
 
-class Frozen:
-    """A task's computation, cut where its training begins.
+class SplitForward:
+    """A task's forward pass in two parts: below the cut, where nothing is trained, and above it.
 
     Attributes:
-        kind: of the arithmetic.
-        learn: `above` for the steps of a training.
-        dtype: in which the state at the cut is kept; None where keeping it would save nothing.
-        key: what the state depends on besides the clip.
+        kind: the precision of the arithmetic, one of `PRECISIONS`.
+        learn: `above`, as the steps of a training call it.
+        dtype: the type in which states at the cut are kept; None where keeping them would save nothing.
+        key: what the states depend on besides the clip.
     """
 
     def __init__(self, model: TaskModel, kind: str = "auto", *, compile: bool = False) -> None:
         """
         Args:
-            kind: of the arithmetic, one of `machine.PRECISIONS`.
-            compile: `learn`, when it is first called.
+            kind: the precision of the arithmetic, one of `PRECISIONS`.
+            compile: whether `learn` is compiled when it is first called.
         """
         self.model = model
         self.kind = kind
@@ -56,9 +57,9 @@ class Frozen:
         )  # fmt: skip
 
     def below(self, features: Tensor) -> Tensor:
-        """Features of a batch to the state at the cut: tokens, or the moments (batch, 2, width) of a probe.
+        """Return the state at the cut for a batch of features: tokens, or the moments (batch, 2, width) of a probe.
 
-        Where the whole backbone is trained there is nothing below the cut.
+        Where the whole backbone is trained there is nothing below the cut, and the features are returned.
         """
         if self._whole:
             return features
@@ -67,11 +68,11 @@ class Frozen:
             return self._moments(tokens) if self._probe else tokens
 
     def above(self, state: Tensor) -> Tensor:
-        """The state at the cut to logits (batch, classes)."""
+        """Return the logits (batch, classes) for states at the cut."""
         return self.model.decide(self.vectors(state))
 
     def vectors(self, state: Tensor) -> Tensor:
-        """The state at the cut to one vector a clip, which the head's linear map takes."""
+        """Return one vector a clip for states at the cut: the input of the head's linear map."""
         if self._probe:
             return self._from_moments(state)
         model = self.model
@@ -93,10 +94,10 @@ class Frozen:
 
 
 def moments(tokens: Tensor, eps: float | None) -> Tensor:
-    """Tokens (batch, n, width) to mean and variance over the tokens of their standardised values (batch, 2, width).
+    """Return mean and variance over the tokens of their standardised values: (batch, n, width) to (batch, 2, width).
 
     Args:
-        eps: of the standardisation; None for none.
+        eps: the epsilon of the standardisation; None leaves it out.
     """
     plain = tokens.float()
     if eps is not None:
@@ -104,23 +105,23 @@ def moments(tokens: Tensor, eps: float | None) -> Tensor:
     return torch.stack([plain.mean(dim=1), plain.var(dim=1, correction=0)], dim=1)
 
 
-class Split:
-    """Labelled clips as states at the cut, kept beside their features where both fit into the clips' budget."""
+class CachedStates:
+    """Labelled clips as states at the cut, cached beside their features where both fit into the clips' budget."""
 
     def __init__(
         self,
         clips: ClipSet,
-        frozen: Frozen,
+        forward: SplitForward,
         augment: Callable[[Tensor], Tensor] | None = None,
         group: Group = ALONE,
     ) -> None:
         """
         Args:
-            augment: changes the features, another way each time; nothing can be kept then.
+            augment: changes the features in another way each time, so that nothing can be cached.
             group: the processes that share every batch.
         """
         self.clips = clips
-        self.frozen = frozen
+        self.forward = forward
         self.group = group
         self._augment = augment
 
@@ -128,30 +129,30 @@ class Split:
         return len(self.clips)
 
     def load(self, stage: str, progress: Progress = silent) -> None:
-        """Compute the states now, in the order of the clips, so that they are the same whoever asks first."""
-        dtype = self.frozen.dtype
-        if dtype is None or self._augment is not None or self._kept() is not None:
+        """Compute the states now, in the order of the clips, so that they are the same whoever needs them first."""
+        dtype = self.forward.dtype
+        if dtype is None or self._augment is not None or self._cached() is not None:
             return
-        self.clips.states = None
+        self.clips.states.clear()
         states: Tensor | None = None
         for part in chunks(len(self), _BATCH):
-            found = self.frozen.below(self.clips.batch(part)[0]).to("cpu", dtype)
+            found = self.forward.below(self.clips.batch(part)[0]).to("cpu", dtype)
             if states is None:
                 size = len(self) * found[0].numel() * found.element_size()
-                if size > self.clips.room:
+                if size > self.clips.states.room:
                     return
                 states = found.new_empty(len(self), *found.shape[1:])
             if not torch.isfinite(found).all():
-                return  # beyond the range of half precision
+                return  # They are beyond the range of half precision.
             states[part.start : part.stop] = found
             progress(Step(stage, part.stop, len(self)))
         if states is not None:
-            self.clips.states = (self.frozen.key, states)
+            self.clips.states.keep(self.forward.key, states)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """States and targets (batch,), on the device; of this process's share of the batch."""
+        """Return states and targets (batch,) on the device, of this process's share of the batch."""
         mine = self.group.share(indices)
-        states = self._kept()
+        states = self._cached()
         if states is not None:
             return self.clips.moved(states[list(mine)], self.clips.targets[list(mine)])
         if self._augment is None:
@@ -161,18 +162,18 @@ class Split:
             features, targets = self.clips.batch(indices)
             rows = list(self.group.share(range(len(indices))))
             features, targets = self._augment(features)[rows], targets[rows]
-        return self.frozen.below(features), targets
+        return self.forward.below(features), targets
 
     def gather(
         self, what: Callable[[Tensor], Tensor], group: Group = ALONE, stage: str = "", progress: Progress = silent
     ) -> tuple[Tensor, Tensor]:
-        """What a function makes of the states of every clip (n, …), and the targets (n,); in order, on the device.
+        """Apply a function to the states of every clip; return its rows (n, …) and the targets (n,), in order.
 
         Args:
-            what: states of a batch to a row a clip, such as `Frozen.above`.
-            group: the processes that share the batches, and all have the answer.
+            what: maps the states of a batch to a row a clip, such as `SplitForward.above`.
+            group: the processes that share the batches; all of them get the whole result.
         """
-        device = self.frozen.model.backbone.device
+        device = self.forward.model.backbone.device
         meeting = device if group.size == 1 else torch.device("cpu")
 
         def run(part: range) -> tuple[Tensor, Tensor]:
@@ -180,13 +181,10 @@ class Split:
             progress(Step(stage, part.stop, len(self)))
             return what(states).float().to(meeting), targets.to(meeting)
 
-        with torch.no_grad(), precision(device, self.frozen.kind):
-            found = group.spread(run, list(chunks(len(self), _BATCH)))
+        with torch.no_grad(), precision(device, self.forward.kind):
+            found = group.map(run, list(chunks(len(self), _BATCH)))
         rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
         return rows, targets
 
-    def _kept(self) -> Tensor | None:
-        if self._augment is not None or self.clips.states is None:
-            return None
-        key, states = self.clips.states
-        return states if key == self.frozen.key else None
+    def _cached(self) -> Tensor | None:
+        return None if self._augment is not None else self.clips.states.get(self.forward.key)

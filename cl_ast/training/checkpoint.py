@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,19 +18,36 @@ from cl_ast.tasks.task_model import TaskModel
 _EVERY = 60.0  # seconds; short trainings are faster to do again than to keep
 
 
+class EpochScores(NamedTuple):
+    """The scores of one epoch: over training clips as they were trained on, and over validation clips after it.
+
+    Epoch 0 is the linear probe, which has no training scores.
+    """
+
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    validation_loss: float
+    validation_accuracy: float
+
+
 @dataclass(frozen=True, slots=True)
-class Best:
-    """The best epoch on validation so far, with a copy of its weights.
+class History:
+    """What a training has come to so far.
 
     Attributes:
-        seconds: spent in earlier processes, before a resume.
+        epoch, accuracy, loss: the best epoch on validation clips, and its scores on them.
+        state: a copy of the task's weights at that epoch.
+        seconds: the time spent in earlier processes, before a resume.
+        curve: the scores of every epoch.
     """
 
     epoch: int = 0
     accuracy: float = -1.0
     loss: float = float("inf")
-    seconds: float = 0.0
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    curve: tuple[EpochScores, ...] = ()
 
 
 class Checkpoint:
@@ -54,7 +71,7 @@ class Checkpoint:
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         epoch: int,
-        best: Best,
+        history: History,
         seconds: float,
     ) -> None:
         """Write the state after an epoch, unless the last was written just now."""
@@ -64,15 +81,16 @@ class Checkpoint:
 
         tensors = {
             **_named("model", model.state()),
-            **_named("best", best.state),
+            **_named("best", history.state),
             **_named("optimiser", _moments(optimiser)),
             **_named("random", _random_state(model.backbone.device)),
         }
         facts = {
             "training": self._key,
             "epoch": epoch,
-            "seconds": best.seconds + seconds,
-            "best": [best.epoch, best.accuracy, best.loss],
+            "seconds": history.seconds + seconds,
+            "best": [history.epoch, history.accuracy, history.loss],
+            "curve": [list(one) for one in history.curve],
             "schedule": schedule.state_dict(),
         }
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -88,8 +106,8 @@ class Checkpoint:
         model: TaskModel,
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> tuple[int, Best]:
-        """Put the state back; return the epochs done and the best of them.
+    ) -> tuple[int, History]:
+        """Put the state back; return how many epochs are done, and their history.
 
         Raises:
             TrainingError: there is no checkpoint, it is damaged, or it is of another training.
@@ -121,7 +139,8 @@ class Checkpoint:
             group["lr"] = rate
         _put_random_state(_under("random", tensors))
         epoch, accuracy, loss = facts["best"]
-        return facts["epoch"], Best(epoch, accuracy, loss, facts["seconds"], _under("best", tensors))
+        curve = tuple(EpochScores(*one) for one in facts["curve"])
+        return facts["epoch"], History(epoch, accuracy, loss, _under("best", tensors), facts["seconds"], curve)
 
     def drop(self) -> None:
         """Forget the training: it is committed, or starts again."""

@@ -1,4 +1,4 @@
-"""Labelled clips to batches of features: decoded in threads, kept in memory while they fit."""
+"""Labelled clips as batches of features: decoded in threads, and kept in memory where they fit."""
 
 from collections.abc import Callable, Hashable, Sequence
 from math import prod
@@ -25,19 +25,52 @@ def labelled(
     device: torch.device | str = "cpu",
     read: Read = read_all,
 ) -> "ClipSet":
-    """A split of a task; targets are places in `labels`."""
+    """Return one split of a task as a `ClipSet` whose targets are positions in `labels`."""
     index = {label: position for position, label in enumerate(labels)}
     targets = [index[clip.label] for clip in clips]
     return ClipSet([clip.path for clip in clips], targets, front_end, device=device, read=read)
 
 
+class StateCache:
+    """The frozen layers' output for every clip of a set, which trainings of several methods may share.
+
+    It holds the output of one computation at a time.
+    """
+
+    def __init__(self, room: int) -> None:
+        """
+        Args:
+            room: how many bytes it may take.
+        """
+        self.room = room
+        self._key: Hashable = None
+        self._states: Tensor | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are in use."""
+        return 0 if self._states is None else self._states.numel() * self._states.element_size()
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """Return the states (clips, …) that were kept under `key`, or None."""
+        return self._states if key == self._key else None
+
+    def keep(self, key: Hashable, states: Tensor) -> None:
+        """Keep states in the place of earlier ones."""
+        self._key, self._states = key, states
+
+    def clear(self) -> None:
+        """Forget what was kept, so that its memory is free for what comes next."""
+        self._key, self._states = None, None
+
+
 class ClipSet:
     """Features of labelled clips under one front end.
 
-    They are computed once and kept where they fit into `cache_bytes`, else computed again each time.
+    They are computed once and kept where they fit into `cache_bytes`; else they are computed again each time.
 
     Attributes:
-        states: what a training computed of them once (frozen.py), and what that depends on.
+        states: a cache for the frozen layers' output, within what the features leave of `cache_bytes`.
     """
 
     def __init__(
@@ -58,14 +91,13 @@ class ClipSet:
         size = len(self.paths) * prod(front_end.shape) * 4
         self._cached = size <= cache_bytes
         self._features: Tensor | None = None
-        self.states: tuple[Hashable, Tensor] | None = None
-        self.room = cache_bytes - size if self._cached else cache_bytes  # bytes that `states` may take
+        self.states = StateCache(cache_bytes - size if self._cached else cache_bytes)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def load(self, stage: str, progress: Progress = silent) -> None:
-        """Read every clip now, once, so that a clip that cannot be read is known before training starts."""
+        """Read every clip now, so that one that cannot be read is known before training starts."""
         if self._features is not None:
             return
         kept = torch.empty(len(self) if self._cached else 0, *self.front_end.shape)
@@ -77,12 +109,12 @@ class ClipSet:
         self._features = kept if self._cached else None
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Features (batch, *shape of the front end) and targets (batch,), on the device."""
+        """Return features (batch, *shape of the front end) and targets (batch,) on the device."""
         features = self._compute(indices) if self._features is None else self._features[list(indices)]
         return self.moved(features, self.targets[list(indices)])
 
     def moved(self, values: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Both on the device; from pinned memory, so that the copy waits for nothing."""
+        """Return both on the device; to a GPU they go from pinned memory, so that the copy waits for nothing."""
         if self.device.type == "cuda":
             values, targets = values.pin_memory(), targets.pin_memory()
         return values.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)

@@ -72,8 +72,11 @@ class Group:
         for one, part in zip(tensors, torch.split(flat, [part.numel() for part in parts]), strict=True):
             one.grad = part.view_as(one)
 
-    def spread(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """What `work` makes of each item, in order, in every process; each does its share. On the CPU where many."""
+    def map(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Apply `work` to each item, each process to its share; every process returns all results, in order.
+
+        Where there are several processes, results must be on the CPU.
+        """
         mine = [work(item) for item in items[self.rank :: self.size]]
         if self.size == 1:
             return mine

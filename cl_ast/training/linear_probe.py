@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, silent
-from cl_ast.training.cached_states import Split
+from cl_ast.training.cached_states import CachedStates
 from cl_ast.training.distributed import ALONE, Group
 
 # Of half the squared weights, beside the mean loss of a clip. Strong: a head that has used up the loss leaves the
@@ -19,8 +19,8 @@ PENALTY = 0.1
 _STEPS = 100
 
 
-def start(split: Split, progress: Progress = silent, group: Group = ALONE) -> None:
-    """Give the model of a split of training clips a head that is fitted to them.
+def start(states: CachedStates, progress: Progress = silent, group: Group = ALONE) -> None:
+    """Give the model of these training clips a head that is fitted to them.
 
     Args:
         group: the processes that share the clips, and all come to the same head.
@@ -28,8 +28,10 @@ def start(split: Split, progress: Progress = silent, group: Group = ALONE) -> No
     Raises:
         TrainingError: the backbone gives something else than numbers.
     """
-    model = split.frozen.model
-    vectors, targets = split.gather(split.frozen.vectors, group, "fitting the head", progress)
+    model = states.forward.model
+    vectors, targets = states.gather(
+        states.forward.vectors, group, "training a first classifier (linear probe)", progress
+    )
     if not torch.isfinite(vectors).all():
         raise TrainingError(
             "what the backbone gives for some training clips are not numbers; try --precision fp32, or another backbone"

@@ -105,10 +105,9 @@ class TrainOptions:
             "frequency_mask": masks[0],
             "time_mask": masks[1],
         }
-        given = {one.name: getattr(self, one.name) for one in fields(self)}
-        return Hyperparameters(
-            **{name: open_values.get(name) if value is None else value for name, value in given.items()}
-        )
+        given: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(TrainOptions)}
+        given |= {name: value for name, value in open_values.items() if given[name] is None}
+        return Hyperparameters(**given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from torch import Tensor
 from cl_ast.errors import TrainingError
 from cl_ast.tasks.number_formats import Kind
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.cached_states import Frozen, Split
+from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.clips import ClipSet
+from cl_ast.training.options import STORES
 from cl_ast.training.trainer import Trained, outputs, scores
 
-STORES = ("auto", "fp32", "fp16", "int8")
 _LOGITS = 1e-2  # how far a validation logit may move, "auto"
 _ACCURACY = 1e-3  # how much validation accuracy may be lost, "auto"
 
@@ -35,11 +35,11 @@ def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str)
     kind: Kind = "int8" if store == "int8" else "fp16"
     exact = {name: tensor.clone() for name, tensor in model.state().items()}
     # Measured in single precision, whatever it was trained in: half a backbone would drown what is measured.
-    split = Split(validation, Frozen(model, "fp32"))
-    before, targets = outputs(split)
+    states = CachedStates(validation, SplitForward(model, "fp32"))
+    before, targets = outputs(states)
     model.round(kind)
     if all(bool(torch.isfinite(tensor).all()) for tensor in model.state().values()):
-        after = outputs(split)[0]
+        after = outputs(states)[0]
         if store != "auto" or _holds(before, after, targets):
             accuracy, loss = scores(after, targets)
             return replace(trained, accuracy=accuracy, loss=loss)

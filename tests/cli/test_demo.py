@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 import cli
 from cl_ast.terminal import demo_story as demo
-from cl_ast.training.trainer import TrainOptions
+from cl_ast.training.options import TrainOptions
 from registry import Registry
 
 

@@ -47,7 +47,7 @@ def test_logits_are_bit_identical_after_another_task_is_removed(registry, stages
 
 def test_logits_do_not_change_while_one_manager_learns_on(stage, data, waveforms):
     import streams
-    from cl_ast.training.trainer import TrainOptions
+    from cl_ast.training.options import TrainOptions
 
     with Manager.open(stage("tones"), device="cpu") as manager:
         before = manager.logits(waveforms, "tones")

@@ -1,4 +1,4 @@
-"""What tables are made of: columns, words that may be broken, and plain lines for very many rows."""
+"""Parts of tables: columns, words that may be broken, and plain lines for very many rows."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rich.text import Text
 
 
 def bare(*columns: str) -> Table:
-    """A table of these columns, in the house's style; numbers to the right."""
+    """Return an empty table of these columns; numbers stand on the right."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         numeric = column.endswith(" %") or column in _NUMBERS
@@ -23,7 +23,7 @@ def bare(*columns: str) -> Table:
 
 
 def square(names: Sequence[str]) -> Table:
-    """Tasks by tasks."""
+    """Return an empty table of tasks by tasks."""
     table = bare("")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
@@ -34,7 +34,7 @@ _NUMBERS = {
     "classes",
     "parameters",
     "size",
-    "bytes a task",
+    "size per task",
     "clips",
     "version",
     "ver.",

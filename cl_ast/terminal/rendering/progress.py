@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from cl_ast.progress import Step
 
 
-class Watch:
-    """A `Report` that draws. Use as a context manager; `quiet` draws nothing."""
+class ProgressDisplay:
+    """Draws progress. Use it as a context manager, and call it with each step; `quiet` draws nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -31,7 +31,7 @@ class Watch:
         self._bar: TaskID | None = None
         self._tenth = 0
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProgressDisplay":
         self._bars.start()
         return self
 
@@ -41,18 +41,18 @@ class Watch:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bars."""
+        """Print a line that stays, above the bars."""
         if not self._quiet:
             self._console.print(line, markup=False, soft_wrap=True)
 
     def result(self, text: str) -> None:
-        """Part of the command's answer, to standard output; the bars are out of its way meanwhile."""
+        """Print a part of the command's result to standard output, with the bars out of its way."""
         self._bars.stop()
         click.echo(text)
         self._bars.start()
 
     def bytes_of(self, name: str) -> Callable[[int, int | None], None]:
-        """Progress of a download: called with bytes had and bytes in all, where that is known."""
+        """Return the callback of a download: it takes the bytes so far, and in all where that is known."""
         return lambda done, total: self(Step(f"downloading {name}", done, max(total or done, 1)))
 
     def __call__(self, step: Step) -> None:

@@ -7,17 +7,17 @@ from registry import TaskRecord, VersionRecord
 
 
 def task(record: TaskRecord) -> dict[str, Any]:
-    """A task with its current version, as `show` answers it."""
+    """Return a task with its current version, as `show` prints it."""
     return {"name": record.name, "labels": list(record.labels), **version(record.version)}
 
 
 def listed(record: TaskRecord, nearest: Sequence[tuple[str, float]]) -> dict[str, Any]:
-    """A task as `tasks` answers it: with the tasks that its test clips were taken for, and their shares."""
+    """Return a task as `tasks` prints it: with the tasks that its test clips were taken for, and their shares."""
     return {**task(record), "nearest": [{"task": name, "share": share} for name, share in nearest]}
 
 
 def version(record: VersionRecord) -> dict[str, Any]:
-    """One version of a task."""
+    """Return one version of a task."""
     return {
         "version": record.number,
         "method": record.method,
@@ -31,6 +31,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "data_fingerprint": record.data_fingerprint,
         "protocol": record.protocol,
         "packages": dict(record.packages),
+        "training": dict(record.training),
         "sha256": record.adapter_sha256,
         "created": record.created.isoformat(),
     }

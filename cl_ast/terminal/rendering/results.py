@@ -1,13 +1,14 @@
-"""Results as JSON objects, key for key what scripts rely on."""
+"""Results as JSON objects, whose keys scripts rely on, and as lines for people."""
 
 from typing import Any
 
+from cl_ast.continual.add_task import Learned
 from cl_ast.evaluation.accuracy import Measured
-from cl_ast.manager import Learned
+from cl_ast.evaluation.comparing import Compared
 
 
 def learned(one: Learned) -> dict[str, Any]:
-    """What `add-task` answers."""
+    """Return what `add-task` prints as JSON."""
     version = one.task.version
     return {
         "task": one.task.name,
@@ -26,7 +27,7 @@ def learned(one: Learned) -> dict[str, Any]:
 
 
 def measured(one: Measured) -> dict[str, Any]:
-    """A task's test accuracy, as `add-task` and `evaluate` answer it."""
+    """Return a task's test accuracy as `add-task` and `evaluate` print it."""
     return {
         "task": one.task,
         "clips": one.clips,
@@ -38,12 +39,19 @@ def measured(one: Measured) -> dict[str, Any]:
 
 
 def learned_line(one: Learned) -> str:
-    """The same for a person, in one line."""
+    """Return the same for a person, in one line."""
     version = one.task.version
     tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
-    when = f"at epoch {one.epoch}" if one.epoch else "at its start"
+    when = f"at epoch {one.epoch}" if one.epoch else "(training did not improve on the linear probe, which was kept)"
     return (
         f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
         f"validation {one.validation_accuracy:.1%} {when}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )
+
+
+def compared_row(one: Compared) -> dict[str, Any]:
+    """Return the line of one method in the CSV of `compare`."""
+    row = {**one.to_json(), "accuracies": " ".join(map(str, one.accuracies))}
+    del row["training"]
+    return row

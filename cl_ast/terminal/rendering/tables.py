@@ -1,15 +1,14 @@
-"""Results as tables for people."""
+"""Lists as tables for people: predictions, tasks, methods and measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, square
+from cl_ast.terminal.rendering.layout import Breakable, Lines, bare
 
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
@@ -21,18 +20,19 @@ _MOST_RICH = 100  # rows that rich lays out in no time
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to standard output; as wide as it needs to be where that is not a terminal."""
+    """Print to standard output, as wide as needed where that is not a terminal."""
     # Names and paths are printed as they are: no [markup], no :emoji:.
     width = None if Console().is_terminal else 160
     Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n", crop=False)
 
 
 def percent(value: float | None) -> str:
+    """Return a fraction in percent, and a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
 def size(count: float | None) -> str:
-    """Bytes as a person reads them."""
+    """Return bytes as a person reads them."""
     if count is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
@@ -43,31 +43,36 @@ def size(count: float | None) -> str:
 
 
 def predictions(answers: Sequence[Prediction]) -> RenderableType:
-    """A row a clip (or window): task, best label, the runners-up."""
+    """Return a row for each clip or window: task, best label and the runners-up."""
     windows = any(answer.start is not None for answer in answers)
-    table = bare("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "then")
+    table = bare("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "runners-up")
     for answer in answers:
         (label, score), *others = answer.labels
         span = [f"{answer.start:.2f}", f"{answer.end:.2f}"] if windows else []
         task = answer.task if answer.known else f"unknown (nearest: {answer.task})"
-        then = ", ".join(f"{name} {value:.2f}" for name, value in others)
+        others_shown = ", ".join(f"{name} {value:.2f}" for name, value in others)
         style = "" if answer.known else "yellow"
         table.add_row(
-            Breakable(answer.path), *span, Text(task, style=style), label, f"{score:.2f}", Text(then, style="dim")
+            Breakable(answer.path),
+            *span,
+            Text(task, style=style),
+            label,
+            f"{score:.2f}",
+            Text(others_shown, style="dim"),
         )
     return table
 
 
 def tasks(records: Sequence[TaskRecord]) -> RenderableType:
-    """A row a task, in learning order."""
+    """Return a row for each task, in learning order; "test %" is test accuracy after training."""
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    columns = ("task", "method", "classes", "parameters", "size", "ver.", "learned %", "on")
-    return _listed(columns, [_task_cells(record.version) for record in records])
+    columns = ("task", "method", "classes", "parameters", "size", "ver.", "test %", "on")
+    return listed(columns, [_task_cells(record.version) for record in records])
 
 
 def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[RenderableType]:
-    """A line a task that the router takes for others; nothing where there is none, or where there are very many."""
+    """Return a line for each task whose clips the router sends to others; nothing for very many."""
     lines = []
     for task, others in shares.items():
         few = [f"{name} {100 * share:.0f} %" for name, share in others[:_NEAREST] if share >= _A_FEW]
@@ -75,7 +80,7 @@ def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[Rende
             lines.append(f"  {task} → {', '.join(few)}")
     if not lines or len(lines) > _MOST_RICH:
         return []
-    return ["\nclips that the router gave to other tasks, of each task's own", *lines]
+    return ["\nclips that the router sent to other tasks, as a share of each task's own", *lines]
 
 
 def _task_cells(v: VersionRecord) -> tuple[str, ...]:
@@ -91,41 +96,9 @@ def _task_cells(v: VersionRecord) -> tuple[str, ...]:
     )
 
 
-def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
-    """Everything about one task."""
-    v = record.version
-    facts = Table.grid(padding=(0, 2))
-    for name, value in (
-        ("task", record.name),
-        ("labels", ", ".join(record.labels)),
-        ("method", v.method),
-        ("parameters", f"{v.trainable_parameters:,}"),
-        ("size", size(v.adapter_bytes)),
-        ("data", f"{v.source.get('data', '')} ({v.data_fingerprint[:12]})"),
-        ("split", v.protocol),
-        ("seed", str(v.seed)),
-        ("trained in", f"{v.seconds:.0f} s"),
-        ("with", ", ".join(f"{name} {number}" for name, number in v.packages.items())),
-        ("file", f"{v.adapter_sha256[:12]}….safetensors"),
-    ):
-        facts.add_row(Text(name, style="bold"), value)
-    table = bare("version", "method", "size", "learned %", "on", "current")
-    for one in versions:
-        current = "●" if one.id == v.id else ""
-        table.add_row(
-            str(one.number),
-            Breakable(one.method),
-            size(one.adapter_bytes),
-            percent(one.learned_accuracy),
-            f"{one.created:%Y-%m-%d %H:%M}",
-            current,
-        )
-    return Group(facts, table)
-
-
 def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A row a method."""
-    table = bare("method", "parameters", "bytes a task", "source")
+    """Return a row for each method."""
+    table = bare("method", "parameters", "size per task", "source")
     for row in rows:
         table.add_row(
             Breakable(row["method"]),
@@ -137,8 +110,8 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A row a method on one task."""
-    table = bare("method", "parameters", "bytes a task", "test %", "± seeds", "validation %", "training s")
+    """Return a row for each method on one task."""
+    table = bare("method", "parameters", "size per task", "test %", "± seeds", "validation %", "training s")
     for row in rows:
         table.add_row(
             Breakable(row["method"]),
@@ -153,8 +126,8 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Test accuracy of each task just measured."""
-    table = bare("task", "clips", "by name %", "routed %", "to its task %", "declined %")
+    """Return a row with the test accuracy of each task that was just measured."""
+    table = bare("task", "clips", "by name %", "routed %", "sent to the\nright task %", 'answered\n"unknown" %')
     for row in rows:
         table.add_row(
             row["task"],
@@ -167,95 +140,11 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
-def stats(report: Mapping[str, Any]) -> RenderableType:
-    """The accuracy matrices, the metrics and the storage."""
-    names = [task["name"] for task in report["tasks"]]
-    if not names:
-        return "no task yet; teach one with: cl-ast add-task TASK"
-    backbone = report["backbone"]
-    parts: list[RenderableType] = [
-        f"backbone {backbone['name']}: {backbone['parameters']:,} parameters, {size(backbone['bytes'])}, frozen",
-        _tasks_of(report),
-    ]
-    if not report["matrix"]["oracle"]:
-        parts.append(f"the tables of tasks by tasks are left out: {len(names):,} columns; --format json has them")
-    for mode, title in (("oracle", "asked by name"), ("auto", "task chosen by the router")):
-        if any(value is not None for row in report["matrix"][mode] for value in row):
-            parts.append(_titled(f"accuracy %, {title} (row: after learning)", _matrix(names, report["matrix"][mode])))
-    parts.append(_metrics(report["metrics"]))
-    if report["routing"]["task_accuracy"] is not None:
-        title = f"routing: {percent(report['routing']['task_accuracy'])} % of clips to their own task"
-        if report["routing"]["confusion"]:
-            table = _confusion(names, report["routing"]["confusion"])
-            parts.append(_titled(f"{title} (row: the clips' task, column: where they went)", table))
-        else:
-            parts.append(title)
-    storage = report["storage"]
-    parts.append(
-        f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "
-        f"full copy a task ({storage['ratio']:.1f} times as much); database {size(storage['database_bytes'])}"
-    )
-    return Group(*_spaced(parts))
-
-
-def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
-    columns = ("task", "method", "parameters", "size", "learned %", "now %", "routed %")
-    return _listed(
-        columns,
-        [
-            (
-                task["name"],
-                task["method"],
-                f"{task['trainable_parameters']:,}",
-                size(task["bytes"]),
-                percent(task["learned_accuracy"]),
-                percent(task["accuracy"]),
-                percent(task["auto_accuracy"]),
-            )
-            for task in report["tasks"]
-        ],
-    )
-
-
-def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
-    table = square(names)
-    for name, row in zip(names, matrix, strict=True):
-        table.add_row(name, *("" if value is None else percent(value) for value in row))
-    return table
-
-
-def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
-    table = bare("metric", "by name %", "routed %", "what it is")
-    for key, title, what in (
-        ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
-        ("forgetting", "forgetting", "best earlier less last, mean over earlier tasks (RWalk)"),
-        ("backward_transfer", "backward transfer", "last less first, mean over earlier tasks (GEM)"),
-    ):
-        table.add_row(title, percent(metrics["oracle"][key]), percent(metrics["auto"][key]), Text(what, style="dim"))
-    return table
-
-
-def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
-    table = square(names)
-    for i, (name, row) in enumerate(zip(names, confusion, strict=True)):
-        table.add_row(name, *(Text(str(n), style="bold" if i == j else "") for j, n in enumerate(row)))
-    return table
-
-
-def _titled(title: str, table: Table) -> RenderableType:
-    # Not the table's own title: that is folded to the table's width.
-    return Group(Text(title, style="bold"), table)
-
-
-def _listed(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> RenderableType:
-    """A row a task: task and method may be broken, the rest are numbers. Very many rows are plain lines."""
+def listed(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> RenderableType:
+    """Return a row for each task, whose name and method may be broken; very many rows are plain lines."""
     if len(rows) > _MOST_RICH:
-        return Lines(columns, rows)
+        return Lines([column.replace("\n", " ").strip() for column in columns], rows)
     table = bare(*columns)
     for name, method, *numbers in rows:
         table.add_row(Breakable(name), Breakable(method), *numbers)
     return table
-
-
-def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
-    return [item for part in parts for item in (part, "")][:-1]

@@ -43,12 +43,11 @@ def _train(model: TaskModel, features: Tensor, steps: int = 5) -> dict[str, Tens
     for tensor in trainable:
         tensor.requires_grad_(True)
     optimiser = torch.optim.AdamW(trainable, lr=1e-2, weight_decay=0)
-    model.adapter.training = True
-    for _ in range(steps):
-        optimiser.zero_grad()
-        F.cross_entropy(model.logits(features), targets).backward()
-        optimiser.step()
-    model.adapter.training = False
+    with model.adapter.training_mode():
+        for _ in range(steps):
+            optimiser.zero_grad()
+            F.cross_entropy(model.logits(features), targets).backward()
+            optimiser.step()
     for tensor in trainable:
         tensor.requires_grad_(False)
     return before

@@ -25,7 +25,8 @@ from cl_ast.errors import MethodError
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
-from cl_ast.training.trainer import TrainOptions, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
 
 # The facts page and the papers' tables: AST-base, head left out unless the papers count it.
 PAPERS = {
@@ -110,11 +111,10 @@ def _training(model: TaskModel) -> Iterator[torch.optim.AdamW]:
     trainable = model.trainable()
     for tensor in trainable:
         tensor.requires_grad_(True)
-    model.adapter.training = True
     try:
-        yield torch.optim.AdamW(trainable, lr=1e-2, weight_decay=0)
+        with model.adapter.training_mode():
+            yield torch.optim.AdamW(trainable, lr=1e-2, weight_decay=0)
     finally:
-        model.adapter.training = False
         for tensor in trainable:
             tensor.requires_grad_(False)
 
@@ -280,7 +280,7 @@ def test_training_adds_the_penalty(fresh, toy) -> None:
 
     def lack(text: str) -> float:
         model = fresh(text, labels=("tone", "noise"), frames=30)
-        train(model, toy(0, 16), toy(16, 24), TrainOptions(epochs=4, batch_size=4, learning_rate=2e-2, head="fresh"))
+        train(model, toy(0, 16), toy(16, 24), Hyperparameters(epochs=4, batch_size=4, learning_rate=2e-2, head="fresh"))
         u = model.adapter.tensors["layers.0.q.parallel.sorsa.u"]
         return float((u.T @ u - torch.eye(3)).norm())
 

@@ -73,9 +73,9 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
     before = [tensor.clone() for tensor in trainable]
     for tensor in trainable:
         tensor.requires_grad_(True)
-    model.adapter.training = True
-    loss = F.cross_entropy(model.logits(features), torch.tensor([0, 1, 0]))
-    loss.backward()
+    with model.adapter.training_mode():
+        loss = F.cross_entropy(model.logits(features), torch.tensor([0, 1, 0]))
+        loss.backward()
     torch.optim.AdamW(trainable, lr=1e-2, weight_decay=0).step()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(tensor).all() for tensor in trainable)

@@ -26,9 +26,10 @@ from cl_ast.tasks import mixed_batch as bank
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.cached_states import Frozen
+from cl_ast.training.cached_states import SplitForward
 from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import TrainOptions, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
 
 BASE = "facebook/wav2vec2-base"
 
@@ -151,7 +152,7 @@ def test_full_fine_tuning_leaves_the_convolutions_as_they_are(
     backbone: Backbone, fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
 ) -> None:
     model = fresh("full", labels=("tone", "noise"), frames=30)
-    train(model, toy(0, 8), toy(8, 12), TrainOptions(epochs=2, batch_size=4, learning_rate=1e-3))
+    train(model, toy(0, 8), toy(8, 12), Hyperparameters(epochs=2, batch_size=4, learning_rate=1e-3))
     now, before = model.backbone.tensors(), backbone.tensors()
     moved = {name for name in now if not torch.equal(now[name], before[name])}
     assert moved == {name for name in now if not name.startswith(("embed.conv.", "norm."))} - {
@@ -167,7 +168,7 @@ def test_a_probe_trains_on_two_vectors_a_clip_as_on_all_tokens(
     fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, pooling: str
 ) -> None:
     model = randomise(fresh("linear", pooling=pooling))
-    frozen = Frozen(model, "fp32")
+    frozen = SplitForward(model, "fp32")
     torch.testing.assert_close(frozen.above(frozen.below(features)), model.logits(features), rtol=0, atol=1e-5)
 
 
@@ -193,8 +194,8 @@ def test_masks_of_a_spectrogram_are_refused(
 ) -> None:
     model = fresh("linear", labels=("tone", "noise"), frames=30)
     for masks in ({"frequency_mask": 24}, {"time_mask": 80}):
-        with pytest.raises(TrainingError, match="hears samples"):
-            train(model, toy(0, 4), toy(4, 8), TrainOptions(epochs=1, **masks))
+        with pytest.raises(TrainingError, match="takes samples"):
+            train(model, toy(0, 4), toy(4, 8), Hyperparameters(epochs=1, **masks))
 
 
 def test_a_task_that_hears_otherwise_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:

@@ -141,9 +141,9 @@ def test_nothing_of_pretraining_acts_in_training(backbone: Backbone, fresh: Call
     config = backbone.model.config
     assert config.mask_time_prob > 0 and config.layerdrop > 0 and config.hidden_dropout > 0
     model = fresh("full")
-    model.adapter.training = True
     clips = torch.randn(2, 9_600, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(model.logits(clips), model.logits(clips))
+    with model.adapter.training_mode():
+        assert torch.equal(model.logits(clips), model.logits(clips))
     assert not any(module.training for module in model.backbone.model.modules())
 
 

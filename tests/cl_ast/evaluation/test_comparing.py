@@ -25,7 +25,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.evaluation.comparing import compare
 from cl_ast.manager import Manager
-from cl_ast.training.trainer import TrainOptions
+from cl_ast.training.options import TrainOptions
 
 FEW = TrainOptions(epochs=2, batch_size=8, seed=3)
 

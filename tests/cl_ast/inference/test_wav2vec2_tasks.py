@@ -25,8 +25,8 @@ from cl_ast.inference.prediction import Window
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
-from cl_ast.training.trainer import TrainOptions
 from registry import BackboneRecord, NewVersion, Registry
 
 BASE = "facebook/wav2vec2-base"

@@ -12,7 +12,7 @@ from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
 from cl_ast.router.calibration import calibrate, p_values
 from cl_ast.router.moments import Moments
 from cl_ast.router.task_routing import routing_in
-from cl_ast.router.tie_break import calibrated, more_confident, sureness
+from cl_ast.router.tie_break import confidence, confidence_calibration, more_confident
 
 BOTH = pytest.mark.parametrize("kind", list(KINDS))
 
@@ -211,7 +211,7 @@ def test_routing_comes_back_from_its_tensors(kind):
     own = routing(2, kind)
     tensors = {name: tensor.clone() for name, tensor in own.tensors().items()}
     again = TaskRouting.from_tensors(tensors, DIMENSIONS)
-    assert (again.kind, again.recipe) == (kind, own.recipe)
+    assert (again.kind, again.description_id) == (kind, own.description_id)
     assert Router({"a": again}).choose(points(3, 4)) == Router({"a": own}).choose(points(3, 4))
 
 
@@ -297,17 +297,20 @@ def test_two_tasks_nearly_as_near_are_both_named(kind):
 
 
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=6))
-def test_sureness_is_one_less_the_share_of_entropy(values):
+def test_confidence_is_one_less_the_share_of_entropy(values):
     logits = torch.tensor([values])
     chances = np.exp(np.array(values) - max(values))
     chances /= chances.sum()
     expected = (chances * np.log(chances)).sum() / np.log(len(values))
-    assert abs(sureness(logits).item() - expected) < 1e-4
+    assert abs(confidence(logits).item() - expected) < 1e-4
 
 
-def test_each_head_is_surer_by_its_own_standards():
+def test_each_head_is_more_confident_by_its_own_standards():
     """A head that is always sure is believed less than one that rarely is."""
-    always, rarely = calibrated(torch.tensor([[9.0 + i / 100, 0.0] for i in range(40)])), calibrated(torch.zeros(40, 2))
+    always, rarely = (
+        confidence_calibration(torch.tensor([[9.0 + i / 100, 0.0] for i in range(40)])),
+        confidence_calibration(torch.zeros(40, 2)),
+    )
     fairly = torch.tensor([2.0, 0.0])
     assert more_confident(fairly, fairly, (always, rarely))
     assert not more_confident(fairly, fairly, (rarely, always))

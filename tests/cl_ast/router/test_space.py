@@ -125,7 +125,7 @@ def test_the_background_comes_back_and_fits_one_backbone_only(space, tmp_path):
     heard = clips(synth.siren, 2, 5)
     again = RouterSpace.from_bytes(space.to_bytes(), space.backbone)
     assert torch.equal(again.describe(heard), space.describe(heard))
-    assert (again.recipe, again.kind) == (space.recipe, space.kind)
+    assert (again.description_id, again.kind) == (space.description_id, space.kind)
     asked = space.describe(heard)
     assert torch.equal(again.noise.fit(asked), space.noise.fit(asked))
     from transformers import ASTConfig, ASTModel
@@ -135,13 +135,13 @@ def test_the_background_comes_back_and_fits_one_backbone_only(space, tmp_path):
     other = checkpoints.load(str(tmp_path))
     with pytest.raises(BackboneError, match=r"another backbone.*or with other layers.*cl-ast route"):
         RouterSpace.from_bytes(space.to_bytes(), other)
-    assert RouterSpace(other, torch.zeros(0), torch.zeros(0)).recipe != space.recipe
+    assert RouterSpace(other, torch.zeros(0), torch.zeros(0)).description_id != space.description_id
 
 
 def test_other_layers_and_another_recipe_are_errors_with_a_sentence(space, monkeypatch):
     data = space.to_bytes()
     monkeypatch.setattr("cl_ast.router.space.layers_of", lambda depth: 3)
-    assert RouterSpace(space.backbone, torch.zeros(0), torch.zeros(0)).recipe != space.recipe
+    assert RouterSpace(space.backbone, torch.zeros(0), torch.zeros(0)).description_id != space.description_id
     with pytest.raises(BackboneError, match="other layers"):
         RouterSpace.from_bytes(data, space.backbone)
     monkeypatch.undo()

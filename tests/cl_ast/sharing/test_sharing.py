@@ -14,7 +14,7 @@ from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace, learn
-from cl_ast.router.space import recipe_for
+from cl_ast.router.space import description_id
 from cl_ast.tasks.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
 
@@ -26,7 +26,7 @@ METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lor
 def routing(backbone):
     generator = torch.Generator().manual_seed(0)
     points = torch.nn.functional.normalize(torch.randn(30, 64, generator=generator), dim=1)
-    return learn(points, [0] * 30, points, generator=generator, recipe=recipe_for(backbone)).tensors()
+    return learn(points, [0] * 30, points, generator=generator, description_id=description_id(backbone)).tensors()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 from cl_ast import sharing
 from cl_ast.errors import ClAstError
 from cl_ast.router import learn
-from cl_ast.router.space import recipe_for
+from cl_ast.router.space import description_id
 from cl_ast.tasks.task_file import to_bytes
 
 FOLDERS = int(os.environ.get("CL_AST_FUZZ", "400"))
@@ -29,7 +29,9 @@ _SPEC.loader.exec_module(mutate)
 def test_a_mutated_folder_answers_or_is_refused(tmp_path, backbone, fresh, randomise, features, method):
     model = randomise(fresh(method))
     points = torch.nn.functional.normalize(torch.randn(9, 64), dim=1)
-    state = learn(points, [0] * 9, points, generator=torch.Generator(), recipe=recipe_for(backbone)).tensors()
+    state = learn(
+        points, [0] * 9, points, generator=torch.Generator(), description_id=description_id(backbone)
+    ).tensors()
     words = {"seed": 1, "seconds": 1.0, "source": {}}
     folder = sharing.write(tmp_path / "good", to_bytes(model, backbone, words, state), auto=None)
     dice, fine = random.Random(5), 0

@@ -12,9 +12,10 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import bf16_wins, precision
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.cached_states import Frozen, Split
+from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import TrainOptions, accuracy_of, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import accuracy_of, train
 
 LABELS = ("tone", "noise")
 
@@ -54,7 +55,7 @@ def test_the_cut_computation_is_the_whole_one(
     fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], features: Tensor, method: str, pooling: str
 ) -> None:
     model = randomise(fresh(method, pooling=pooling))
-    frozen = Frozen(model, "fp32")
+    frozen = SplitForward(model, "fp32")
     torch.testing.assert_close(frozen.above(frozen.below(features)), model.logits(features), rtol=0, atol=1e-5)
 
 
@@ -63,7 +64,7 @@ def test_a_probe_on_two_vectors_a_clip_has_the_gradients_of_one_on_tokens(
     fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], features: Tensor, pooling: str
 ) -> None:
     model = randomise(fresh("linear", pooling=pooling))
-    frozen = Frozen(model, "fp32")
+    frozen = SplitForward(model, "fp32")
     tensors = [tensor.requires_grad_(True) for tensor in model.trainable()]
     paths = (lambda: frozen.above(frozen.below(features)), lambda: model.logits(features))
     short, whole = (torch.autograd.grad(path().square().sum(), tensors) for path in paths)
@@ -77,7 +78,7 @@ def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **change
         ClipSet(some, [n % 2 for n in range(len(some))], LogMelFrontEnd(30), cache_bytes=budget)
         for some in (paths[:32], paths[32:])
     ]
-    options = TrainOptions(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head": "fresh", **changed})
+    options = Hyperparameters(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head": "fresh", **changed})
     train(model, *sets, options)
     return model, sets[0]
 
@@ -86,8 +87,8 @@ def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **change
 def test_kept_states_train_the_same_task_up_to_rounding(fresh: Fresh, toy_clips: list[Path], method: str) -> None:
     kept, clips = _trained(fresh, toy_clips, method, 2**30)
     computed, bare = _trained(fresh, toy_clips, method, 0)
-    assert clips.states is not None
-    assert bare.states is None
+    assert clips.states.bytes > 0
+    assert bare.states.bytes == 0
     for name, tensor in kept.state().items():
         torch.testing.assert_close(tensor, computed.state()[name], rtol=0, atol=2e-3, msg=name)
 
@@ -110,17 +111,21 @@ def test_kept_states_spare_the_backbone(fresh: Fresh, toy_clips: list[Path], mon
 
 def test_masked_clips_are_never_kept(fresh: Fresh, toy_clips: list[Path]) -> None:
     _, clips = _trained(fresh, toy_clips, "linear", 2**30, frequency_mask=10)
-    assert clips.states is None
+    assert clips.states.bytes == 0
 
 
 def test_states_stay_within_the_budget_and_in_half_precision(fresh: Fresh, toy: Toy) -> None:
     model, clips = fresh("lora:from=1", labels=LABELS, frames=30), toy(0, 8)
-    Split(clips, Frozen(model)).load("states")
-    assert clips.states is not None
-    assert clips.states[1].dtype == torch.float16
-    clips.states, clips.room = None, clips.states[1].numel() * 2 - 1
-    Split(clips, Frozen(model)).load("states")
-    assert clips.states is None
+    forward = SplitForward(model)
+    CachedStates(clips, forward).load("states")
+    kept = clips.states.get(forward.key)
+    assert kept is not None
+    assert kept.dtype == torch.float16
+    assert clips.states.bytes == kept.numel() * 2
+    clips.states.clear()
+    clips.states.room = kept.numel() * 2 - 1
+    CachedStates(clips, forward).load("states")
+    assert clips.states.bytes == 0
 
 
 def test_states_of_another_backbone_or_setting_are_not_taken(fresh: Fresh, other_backbone: Backbone, toy: Toy) -> None:
@@ -133,7 +138,7 @@ def test_states_of_another_backbone_or_setting_are_not_taken(fresh: Fresh, other
     ]
     plain = [accuracy_of(model, toy(0, 8)) for model in models]
     for model, expected in zip(models, plain, strict=True):
-        Split(clips, Frozen(model)).load("states")
+        CachedStates(clips, SplitForward(model)).load("states")
         assert accuracy_of(model, clips) == pytest.approx(expected, abs=1e-3)
 
 
@@ -143,10 +148,10 @@ def test_a_state_beyond_half_precision_is_computed_each_time(fresh: Fresh, backb
     before = bias.clone()
     try:
         bias[3] = 1e6
-        Split(clips, Frozen(model)).load("states")
+        CachedStates(clips, SplitForward(model)).load("states")
     finally:
         bias.copy_(before)
-    assert clips.states is None
+    assert clips.states.bytes == 0
 
 
 @pytest.mark.parametrize("method", ["lora:from=2", "bottleneck:ffn+prompt:from=2"])

@@ -11,7 +11,8 @@ from cl_ast.errors import TrainingError
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import compiled
-from cl_ast.training.trainer import TrainOptions, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
 
 Fresh = Callable[..., TaskModel]
 Toy = Callable[[int, int], ClipSet]
@@ -22,7 +23,7 @@ def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -
     models = {}
     for compile in (False, True):
         models[compile] = fresh("lora", labels=("tone", "noise"), frames=30)
-        options = TrainOptions(epochs=2, batch_size=8, learning_rate=1e-3, compile=compile)
+        options = Hyperparameters(epochs=2, batch_size=8, learning_rate=1e-3, compile=compile)
         train(models[compile], toy(0, 16), toy(32, 40), options)
     for name, tensor in models[True].state().items():
         torch.testing.assert_close(tensor, models[False].state()[name], rtol=0, atol=1e-4, msg=name)

@@ -13,10 +13,11 @@ from cl_ast.errors import TrainingError
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.linear_probe import fit
-from cl_ast.training.trainer import TrainOptions, accuracy_of, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import accuracy_of, train
 
 LABELS = ("tone", "noise")
-SHORT = TrainOptions(epochs=1, batch_size=8, learning_rate=1e-6)
+SHORT = Hyperparameters(epochs=1, batch_size=8, learning_rate=1e-6)
 
 Fresh = Callable[..., TaskModel]
 Toy = Callable[[int, int], ClipSet]
@@ -69,4 +70,4 @@ def test_a_training_that_only_harms_leaves_the_probe(fresh: Fresh, toy: Toy) -> 
 
 def test_another_start_is_refused() -> None:
     with pytest.raises(TrainingError, match="'random'; there are probe, fresh"):
-        TrainOptions(head="random")
+        Hyperparameters(head="random")

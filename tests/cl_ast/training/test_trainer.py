@@ -13,10 +13,12 @@ from cl_ast.errors import TrainingError
 from cl_ast.progress import Step
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import TrainOptions, accuracy_of, augment, train
+from cl_ast.training.masking import masked
+from cl_ast.training.options import Hyperparameters, TrainOptions
+from cl_ast.training.trainer import accuracy_of, train
 
 LABELS = ("tone", "noise")
-SHORT = TrainOptions(epochs=2, batch_size=8, seed=3)
+SHORT = Hyperparameters(epochs=2, batch_size=8, seed=3)
 
 Fresh = Callable[..., TaskModel]
 Toy = Callable[[int, int], ClipSet]
@@ -29,7 +31,7 @@ Toy = Callable[[int, int], ClipSet]
 def test_a_toy_task_is_learned(fresh: Fresh, backbone: Backbone, toy: Toy, method: str, rate: float | None) -> None:
     before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(method, labels=LABELS, frames=30)
-    trained = train(model, toy(0, 32), toy(32, 40), TrainOptions(epochs=12, batch_size=8, learning_rate=rate))
+    trained = train(model, toy(0, 32), toy(32, 40), Hyperparameters(epochs=12, batch_size=8, learning_rate=rate))
     assert accuracy_of(model, toy(40, 48))[0] > 0.9
     assert trained.accuracy > 0.9
     assert trained.seconds > 0
@@ -40,7 +42,9 @@ def test_a_toy_task_is_learned(fresh: Fresh, backbone: Backbone, toy: Toy, metho
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(fresh: Fresh, toy: Toy, method: str) -> None:
     def weights(seed: int) -> dict[str, Tensor]:
         model = fresh(method, labels=LABELS, frames=30)
-        options = TrainOptions(epochs=2, batch_size=8, frequency_mask=20, time_mask=10, learning_rate=1e-3, seed=seed)
+        options = Hyperparameters(
+            epochs=2, batch_size=8, frequency_mask=20, time_mask=10, learning_rate=1e-3, seed=seed
+        )
         train(model, toy(0, 16), toy(32, 40), options)
         return model.state()
 
@@ -62,7 +66,7 @@ def test_the_best_weights_are_kept_and_not_the_last(fresh: Fresh, toy_clips, toy
     """Validation labels are the wrong way round, so every epoch of learning makes the loss worse."""
     reversed_labels = ClipSet(toy_clips[32:], [(n + 1) % 2 for n in range(16)], LogMelFrontEnd(30))
     model = fresh(method, labels=LABELS, frames=30)
-    options = TrainOptions(epochs=8, batch_size=8, learning_rate=3e-3)
+    options = Hyperparameters(epochs=8, batch_size=8, learning_rate=3e-3)
     trained = train(model, toy(0, 32), reversed_labels, options)
     assert trained.epoch < options.epochs
     assert accuracy_of(model, reversed_labels) == (trained.accuracy, trained.loss)
@@ -115,7 +119,7 @@ def _stop(error: BaseException) -> Callable[[Step], None]:
 @pytest.mark.parametrize("method", ["linear", "conformer", "full"])
 def test_a_trained_task_is_at_rest(fresh: Fresh, toy: Toy, method: str) -> None:
     model = fresh(method, labels=LABELS, frames=30)
-    train(model, toy(0, 8), toy(32, 40), TrainOptions(epochs=1))
+    train(model, toy(0, 8), toy(32, 40), Hyperparameters(epochs=1))
     assert _at_rest(model)
 
 
@@ -161,7 +165,7 @@ def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, t
 def test_the_defaults_are_the_papers_recipe() -> None:
     options = TrainOptions()
     assert (options.beta1, options.beta2, options.epsilon, options.weight_decay) == (0.9, 0.98, 1e-6, 0.1)
-    assert (options.learning_rate, options.frequency_mask, options.time_mask) == (None, 0, 0)
+    assert (options.learning_rate, options.frequency_mask, options.time_mask) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_the_defaults_are_the_papers_recipe() -> None:
 )
 def test_options_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(TrainingError) as caught:
-        TrainOptions(**{name: value})
+        Hyperparameters(**{name: value})
     assert name.replace("_", " ") in str(caught.value).replace("_", " ")
     assert str(value) in str(caught.value) or f"{value:g}" in str(caught.value)
 
@@ -193,17 +197,16 @@ def test_options_that_make_no_sense_are_refused_by_name(name: str, value: object
 
 
 def test_nothing_is_masked_unless_asked(features: Tensor) -> None:
-    assert augment(features, TrainOptions(), -9.0) is features
+    assert masked(features, 0, 0, -9.0) is features
 
 
 @pytest.mark.parametrize(("option", "axis", "size"), [("frequency_mask", 1, 128), ("time_mask", 0, 60)])
 def test_one_band_of_each_clip_takes_the_padding_value(features: Tensor, option: str, axis: int, size: int) -> None:
     torch.manual_seed(0)
-    options = TrainOptions(**{option: 24})
+    widths = {"frequency_mask": 0, "time_mask": 0, option: 24}
     bands = set()
     for _ in range(20):
-        masked = augment(features, options, -9.0)
-        for clip, stock in zip(masked, features, strict=True):
+        for clip, stock in zip(masked(features, **widths, fill=-9.0), features, strict=True):
             where = (clip != stock).all(dim=1 - axis).nonzero().flatten().tolist()
             assert len(where) <= 24
             assert where == list(range(where[0], where[-1] + 1) if where else [])
@@ -217,15 +220,14 @@ def test_one_band_of_each_clip_takes_the_padding_value(features: Tensor, option:
 
 
 def test_a_mask_wider_than_the_clip_is_fine(features: Tensor) -> None:
-    masked = augment(features[:, :20], TrainOptions(frequency_mask=500, time_mask=80), 0.5)
-    assert masked.shape == (3, 20, 128)
+    assert masked(features[:, :20], 500, 80, 0.5).shape == (3, 20, 128)
 
 
 def test_training_uses_the_masks_and_measuring_does_not(fresh: Fresh, toy: Toy) -> None:
     losses = []
     for width in (0, 40):
         model = fresh("linear", labels=LABELS, frames=30)
-        options = TrainOptions(epochs=1, batch_size=8, frequency_mask=width, learning_rate=1e-12)
+        options = Hyperparameters(epochs=1, batch_size=8, frequency_mask=width, learning_rate=1e-12)
         seen: list[Step] = []
         trained = train(model, toy(0, 16), toy(0, 16), options, seen.append)
         losses.append((seen[-1].loss, trained.loss))

@@ -13,9 +13,10 @@ from cl_ast.progress import silent
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.checkpoint import Checkpoint
 from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import TrainOptions, train
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
 
-OPTIONS = TrainOptions(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
+OPTIONS = Hyperparameters(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
 
 
 class KilledError(Exception):
@@ -95,7 +96,7 @@ def test_short_trainings_keep_nothing(backbone, clips, tmp_path):
 
 
 def test_bf16_trains_with_adapters_in_single_precision(backbone, clips):
-    options = TrainOptions(epochs=6, batch_size=4, precision="bf16")
+    options = Hyperparameters(epochs=6, batch_size=4, precision="bf16")
     trained, weights = run(backbone, clips, options=options)
     assert trained.accuracy == 1.0
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

@@ -1,0 +1,194 @@
+"""Adds a task: it is trained, rounded, given its routing, measured with all others, and committed in one transaction.
+
+Nothing is written before the commit, so whatever stops it before (an error, Ctrl-C) leaves the registry as it was.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import platformdirs
+import torch
+
+import streams
+from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.continual.learn_routing import learn_routing
+from cl_ast.continual.training_record import training_record
+from cl_ast.environment import package_versions
+from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
+from cl_ast.inference.session import Session
+from cl_ast.progress import Progress, silent
+from cl_ast.router import TaskRouting
+from cl_ast.tasks.task_file import StoredTask, to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.checkpoint import Checkpoint
+from cl_ast.training.clips import ClipSet, labelled
+from cl_ast.training.distributed import ALONE, Group
+from cl_ast.training.options import Hyperparameters, TrainOptions
+from cl_ast.training.quantising import rounded
+from cl_ast.training.recipes import recipe_for
+from cl_ast.training.trainer import Trained, train
+from registry import NewVersion, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The result of adding a task.
+
+    Attributes:
+        task: as it now stands in the registry.
+        validation_accuracy, epoch: of the weights that were kept; epoch 0 is the linear probe.
+        measured: every task's test accuracy after it; empty with `evaluate=False`.
+        skipped: earlier tasks that could not be measured, and why.
+    """
+
+    task: TaskRecord
+    validation_accuracy: float
+    epoch: int
+    measured: tuple[Measured, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a task is to be added. What is None is decided by the recipe of its data set (training/recipes.py).
+
+    Attributes:
+        pooling, positions: as `TaskSettings` has them.
+        store: how the file holds its numbers, one of `STORES`.
+        replace: make a new version of a task of that name.
+        resume: go on with a training that was stopped.
+        evaluate: measure every task afterwards.
+    """
+
+    method: MethodSpec | str | None = None
+    options: TrainOptions | None = None
+    pooling: str | None = None
+    positions: str = "resize"
+    store: str = "auto"
+    replace: bool = False
+    resume: bool = False
+    evaluate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request in which everything is decided."""
+
+    task: streams.Task
+    settings: TaskSettings
+    options: Hyperparameters
+    fingerprint: str
+
+
+def add_task(
+    session: Session, task: streams.Task, request: Request, *, group: Group = ALONE, progress: Progress = silent
+) -> Learned:
+    """Add a task, as `Manager.add_task` describes it."""
+    plan = planned(session, task, request)
+    model, trained, validation, checkpoint = _trained(session, plan, request.resume, group, progress)
+    if not group.main:
+        group.wait()  # while the main process measures and commits
+        return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
+    trained = rounded(model, trained, validation, request.store)
+    routing = learn_routing(session, plan.task, model, plan.options.seed, progress)
+    measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
+    record = _committed(session, plan, request, model, trained, routing, measured)
+    checkpoint.drop()
+    group.wait()
+    return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
+
+
+def planned(session: Session, task: streams.Task, request: Request) -> Plan:
+    """Decide what the request leaves open, and refuse what cannot be committed later.
+
+    Raises:
+        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError: as `Manager.add_task` says.
+    """
+    if request.evaluate:
+        session.routing.refuse_stale()
+    task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))
+    recipe = recipe_for(task.source.task, session.backbone)
+    method = request.method or recipe.method
+    spec = parse(method, session.methods) if isinstance(method, str) else method
+    front_end = session.backbone.front_end(task.clip_seconds)
+    pooling = request.pooling or recipe.pooling
+    settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)
+    options = recipe.complete(request.options or TrainOptions(), spec)
+    return Plan(task, settings, options, task.fingerprint())
+
+
+def _trained(
+    session: Session, plan: Plan, resume: bool, group: Group, progress: Progress
+) -> tuple[TaskModel, Trained, ClipSet, Checkpoint]:
+    """Train a fresh task; return it with its validation clips and its checkpoint."""
+    task, device = plan.task, session.backbone.device
+    model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
+    training, validation = (
+        labelled(clips, task.labels, plan.settings.front_end, device, session.clips.read)
+        for clips in (task.train, task.validation)
+    )
+    checkpoint = _checkpoint(session, plan)
+    trained = train(
+        model, training, validation, plan.options, progress, checkpoint=checkpoint, resume=resume, group=group
+    )
+    return model, trained, validation, checkpoint
+
+
+def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
+    """Return the training's checkpoint: outside the registry, which an interrupted training must not change."""
+    place = f"{session.registry.place}\n{plan.settings.name}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:32]
+    path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
+    identity = {
+        **asdict(plan.settings),
+        **asdict(plan.options),
+        "data": plan.fingerprint,
+        "backbone": session.backbone.fingerprint,
+        "method": plan.settings.method.text,
+    }
+    return Checkpoint(path, identity)
+
+
+def _measured(
+    session: Session, task: streams.Task, model: TaskModel, routing: TaskRouting, progress: Progress
+) -> tuple[list[Measured], dict[str, str]]:
+    """Measure every task with the new one beside it, before that is committed."""
+    candidate = StoredTask(model, routing.tensors(), {})
+    others = {record.name: record.version.source for record in session.registry.tasks() if record.name != task.name}
+    with session.candidate(task.name, candidate):
+        router = session.routing.router({task.name: candidate})
+        measured, skipped = measure_stored(session, others, router, progress)
+        return [*measured, measure(session, task.name, task.test, router, progress)], skipped
+
+
+def _committed(
+    session: Session,
+    plan: Plan,
+    request: Request,
+    model: TaskModel,
+    trained: Trained,
+    routing: TaskRouting,
+    measured: list[Measured],
+) -> TaskRecord:
+    """Write the task's file, its version and what was measured: all of it or nothing."""
+    own = [one.oracle for one in measured if one.task == plan.task.name]
+    session.routing.keep_space()
+    version = NewVersion(
+        method=plan.settings.method.text,
+        labels=plan.task.labels,
+        trainable_parameters=model.trainable_parameters(),
+        seed=plan.options.seed,
+        seconds=trained.seconds,
+        source=plan.task.source.to_json(),
+        data_fingerprint=plan.fingerprint,
+        protocol=plan.task.protocol,
+        packages=package_versions(),
+        learned_accuracy=own[0] if own else None,
+        training=training_record(model, plan.options, trained, routing, request.store),
+    )
+    data = to_bytes(model, session.backbone, {}, routing.tensors())
+    accuracies = [accuracy for one in measured for accuracy in one.records()]
+    return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)

@@ -1,0 +1,64 @@
+"""What a task adds to the router, learned from its training clips and calibrated with its validation clips."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import streams
+from cl_ast.audio.reading import Waveform
+from cl_ast.batching import chunks
+from cl_ast.inference.answering import logits_of
+from cl_ast.inference.session import Session
+from cl_ast.progress import Progress, Step
+from cl_ast.router import TaskRouting, learn
+from cl_ast.router.copies import COPIES, copies
+from cl_ast.tasks.task_model import TaskModel
+
+_MOST_CLIPS = 600  # of training, and of validation
+_CHUNK = 32
+
+
+def learn_routing(session: Session, task: streams.Task, model: TaskModel, seed: int, progress: Progress) -> TaskRouting:
+    """Learn a task's routing from its training clips and altered copies of them, and from its validation clips.
+
+    Raises:
+        AudioError: a clip cannot be read.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    training, validation = (_sample(clips, generator) for clips in (task.train, task.validation))
+    index = {label: position for position, label in enumerate(task.labels)}
+    space = session.routing.space
+    return learn(
+        _described(session, training, "learning to recognise this task's clips", progress, altered=True),
+        [index[clip.label] for clip in training],
+        _described(session, validation, 'setting the limit for "unknown"', progress),
+        generator=generator,
+        kind=space.kind,
+        description_id=space.description_id,
+        copies=COPIES,
+        noise=space.noise,
+        logits=logits_of(model, session.clips.read([clip.path for clip in validation])),
+    )
+
+
+def _described(
+    session: Session, clips: Sequence[streams.Clip], stage: str, progress: Progress, *, altered: bool = False
+) -> Tensor:
+    """Return the descriptions (n, d) of clips, or (copies · n, d) of their altered copies, one kind after another."""
+    space = session.routing.space
+    out: list[list[Tensor]] = [[space.describe([])] for _ in range(COPIES if altered else 1)]
+    for part in chunks(len(clips), _CHUNK):
+        waveforms = session.clips.read([clips[index].path for index in part])
+        versions: Sequence[Sequence[Waveform]] = [waveforms]
+        if altered:
+            versions = list(zip(*(copies(waveform) for waveform in waveforms), strict=True))
+        for described, version in zip(out, versions, strict=True):
+            described.append(space.describe(version))
+        progress(Step(stage, part.stop, len(clips)))
+    return torch.cat([torch.cat(described) for described in out])
+
+
+def _sample(clips: Sequence[streams.Clip], generator: torch.Generator) -> list[streams.Clip]:
+    order = torch.randperm(len(clips), generator=generator)[:_MOST_CLIPS].sort().values.tolist()
+    return [clips[index] for index in order]

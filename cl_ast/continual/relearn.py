@@ -1,0 +1,72 @@
+"""Trains the tasks of one registry again, in another: the way to a better backbone, or to another method."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import streams
+from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.continual.add_task import Learned, Request, add_task
+from cl_ast.continual.training_record import recorded_options
+from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
+from cl_ast.inference.session import Session
+from cl_ast.progress import Progress
+from cl_ast.tasks.source import loadable
+from registry import TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A task that was not trained again, and why.
+
+    Attributes:
+        already_there: whether the other registry has it already, as after a run that was stopped.
+    """
+
+    task: str
+    reason: str
+    already_there: bool = False
+
+
+def relearn(
+    records: Sequence[TaskRecord], target: Session, method: str | None, progress: Progress
+) -> Iterator[Learned | Skipped]:
+    """Train tasks again from their recorded sources and options, in their order, and say of each when it is done.
+
+    A task that the target has already is skipped, so that a stopped run goes on where it was.
+
+    Args:
+        records: the tasks, as the other registry has them.
+        target: where they are trained.
+        method: for all of them; None keeps each one's own.
+    """
+    for record in records:
+        try:
+            yield _again(record, target, method, progress)
+        except (StreamError, AudioError) as error:
+            yield Skipped(record.name, str(error))
+
+
+def _again(record: TaskRecord, target: Session, method: str | None, progress: Progress) -> Learned | Skipped:
+    version = record.version
+    try:
+        target.registry.task(record.name)
+    except TaskNotFoundError:
+        task = streams.reload(loadable(version.source))
+        return add_task(target, task, _request(record, target, method), progress=progress)
+    return Skipped(record.name, "the other registry has it already", already_there=True)
+
+
+def _request(record: TaskRecord, target: Session, method: str | None) -> Request:
+    """Return how the task was trained; what does not fit another method or backbone is left to the recipe."""
+    version, training = record.version, record.version.training
+    spec: MethodSpec = parse(method or version.method, target.methods)
+    spectrogram = target.backbone.front_end(1.0).spectrogram
+    options = recorded_options(training, keep_rate=spec.text == version.method, keep_masks=spectrogram)
+    pooling, positions, store = (training.get(key) for key in ("pooling", "positions", "store"))
+    return Request(
+        method=spec,
+        options=options,
+        pooling=None if pooling is None else str(pooling),
+        positions=str(positions or "resize"),
+        store=str(store or "auto"),
+    )

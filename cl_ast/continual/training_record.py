@@ -1,0 +1,53 @@
+"""How a version was trained, as the registry and the task's file keep it, and back to options."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from cl_ast.errors import TrainingError
+from cl_ast.router import TaskRouting
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.options import Hyperparameters, TrainOptions
+from cl_ast.training.trainer import Trained
+
+
+def training_record(
+    model: TaskModel, options: Hyperparameters, trained: Trained, routing: TaskRouting, store: str
+) -> dict[str, Any]:
+    """Return the whole training as JSON: its options, its best epoch, its learning curve and its routing."""
+    return {
+        **asdict(options),
+        "pooling": model.settings.pooling,
+        "positions": model.settings.positions,
+        "store": store,
+        "device": str(model.backbone.device),
+        "best_epoch": trained.epoch,
+        "validation_accuracy": trained.accuracy,
+        "validation_loss": trained.loss,
+        "curve": [one._asdict() for one in trained.curve],
+        "routing": routing_record(routing),
+    }
+
+
+def routing_record(routing: TaskRouting) -> dict[str, str]:
+    """Return which router the routing is for, and which description of clips it was learned from."""
+    return {"router": routing.kind, "descriptions": routing.description_id.hex()}
+
+
+def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: bool) -> TrainOptions:
+    """Return the options of a training record; what it does not say is left open.
+
+    Args:
+        keep_rate: whether the learning rate still fits the method.
+        keep_masks: whether SpecAugment's masks still fit the backbone.
+
+    Raises:
+        TrainingError: a value is none that can be used.
+    """
+    left_out = set() if keep_rate else {"learning_rate"}
+    left_out |= set() if keep_masks else {"frequency_mask", "time_mask"}
+    given = {one.name: record[one.name] for one in fields(TrainOptions) if one.name in record}
+    try:
+        return TrainOptions(**{name: value for name, value in given.items() if name not in left_out})
+    except TypeError as error:
+        raise TrainingError(f"the recorded training has an option that cannot be used ({error})") from None

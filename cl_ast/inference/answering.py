@@ -1,0 +1,115 @@
+"""Answers for waveforms: under one task by name, under several tasks in one batch, or under the task that is routed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.audio.front_ends import FrontEnd
+from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
+from cl_ast.audio.reading import Waveform
+from cl_ast.audio.windows import Segment
+from cl_ast.backbone.device import precision
+from cl_ast.batching import chunks
+from cl_ast.inference.session import Session
+from cl_ast.tasks import mixed_batch
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from registry import VersionRecord
+
+SEGMENTS = 32  # that are routed and answered together
+BATCH = 8  # rows of one pass on a CPU, where more gain nothing (docs/performance.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The logits (classes,) of one clip, float32 on the CPU, and the task that gave them, as it was then."""
+
+    logits: Tensor
+    settings: TaskSettings
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.settings.labels[int(self.logits.argmax())]
+
+
+def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
+    """Return one task's logits (n, classes) for waveforms, float32 on the CPU.
+
+    Only the task's own tensors take part, in batches of its clips alone: the same clips give the same bits for ever.
+    """
+    device = model.backbone.device
+    out = []
+    with torch.inference_mode(), precision(device):
+        for part in chunks(len(clips), SEGMENTS):
+            features = model.settings.front_end([clips[index] for index in part], device)
+            out.append(model.logits(features).float().cpu())
+    return torch.cat(out) if out else torch.zeros(0, len(model.settings.labels))
+
+
+def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answer]:
+    """Answer each segment under the task that is named beside it, in order; a segment may appear several times.
+
+    Rows of different tasks share a pass through the backbone. The database is queried once for all of them. Cached
+    tasks answer first, while the others are read in a thread.
+
+    Raises:
+        TaskNotFoundError, CorruptRegistryError: of one of the tasks.
+    """
+    if not wanted:
+        return []
+    versions = session.versions(name for _, name in wanted)
+    backbone = session.backbone  # loaded here, and not by the thread that reads ahead
+    order = sorted(range(len(wanted)), key=lambda row: _urgency(session, versions, wanted[row][1]))
+    size = BATCH if backbone.device.type == "cpu" else SEGMENTS
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+    out: dict[int, Answer] = {}
+    for rows, after in zip(batches, [*batches[1:], []], strict=True):
+        names = [wanted[row][1] for row in rows]
+        tasks = {name: _model(session, versions, name) for name in dict.fromkeys(names)}
+        session.expect(versions[wanted[row][1]] for row in after if wanted[row][1] in versions)
+        pairs = [(tasks[name], wanted[row][0]) for row, name in zip(rows, names, strict=True)]
+        with torch.inference_mode(), precision(backbone.device):
+            answers = mixed_batch.logits(_features_of(pairs))
+        for row, name, logits in zip(rows, names, answers, strict=True):
+            out[row] = Answer(logits.float().cpu(), tasks[name].settings)
+    return [out[row] for row in range(len(wanted))]
+
+
+def _urgency(session: Session, versions: dict[str, VersionRecord], name: str) -> tuple[bool, str, str]:
+    """Return the place of a task in the order of work: what is in memory first, equal methods side by side."""
+    version = versions.get(name)
+    if version is None:  # a candidate, which is in memory
+        return False, "", name
+    return not session.is_cached(version), version.method, name
+
+
+def _model(session: Session, versions: dict[str, VersionRecord], name: str) -> TaskModel:
+    version = versions.get(name)
+    return session.model(name) if version is None else session.version(name, version).model
+
+
+def _features_of(pairs: Sequence[tuple[TaskModel, Segment]]) -> list[mixed_batch.Row]:
+    """Return each segment as its task's front end makes it; those of one front end are made together."""
+    out: dict[int, Tensor] = {}
+    device = pairs[0][0].backbone.device
+    for front_end in dict.fromkeys(model.settings.front_end for model, _ in pairs):
+        rows = [row for row, (model, _) in enumerate(pairs) if model.settings.front_end == front_end]
+        out |= zip(rows, _features(front_end, [pairs[row][1] for row in rows], device), strict=True)
+    return [(model, out[row]) for row, (model, _) in enumerate(pairs)]
+
+
+def _features(front_end: FrontEnd, segments: Sequence[Segment], device: torch.device) -> Tensor:
+    """Return features (segments, *shape). Windows of one block share its log-mel frames, which are computed once."""
+    if not isinstance(front_end, LogMelFrontEnd) or any(segment.block is None for segment in segments):
+        return front_end([segment.waveform for segment in segments], device)
+    rows = []
+    for segment in segments:
+        assert segment.block is not None
+        whole = segment.block.once(lambda samples: log_mel([samples], frame_count(len(samples)), device=device)[0])
+        count = min(front_end.frames, frame_count(len(segment.waveform)))
+        frames = whole[segment.first : segment.first + count]
+        rows.append(F.pad(frames, (0, 0, 0, front_end.frames - count)))
+    return front_end.normalise(torch.stack(rows))

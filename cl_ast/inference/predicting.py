@@ -1,0 +1,83 @@
+"""Clips to predictions: clips are read and cut, routed, and answered by the task that each is sent to."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from cl_ast.audio.reading import AudioInput
+from cl_ast.audio.windows import Failure, Segment, segments
+from cl_ast.errors import TaskNotFoundError
+from cl_ast.inference.answering import SEGMENTS, Answer, answer
+from cl_ast.inference.prediction import AUTO, Prediction, Query
+from cl_ast.inference.session import Session
+from cl_ast.router import Route, Router, decide
+from cl_ast.tasks.task_model import label_scores
+
+Answered = tuple[Route, Answer]
+
+
+def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
+    """Answer clips in order: a prediction each (or several, as the query says), or a failure.
+
+    Raises:
+        TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.
+    """
+    choice = _choice(session, query.task)
+    cut = segments(clips, query.window)
+    while group := list(itertools.islice(cut, SEGMENTS)):
+        readable = [one for one in group if isinstance(one, Segment)]
+        answers = iter(_answers(session, readable, choice, query.every))
+        for one in group:
+            if isinstance(one, Failure):
+                yield one
+                continue
+            for answered in next(answers):
+                yield _prediction(one, answered, query.top_k, routed=isinstance(choice, Router))
+
+
+def _choice(session: Session, task: str) -> Router | Route:
+    """Return the router, or the one route of a query by name."""
+    try:
+        if task == AUTO:
+            return session.routing.router()
+        return Route(session.model(task).settings.name, 1.0, True, ())
+    except TaskNotFoundError as error:
+        if session.registry.tasks():
+            raise
+        raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`") from error
+
+
+def _answers(
+    session: Session, segments: Sequence[Segment], choice: Router | Route, every: bool
+) -> Sequence[Sequence[Answered]]:
+    """Return the answers for each segment: one, or with `every` one from each task that it is known to."""
+    if isinstance(choice, Route):
+        return [[(choice, one)] for one in answer(session, [(segment, choice.task) for segment in segments])]
+    if not segments:
+        return []
+    described = session.routing.space.describe([segment.waveform for segment in segments])
+    if not every:
+        return [
+            [answered]
+            for answered in decide(
+                choice, described, lambda pairs: answer(session, [(segments[row], task) for row, task in pairs])
+            )
+        ]
+    nearest = choice.choose(described)
+    routes = [several or [one] for several, one in zip(choice.fitting(described), nearest, strict=True)]
+    pairs = [(segment, route.task) for segment, several in zip(segments, routes, strict=True) for route in several]
+    found = iter(answer(session, pairs))
+    return [[(route, next(found)) for route in several] for several in routes]
+
+
+def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, routed: bool) -> Prediction:
+    route, one = answered
+    return Prediction(
+        path=segment.path,
+        task=route.task,
+        task_score=route.score,
+        known=route.known,
+        labels=tuple(label_scores(one.logits[None], one.settings.labels, top_k)[0]),
+        tasks=route.nearest if routed else None,
+        start=segment.start,
+        end=segment.end,
+    )

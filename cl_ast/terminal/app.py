@@ -1,0 +1,61 @@
+"""The global options, as every command gets them, and what a command opens with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cl_ast.cluster.predicting import Cluster
+    from cl_ast.manager import Manager
+    from cl_ast.terminal.rendering.progress import ProgressDisplay
+    from cl_ast.training.distributed import Group
+    from registry import Registry
+
+
+@dataclass(frozen=True)
+class App:
+    """The global options.
+
+    Attributes:
+        location: the registry's folder or URL.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    location: str
+    device: str
+    quiet: bool
+    verbose: bool
+
+    def manager(self, backbone: str | None = None, router: str | None = None, group: Group | None = None) -> Manager:
+        """Open the registry with its backbone."""
+        from cl_ast.manager import Manager
+        from cl_ast.training.distributed import ALONE
+
+        group = group or ALONE
+        return Manager.open(self.location, backbone=backbone, device=self.device, router=router, group=group)
+
+    def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
+        """Start or join a Ray cluster that answers with the registry."""
+        from cl_ast.cluster.predicting import Cluster, Place
+
+        return Cluster(Place(self.location, backbone, self.device, Path.cwd()), workers)
+
+    def registry(self) -> Registry:
+        """Open the registry without a backbone."""
+        from registry import Registry
+
+        return Registry.open(self.location)
+
+    def progress(self, *, shown: bool = True) -> ProgressDisplay:
+        """Return what shows progress on standard error."""
+        from cl_ast.terminal.rendering.progress import ProgressDisplay
+
+        return ProgressDisplay(quiet=self.quiet or not shown)
+
+
+pass_app = click.make_pass_decorator(App)
+"""Give a command the `App` as its first argument."""

@@ -1,0 +1,50 @@
+"""`cl-ast add-task`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.learning import learn
+from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
+from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.processes import launched_group
+
+
+@click.command("add-task")
+@click.argument("task")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
+@click.option("--name", help="What to call the task. [default: the data set's or folder's name]")
+@learning_options
+@table_or("json")
+@pass_app
+def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: str, options: LearningOptions) -> None:
+    """Train one more task, then measure what happened to the others.
+
+    TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
+    with file and label (and split, fold or speaker).
+
+    \b
+    cl-ast add-task path/to/clips --epochs 20
+    cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
+    """
+    from cl_ast.terminal.rendering import results, tables
+
+    with (
+        launched_group(app.device) as group,
+        app.manager(options.backbone, options.router, group) as manager,
+        app.progress(shown=group.main) as display,
+    ):
+        with group.main_first():
+            loaded = load(display, task, options, data=data, name=name)
+        learned = learn(manager, display, loaded, options)
+    if not group.main:
+        return
+    if kind == "json":
+        print_json(results.learned(learned))
+        return
+    tables.show(results.learned_line(learned))
+    if learned.measured:
+        tables.show("", tables.measured([results.measured(one) for one in learned.measured]))

@@ -1,0 +1,30 @@
+"""`cl-ast import`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import imported_line
+
+
+@click.command("import")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--name", help="What to call the task. [default: its own name]")
+@click.option("--replace", is_flag=True, help="Make it the next version of a task of that name.")
+@click.option("--backbone", help="The backbone of a new registry. [default: the adapter's, if it is known]")
+@pass_app
+def import_task(app: App, /, folder: Path, name: str | None, replace: bool, backbone: str | None) -> None:
+    """Import a task from a folder that `export` or peft wrote.
+
+    The folder may come from anybody: it is checked whole before anything is kept, and nothing in it is run.
+
+    \b
+    cl-ast import birds-adapter/
+    cl-ast import birds-adapter/ --name their-birds
+    """
+    with app.manager(backbone) as manager:
+        record = manager.import_(folder, name=name, replace=replace)
+    click.echo(imported_line(record))

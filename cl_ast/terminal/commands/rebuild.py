@@ -1,0 +1,25 @@
+"""`cl-ast rebuild`"""
+
+from __future__ import annotations
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+
+
+@click.command("rebuild")
+@pass_app
+def rebuild(app: App, /) -> None:
+    """Make the database again from the adapter files.
+
+    \b
+    cl-ast rebuild
+    """
+    from registry import Registry
+
+    report = Registry.rebuild(app.location)
+    for problem in report.skipped:
+        click.echo(f"cl-ast: left out: {problem}", err=True)
+    click.echo(f"{report.tasks} tasks, {report.versions} versions restored")
+    if report.backup:
+        click.echo(f"the former database is kept as {report.backup}")

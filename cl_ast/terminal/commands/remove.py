@@ -1,0 +1,21 @@
+"""`cl-ast remove`"""
+
+from __future__ import annotations
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+
+
+@click.command("remove")
+@click.argument("task")
+@pass_app
+def remove(app: App, /, task: str) -> None:
+    """Remove a task; other tasks are unaffected.
+
+    \b
+    cl-ast remove birds
+    """
+    with app.registry() as registry:
+        registry.remove(task)
+    click.echo(f"{task} is removed")

@@ -1,0 +1,30 @@
+"""`cl-ast show`"""
+
+from __future__ import annotations
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_json, table_or
+
+
+@click.command("show")
+@click.argument("task")
+@table_or("json")
+@pass_app
+def show(app: App, /, task: str, kind: str) -> None:
+    """Everything about one task: how it was trained, and its versions.
+
+    \b
+    cl-ast show birds
+    """
+    with app.registry() as registry:
+        record, versions = registry.task(task), registry.versions(task)
+    if kind == "json":
+        from cl_ast.terminal.rendering import records
+
+        print_json({**records.task(record), "versions": [records.version(one) for one in versions]})
+        return
+    from cl_ast.terminal.rendering import tables, task_page
+
+    tables.show(task_page.task(record, versions))

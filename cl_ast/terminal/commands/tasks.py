@@ -1,0 +1,31 @@
+"""`cl-ast tasks`"""
+
+from __future__ import annotations
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_json, table_or
+
+
+@click.command("tasks")
+@table_or("json")
+@pass_app
+def tasks(app: App, /, kind: str) -> None:
+    """List the tasks, in the order in which they were learned.
+
+    Below them, which tasks the router takes for one another: where the test clips went when they were last measured.
+
+    \b
+    cl-ast tasks
+    """
+    with app.registry() as registry:
+        found, nearest = registry.tasks(), registry.nearest()
+    if kind == "json":
+        from cl_ast.terminal.rendering import records
+
+        print_json([records.listed(record, nearest.get(record.name, ())) for record in found])
+        return
+    from cl_ast.terminal.rendering import tables
+
+    tables.show(tables.tasks(found), *tables.nearest(nearest))

@@ -1,0 +1,29 @@
+"""`cl-ast verify`"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cl_ast.terminal.app import App, pass_app
+
+
+@click.command("verify")
+@pass_app
+def verify(app: App, /) -> None:
+    """Check that every file is what the database says.
+
+    A registry belongs to one backbone; `cl-ast relearn` trains its tasks again over another.
+
+    \b
+    cl-ast verify
+    """
+    with app.registry() as registry:
+        problems = registry.verify()
+        count = len(registry.tasks())
+    for problem in problems:
+        click.echo(f"cl-ast: {problem}", err=True)
+    if problems:
+        sys.exit(1)
+    click.echo(f"{count} tasks, every file as it was written")

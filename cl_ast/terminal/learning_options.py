@@ -1,0 +1,193 @@
+"""The options of the commands that train. Those of a training are made from the fields of `TrainOptions`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from cl_ast.training.options import STORES, Bounds, TrainOptions
+
+if TYPE_CHECKING:
+    import streams
+    from cl_ast.terminal.rendering.progress import ProgressDisplay
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """What the command line says of learning a task; None is decided by the data set's recipe or by the method.
+
+    Attributes:
+        train: the options of the training.
+        method, from_layer: how the backbone is adapted.
+        backbone, router: of a new registry.
+        pooling, positions: of the task on the backbone.
+        fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
+        store, replace, resume, no_eval: what is kept, and how.
+    """
+
+    train: TrainOptions
+    method: str | None = None
+    from_layer: int | None = None
+    backbone: str | None = None
+    pooling: str | None = None
+    positions: str = "resize"
+    fold: str | None = None
+    split_by: str = "auto"
+    few_shot: int | None = None
+    max_seconds: float | None = None
+    download: bool = False
+    store: str = "auto"
+    replace: bool = False
+    resume: bool = False
+    no_eval: bool = False
+    router: str | None = None
+
+
+_FLAGS = {"learning_rate": "lr", "frequency_mask": "freq_mask"}  # fields that are called otherwise on the command line
+_POSITIVE = click.IntRange(1)
+
+
+def _flag_of(field: Field[Any]) -> Decorator:
+    """Make the command-line option of one field of `TrainOptions`."""
+    bounds: Bounds = field.metadata["bounds"]
+    flag = "--" + _FLAGS.get(field.name, field.name).replace("_", "-")
+    if field.default is False:
+        return click.option(flag, field.name, is_flag=True, help=bounds.help)
+    default = f"  [default: {bounds.shown}]" if bounds.shown else ""
+    return click.option(
+        flag,
+        field.name,
+        type=_type_of(field, bounds),
+        default=field.default,
+        show_default=field.default is not None,
+        help=bounds.help + default,
+    )
+
+
+def _type_of(field: Field[Any], bounds: Bounds) -> click.ParamType[Any]:
+    if bounds.choices:
+        return click.Choice([str(word) for word in bounds.choices])
+    if int in (field.type, *get_args(field.type)):
+        return click.IntRange(int(bounds.least), None if bounds.below == float("inf") else int(bounds.below) - 1)
+    if bounds.above == float("-inf"):
+        return click.FloatRange(bounds.least, bounds.below, max_open=True)
+    return click.FLOAT
+
+
+_METHOD = click.option(
+    "--method", help="How to adapt the backbone: see `cl-ast methods`.  [default: conformer, as fits the data set]"
+)
+_ADAPTING = (
+    click.option(
+        "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
+    ),
+    click.option(
+        "--backbone", metavar="B", help="Backbone of a new registry: ast-mini, ast-base, a hub name, a folder."
+    ),
+    click.option(
+        "--pooling",
+        type=click.Choice(["mean", "mean+std"]),
+        help="How outputs are averaged over time.  [default: mean, as the papers; mean+std over ast-mini]",
+    ),
+    click.option(
+        "--positions",
+        type=click.Choice(["resize", "zeros"]),
+        default="resize",
+        show_default=True,
+        help="Position embeddings: resized to the clip's length, or left out as the papers' code does.",
+    ),
+)
+_DATA = (
+    click.option("--fold", metavar="K", help="The fold to test on.  [default: the last]"),
+    click.option(
+        "--split-by",
+        type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
+        default="auto",
+        show_default=True,
+        help="How a folder of clips is split.",
+    ),
+    click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips per class."),
+    click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
+    click.option("--download", is_flag=True, help="Get a free data set that is missing."),
+)
+_KEEPING = (
+    click.option(
+        "--store",
+        type=click.Choice(STORES),
+        default="auto",
+        show_default=True,
+        help="Numbers in the file: auto is 16 bits a number where predictions stay the same, else 32.",
+    ),
+    click.option("--replace", is_flag=True, help="Make a new version of a task that is there."),
+    click.option("--resume", is_flag=True, help="Go on with a training of over a minute that was stopped."),
+    click.option(
+        "--router",
+        type=click.Choice(["discriminant", "prototypes", "ridge"]),
+        help="How a new registry finds a clip's task.  [default: discriminant]",
+    ),
+    click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
+)
+_TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
+
+
+def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
+    return _gathered(command, (_METHOD, *_ADAPTING, *_TRAINING, *_DATA, *_KEEPING), {})
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same options to a command that trains and keeps nothing in the registry."""
+    return _gathered(command, (*_ADAPTING, *_TRAINING, *_DATA), {"store": "fp32", "no_eval": True})
+
+
+def _gathered(
+    command: Callable[..., Any], options: Sequence[Decorator], decided: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Wrap a command, so that these options arrive as one value. Raises TrainingError for values out of bounds."""
+    train_names = {field.name for field in fields(TrainOptions)}
+    other_names = {field.name for field in fields(LearningOptions)} - {"train"}
+
+    @wraps(command)  # with the options that it has already
+    def gathered(*arguments: Any, **given: Any) -> Any:
+        train = TrainOptions(**{name: given.pop(name) for name in train_names & set(given)})
+        others = {name: given.pop(name) for name in other_names & set(given)}
+        return command(*arguments, options=LearningOptions(train, **{**others, **decided}), **given)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def load(
+    display: ProgressDisplay,
+    task: str,
+    options: LearningOptions,
+    *,
+    data: Path | None = None,
+    data_root: Path | None = None,
+    name: str | None = None,
+) -> streams.Task:
+    """Load the task that a word or a folder names, split as the options say."""
+    import streams
+
+    return streams.load(
+        task,
+        data=data,
+        data_root=data_root,
+        name=name,
+        fold=options.fold,
+        few_shot=options.few_shot,
+        max_seconds=options.max_seconds,
+        seed=options.train.seed,
+        split_by=options.split_by,
+        download=options.download,
+        progress=display.bytes_of(task),
+    )

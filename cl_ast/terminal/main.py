@@ -1,0 +1,75 @@
+"""The command line: the global options and all commands. Nothing heavier than click is imported until one runs."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cl_ast.errors import ClAstError
+from cl_ast.terminal.app import App
+from cl_ast.terminal.commands import COMMANDS
+
+REGISTRY_VARIABLE = "CL_AST_REGISTRY"
+
+
+class Commands(click.Group):
+    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and turn an error into its line."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            reason = _reason(error)
+            if ctx.params.get("verbose"):
+                traceback.print_exc()
+        click.echo(f"cl-ast: {reason}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ClAstError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; the registry holds every finished task, and nothing half-written"
+    return f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--registry",
+    "location",
+    envvar=REGISTRY_VARIABLE,
+    metavar="PATH|URL",
+    help="Folder of the registry, made on first use, or a URL (docs/registry.md). "
+    f"[env: {REGISTRY_VARIABLE}; default: the user data folder]",
+)
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of errors.")
+@click.version_option(package_name="cl-ast")
+@click.pass_context
+def main(ctx: click.Context, location: str | None, device: str, quiet: bool, verbose: bool) -> None:
+    """Teach one frozen Audio Spectrogram Transformer many audio tasks, and forget none.
+
+    \b
+    cl-ast add-task path/to/labelled-clips
+    cl-ast predict clip.wav --task auto
+    cl-ast stats
+    """
+    ctx.obj = App(location or _user_folder(), device, quiet, verbose)
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def _user_folder() -> str:
+    import platformdirs
+
+    return str(Path(platformdirs.user_data_dir("cl-ast")) / "registry")

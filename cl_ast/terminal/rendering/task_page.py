@@ -1,0 +1,81 @@
+"""Everything about one task, for people: what it is, how it was trained, and its versions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cl_ast.terminal.rendering.layout import Breakable, bare
+from cl_ast.terminal.rendering.tables import percent, size
+from registry import TaskRecord, VersionRecord
+
+
+def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
+    """Return the page of one task."""
+    v = record.version
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("task", record.name),
+        ("labels", ", ".join(record.labels)),
+        ("method", v.method),
+        ("parameters", f"{v.trainable_parameters:,}"),
+        ("size", size(v.adapter_bytes)),
+        ("data", f"{v.source.get('data', '')} ({v.data_fingerprint[:12]})"),
+        ("split", v.protocol),
+        *_training(v),
+        ("packages", ", ".join(f"{name} {number}" for name, number in v.packages.items())),
+        ("file", f"{v.adapter_sha256[:12]}….safetensors"),
+    ):
+        facts.add_row(Text(name, style="bold"), value)
+    return Group(facts, _versions(record, versions))
+
+
+def _training(v: VersionRecord) -> list[tuple[str, str]]:
+    """Return the rows about the training; only seed and time for a version of an older release."""
+    record = v.training
+    rows = [("seed", str(v.seed)), ("trained in", f"{v.seconds:.0f} s")]
+    if "epochs" not in record:
+        return rows
+    rows.append(
+        (
+            "training",
+            f"{record['epochs']} epochs, batch {record.get('batch_size')}, learning rate "
+            f"{_number(record.get('learning_rate'))}, weight decay {_number(record.get('weight_decay'))}, "
+            f"head {record.get('head')}, masks {record.get('frequency_mask')} bins and {record.get('time_mask')} "
+            f"frames, pooling {record.get('pooling')}, precision {record.get('precision')} on {record.get('device')}",
+        )
+    )
+    best = record.get("best_epoch")
+    when = f"epoch {best}" if best else "the linear probe"
+    accuracy = record.get("validation_accuracy")
+    rows.append(("best", f"{when}, validation {percent(accuracy)} %, loss {_number(record.get('validation_loss'))}"))
+    curve = _curve(record)
+    return [*rows, ("validation %", curve)] if curve else rows
+
+
+def _curve(record: Mapping[str, Any]) -> str:
+    """Return the validation accuracy of the first, the last and some epochs between."""
+    curve = [one for one in record.get("curve") or [] if isinstance(one, Mapping)]
+    step = max(1, -(-len(curve) // 10))
+    shown = [one for place, one in enumerate(curve) if place % step == 0 or place == len(curve) - 1]
+    return "  ".join(f"{one.get('epoch')}: {percent(one.get('validation_accuracy'))}" for one in shown)
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "–"
+
+
+def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> Table:
+    table = bare("version", "method", "size", "test %", "on", "current")
+    for one in versions:
+        table.add_row(
+            str(one.number),
+            Breakable(one.method),
+            size(one.adapter_bytes),
+            percent(one.learned_accuracy),
+            f"{one.created:%Y-%m-%d %H:%M}",
+            "●" if one.id == record.version.id else "",
+        )
+    return table
