@@ -15,7 +15,8 @@ from registry import header, history, names, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
 from registry.manifest import Manifest
-from registry.records import Accuracy, NewVersion, TaskRecord, VersionRecord
+from registry.records import Accuracy, TaskRecord, VersionRecord
+from registry.version_facts import NewVersion
 
 
 def commit(

@@ -1,6 +1,7 @@
 """Routing learned anew, for tasks that another release of cl-ast learned: the same adapter, a new version."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import streams
 from cl_ast.backbone.device import package_versions
@@ -9,7 +10,7 @@ from cl_ast.inference.routing import Routes
 from cl_ast.inference.session import Held
 from cl_ast.progress import Report
 from cl_ast.tasks.task_file import to_bytes
-from registry import NewVersion, TaskRecord
+from registry import TaskRecord
 
 
 def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: Report) -> dict[str, str]:
@@ -30,18 +31,7 @@ def relearn(held: Held, routes: Routes, records: Sequence[TaskRecord], report: R
         held.registry.commit(
             record.name,
             to_bytes(stored.model, held.backbone, {}, tensors),
-            NewVersion(
-                method=version.method,
-                labels=record.labels,
-                trainable_parameters=version.trainable_parameters,
-                seed=version.seed,
-                seconds=version.seconds,
-                source=version.source,
-                data_fingerprint=version.data_fingerprint,
-                protocol=version.protocol,
-                packages=package_versions(),
-                learned_accuracy=version.learned_accuracy,
-            ),
+            replace(version.facts(), packages=package_versions()),
             replace=True,
         )
     return skipped
