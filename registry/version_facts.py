@@ -121,6 +121,7 @@ class VersionFacts:
         protocol: how the data were split, in words.
         packages: the versions of the installed packages, by name.
         learned_accuracy: test accuracy in [0, 1] right after the training; None where it was not measured.
+        training: the options of the training and what it went through; empty for what an older cl-ast learned.
     """
 
     method: str = field(metadata=_stored(_method))
@@ -133,6 +134,7 @@ class VersionFacts:
     protocol: str = field(default="", metadata=_stored(_text))
     packages: Mapping[str, str] = field(default_factory=dict, metadata=_stored(_texts, json=True))
     learned_accuracy: float | None = field(default=None, metadata=_stored(_fraction))
+    training: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_json_object, json=True))
 
     @property
     def classes(self) -> int:
@@ -145,7 +147,11 @@ class VersionFacts:
 
 
 RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in dataclasses.fields(VersionFacts)}
-_REQUIRED = ("method", "labels")
+_REQUIRED = [
+    one.name
+    for one in dataclasses.fields(VersionFacts)
+    if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def test_a_header_says_every_field_and_may_leave_out_most(new: New, backbone: Ba
         *[("seconds", value) for value in (-1, float("inf"), float("nan"), True, "1", 10**400)],
         *[("learned_accuracy", value) for value in (-0.1, 1.1, float("nan"), True, "1")],
         *[("source", value) for value in ([["a"]], "text", 1, {"x": float("inf")}, {"x": "y" * LARGEST_OBJECT})],
+        *[("training", value) for value in ([], "text", {"x": [float("nan")]}, {"x": "ü" * (LARGEST_OBJECT // 2)})],
+        ("training", {"x": {1: object()}}),
         *[("packages", value) for value in ({"torch": 2}, ["torch"], {"torch": None})],
         *[("protocol", value) for value in (1, "x" * 10_001)],
     ],
