@@ -32,7 +32,7 @@ def commit(
     """See `Registry.commit`."""
     names.checked(name)
     try:
-        own = header.check(adapter)
+        own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
     with _undone(files) as written, database.write() as writing:
@@ -54,7 +54,7 @@ def commit(
             )
         session.flush()
         manifest = Manifest(task.name, task.last_number, task.id, task.created, now, backbone, new)
-        stamped = header.stamped(adapter, manifest.words())
+        stamped = header.described(adapter, manifest.words())
         written.append(files.write(stamped))
         version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(stamped)))
         session.add(version)
@@ -96,7 +96,7 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
             data = files.read(version.adapter_sha256)
             if data is None or digest(data) != version.adapter_sha256:
                 continue  # stays as damaged as it was, and `verify` says so
-            stamped = header.stamped(data, words)
+            stamped = header.described(data, words)
             former.append(version.adapter_sha256)
             written.append(files.write(stamped))
             row = writing.session.get_one(VersionRow, version.id)

@@ -114,7 +114,7 @@ def test_rebuild_brings_back_how_versions_were_trained(place: Place, reg: Regist
     place.lose()
     # As a cl-ast that did not keep it wrote the other file.
     words = json.dumps(
-        {k: v for k, v in header.described(place.file(reg, old).read_bytes()).items() if k != "training"}
+        {k: v for k, v in header.read(place.file(reg, old).read_bytes()).description().items() if k != "training"}
     )
     data = adapter_with(words)
     place.file(reg, old).unlink()
