@@ -21,14 +21,13 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row
-from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.windows import Segment
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.inference.predict import GROUP, answer
-from cl_ast.inference.session import Held
+from cl_ast.inference.answering import SEGMENTS, answer
+from cl_ast.inference.session import Session
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import BackboneRecord, NewVersion, Registry, header
@@ -49,29 +48,28 @@ def fill(place: Path, backbone: Backbone, tasks: int) -> int:
     new = NewVersion(method="lora:qv,r=6,s=8", labels=labels, trainable_parameters=1, seed=0, seconds=1.0)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-        own = header.stamped(data, Manifest(f"t{number - 1}", 1, number, moment, moment, record, new).words())
+        own = header.described(data, Manifest(f"t{number - 1}", 1, number, moment, moment, record, new).words())
         (place / "adapters" / f"{digest(own)}.safetensors").write_bytes(own)
     Registry.rebuild(place)
     return len(data)
 
 
 @contextmanager
-def holding(place: Path, backbone: Backbone, memory: int) -> Iterator[Held]:
+def opened(place: Path, backbone: Backbone, memory: int) -> Iterator[Session]:
     with Registry.open(place) as registry:
-        held = Held(registry, "ast-mini", "cpu", METHODS, memory)
-        held._backbone = backbone
-        yield held
-        held.loaded.close()
+        session = Session(registry, backbone=backbone, device="cpu", memory=memory)
+        yield session
+        session.close()
 
 
 def attaching(place: Path, backbone: Backbone) -> list[Row]:
     rows = []
-    with holding(place, backbone, 2**40) as held:
-        held.stored("t0")
+    with opened(place, backbone, 2**40) as session:
+        session.task("t0")
         taken = []
         for number in range(1, 1_100):
             started = time.process_time()
-            held.stored(f"t{number}")
+            session.task(f"t{number}")
             taken.append(1000 * (time.process_time() - started))
         for there in (10, 100, 1_000):
             near = taken[there : there + 60]
@@ -82,17 +80,17 @@ def attaching(place: Path, backbone: Backbone) -> list[Row]:
         first = sum(taken[:200]) / 1000
         rows.append(Row("attach 200 tasks", "", None, first, "s", "once", "<= 1", first <= 1, ""))
     gc.collect()
-    with holding(place, backbone, 2**40) as held:
-        held.stored("t0")
+    with opened(place, backbone, 2**40) as session:
+        session.task("t0")
         gc.collect()
         tracemalloc.start()
         for number in range(1, 101):
-            held.stored(f"t{number}")
+            session.task(f"t{number}")
         gc.collect()
         objects = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        tensors = held.loaded.bytes * 100 / 101
-        one = held.stored("t1")
+        tensors = session.cached_bytes * 100 / 101
+        one = session.task("t1")
     # Heads and routing lie in buffers that Python counts as its own.
     objects -= 100 * sum(t.numel() * t.element_size() for t in (*one.model.head.values(), *one.router.values()))
     share = (tensors + objects) / tensors
@@ -109,21 +107,21 @@ def beyond(place: Path, backbone: Backbone, tasks: int, size: int) -> list[Row]:
     rows = []
     draw = random.Random(0)
     clip = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    names = [[f"t{draw.randrange(tasks)}" for _ in range(GROUP)] for _ in range(20)]
+    names = [[f"t{draw.randrange(tasks)}" for _ in range(SEGMENTS)] for _ in range(20)]
     full = None
     for share in (1.0, 0.5, 0.25, 0.1, 0.05):
-        with holding(place, backbone, int(tasks * size * share)) as held:
+        with opened(place, backbone, int(tasks * size * share)) as session:
             for number in range(int(tasks * share)):
-                held.stored(f"t{number}")
+                session.task(f"t{number}")
             started = time.perf_counter(), time.process_time()
             for group in names:
-                answer(held, [(Segment("clip", clip), name) for name in group])
+                answer(session, [(Segment("clip", clip), name) for name in group])
             wall, used = time.perf_counter() - started[0], time.process_time() - started[1]
-        rate = len(names) * GROUP / used
+        rate = len(names) * SEGMENTS / used
         full = full or rate
         rows.append(
             Row(f"{tasks:,} tasks, room for {share:.0%}", "room for all", full / rate, rate, "clips a processor second",
-                "once", "falls smoothly", full / rate < 2, f"{len(names) * GROUP / wall:.0f} clips/s by the clock")
+                "once", "falls smoothly", full / rate < 2, f"{len(names) * SEGMENTS / wall:.0f} clips/s by the clock")
         )  # fmt: skip
     return rows
 

@@ -26,8 +26,8 @@ from benchmarks.timing import in_turns, ratio
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import Waveform
+from cl_ast.audio.windows import Window
 from cl_ast.backbone import pretrained as checkpoints
-from cl_ast.inference.prediction import Window
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace, learn
 from cl_ast.tasks.task_file import to_bytes
@@ -61,10 +61,16 @@ def _routing(space: RouterSpace | None, seconds: int, smoothing: float) -> dict[
     if space is None:
         return {}
     described = space.describe([_noise(number, seconds, smoothing) for number in range(40)])
-    return learn(
-        described[:20], [0] * 20, described[20:], generator=torch.Generator().manual_seed(0), description_id=space.description_id,
+    generator = torch.Generator().manual_seed(0)
+    routing = learn(
+        described[:20],
+        [0] * 20,
+        described[20:],
+        generator=generator,
+        description_id=space.description_id,
         noise=space.noise,
-    ).tensors()  # fmt: skip
+    )
+    return routing.tensors()
 
 
 def _noise(number: int, seconds: int, smoothing: float = 1.0) -> Waveform:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -176,6 +177,10 @@ class Answer:
     logits: Tensor
 
 
+def _answers(logits: Mapping[str, Tensor], pairs: Sequence[tuple[int, str]]) -> list[Answer]:
+    return [Answer(logits[name][row]) for row, name in pairs]
+
+
 def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: str) -> list[Tensor]:
     """Of each task's clips, the task that has each after the heads of close ones were asked."""
     routing = [
@@ -185,13 +190,9 @@ def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: st
     router = Router(dict(zip(NAMES, routing, strict=True)), bench.noise[kind])
     out = []
     for task in tasks:
-        logits = bench.features[task[0]][bench.asked].logits[view]
-        answers = decide(
-            router,
-            bench.clips(task, view),
-            lambda pairs, logits=logits: [Answer(logits[name][row]) for row, name in pairs],  # type: ignore[misc]
-        )
-        chosen = [NAMES.index(route.task) for route, _ in answers]
+        answers = partial(_answers, bench.features[task[0]][bench.asked].logits[view])
+        decided = decide(router, bench.clips(task, view), answers)
+        chosen = [NAMES.index(route.task) for route, _ in decided]
         out.append(torch.tensor(chosen))
     return out
 

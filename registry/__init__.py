@@ -21,7 +21,6 @@ from registry.records import (
     GcReport,
     Measurement,
     Mode,
-    NewVersion,
     Overview,
     Problem,
     RebuildReport,
@@ -30,6 +29,7 @@ from registry.records import (
     VersionRecord,
 )
 from registry.registry import Registry
+from registry.version_facts import NewVersion
 
 __all__ = [
     "Accuracy",

@@ -15,7 +15,8 @@ from registry import header, history, names, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
 from registry.manifest import Manifest
-from registry.records import Accuracy, NewVersion, TaskRecord, VersionRecord
+from registry.records import Accuracy, TaskRecord, VersionRecord
+from registry.version_facts import NewVersion
 
 
 def commit(
@@ -31,7 +32,7 @@ def commit(
     """See `Registry.commit`."""
     names.checked(name)
     try:
-        own = header.check(adapter)
+        own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
     with _undone(files) as written, database.write() as writing:
@@ -53,7 +54,7 @@ def commit(
             )
         session.flush()
         manifest = Manifest(task.name, task.last_number, task.id, task.created, now, backbone, new)
-        stamped = header.stamped(adapter, manifest.words())
+        stamped = header.described(adapter, manifest.words())
         written.append(files.write(stamped))
         version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(stamped)))
         session.add(version)
@@ -95,7 +96,7 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
             data = files.read(version.adapter_sha256)
             if data is None or digest(data) != version.adapter_sha256:
                 continue  # stays as damaged as it was, and `verify` says so
-            stamped = header.stamped(data, words)
+            stamped = header.described(data, words)
             former.append(version.adapter_sha256)
             written.append(files.write(stamped))
             row = writing.session.get_one(VersionRow, version.id)

@@ -81,7 +81,7 @@ def _wrong(files: AdapterFiles, version: VersionRecord, fingerprint: str) -> str
             return "the file is missing"
         if digest(data) != version.adapter_sha256:
             return "the file is not what was stored: its SHA-256 differs"
-        manifest = Manifest.read(header.described(data), version.created)
+        manifest = Manifest.read(header.read(data).description(), version.created)
     except RegistryError as error:
         return str(error)
     same = (manifest.name, manifest.number, manifest.backbone.fingerprint)

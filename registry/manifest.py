@@ -7,7 +7,8 @@ from typing import Any
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names
-from registry.records import BackboneRecord, NewVersion
+from registry.records import BackboneRecord
+from registry.version_facts import NewVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,7 @@ class Manifest:
                 "parameters": self.backbone.parameters,
                 "bytes": self.backbone.bytes,
             },
-            "method": self.new.method,
-            "labels": list(self.new.labels),
-            "trainable_parameters": self.new.trainable_parameters,
-            "seed": self.new.seed,
-            "seconds": self.new.seconds,
-            "source": dict(self.new.source),
-            "data_fingerprint": self.new.data_fingerprint,
-            "protocol": self.new.protocol,
-            "packages": dict(self.new.packages),
-            "learned_accuracy": self.new.learned_accuracy,
+            **self.new.to_json(),
         }
 
     @classmethod
@@ -66,18 +58,7 @@ class Manifest:
                     parameters=_count(backbone["parameters"]),
                     bytes=_count(backbone["bytes"]),
                 ),
-                new=NewVersion(
-                    method=_text(words["method"]),
-                    labels=_labels(words["labels"]),
-                    trainable_parameters=_count(words.get("trainable_parameters", 0)),
-                    seed=int(words.get("seed", 0)),
-                    seconds=float(words.get("seconds", 0)),
-                    source=dict(words.get("source") or {}),
-                    data_fingerprint=_text(words.get("data_fingerprint", "")),
-                    protocol=_text(words.get("protocol", "")),
-                    packages=dict(words.get("packages") or {}),
-                    learned_accuracy=_fraction(words.get("learned_accuracy")),
-                ),
+                new=NewVersion.from_json(words),
             )
         except RegistryError as error:
             raise CorruptRegistryError(f"describes itself wrongly: {error}") from error
@@ -95,16 +76,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is not text")
     return value
-
-
-def _labels(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"{value!r:.80} is not a list of labels")
-    return tuple(value)
-
-
-def _fraction(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _instant(value: Any, unknown: datetime) -> datetime:

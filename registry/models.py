@@ -107,6 +107,8 @@ class VersionRow(Base):
     protocol: Mapped[str]
     packages: Mapped[dict[str, str]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(Instant)
+    # The last one, with a default in the database: so it stands in a table that an upgrade gave it.
+    training: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
 
 
 class MeasurementRow(Base):

@@ -55,7 +55,7 @@ def _read(files: AdapterFiles, file: Stored) -> _Found | Problem:
         data = files.stored(file.name)
         if data is None or name_of(digest(data)) != file.name:
             raise CorruptRegistryError("is damaged: its content does not have the SHA-256 in its name")
-        manifest = Manifest.read(header.described(data), datetime.fromtimestamp(file.written, UTC))
+        manifest = Manifest.read(header.read(data).description(), datetime.fromtimestamp(file.written, UTC))
         return _Found(file, address, digest(data), manifest)
     except RegistryError as error:
         return Problem(None, address, str(error))

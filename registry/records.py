@@ -1,16 +1,15 @@
 """What goes into a registry and what comes out: plain frozen values, never rows tied to a session."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
 from cl_ast.errors import RegistryError
+from registry.version_facts import RULES, NewVersion, VersionFacts
 
 Mode = Literal["oracle", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
 Blob = bytes  # where a field is called bytes
 
 
@@ -28,73 +27,43 @@ class BackboneRecord:
     background: Blob = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
-    """One learned version of a task. `number` counts from 1 in its task; `id` is unique in the registry."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRecord(VersionFacts):
+    """One learned version of a task, as the registry has it.
+
+    Attributes:
+        id: unique in the registry, and never given to another version.
+        task: the task's name.
+        number: counts from 1 in its task.
+        adapter_sha256, adapter_bytes: the content and the size of its file.
+        created: when it was committed.
+    """
 
     id: int
     task: str
     number: int
-    method: str
     adapter_sha256: str
     adapter_bytes: int
-    classes: int
-    trainable_parameters: int
-    learned_accuracy: float | None
-    seed: int
-    seconds: float
-    source: Mapping[str, object]
-    data_fingerprint: str
-    protocol: str
-    packages: Mapping[str, str]
     created: datetime
+
+    def facts(self) -> NewVersion:
+        """Return what is known of it for another version; change some of it with `dataclasses.replace`."""
+        return NewVersion(**{name: getattr(self, name) for name in RULES})
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """A task, and the version that answers for it now. `labels` are that version's, in its head's order."""
+    """A task, and the version that answers for it now."""
 
     id: int
     name: str
     created: datetime
-    labels: tuple[str, ...]
     version: VersionRecord
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewVersion:
-    """What the caller of `Registry.commit` knows of a freshly learned adapter.
-
-    `source` says where the data came from, and must fit into JSON. Raises RegistryError when made with
-    labels that are missing, empty or repeated, a negative count, or an accuracy outside [0, 1].
-    """
-
-    method: str
-    labels: tuple[str, ...]
-    trainable_parameters: int
-    seed: int
-    seconds: float
-    source: Mapping[str, object] = field(default_factory=dict)
-    data_fingerprint: str = ""
-    protocol: str = ""
-    packages: Mapping[str, str] = field(default_factory=dict)
-    learned_accuracy: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.method:
-            raise RegistryError("a version needs the method that it was learned with")
-        if not self.labels or not all(isinstance(label, str) and label for label in self.labels):
-            raise RegistryError("a task needs at least one label, and no label may be empty")
-        if len(self.labels) > MOST_LABELS or any(len(label) > LONGEST_LABEL for label in self.labels):
-            raise RegistryError(f"a task has at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
-        if len(set(self.labels)) != len(self.labels):
-            raise RegistryError("the labels of a task must differ from each other")
-        if self.trainable_parameters < 0 or not (math.isfinite(self.seconds) and self.seconds >= 0):
-            raise RegistryError("trainable parameters and seconds cannot be negative")
-        if not -(2**63) <= self.seed < 2**63 or self.trainable_parameters >= 2**63:
-            raise RegistryError("a seed and a number of parameters have at most 63 bits and a sign")
-        if self.learned_accuracy is not None and not 0 <= self.learned_accuracy <= 1:
-            raise RegistryError(f"an accuracy is a fraction in [0, 1], not {self.learned_accuracy}")
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of its current version, in the order of the head's outputs."""
+        return self.version.labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from registry.records import (
     GcReport,
     Measurement,
     Mode,
-    NewVersion,
     Overview,
     Problem,
     RebuildReport,
@@ -26,6 +25,7 @@ from registry.records import (
     TaskRecord,
     VersionRecord,
 )
+from registry.version_facts import NewVersion
 
 
 class Registry:

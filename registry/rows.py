@@ -13,16 +13,19 @@ from registry import names
 from registry.database import Asking, Rows, Writing
 from registry.manifest import Manifest
 from registry.records import BackboneRecord, TaskRecord, VersionRecord
+from registry.version_facts import RULES
 
 if TYPE_CHECKING:
     from registry.models import TaskRow
 
 BACKBONE_ID = 1
 
-_VERSIONS = """
-    SELECT v.id, t.name, v.number, v.method, v.adapter_sha256, v.adapter_bytes, v.trainable_parameters,
-        v.learned_accuracy, v.seed, v.seconds, v.data_fingerprint, v.protocol, CAST(v.labels AS TEXT),
-        CAST(v.source AS TEXT), CAST(v.packages AS TEXT), CAST(v.created AS TEXT), t.id, CAST(t.created AS TEXT)
+_DECODER = json.JSONDecoder()
+_JSON_PLACES = [place for place, rule in enumerate(RULES.values()) if rule.json]
+_COLUMNS = ", ".join(f"CAST(v.{name} AS TEXT)" if rule.json else f"v.{name}" for name, rule in RULES.items())
+_VERSIONS = f"""
+    SELECT v.id, t.name, v.number, v.adapter_sha256, v.adapter_bytes, CAST(v.created AS TEXT), t.id,
+        CAST(t.created AS TEXT), {_COLUMNS}
     FROM versions v JOIN tasks t ON v.task_id = t.id"""
 _CURRENT = f"{_VERSIONS} AND v.id = t.current_version_id"
 _IN_ORDER = " ORDER BY v.id"
@@ -34,11 +37,11 @@ def versions(asking: Asking, task_id: int | None = None) -> list[VersionRecord]:
         found = asking.ask(_VERSIONS + _IN_ORDER)
     else:
         found = asking.ask(f"{_VERSIONS} WHERE t.id = ?{_IN_ORDER}", task_id)
-    return [version for version, _ in _records(found)]
+    return [version for version, *_ in _records(found)]
 
 
 def version(asking: Asking, version_id: int) -> VersionRecord | None:
-    return next((version for version, _ in _records(asking.ask(f"{_VERSIONS} WHERE v.id = ?", version_id))), None)
+    return next((version for version, *_ in _records(asking.ask(f"{_VERSIONS} WHERE v.id = ?", version_id))), None)
 
 
 def tasks(asking: Asking) -> list[TaskRecord]:
@@ -125,24 +128,14 @@ def require(writing: Writing, name: str) -> "TaskRow":
 
 def version_values(manifest: Manifest, task_id: int, sha256: str, size: int) -> dict[str, Any]:
     """The columns of a version, but for its id."""
-    new = manifest.new
     return {
         "task_id": task_id,
         "number": manifest.number,
         "backbone_id": BACKBONE_ID,
-        "method": new.method,
-        "labels": list(new.labels),
         "adapter_sha256": sha256,
         "adapter_bytes": size,
-        "trainable_parameters": new.trainable_parameters,
-        "learned_accuracy": new.learned_accuracy,
-        "seed": new.seed,
-        "seconds": new.seconds,
-        "source": dict(new.source),
-        "data_fingerprint": new.data_fingerprint,
-        "protocol": new.protocol,
-        "packages": dict(new.packages),
         "created": manifest.created,
+        **manifest.new.to_json(),
     }
 
 
@@ -151,36 +144,32 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+00:00")
 
 
-def _records(found: Rows) -> Iterator[tuple[VersionRecord, tuple[Any, ...]]]:
-    """Each version, with its labels, its task's id and when that was made."""
-    packages: dict[str, Any] = {}  # most versions have the same, and reading JSON is most of the time
-    for row in found:
-        *columns, data, protocol, labels, source, installed, created, task_id, task_created = row
-        id, name, number, method, sha256, size, parameters, learned, seed, seconds = columns
-        if installed not in packages:
-            packages[installed] = json.loads(installed)
-        classes = json.loads(labels)
-        record = VersionRecord(
+def _records(found: Rows) -> Iterator[tuple[VersionRecord, int, str]]:
+    """Yield each version, with its task's id and when that was made."""
+    parsed: dict[str, Any] = {}  # many versions share their JSON, and parsing it takes most of the time
+    for id, name, number, sha256, size, created, task_id, task_created, *facts in found:
+        for place in _JSON_PLACES:
+            text = facts[place]
+            if text not in parsed:
+                parsed[text] = _from_json(text)
+            facts[place] = parsed[text]
+        version = VersionRecord(
+            *facts,
             id=id,
             task=name,
             number=number,
-            method=method,
             adapter_sha256=sha256,
             adapter_bytes=size,
-            classes=len(classes),
-            trainable_parameters=parameters,
-            learned_accuracy=learned,
-            seed=seed,
-            seconds=seconds,
-            source=json.loads(source),
-            data_fingerprint=data,
-            protocol=protocol,
-            packages=packages[installed],
             created=instant(created),
         )
-        yield record, (tuple(classes), task_id, task_created)
+        yield version, task_id, task_created
+
+
+def _from_json(text: str) -> Any:
+    value, _ = _DECODER.raw_decode(text)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _tasks(found: Rows) -> Iterator[TaskRecord]:
-    for version, (labels, task_id, created) in _records(found):
-        yield TaskRecord(task_id, version.task, instant(created), labels, version)
+    for version, task_id, created in _records(found):
+        yield TaskRecord(task_id, version.task, instant(created), version)

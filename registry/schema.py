@@ -5,7 +5,7 @@ It stands apart from the tables: asking needs no SQLAlchemy, whose import takes 
 
 from cl_ast.errors import RegistryError
 
-VERSION = 1
+VERSION = 2
 
 
 def check(place: str, found: int) -> bool:

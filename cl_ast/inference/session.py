@@ -34,7 +34,7 @@ class Session:
         self,
         registry: Registry,
         *,
-        backbone: str | None = None,
+        backbone: str | Backbone | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] = METHODS,
         memory: int = TASK_BYTES,
@@ -42,7 +42,8 @@ class Session:
     ) -> None:
         """
         Args:
-            backbone: of a new registry, or where an existing one's lies now; None for what the registry says.
+            backbone: of a new registry, or where an existing one's lies now, or the backbone itself where it is loaded
+                already; None for what the registry says.
             device: "auto", "cpu", "cuda" or "mps".
             memory: how many bytes of tasks stay in memory.
             router: of a new registry; an existing one keeps its own, and refuses another.
@@ -55,8 +56,11 @@ class Session:
         self.clips = DecodedClips()
         self.descriptions = DescriptionCache()
         self.routing = RegistryRouting(registry, lambda: self.backbone, router)
-        self._chosen_backbone = _absolute(backbone)
         self._backbone: Backbone | None = None
+        if isinstance(backbone, Backbone):
+            self._refuse_another(backbone)
+            self._backbone, backbone = backbone, backbone.name
+        self._chosen_backbone = _absolute(backbone)
         self._cache = TaskCache(self._load, memory)
         self._candidates: dict[str, StoredTask] = {}  # by name
 
@@ -123,6 +127,11 @@ class Session:
     def is_cached(self, version: VersionRecord) -> bool:
         """Return whether a version is in memory."""
         return version in self._cache
+
+    @property
+    def cached_bytes(self) -> int:
+        """How many bytes of tasks are in memory."""
+        return self._cache.bytes
 
     def expect(self, versions: Iterable[VersionRecord]) -> None:
         """Begin to read, in a thread, versions that are needed soon."""

@@ -1,7 +1,6 @@
 """How a backbone describes a clip to the router. Only audio comes in: no task, no path, no label."""
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 
@@ -15,11 +14,12 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import pooled
 from cl_ast.backbone.sites import Shape
-from cl_ast.errors import BackboneError
+from cl_ast.errors import BackboneError, CorruptRegistryError
 from cl_ast.router.copies import coded, low_passed
 from cl_ast.router.kinds import DEFAULT, KINDS, State
 from cl_ast.router.moments import shrunk
 from cl_ast.router.sound import sound_of
+from registry import header as safetensors_header
 
 DESCRIPTION_VERSION = 3  # counts up whenever the same clip is described otherwise
 DIMENSIONS = 512  # at most; a narrow backbone has fewer
@@ -168,12 +168,10 @@ def is_current(background: bytes) -> bool:
 
 def _header_in(data: bytes) -> dict[str, str]:
     """What a background says of itself; nothing where it is none."""
-    size = int.from_bytes(data[:8], "little")
     try:
-        header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
-    except (ValueError, KeyError, TypeError):
+        return dict(safetensors_header.read(data).metadata)
+    except CorruptRegistryError:
         return {}
-    return header
 
 
 def _projection(width: int, dimensions: int) -> Tensor:

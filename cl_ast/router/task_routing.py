@@ -1,6 +1,5 @@
 """What a task adds to the router, as its file holds it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from cl_ast.errors import CorruptRegistryError
 from cl_ast.router.calibration import LOWEST, p_values
 from cl_ast.router.kinds import KINDS, State, fit_beside
+from registry import header
 
 _OWN = {"calibration", "sureness", "recipe"}
 _PREFIX = "router."
@@ -81,16 +81,16 @@ def routing_in(data: bytes) -> dict[str, Tensor]:
     Raises:
         CorruptRegistryError: they are not numbers, or of a type that no routing has.
     """
-    size = int.from_bytes(data[:8], "little")
-    entries = json.loads(data[8 : 8 + size])
+    file = header.read(data)
     found = {}
-    for name, entry in entries.items():
+    for name, entry in file.entries.items():
         if not name.startswith(_PREFIX):
             continue
-        begin, end = (8 + size + offset for offset in entry["data_offsets"])
         if entry["dtype"] not in _TYPES:
             raise CorruptRegistryError(f"the file has {name} in {entry['dtype']}, which no routing has")
-        tensor = torch.frombuffer(bytearray(data[begin:end]), dtype=_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        tensor = torch.frombuffer(bytearray(file.tensor_bytes(name)), dtype=_TYPES[entry["dtype"]]).reshape(
+            entry["shape"]
+        )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CorruptRegistryError(f"the file has values that are not numbers in {name}")
         found[name.removeprefix(_PREFIX)] = tensor

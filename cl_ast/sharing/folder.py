@@ -123,7 +123,7 @@ def read(folder: Path, methods: Mapping[str, Method] = METHODS) -> Incoming:
 def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> dict[str, bytes]:
     from safetensors.torch import load
 
-    facts, tensors = header.described(data), load(data)
+    facts, tensors = header.read(data).description(), load(data)
     facts = {key: value for key, value in facts.items() if key not in _PRIVATE}
     facts["source"] = _public(facts.get("source") or {})
     facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}
@@ -196,7 +196,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     data = _bounded(path, LARGEST)
     try:
-        return header.check(data), load(data)
+        return header.check(data).description(required=False), load(data)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f"{path} {error}") from error
     except (SafetensorError, KeyError, ValueError) as error:

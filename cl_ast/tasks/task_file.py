@@ -17,9 +17,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
-
-FORMAT = 1
-HEADER = "cl_ast"
+from registry import header
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], rou
     """
     from safetensors.torch import save
 
-    header = {
-        "format": FORMAT,
+    description = {
+        "format": header.FORMAT,
         "name": model.settings.name,
         "method": model.settings.method.text,
         "labels": list(model.settings.labels),
@@ -71,7 +69,7 @@ def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], rou
     tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Sorted keys: the same task is the same bytes.
-    return bytes(save(stored, metadata={HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)}))
+    return bytes(save(stored, metadata={header.KEY: json.dumps(description, sort_keys=True, ensure_ascii=False)}))
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
@@ -89,11 +87,10 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
 
     try:
         tensors = load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
-        settings = _settings(header, methods)
-        fingerprint, backbone_name = header["backbone"]["fingerprint"], header["backbone"]["name"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        described = header.read(data).description()
+        settings = _settings(described, methods)
+        fingerprint, backbone_name = described["backbone"]["fingerprint"], described["backbone"]["name"]
+    except (SafetensorError, CorruptRegistryError, KeyError, TypeError, ValueError) as error:
         raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
     if fingerprint != backbone.fingerprint:
         raise CorruptRegistryError(
@@ -113,7 +110,7 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
     device = backbone.device
     model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
     model.stored = kinds
-    return StoredTask(model, router, header)
+    return StoredTask(model, router, described)
 
 
 def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:

@@ -11,8 +11,8 @@ import streams
 from cl_ast.audio import synthesis as synth
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.synthesis import Maker
-from cl_ast.errors import ClAstError
 from cl_ast.continual.add_task import Learned
+from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
 from cl_ast.training.options import TrainOptions

@@ -12,9 +12,7 @@ import click
 if TYPE_CHECKING:
     from cl_ast.training.distributed import Group
 
-_A_MOMENT = (
-    0.5  # seconds; the launcher stops all when one ends, and the one that says why needs a moment
-)
+_A_MOMENT = 0.5  # seconds; the launcher stops all when one ends, and the one that says why needs a moment
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cl_ast.errors import TrainingError
+from cl_ast.errors import CorruptRegistryError, TrainingError
 from cl_ast.tasks.task_model import TaskModel
+from registry import header
 
 _EVERY = 60.0  # seconds; short trainings are faster to do again than to keep
 
@@ -94,7 +95,7 @@ class Checkpoint:
             "schedule": schedule.state_dict(),
         }
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = save(plain, metadata={"cl_ast": json.dumps(facts)})
+        data = save(plain, metadata={header.KEY: json.dumps(facts)})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.part")
         temporary.write_bytes(data)
@@ -118,11 +119,10 @@ class Checkpoint:
         try:
             data = self.path.read_bytes()
             tensors = load(data)
-            size = int.from_bytes(data[:8], "little")
-            facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["cl_ast"])
+            facts = json.loads(header.read(data).metadata[header.KEY])
         except FileNotFoundError:
             raise TrainingError("there is no interrupted training of this task; leave out --resume") from None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, CorruptRegistryError, KeyError, ValueError) as error:
             raise TrainingError(f"{self.path}: the checkpoint is damaged ({error}); leave out --resume") from None
         if facts["training"] != self._key:
             raise TrainingError(

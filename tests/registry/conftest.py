@@ -43,6 +43,7 @@ def make_new(labels: tuple[str, ...] = ("dog", "rain"), **options: object) -> Ne
         "protocol": "fold 5",
         "packages": {"torch": "2.11.0"},
         "learned_accuracy": 0.9,
+        "training": {"epochs": 20, "learning_rate": 1e-3, "stopped": None},
     }
     return NewVersion(**{**values, **options})  # type: ignore[arg-type]
 

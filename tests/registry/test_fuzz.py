@@ -91,7 +91,7 @@ def test_a_mutated_file_is_kept_whole_or_not_at_all(
         from safetensors import deserialize
 
         deserialize(stored)
-        own = header.described(stored)
+        own = header.read(stored).description()
         assert (own["name"], own["method"]) == ("b", "lora:qv,r=6") and reg.verify() == []
         reg.remove("b")
     assert [task.name for task in reg.tasks()] == ["a"] and reg.verify() == []

@@ -25,10 +25,45 @@ def tensor(**changed: object) -> dict[str, object]:
 
 def test_stamping_changes_words_and_no_tensors(adapter: Make, tensors: Make) -> None:
     data = adapter(5, mine=1, name="before")
-    stamped = header.stamped(data, {"name": "after"})
+    stamped = header.described(data, {"name": "after"})
     assert tensors(stamped) == tensors(data)
-    assert header.described(stamped) == {"format": 1, "front_end": {"mel_bins": 128}, "mine": 1, "name": "after"}
-    assert header.stamped(stamped, {"name": "after"}) == stamped
+    assert header.read(stamped).description() == {
+        "format": 1,
+        "front_end": {"mel_bins": 128},
+        "mine": 1,
+        "name": "after",
+    }
+    assert header.described(stamped, {"name": "after"}) == stamped
+
+
+def test_a_header_gives_each_tensor_its_own_bytes() -> None:
+    entries = {"b": tensor(data_offsets=[4, 12]), "a": tensor(shape=[], data_offsets=[0, 4]), "none": tensor(shape=[0])}
+    entries["none"] |= {"data_offsets": [12, 12]}
+    found = header.read(with_header({**entries, "__metadata__": {"mine": "words"}}, bytes(range(12))))
+    assert found.metadata == {"mine": "words"} and found.entries == entries
+    assert {name: bytes(found.tensor_bytes(name)) for name in entries} == {
+        "a": bytes(range(4)),
+        "b": bytes(range(4, 12)),
+        "none": b"",
+    }
+    with pytest.raises(KeyError):
+        found.tensor_bytes("another")
+
+
+@pytest.mark.parametrize("value", [1.5, True, -1, None, "2", [2]])
+@pytest.mark.parametrize("place", ["shape", "begin", "end"])
+def test_sizes_and_places_are_whole_numbers(value: object, place: str) -> None:
+    shape, offsets = [value if place == "shape" else 2], [0, 8]
+    if place != "shape":
+        offsets[["begin", "end"].index(place)] = value  # type: ignore[call-overload]
+    with pytest.raises(CorruptRegistryError, match="do not fit together"):
+        header.read(with_header({"a": tensor(shape=shape, data_offsets=offsets)}, bytes(8)))
+
+
+@pytest.mark.parametrize("shape", ["", {}, "ab", None, 2])
+def test_a_shape_is_a_list(shape: object) -> None:
+    with pytest.raises(CorruptRegistryError, match="do not fit together"):
+        header.read(with_header({"a": tensor(dtype="U8", shape=shape, data_offsets=[0, 1])}, bytes(1)))
 
 
 @pytest.mark.parametrize(
@@ -57,14 +92,14 @@ def test_stamping_changes_words_and_no_tensors(adapter: Make, tensors: Make) -> 
 )
 def test_a_header_that_lies_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptRegistryError):
-        header.described(data, required=False)
+        header.read(data).description(required=False)
 
 
 def test_a_file_that_says_nothing_is_no_adapter_of_ours() -> None:
     plain = with_header({"a": tensor()}, bytes(8))
     with pytest.raises(CorruptRegistryError, match="not an adapter of cl-ast"):
-        header.described(plain)
-    assert header.described(plain, required=False) == {}
+        header.read(plain).description()
+    assert header.read(plain).description(required=False) == {}
 
 
 def test_any_mutation_is_read_or_refused(reg: Registry, adapter: Make, new: Callable[..., NewVersion]) -> None:
@@ -82,7 +117,7 @@ def test_any_mutation_is_read_or_refused(reg: Registry, adapter: Make, new: Call
                 case 2:
                     data[at:at] = dice.randbytes(length)
         try:
-            Manifest.read(header.described(bytes(data)), now)
+            Manifest.read(header.read(bytes(data)).description(), now)
         except RegistryError as error:
             assert isinstance(error, CorruptRegistryError) and len(str(error)) < 2_000
             refused += 1

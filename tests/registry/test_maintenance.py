@@ -1,15 +1,18 @@
 """verify, gc and rebuild: damage is found and stays where it is, leftovers go, a lost database comes back."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import Accuracy, BackboneRecord, NewVersion, Registry
+from registry import Accuracy, BackboneRecord, NewVersion, Registry, TaskRecord, header
+from registry.adapter_files import digest
 
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
@@ -100,8 +103,31 @@ def test_rebuild_restores_the_same_tasks(
         assert again.commit("next", adapter(), new()).id > max(task.id for task in before)
 
 
-def without_ids(task: object) -> str:
-    return repr(task).replace(f"VersionRecord(id={task.version.id}", "VersionRecord(")  # type: ignore[attr-defined]
+def without_ids(task: TaskRecord) -> TaskRecord:
+    return replace(task, version=replace(task.version, id=0))
+
+
+def test_rebuild_brings_back_how_versions_were_trained(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    training = {"epochs": 20, "rates": [1e-3, 1e-5], "stopped": None, "optimiser": {"name": "adamw"}}
+    reg.commit("a", adapter(1), new(training=training))
+    old = reg.commit("b", adapter(2), new()).version
+    place.lose()
+    # As a cl-ast that did not keep it wrote the other file.
+    words = json.dumps(
+        {k: v for k, v in header.read(place.file(reg, old).read_bytes()).description().items() if k != "training"}
+    )
+    data = adapter_with(words)
+    place.file(reg, old).unlink()
+    (place.adapters / f"{digest(data)}.safetensors").write_bytes(data)
+    Registry.rebuild(place.location)
+    with Registry.open(place.location) as again:
+        assert {task.name: task.version.training for task in again.tasks()} == {"a": training, "b": {}}
+        assert again.verify() == []
+
+
+def adapter_with(words: str) -> bytes:
+    encoded = json.dumps({"__metadata__": {"cl_ast": words}}).encode()
+    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def test_rebuild_leaves_out_what_is_damaged_and_keeps_the_former_database(

@@ -12,6 +12,7 @@ import pytest
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import NewVersion, Registry
+from registry.schema import VERSION as SCHEMA_VERSION
 
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
@@ -82,9 +83,9 @@ def test_another_database_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused(local: Registry) -> None:
     with sqlite3.connect(Path(local.place) / "registry.db") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(RegistryError, match=r"newer cl-ast \(schema 2"):
+    with pytest.raises(RegistryError, match=rf"newer cl-ast \(schema {SCHEMA_VERSION + 1};"):
         Registry.open(local.place)
 
 

@@ -2,8 +2,10 @@
 
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from registry.models import Base
 from registry.schema import VERSION as SCHEMA_VERSION
 
 DATA = Path(__file__).parent / "data"
+OLD_LABELS = {"rain": ("dog", "rain"), "birds": ("owl", "wren")}
 STEP = """
 from alembic import op
 import sqlalchemy as sa
@@ -140,6 +143,31 @@ def test_a_failed_upgrade_changes_nothing(old: Place, next_release: Callable[...
         assert len(reg.tasks()) == 2
 
 
+@pytest.mark.nothing_made
+@pytest.mark.parametrize("old", [1], indirect=True)
+def test_versions_from_before_training_was_kept_have_none(
+    old: Place, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
+) -> None:
+    with Registry.open(old.location) as reg:
+        for record in reg.tasks():
+            facts = replace(new(labels=record.labels), training={})
+            assert record.version.facts() == facts and record.labels == OLD_LABELS[record.name]
+        used(reg, adapter, new)
+        kept = reg.commit("rain", adapter(9), new(training={"epochs": 3}), replace=True)
+        assert reg.task("rain").version.training == {"epochs": 3} == kept.version.training
+    assert schema(old)[0] == 2
+    assert old.execute("SELECT count(*) FROM versions WHERE CAST(training AS TEXT) = '{}'") == [(3,)]
+
+
+@pytest.mark.parametrize(("place", "old"), [("sqlite", 1)], indirect=True)
+def test_the_copy_of_a_file_of_schema_1_is_what_it_was(old: Place) -> None:
+    home = old.adapters.parent
+    before = dump(home / "registry.db")
+    Registry.open(old.location).close()
+    (backup,) = home.glob("registry.db.schema-1-*")
+    assert dump(backup) == before and not any("training" in line for line in before)
+
+
 @pytest.mark.usefixtures("reg")
 def test_listing_imports_neither_sqlalchemy_nor_alembic(
     place: Place, python: Callable[..., "subprocess.Popen[str]"]
@@ -164,6 +192,29 @@ def test_two_processes_upgrade_once(
     assert schema(old)[0] == SCHEMA_VERSION + 2
 
 
+@pytest.mark.nothing_made
+@pytest.mark.parametrize("old", [1], indirect=True)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_eight_processes_upgrade_at_once(old: Place, python: Callable[..., "subprocess.Popen[str]"]) -> None:
+    output, errors = python(AT_ONCE, old.location).communicate(timeout=120)
+    assert (output, errors) == (f"{[0] * 8}\n", "")
+    assert schema(old)[0] == SCHEMA_VERSION
+    assert len(list(old.adapters.parent.glob("registry.db.schema-*"))) == isinstance(old.location, Path)
+
+
+AT_ONCE = """
+import os, sys
+from registry import Registry, models, schema_upgrade  # everything is imported: they start at once
+children = []
+for _ in range(8):
+    child = os.fork()
+    if not child:
+        with Registry.open(sys.argv[1]) as reg:
+            found = [(task.name, task.version.training) for task in reg.tasks()]
+        os._exit(0 if found == [("rain", {}), ("birds", {})] else 1)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
 UPGRADE = """
 import sys
 from pathlib import Path

@@ -41,9 +41,7 @@ def relearn(
         app.progress() as display,
     ):
         if manager.registry.place == other.registry.place:
-            raise click.UsageError(
-                "--to must name another registry; to train a task again here use add-task --replace"
-            )
+            raise click.UsageError("--to must name another registry; to train a task again here use add-task --replace")
         for one in manager.relearn(other, tasks, method=method, progress=display):
             if isinstance(one, Skipped):
                 click.echo(f"cl-ast: {one.task} was not trained again: {one.reason}", err=True)

@@ -49,8 +49,8 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     )
     best = record.get("best_epoch")
     when = f"epoch {best}" if best else "the linear probe"
-    accuracy = record.get("validation_accuracy")
-    rows.append(("best", f"{when}, validation {percent(accuracy)} %, loss {_number(record.get('validation_loss'))}"))
+    accuracy, loss = (_number(record.get(f"validation_{name}")) for name in ("accuracy", "loss"))
+    rows.append(("best", f"{when}: validation accuracy {accuracy}, loss {loss}"))
     curve = _curve(record)
     return [*rows, ("validation %", curve)] if curve else rows
 

@@ -1,8 +1,9 @@
-"""How `schema1.sql` and `schema1.postgres.sql` were made, with the cl-ast whose schema is 1, and pg_dump:
+"""Writes `schema<number>.sql` and `schema<number>.postgres.sql` for the schema of this cl-ast; needs pg_dump:
 
-    CL_AST_POSTGRES=… python tests/registry/data/make_schema1.py
+    CL_AST_POSTGRES=… python tests/registry/data/make_schema.py
 
-Two tasks, one of them with two versions, and what was measured; adapters are not kept, as no migration reads them.
+They hold two tasks, one of them with two versions, and what was measured. Adapters are not kept, as no migration
+reads them. The files of earlier schemas stay as the cl-ast of that time wrote them.
 """
 
 import sqlite3
@@ -20,7 +21,6 @@ from conftest import BACKBONE, make_adapter, make_new
 from registry import Accuracy, Registry
 from registry.schema import VERSION as SCHEMA_VERSION
 
-assert SCHEMA_VERSION == 1, "this cl-ast has another schema"
 HERE = Path(__file__).parent
 
 
@@ -40,7 +40,7 @@ with tempfile.TemporaryDirectory() as place:
             for name in ("application_id", "user_version")
         ]
         lines = [*pragmas, *connection.iterdump()]
-(HERE / "schema1.sql").write_text("\n".join(lines) + "\n")
+(HERE / f"schema{SCHEMA_VERSION}.sql").write_text("\n".join(lines) + "\n")
 
 name = places.new_database()
 with tempfile.TemporaryDirectory() as folder:
@@ -49,5 +49,5 @@ with tempfile.TemporaryDirectory() as folder:
     url = str(server.location).partition("?")[0].replace("+psycopg", "")
     dump = subprocess.run(["pg_dump", "--inserts", "--no-owner", url], check=True, capture_output=True, text=True)
 kept = [line for line in dump.stdout.splitlines() if line and not line.startswith(("--", "\\"))]
-(HERE / "schema1.postgres.sql").write_text("\n".join(kept) + "\n")
+(HERE / f"schema{SCHEMA_VERSION}.postgres.sql").write_text("\n".join(kept) + "\n")
 places.drop(name)

@@ -1,13 +1,12 @@
-"""What a file from anywhere must satisfy before it is kept: names that are names, and numbers that are numbers.
-
-`header` has checked by then that every claim about type, shape and place agrees with the file.
-"""
+"""What the tensors of a file from anywhere must satisfy before it is kept: proper names, and finite values."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cl_ast.errors import CorruptRegistryError
+
+if TYPE_CHECKING:
+    from registry.header import Header
 
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _LONGEST_NAME = 200
@@ -17,17 +16,17 @@ _EXPONENT |= {"BF16": ("<u2", 0xFF << 7), "F8_E5M2": ("u1", 0x1F << 2)}
 _BLOCK = 2**20
 
 
-def check_tensors(entries: Mapping[str, Any], tensors: memoryview) -> None:
-    """Raises CorruptRegistryError for a name that could mean a path, and for NaN or infinity."""
-    for name, entry in entries.items():
+def check_tensors(header: "Header") -> None:
+    """Raise CorruptRegistryError for a name that could mean a path, and for NaN or infinity."""
+    for name, entry in header.entries.items():
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise CorruptRegistryError(f"names a tensor {name[:80]!r}: only words joined by dots can be names")
-        begin, end = entry["data_offsets"]
-        if entry["dtype"] in _EXPONENT and not _finite(tensors[begin:end], *_EXPONENT[entry["dtype"]]):
+        if entry["dtype"] in _EXPONENT and not _finite(header.tensor_bytes(name), *_EXPONENT[entry["dtype"]]):
             raise CorruptRegistryError(f"has values that are not numbers in {name}")
 
 
 def _finite(data: memoryview, kind: str, exponent: int) -> bool:
+    """Return whether no value has all bits of its exponent set."""
     import numpy  # here: the registry lists tasks without it
 
     values = numpy.frombuffer(data, dtype=kind)

@@ -1,0 +1,190 @@
+"""What is known of a learned version of a task: the one list of its fields, and what each of them may hold.
+
+From this list follow the columns that `rows` reads and writes, the keys in an adapter file's header (`manifest`), and
+the records that callers see. A new field needs a line here, a column in `models.VersionRow` and a migration.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cl_ast.errors import RegistryError
+
+MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
+LONGEST_TEXT = 10_000  # characters
+LARGEST_OBJECT = 256 * 1024  # bytes of JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one field is checked and stored.
+
+    Attributes:
+        check: returns the value as its field has it, and raises ValueError where it cannot be one. The value comes
+            from a caller or from the JSON of a file that anybody may have written.
+        json: whether the column holds JSON; otherwise it holds the value itself.
+    """
+
+    check: Callable[[Any], Any]
+    json: bool = False
+
+
+def _stored(check: Callable[[Any], Any], *, json: bool = False) -> dict[str, Rule]:
+    return {"rule": Rule(check, json)}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
+        raise ValueError(f"must be text of at most {LONGEST_TEXT:,} characters, not {value!r:.80}")
+    return value
+
+
+def _method(value: Any) -> str:
+    if not _text(value):
+        raise ValueError("must not be empty")
+    return str(value)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+        raise ValueError(f"must be a list of labels that are text, not {value!r:.80}")
+    if not value or not all(value):
+        raise ValueError("must be at least one label, and no label may be empty")
+    if len(value) > MOST_LABELS or max(map(len, value)) > LONGEST_LABEL:
+        raise ValueError(f"must be at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
+    if len(set(value)) != len(value):
+        raise ValueError("must differ from each other")
+    return tuple(value)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"must be a whole number of at most 63 bits and a sign, not {value!r:.80}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _integer(value) < 0:
+        raise ValueError(f"must not be negative, but is {value}")
+    return int(value)
+
+
+def _seconds(value: Any) -> float:
+    if not _is_number(value) or value < 0:
+        raise ValueError(f"must be a finite number of seconds that is not negative, not {value!r:.80}")
+    return float(value)
+
+
+def _fraction(value: Any) -> float | None:
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        raise ValueError(f"must be a fraction in [0, 1], not {value!r:.80}")
+    return None if value is None else float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _json_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"must be a JSON object, not {value!r:.80}")
+    try:
+        size = len(json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be stored as JSON: {error}") from error
+    if size > LARGEST_OBJECT:
+        raise ValueError(f"must take at most {LARGEST_OBJECT:,} bytes as JSON, and takes {size:,}")
+    return dict(value)
+
+
+def _texts(value: Any) -> dict[str, str]:
+    found = _json_object(value)
+    if not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(f"must have text as its values, not {value!r:.80}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What is known of a learned version, whether it is new or read from the registry.
+
+    Attributes:
+        method: the method and its options in one line, as "lora:qv,r=6".
+        labels: the classes of the task, in the order of the head's outputs.
+        trainable_parameters: how many numbers the training could change.
+        seed: what the random numbers of the training came from.
+        seconds: how long the training took.
+        source: where the data came from.
+        data_fingerprint: differs wherever the data differ.
+        protocol: how the data were split, in words.
+        packages: the versions of the installed packages, by name.
+        learned_accuracy: test accuracy in [0, 1] right after the training; None where it was not measured.
+        training: the options of the training and what it went through; empty for what an older cl-ast learned.
+    """
+
+    method: str = field(metadata=_stored(_method))
+    labels: tuple[str, ...] = field(metadata=_stored(_labels, json=True))
+    trainable_parameters: int = field(default=0, metadata=_stored(_count))
+    seed: int = field(default=0, metadata=_stored(_integer))
+    seconds: float = field(default=0.0, metadata=_stored(_seconds))
+    source: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_json_object, json=True))
+    data_fingerprint: str = field(default="", metadata=_stored(_text))
+    protocol: str = field(default="", metadata=_stored(_text))
+    packages: Mapping[str, str] = field(default_factory=dict, metadata=_stored(_texts, json=True))
+    learned_accuracy: float | None = field(default=None, metadata=_stored(_fraction))
+    training: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_json_object, json=True))
+
+    @property
+    def classes(self) -> int:
+        """How many classes the task has."""
+        return len(self.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name as JSON has them, for a header or for the columns of a row."""
+        return {name: _as_json(getattr(self, name)) for name in RULES}
+
+
+RULES: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in dataclasses.fields(VersionFacts)}
+_REQUIRED = [
+    one.name
+    for one in dataclasses.fields(VersionFacts)
+    if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion(VersionFacts):
+    """What the caller of `Registry.commit` knows of an adapter that was just learned.
+
+    Every field is checked: RegistryError is raised where one has another type than it should, is too large, or holds
+    labels that are missing, empty or repeated, a negative count, or an accuracy outside [0, 1].
+    """
+
+    def __post_init__(self) -> None:
+        for name, rule in RULES.items():
+            try:
+                checked = rule.check(getattr(self, name))
+            except ValueError as error:
+                raise RegistryError(f"the {name.replace('_', ' ')} of a version {error}") from error
+            object.__setattr__(self, name, checked)
+
+    @classmethod
+    def from_json(cls, words: Mapping[str, Any]) -> "NewVersion":
+        """Return the version that a header describes; what it leaves out, or gives as null, has its usual value.
+
+        Raises:
+            RegistryError: the method or the labels are missing, or a value cannot be one.
+        """
+        given = {name: words[name] for name in RULES if words.get(name) is not None}
+        for name in _REQUIRED:
+            if name not in given:
+                raise RegistryError(f"the {name} of the version must be given")
+        return cls(**given)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,70 @@
+"""The fields of a version: one list, which the tables, the headers and the records follow."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import JSON
+
+from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import BackboneRecord, NewVersion, Registry
+from registry.manifest import Manifest
+from registry.models import VersionRow
+from registry.version_facts import LARGEST_OBJECT, RULES
+
+New = Callable[..., NewVersion]
+OF_THE_REGISTRY = {"id", "task_id", "number", "backbone_id", "adapter_sha256", "adapter_bytes", "created"}
+
+
+def test_the_table_has_a_column_for_each_field() -> None:
+    columns = {column.name: column for column in VersionRow.__table__.columns}
+    assert set(columns) == OF_THE_REGISTRY | set(RULES)
+    assert {name for name in RULES if isinstance(columns[name].type, JSON)} == {n for n, r in RULES.items() if r.json}
+
+
+def test_a_version_makes_the_next_one(reg: Registry, adapter: Callable[..., bytes], new: New) -> None:
+    first = reg.commit("a", adapter(1), new()).version
+    assert first.facts() == new()
+    second = reg.commit("a", adapter(2), replace(first.facts(), seed=8), replace=True).version
+    assert second.facts() == new(seed=8) and second.number == 2
+
+
+def manifest(new: NewVersion, backbone: BackboneRecord) -> dict[str, object]:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return Manifest("a", 1, 1, moment, moment, backbone, new).words()
+
+
+def test_a_header_says_every_field_and_may_leave_out_most(new: New, backbone: BackboneRecord) -> None:
+    words, now = manifest(new(), backbone), datetime.now(UTC)
+    assert set(RULES) <= set(words) and Manifest.read(words, now).new == new()
+    few = {key: None if key in RULES else value for key, value in words.items()}
+    few |= {"method": "linear", "labels": ["a"]}
+    assert Manifest.read(few, now).new == NewVersion(method="linear", labels=("a",))
+    for name in ("method", "labels"):
+        with pytest.raises(CorruptRegistryError, match=f"the {name} of the version"):
+            Manifest.read({**few, name: None}, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("method", value) for value in ("", 1, "x" * 10_001, "a\0b", ["lora"])],
+        *[("labels", value) for value in ("dog", [], [1], ["a", ""], ["a", "a"], ["x" * 1_001], {"a": 1})],
+        *[("trainable_parameters", value) for value in (-1, 1.5, True, 2**63, "7")],
+        *[("seed", value) for value in (0.5, True, 2**63, -(2**63) - 1, "7")],
+        *[("seconds", value) for value in (-1, float("inf"), float("nan"), True, "1", 10**400)],
+        *[("learned_accuracy", value) for value in (-0.1, 1.1, float("nan"), True, "1")],
+        *[("source", value) for value in ([["a"]], "text", 1, {"x": float("inf")}, {"x": "y" * LARGEST_OBJECT})],
+        *[("training", value) for value in ([], "text", {"x": [float("nan")]}, {"x": "ü" * (LARGEST_OBJECT // 2)})],
+        ("training", {"x": {1: object()}}),
+        *[("packages", value) for value in ({"torch": 2}, ["torch"], {"torch": None})],
+        *[("protocol", value) for value in (1, "x" * 10_001)],
+    ],
+)
+def test_a_field_that_cannot_be_is_refused(name: str, value: object, new: New, backbone: BackboneRecord) -> None:
+    with pytest.raises(RegistryError, match=f"^the {name.replace('_', ' ')} of a version ") as caught:
+        new(**{name: value})
+    assert len(str(caught.value)) < 300
+    with pytest.raises(CorruptRegistryError, match="describes itself wrongly"):
+        Manifest.read({**manifest(new(), backbone), name: value}, datetime.now(UTC))
