@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from streams import esc50, fsc, gsc, iemocap, split, us8k
-from streams.rules import Validates
+from streams.choose_split import Validates
 from streams.task import Collection
 
 

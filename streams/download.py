@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.catalog import Archive, DataSet
-from streams.locate import Progress
+from streams.find_data import Progress
 from streams.unpack import unpack
 
 DOWNLOADS = ".downloads"

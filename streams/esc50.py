@@ -9,7 +9,7 @@ Five folds; one tests, the one before it (cyclically) validates, the other three
 
 from pathlib import Path
 
-from streams.tables import check_present, ordered_labels, read_rows
+from streams.table_files import check_present, ordered_labels, read_rows
 from streams.task import Collection, Record
 
 TABLE = "meta/esc50.csv"

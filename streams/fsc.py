@@ -9,7 +9,7 @@ The three tables are the splits, with speakers of their own. A label is an inten
 
 from pathlib import Path
 
-from streams.tables import check_present, read_rows, sorted_labels
+from streams.table_files import check_present, read_rows, sorted_labels
 from streams.task import Collection, Record
 
 TABLES = {"train": "data/train_data.csv", "validation": "data/valid_data.csv", "test": "data/test_data.csv"}

@@ -10,7 +10,7 @@ The lists validate and test, everything else trains; a speaker is on one side on
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.tables import sorted_labels
+from streams.table_files import sorted_labels
 from streams.task import Collection, Record
 
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}

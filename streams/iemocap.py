@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.tables import check_present
+from streams.table_files import check_present
 from streams.task import Collection, Record
 
 SESSIONS = range(1, 6)

@@ -4,11 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams import folder as folder_layout
+from streams import clip_folder
 from streams.catalog import DATASETS, DataSet
+from streams.choose_split import divide
 from streams.durations import typical_seconds
-from streams.locate import FOLDER, Progress, check_complete, find
-from streams.rules import divide
+from streams.find_data import FOLDER, Progress, check_complete, find
 from streams.split import keep_few
 from streams.task import Clip, Record, Source, Task, check_options
 
@@ -38,7 +38,7 @@ def load(
         few_shot: keep that many clips a class to train on.
         max_seconds: cut clips to at most this.
         seed: of every draw.
-        split_by: for folders: `auto` (see `streams.rules`), `split`, `fold`, `speaker` or `random`.
+        split_by: for folders: `auto` (see `streams.choose_split`), `split`, `fold`, `speaker` or `random`.
         download: fetch the data set if it is not there and is free.
         progress: told how far a download is.
 
@@ -83,7 +83,7 @@ def reload(source: Source) -> Task:
 
 def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
     if dataset is None:
-        collection = folder_layout.read(root)
+        collection = clip_folder.read(root)
         splits, protocol = divide(collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed)
         seconds = typical_seconds(splits.train, source.seed)
     else:

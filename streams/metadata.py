@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cl_ast.errors import StreamError
-from streams.tables import Row, check_present, read_rows
+from streams.table_files import Row, check_present, read_rows
 from streams.task import Record
 
 NAMES = ("metadata.csv", "metadata.jsonl")

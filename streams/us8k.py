@@ -10,7 +10,7 @@ epoch on the test fold. Labels in order of `classID`.
 
 from pathlib import Path
 
-from streams.tables import check_present, ordered_labels, read_rows
+from streams.table_files import check_present, ordered_labels, read_rows
 from streams.task import Collection, Record
 
 TABLE = "metadata/UrbanSound8K.csv"

@@ -111,7 +111,7 @@ def dataset(server: Server, digest: str | None = "", file: str = "words.tar.gz")
 def test_download_and_load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.body = tar(TREE)
     seen: list[tuple[int, int | None]] = []
-    for module in ("locate", "loading"):
+    for module in ("find_data", "loading"):
         monkeypatch.setattr(f"streams.{module}.DATASETS", {"gsc": dataset(server)})
     task = streams.load(
         "gsc", data_root=tmp_path / "new", download=True, progress=lambda done, total: seen.append((done, total))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_ast.errors import StreamError
-from streams import rules, speakers, split
+from streams import choose_split, split, split_by_speaker
 from streams.task import Record, Splits
 
 seeds = st.integers(0, 2**32)
@@ -62,13 +62,13 @@ def test_draws_depend_on_records_and_seed_not_on_order(records: list[Record], se
     assert split.stratified(records, seed) == split.stratified(other, seed)
     assert split.carve(records, seed) == split.carve(other, seed)
     if len({r.speaker for r in records}) >= 3:
-        assert speakers.by_speaker(records, seed) == speakers.by_speaker(other, seed)
+        assert split_by_speaker.by_speaker(records, seed) == split_by_speaker.by_speaker(other, seed)
 
 
 def test_another_seed_is_another_draw() -> None:
     records = [Record(Path(f"{i}.wav"), "ab"[i % 2], speaker=f"s{i % 9}") for i in range(90)]
     assert len({tuple(split.stratified(records, seed).test) for seed in range(5)}) == 5
-    assert len({tuple(speakers.by_speaker(records, seed).test) for seed in range(5)}) > 1
+    assert len({tuple(split_by_speaker.by_speaker(records, seed).test) for seed in range(5)}) > 1
 
 
 @quick
@@ -84,7 +84,7 @@ def test_carve_leaves_every_class_a_training_clip(records: list[Record], seed: i
 def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Record], seed: int) -> None:
     if len({r.speaker for r in records}) < 3:
         return
-    splits = speakers.by_speaker(records, seed)
+    splits = split_by_speaker.by_speaker(records, seed)
     check_partition(records, splits)
     train, validation, test = ({r.speaker for r in part} for part in splits)
     assert not (train & validation or train & test or validation & test)
@@ -95,7 +95,7 @@ def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Reco
 @given(st.integers(3, 30), st.integers(2, 6), seeds)
 def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, seed: int) -> None:
     records = [Record(Path(f"{s}-{c}.wav"), str(c), speaker=str(s)) for s in range(n) for c in range(n_labels)]
-    train, validation, test = (len({r.speaker for r in part}) for part in speakers.by_speaker(records, seed))
+    train, validation, test = (len({r.speaker for r in part}) for part in split_by_speaker.by_speaker(records, seed))
     assert train >= 1 and validation >= 1 and test >= 1
     if n >= 10:
         assert abs(test / n - 0.15) <= 0.06 and abs(validation / n - 0.15) <= 0.06
@@ -104,7 +104,7 @@ def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, 
 @quick
 @given(collections(), seeds)
 def test_carving_speakers_shares_none_or_gives_up(records: list[Record], seed: int) -> None:
-    carved = speakers.carve_speakers(records, seed)
+    carved = split_by_speaker.carve_speakers(records, seed)
     if carved is not None:
         train, held = carved
         check_partition(records, Splits(train, held, []))
@@ -117,7 +117,7 @@ def test_carving_speakers_shares_none_or_gives_up(records: list[Record], seed: i
 def test_auto_always_partitions_or_says_why(records: list[Record], seed: int) -> None:
     for split_by in ("fold", "speaker", "random"):
         try:
-            splits, protocol = rules.divide(records, fold=None, split_by=split_by, seed=seed)
+            splits, protocol = choose_split.divide(records, fold=None, split_by=split_by, seed=seed)
         except StreamError as error:
             assert ";" in str(error)
             continue

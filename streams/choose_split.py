@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from cl_ast.errors import StreamError
 from streams import split
-from streams.speakers import by_speaker, carve_speakers
+from streams.split_by_speaker import by_speaker, carve_speakers
 from streams.task import Record, Splits
 
 SPLIT_BY = ("auto", "split", "fold", "speaker", "random")

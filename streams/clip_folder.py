@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.metadata import EXTENSIONS, FORMATS, SPLIT_NAMES, find_metadata, read_metadata
-from streams.tables import sorted_labels
+from streams.table_files import sorted_labels
 from streams.task import Collection, Record
 
 OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".m4a", ".oga", ".opus", ".webm", ".wma"})
