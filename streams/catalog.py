@@ -9,6 +9,9 @@ from streams import esc50, fsc, gsc, iemocap, split, us8k
 from streams.choose_split import Validates
 from streams.task import Collection
 
+Progress = Callable[[int, int | None], None]
+"""A callback that a download calls with the bytes it has so far and the bytes in all, None if unknown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:

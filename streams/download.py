@@ -13,8 +13,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.catalog import Archive, DataSet
-from streams.find_data import Progress
+from streams.catalog import Archive, DataSet, Progress
 from streams.unpack import unpack
 
 DOWNLOADS = ".downloads"

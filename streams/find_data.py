@@ -4,13 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.catalog import DATASETS, DataSet
+from streams.catalog import DATASETS, DataSet, Progress
 
 FOLDER = "folder"
 """The key of every task that is a folder of labelled clips."""
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes there will be, if that is known."""
 
 
 def find(

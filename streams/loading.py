@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams import clip_folder
-from streams.catalog import DATASETS, DataSet
+from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import divide
 from streams.durations import typical_seconds
-from streams.find_data import FOLDER, Progress, check_complete, find
+from streams.find_data import FOLDER, check_complete, find
 from streams.split import keep_few
 from streams.task import Clip, Record, Source, Task, check_options
 

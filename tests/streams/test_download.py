@@ -70,7 +70,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 self.send_error(state.status)
                 return
             if wanted and state.ranges and self.headers["If-Range"] in (None, state.tag):
-                start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+                match = re.fullmatch(r"bytes=(\d+)-", wanted)
+                assert match is not None
+                start = int(match[1])
             if start and start >= len(state.body):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(state.body)}")
@@ -90,7 +92,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             pass
 
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("streams.download.time.sleep", lambda seconds: None)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{http.server_address[1]}/data"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
