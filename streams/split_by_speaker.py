@@ -1,84 +1,90 @@
-"""Pure functions that split records by whole speakers, so that no voice is on two sides.
+"""Splits records by whole speakers, so that no speaker is in two splits. These functions touch no file.
 
-Each takes the first good one of a few seeded draws, or else the best: every class in train comes first, then
-every class in what is held out, then the sizes.
+Each function draws up to 64 random orders of the speakers and takes the first split that is good enough, or else
+the best one. The first aim is that train has every class. The second is that the other splits have every class, and
+the third is that their sizes are right.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from streams.split import SHARE, in_order, seeded
-from streams.task import Record, Splits
+from streams.records import Record, Splits
+from streams.split import SHARE, seeded_random, sorted_by_path
 
 ATTEMPTS = 64
+
 CLOSE_ENOUGH = 0.1
+"""How far the share of a held-out split may be off for a draw to be taken at once."""
 
 _Counts = dict[str, Counter[str]]
 _Parts = tuple[set[str], ...]
 
 
-def by_speaker(records: Sequence[Record], seed: int) -> Splits:
-    """About 70/15/15 of the clips, from three speakers or more.
+def split_by_speaker(records: Sequence[Record], seed: int) -> Splits:
+    """Split the records of three or more speakers into about 70% train, 15% validation and 15% test.
 
-    A split stays empty where no speaker can be spared: every class must keep one to train on.
+    A split stays empty if no speaker can be spared for it, because train must keep every class.
     """
-    counts = _counts(records)
+    counts = _clips_per_speaker(records)
     target = SHARE * len(records)
 
-    def deal(order: list[str]) -> _Parts:
-        test = _hold_out(order, counts, target, spare=2)
-        rest = [speaker for speaker in order if speaker not in test]
-        return _hold_out(rest, counts, target, spare=1), test
+    def choose(order: list[str]) -> _Parts:
+        test = _pick_speakers(order, counts, target, keep=2)
+        others = [speaker for speaker in order if speaker not in test]
+        return _pick_speakers(others, counts, target, keep=1), test
 
-    validation, test = _best_draw(counts, seed, deal)
+    validation, test = _best_draw(counts, seed, choose)
     return Splits(
-        in_order(r for r in records if r.speaker not in validation | test),
-        in_order(r for r in records if r.speaker in validation),
-        in_order(r for r in records if r.speaker in test),
+        sorted_by_path(r for r in records if r.speaker not in validation | test),
+        sorted_by_path(r for r in records if r.speaker in validation),
+        sorted_by_path(r for r in records if r.speaker in test),
     )
 
 
-def carve_speakers(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]] | None:
-    """Train and validation, or None where any speaker held out would take a class from train."""
-    counts = _counts(records)
+def hold_out_speakers(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]] | None:
+    """Return train and validation, or None if train would lose a class with any speaker that is held out."""
+    counts = _clips_per_speaker(records)
     target = SHARE * len(records)
-    (held,) = _best_draw(counts, seed, lambda order: (_hold_out(order, counts, target, spare=1),))
-    if not held:
+    (validation,) = _best_draw(counts, seed, lambda order: (_pick_speakers(order, counts, target, keep=1),))
+    if not validation:
         return None
-    return in_order(r for r in records if r.speaker not in held), in_order(r for r in records if r.speaker in held)
+    return (
+        sorted_by_path(r for r in records if r.speaker not in validation),
+        sorted_by_path(r for r in records if r.speaker in validation),
+    )
 
 
-def _counts(records: Iterable[Record]) -> _Counts:
-    """How many clips of each label each speaker has, speakers in order."""
+def _clips_per_speaker(records: Iterable[Record]) -> _Counts:
+    """Return how many clips of each label each speaker has. The speakers are sorted."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for r in records:
         counts[r.speaker][r.label] += 1
     return dict(sorted(counts.items()))
 
 
-def _hold_out(order: Sequence[str], counts: _Counts, target: float, spare: int) -> set[str]:
-    """Speakers with about that many clips together; `spare` of them are left, and with them every class."""
+def _pick_speakers(order: Sequence[str], counts: _Counts, target: float, keep: int) -> set[str]:
+    """Pick speakers who have about `target` clips together. Every class and at least `keep` speakers are left."""
     left = sum((counts[speaker] for speaker in order), Counter[str]())
-    held: set[str] = set()
+    picked: set[str] = set()
     size = 0
     for speaker in order:
         n = counts[speaker].total()
-        nearer = not held or abs(size + n - target) < abs(size - target)
+        nearer = not picked or abs(size + n - target) < abs(size - target)
         covered = all(left[label] > clips for label, clips in counts[speaker].items())
-        if nearer and covered and len(order) - len(held) > spare:
-            held.add(speaker)
+        if nearer and covered and len(order) - len(picked) > keep:
+            picked.add(speaker)
             size += n
             left -= counts[speaker]
-    return held
+    return picked
 
 
-def _best_draw(counts: _Counts, seed: int, deal: Callable[[list[str]], _Parts]) -> _Parts:
-    rng = seeded(seed, "speakers")
+def _best_draw(counts: _Counts, seed: int, choose: Callable[[list[str]], _Parts]) -> _Parts:
+    rng = seeded_random(seed, "speakers")
     draws: list[tuple[tuple[int, float], _Parts]] = []
     for _ in range(ATTEMPTS):
         order = list(counts)
         rng.shuffle(order)
-        parts = deal(order)
+        parts = choose(order)
         missing, off = _cost(parts, counts)
         if missing == 0 and off <= CLOSE_ENOUGH * len(parts):
             return parts
@@ -87,8 +93,8 @@ def _best_draw(counts: _Counts, seed: int, deal: Callable[[list[str]], _Parts]) 
 
 
 def _cost(parts: _Parts, counts: _Counts) -> tuple[int, float]:
-    """How many classes are missing (an empty part misses all), and how far the sizes are off."""
+    """Return how many classes the parts lack (an empty part lacks all) and how far their sizes are off, as shares."""
     everything = sum(counts.values(), Counter[str]())
-    held = [sum((counts[speaker] for speaker in part), Counter[str]()) for part in parts]
-    missing = sum(len(everything) - len(part) for part in held)
-    return missing, sum(abs(part.total() / everything.total() - SHARE) for part in held)
+    labels = [sum((counts[speaker] for speaker in part), Counter[str]()) for part in parts]
+    missing = sum(len(everything) - len(part) for part in labels)
+    return missing, sum(abs(part.total() / everything.total() - SHARE) for part in labels)

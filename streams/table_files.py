@@ -1,28 +1,33 @@
-"""Reading the tables that come with data: CSV and JSON lines, with errors that name file and row.
+"""Reads the tables that come with data (CSV and JSON lines), with errors that name the file and the row.
 
-Messages leave the data's root out: the loader puts it in front.
+Messages leave out the folder of the data, because the loader puts it in front of them.
 """
 
 import csv
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cl_ast.errors import StreamError
-from streams.task import Collection, Record
+from streams.safe_paths import leads_outside
 
 
 class Row(NamedTuple):
-    """One row: where it is, for messages, and its cells by column (lower case), stripped."""
+    """One row of a table.
+
+    Attributes:
+        place: the file and the number of the row, for messages.
+        cells: the stripped text of each cell by the name of its column, which is in lower case.
+    """
 
     place: str
     cells: dict[str, str]
 
     def need(self, column: str) -> str:
-        """That cell, which may not be empty.
+        """Return a cell that must not be empty.
 
         Raises:
-            StreamError: it is.
+            StreamError: the cell is empty or missing.
         """
         value = self.cells.get(column, "")
         if not value:
@@ -30,23 +35,28 @@ class Row(NamedTuple):
         return value
 
     def need_path(self, column: str) -> PurePosixPath:
-        """That cell as a relative path that stays inside.
+        """Return a cell as a relative path that stays inside the folder.
 
         Raises:
-            StreamError: it is empty, absolute or leads up.
+            StreamError: the cell is empty, or its path is absolute or leads outside.
         """
         value = self.need(column)
-        path, windows = PurePosixPath(value), PureWindowsPath(value)
-        if path.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in value:
+        if leads_outside(value):
             raise StreamError(f"{self.place}: {value!r} leads out of the folder; write a path relative to it")
-        return path
+        return PurePosixPath(value)
 
 
 def read_rows(path: Path, root: Path, required: Sequence[str] = ()) -> list[Row]:
-    """All rows of a .csv or .jsonl file; blank lines are skipped, a byte order mark is fine.
+    """Read all rows of a .csv or .jsonl file in UTF-8. Blank lines and a byte order mark are skipped.
+
+    Args:
+        path: the file to read.
+        root: the folder of the data; messages give the path relative to it.
+        required: columns that the table must have, in lower case.
 
     Raises:
-        StreamError: it is no such file, not UTF-8, has no rows, or lacks a required column.
+        StreamError: the file is missing, cannot be read as such a table, has no rows, or lacks a required
+            column.
     """
     name = path.relative_to(root).as_posix()
     try:
@@ -58,14 +68,19 @@ def read_rows(path: Path, root: Path, required: Sequence[str] = ()) -> list[Row]
     except csv.Error as error:
         raise StreamError(f"{name} cannot be read as CSV ({error}); write it again as comma-separated text") from None
     except FileNotFoundError:
-        raise StreamError(f"there is no {name}; is the archive unpacked to its end?") from None
+        raise StreamError(f"there is no {name}; check that the archive was unpacked completely") from None
     if not rows:
         raise StreamError(f"{name} has no rows; list the clips in it")
-    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
+    columns = column_names(rows)
     absent = [column for column in required if column not in columns]
     if absent:
         raise StreamError(f"{name} has no column {absent[0]!r}; it has {', '.join(columns)}")
     return rows
+
+
+def column_names(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all columns, in the order in which they first appear."""
+    return list(dict.fromkeys(column for row in rows for column in row.cells))
 
 
 def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
@@ -94,44 +109,9 @@ def _json_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise StreamError(f"{place} is not JSON ({error}); write one object a line") from None
+            raise StreamError(f"{place} is not JSON ({error}); write one object per line") from None
         if not isinstance(value, dict):
-            raise StreamError(f"{place} is not a JSON object; write one object a line")
-        # Nested values are of no use to us, and a null is an empty cell.
+            raise StreamError(f"{place} is not a JSON object; write one object per line")
+        # No column that we read has nested values, and a null counts as an empty cell.
         flat = {k: v for k, v in value.items() if not isinstance(v, (dict, list))}
         yield Row(place, {k.strip().lower(): "" if v is None else str(v).strip() for k, v in flat.items()})
-
-
-def ordered_labels(records: Sequence[Record], numbers: Sequence[tuple[str, str]]) -> Collection:
-    """The records with their labels in the order of the data set's own class numbers.
-
-    Raises:
-        StreamError: a number is none, or a number and a name do not belong together one to one.
-    """
-    by_number: dict[int, str] = {}
-    for number, label in numbers:
-        if not (number.isascii() and number.isdigit()):
-            raise StreamError(f"class number {number!r} of {label!r} is not a number; unpack the data again")
-        if by_number.setdefault(int(number), label) != label:
-            raise StreamError(f"class {number} is both {by_number[int(number)]!r} and {label!r}; unpack the data again")
-    labels = tuple(by_number[number] for number in sorted(by_number))
-    if len(set(labels)) < len(labels):
-        raise StreamError("two class numbers have the same name; unpack the data again")
-    return Collection(list(records), labels)
-
-
-def sorted_labels(records: Sequence[Record]) -> Collection:
-    """The records with their labels sorted, where the data have no order of their own."""
-    return Collection(list(records), tuple(sorted({r.label for r in records})))
-
-
-def check_present(records: Sequence[Record], root: Path, advice: str) -> None:
-    """Refuse records whose files are not there.
-
-    Raises:
-        StreamError: how many, the first, and the advice.
-    """
-    missing = sorted(r.path for r in records if not r.path.is_file())
-    if missing:
-        first = missing[0].relative_to(root).as_posix()
-        raise StreamError(f"{len(missing)} of {len(records)} clips are missing, the first is {first}; {advice}")

@@ -106,7 +106,7 @@ def test_name_and_what_is_kept_of_a_task(stage, run, data, quick):
     assert shown["seed"] == 5
     assert shown["source"]["few_shot"] == 3
     assert shown["source"]["max_seconds"] == 0.3
-    assert "3 clips a class train" in shown["protocol"]
+    assert "3 training clips per class" in shown["protocol"]
 
 
 def test_metadata_with_folds(stage, run, clips, quick):

@@ -58,7 +58,7 @@ def test_show(cl, data):
     assert shown["source"]["data"] == str((data / "noises").resolve())
     assert [version["version"] for version in shown["versions"]] == [1]
     out = cl("show", "noises").fine().out
-    for word in ("clicks, hiss", "bottleneck", "stratified by class", "torch", shown["sha256"][:12]):
+    for word in ("clicks, hiss", "bottleneck", "balanced by class", "torch", shown["sha256"][:12]):
         assert word in out
 
 
