@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         self.rows = (BINS - config.patch_size) // config.frequency_stride + 1
         self.stride: int = config.time_stride
         self.patch: int = config.patch_size
-        self.trained = (config.max_length - config.patch_size) // config.time_stride + 1
+        self.trained_columns = (config.max_length - config.patch_size) // config.time_stride + 1
 
     def columns(self, frames: int) -> int:
         """Patches in time of a clip."""
@@ -82,7 +82,7 @@ class Backbone(nn.Module):
     def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
         """Output tokens (batch, 2 + patches, width), or of the patches in `keep` only."""
         embeddings = self.stock.embeddings
-        grid = (self.rows, self.trained)
+        grid = (self.rows, self.trained_columns)
         table = resized_positions(embeddings.position_embeddings, grid, self.columns(features.shape[1]))
         patches = embeddings.patch_embeddings(features) + table[:, 2:]
         if keep is not None:
@@ -117,7 +117,7 @@ def descriptors(features: Tensor) -> Tensor:
 class Pretraining(nn.Module):
     """The backbone with a linear head for each target: on the pooled clip, or on each column of patches."""
 
-    CLIP = {  # noqa: RUF012
+    CLIP_TARGETS = {  # noqa: RUF012
         "family": SPEECH + 1,
         "word": len(word_classes()),
         "language": len(languages()),
@@ -126,30 +126,30 @@ class Pretraining(nn.Module):
         "prosody": 4,
         "descriptors": DESCRIPTORS,
     }
-    COLUMN = {"phonemes": PHONEME_CLASSES, "pitch": 2}  # noqa: RUF012
+    COLUMN_TARGETS = {"phonemes": PHONEME_CLASSES, "pitch": 2}  # noqa: RUF012
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.backbone = Backbone(ASTModel(shape.config()))
-        start = grid_positions(self.backbone.rows, self.backbone.trained, shape.width)
+        start = grid_positions(self.backbone.rows, self.backbone.trained_columns, shape.width)
         with torch.no_grad():
             self.backbone.stock.embeddings.position_embeddings[0, 2:] = start
         # Standardised features and linear heads: what a linear probe will find is what was taught.
-        self.standard = nn.BatchNorm1d(2 * shape.width, affine=False)
-        self.wanted = nn.BatchNorm1d(DESCRIPTORS, affine=False)
-        self.clip = nn.ModuleDict({k: nn.Linear(2 * shape.width, n) for k, n in self.CLIP.items()})
-        self.column = nn.ModuleDict({k: nn.Linear(shape.width, n) for k, n in self.COLUMN.items()})
+        self.summary_norm = nn.BatchNorm1d(2 * shape.width, affine=False)
+        self.descriptor_norm = nn.BatchNorm1d(DESCRIPTORS, affine=False)
+        self.clip_heads = nn.ModuleDict({k: nn.Linear(2 * shape.width, n) for k, n in self.CLIP_TARGETS.items()})
+        self.column_heads = nn.ModuleDict({k: nn.Linear(shape.width, n) for k, n in self.COLUMN_TARGETS.items()})
 
     def forward(self, features: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
         """Predictions by name: (batch, n) of the clip, (batch, columns, n) of the columns."""
         tokens = self.backbone(features, keep).float()
-        summary = self.standard(pooled(tokens))
+        summary = self.summary_norm(pooled(tokens))
         columns = self.backbone.columns(features.shape[1])
         place = torch.arange(self.backbone.rows * columns) if keep is None else keep
         # The mean of the kept patches of each column, as one product.
         share = F.one_hot(place % columns, columns).float()
         share = share / share.sum(0).clamp_min(1)
         over_rows = torch.einsum("bkd,kc->bcd", tokens[:, 2:], share)
-        out = {name: head(summary) for name, head in self.clip.items()}
-        out |= {name: head(over_rows) for name, head in self.column.items()}
+        out = {name: head(summary) for name, head in self.clip_heads.items()}
+        out |= {name: head(over_rows) for name, head in self.column_heads.items()}
         return out

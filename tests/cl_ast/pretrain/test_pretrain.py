@@ -99,7 +99,7 @@ def test_padding_is_what_the_front_end_pads_with(clips: cache.Clips) -> None:
 
 def test_two_steps_move_the_weights_and_write_a_folder_that_loads(clips: cache.Clips, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    options = Options(steps=2, every=1, batch_frames=600, shape=TINY, warmup=1)
+    options = Options(steps=2, validate_every=1, batch_frames=600, shape=TINY, warmup_steps=1)
     train(clips, clips, tmp_path, options)
     model, info = ASTModel.from_pretrained(tmp_path / "backbone", dtype=torch.float32, output_loading_info=True)
     assert not any(info.values())
