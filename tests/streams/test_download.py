@@ -1,4 +1,4 @@
-"""Downloads, from a server on this machine."""
+"""Tests of downloads, from a server in the test itself."""
 
 import dataclasses
 import hashlib
@@ -45,7 +45,7 @@ def zipped(files: dict[str, bytes], mode: int = 0o100644) -> bytes:
 
 
 class Server:
-    """Serves one body, with ranges; `cuts` are after how many bytes the next answers break off."""
+    """What the server sends. `cuts` are the numbers of bytes after which its next answers break off."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -104,7 +104,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def dataset(server: Server, digest: str | None = "", file: str = "words.tar.gz") -> streams.DataSet:
-    """Speech Commands, from that server; by default with the hash of what it serves."""
+    """Return Speech Commands with its archive on that server, by default with the right hash."""
     digest = f"sha256:{hashlib.sha256(server.body).hexdigest()}" if digest == "" else digest
     archive = streams.Archive(server.url, file, digest)
     return dataclasses.replace(streams.DATASETS["gsc"], archive=archive)
@@ -235,7 +235,8 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
     return info
 
 
-# Named, for a gzip's bytes hold the time: as names of tests they would differ from worker to worker.
+# The archives have names, because the bytes of a gzip contain the time: test names made of them would differ from
+# worker to worker.
 HOSTILE = {
     "up": tar({"../evil": b"x"}),
     "through": tar({"a/../../evil": b"x"}),

@@ -1,4 +1,4 @@
-"""Class folders and split folders, few shots, seconds, and loading again."""
+"""Tests of class folders and split folders, few shots, clip lengths, and loading a task again."""
 
 import json
 import shutil

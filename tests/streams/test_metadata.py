@@ -1,4 +1,4 @@
-"""Folders with metadata: every rule of how they are split."""
+"""Tests of folders with metadata, and of every way they are split."""
 
 import json
 from collections.abc import Callable

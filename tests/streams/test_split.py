@@ -1,4 +1,4 @@
-"""The pure split functions, as properties."""
+"""Tests of properties of the functions that split records."""
 
 import random
 from collections import Counter
@@ -20,7 +20,7 @@ quick = settings(max_examples=40, deadline=None)
 
 @st.composite
 def collections(draw: st.DrawFn, n_speakers: int = 8) -> list[Record]:
-    """Two to five classes of one to forty clips, each clip of some speaker and fold."""
+    """Draw two to five classes of one to forty clips, each with a random speaker and fold."""
     sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
     rng = random.Random(draw(seeds))
     return [
