@@ -44,7 +44,7 @@ class DataSet:
         folders: the names of the folder that its archive may unpack to.
         needs: files and folders that it must have. The first one is enough to recognise it.
         read: reads its records from its folder.
-        archive: the file to download, or None if it must be asked for.
+        archive: the file to download, or None if the publisher gives it on request only.
         validates: chooses the fold that validates.
     """
 

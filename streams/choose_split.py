@@ -2,7 +2,7 @@
 
 `auto` takes the first of these that applies:
 
-1. If a fold is asked for, that fold tests.
+1. If a fold is given, that fold tests.
 2. If the data name their splits, those are used. If the same speaker is in several of them, the data are split by
    speaker instead.
 3. If the data have folds, the last fold tests.
@@ -37,13 +37,13 @@ def choose_split(
 
     Args:
         records: all records of the data set.
-        fold: the fold that tests, if one was asked for.
+        fold: the fold that tests, if one was given.
         split_by: one of `SPLIT_BY`.
         seed: the seed of every random draw.
         validates: chooses the fold that validates.
 
     Raises:
-        StreamError: the data lack what was asked for, a split would be empty, or a class would have no clip to
+        StreamError: the data lack the fold or column given, a split would be empty, or a class would have no clip to
             train on.
     """
     mode, why = _choose_mode(records, fold, split_by)
@@ -65,9 +65,9 @@ def _choose_mode(records: Sequence[Record], fold: str | None, split_by: str) -> 
         raise StreamError(f"split_by is {split_by!r}; choose one of {', '.join(SPLIT_BY)}")
     if fold is not None:
         if split_by not in ("auto", "fold"):
-            raise StreamError(f"fold {fold} was asked for together with split_by={split_by!r}; leave one out")
+            raise StreamError(f"fold {fold} was given together with split_by={split_by!r}; leave one out")
         if not _has(records, "fold"):
-            raise StreamError(f"fold {fold} was asked for, but these data have no folds; leave --fold out")
+            raise StreamError(f"fold {fold} was given, but these data have no folds; leave --fold out")
         return "fold", ""
     if split_by != "auto":
         if split_by != "random" and not _has(records, split_by):

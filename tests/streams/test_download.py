@@ -52,19 +52,18 @@ class Server:
         self.tag = '"one"'
         self.ranges = True
         self.cuts: list[int] = []
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
         self.status = 200
         self.url = ""
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    state = Server()
+def handler_of(state: Server) -> type[BaseHTTPRequestHandler]:
+    """Return a handler of HTTP requests that serves what the state says."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wanted = self.headers["Range"]
-            state.asked.append(wanted)
+            state.requests.append(wanted)
             start = 0
             if state.status != 200:
                 self.send_error(state.status)
@@ -91,9 +90,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+    return Handler
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    state = Server()
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("streams.download.time.sleep", lambda seconds: None)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(state))
     state.url = f"http://127.0.0.1:{http.server_address[1]}/data"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -122,7 +127,7 @@ def test_download_and_load(server: Server, tmp_path: Path, monkeypatch: pytest.M
     assert seen[-1] == (len(server.body), len(server.body))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["gsc"], "nothing else is left"
     assert streams.load("gsc", data_root=tmp_path / "new", download=True) == task
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_archive_with_a_folder_around(server: Server, tmp_path: Path) -> None:
@@ -136,7 +141,7 @@ def test_resumes_after_a_cut(server: Server, tmp_path: Path) -> None:
     n = len(server.body)
     server.cuts = [n // 4, n // 4]
     assert download.install(dataset(server), tmp_path).is_dir()
-    assert server.asked == [None, f"bytes={n // 4}-", f"bytes={2 * (n // 4)}-"]
+    assert server.requests == [None, f"bytes={n // 4}-", f"bytes={2 * (n // 4)}-"]
 
 
 def test_resumes_in_another_run(server: Server, tmp_path: Path) -> None:
@@ -146,9 +151,9 @@ def test_resumes_in_another_run(server: Server, tmp_path: Path) -> None:
     with pytest.raises(StreamError, match=r"cannot be downloaded .*continues where it stopped"):
         download.install(dataset(server), tmp_path)
     assert not (tmp_path / "gsc").exists()
-    server.asked.clear()
+    server.requests.clear()
     download.install(dataset(server), tmp_path)
-    assert server.asked == [f"bytes={n // 2}-"]
+    assert server.requests == [f"bytes={n // 2}-"]
 
 
 def test_starts_again_when_the_file_has_changed(server: Server, tmp_path: Path) -> None:
@@ -158,7 +163,7 @@ def test_starts_again_when_the_file_has_changed(server: Server, tmp_path: Path) 
         download.install(dataset(server, None), tmp_path)
     server.body, server.tag = tar(TREE), '"two"'
     assert (download.install(dataset(server, None), tmp_path) / "yes").is_dir()
-    assert server.asked[-1] is not None, "it asked for the rest, and was sent the whole"
+    assert server.requests[-1] is not None, "it requested the rest, and was sent the whole"
 
 
 def test_a_server_without_ranges(server: Server, tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_not_there_or_refused(server: Server, tmp_path: Path) -> None:
         server.status = status
         with pytest.raises(StreamError, match=f"cannot be downloaded .*{status}"):
             download.install(dataset(server), tmp_path)
-    assert len(server.asked) == 1 + download.ATTEMPTS, "what is not there is asked for once"
+    assert len(server.requests) == 1 + download.ATTEMPTS, "what is not there is requested once"
     with pytest.raises(StreamError, match="cannot be downloaded freely"):
         download.install(streams.DATASETS["iemocap"], tmp_path)
 
