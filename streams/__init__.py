@@ -1,13 +1,13 @@
-"""The tasks that arrive: data sets in their published layouts, and folders of labelled clips.
+"""Loads tasks: published data sets in their original layouts, and folders of labelled clips.
 
     import streams
 
-    task = streams.load("path/to/folder")                  # labelled clips of your own
+    task = streams.load("path/to/folder")                  # a folder of your own labelled clips
     task = streams.load("esc50", data="path/to/ESC-50-master", fold=3)
     task.train, task.validation, task.test                 # tuples of Clip(path, label)
 
-Nothing here reads audio (but for the headers that tell how long a folder's clips are) and nothing knows a
-model. Every error is a `cl_ast.errors.StreamError`.
+This package reads no audio, except for the headers that give the duration of a folder's clips, and it needs no
+model. Every error that it raises is a `cl_ast.errors.StreamError`.
 """
 
 from streams.catalog import DATASETS, Archive, DataSet

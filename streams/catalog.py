@@ -1,4 +1,4 @@
-"""The published data sets: what they are called, where they are found and how they are read."""
+"""Lists the published data sets: their names, where to get them and how to read them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,15 +6,22 @@ from pathlib import Path
 from types import MappingProxyType
 
 from streams import esc50, fsc, gsc, iemocap, split, us8k
-from streams.rules import Validates
-from streams.task import Collection
+from streams.choose_split import Validates
+from streams.records import Collection
+
+Progress = Callable[[int, int | None], None]
+"""A callback that a download calls with the bytes it has so far and the bytes in all, None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file to download: its hash as `algorithm:hex`, or None where the publisher's bytes are not stable.
+    """A file to download.
 
-    `contents` are files in it with their hashes, checked after unpacking.
+    Attributes:
+        url: where it is.
+        file: its name on this machine.
+        hash: its hash as `algorithm:hex`, or None if the publisher's file may change without its data changing.
+        contents: pairs of a file in the archive and its hash, which are checked after unpacking.
     """
 
     url: str
@@ -27,8 +34,18 @@ class Archive:
 class DataSet:
     """A published data set.
 
-    `folders` are the names its archive unpacks to; `needs` are files and folders without which it is not
-    there, the first of them the one it is known by.
+    Attributes:
+        name: the word that names it.
+        title: its full name.
+        domain: `sound` or `speech`.
+        clip_seconds: the length in seconds that its clips are cut or padded to.
+        page: the address of the publisher's page.
+        licence: its licence, in words.
+        folders: the names of the folder that its archive may unpack to.
+        needs: files and folders that it must have. The first one is enough to recognise it.
+        read: reads its records from its folder.
+        archive: the file to download, or None if the publisher gives it on request only.
+        validates: chooses the fold that validates.
     """
 
     name: str
@@ -45,7 +62,7 @@ class DataSet:
 
     @property
     def downloadable(self) -> bool:
-        """Whether anybody may fetch it without asking."""
+        """Whether anybody may download it without asking."""
         return self.archive is not None
 
 
@@ -60,9 +77,9 @@ _ALL = (
         folders=("ESC-50-master", "ESC-50"),
         needs=(esc50.TABLE, "audio"),
         read=esc50.read,
-        # GitHub packs this archive anew with every change to the repository, and its hashes that others wrote
-        # down differ. The table does not change: it is checked instead, and with it that every clip it lists
-        # is there; the zip's own checksums guard their bytes.
+        # GitHub packs this archive again whenever the repository changes, so its hash is not stable. The table
+        # does not change, so the table's hash is checked instead. Reading checks that every clip of the table is
+        # there, and the zip's own checksums guard the clips' bytes.
         archive=Archive(
             url="https://github.com/karolpiczak/ESC-50/archive/master.zip",
             file="ESC-50-master.zip",
@@ -96,7 +113,7 @@ _ALL = (
         folders=("speech_commands_v0.02", "SpeechCommands/speech_commands_v0.02"),
         needs=tuple(gsc.LISTS.values()),
         read=gsc.read,
-        # The hash that TensorFlow Datasets and torchaudio keep.
+        # This hash is the one that TensorFlow Datasets and torchaudio use.
         archive=Archive(
             url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
             file="speech_commands_v0.02.tar.gz",
@@ -128,9 +145,9 @@ _ALL = (
             for part in ("dialog/EmoEvaluation", "sentences/wav")
         ),
         read=iemocap.read,
-        validates=iemocap.partner,
+        validates=iemocap.other_speaker_of_session,
     ),
 )
 
 DATASETS: Mapping[str, DataSet] = MappingProxyType({dataset.name: dataset for dataset in _ALL})
-"""Every published data set by the word that names it."""
+"""Every published data set, by its name."""

@@ -1,7 +1,7 @@
-"""Fetching a free data set: resumed, checked, and unpacked so that half of it is never taken for the whole.
+"""Downloads a free data set, checks it and unpacks it.
 
-The archive is kept beside the data until it is unpacked. A cut download continues where it stopped, in this
-run or the next; the data appear under their name only when they are complete.
+A download that was cut continues where it stopped, in the same run or the next. The archive is kept until it is
+unpacked, and the data appear under their name only when they are complete.
 """
 
 import shutil
@@ -13,75 +13,76 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.catalog import Archive, DataSet
-from streams.locate import Progress
+from streams.catalog import Archive, DataSet, Progress
 from streams.unpack import unpack
 
 DOWNLOADS = ".downloads"
-ATTEMPTS = 5  # in a row without a single new byte
-BLOCK = 1 << 20
-TIMEOUT = 60.0
+ATTEMPTS = 5  # attempts in a row that may bring no new byte
+BLOCK = 1 << 20  # bytes
+TIMEOUT = 60.0  # seconds
 
 
 def install(dataset: DataSet, base: Path, progress: Progress | None = None) -> Path:
-    """Fetch a data set and unpack it to `base/NAME`.
+    """Download a data set, unpack it to `base/NAME` and return that folder.
 
     Raises:
-        StreamError: it is not free, the server or the disk fails, a hash is wrong, or the archive is not safe
-            to unpack.
+        StreamError: the data set is not free, the server or the disk fails, a hash is wrong, or the archive is
+            not safe to unpack.
     """
     target = base / dataset.name
     archive = dataset.archive
     if archive is None:
         raise StreamError(f"{dataset.title} cannot be downloaded freely; get it from {dataset.page}")
     if target.exists():
-        raise StreamError(f"{target} is there but is not {dataset.title}; move it away to download the data")
+        raise StreamError(f"{target} is there but is not {dataset.title}; move it away, then download again")
     try:
         downloads = base / DOWNLOADS
         downloads.mkdir(parents=True, exist_ok=True)
-        file = _fetch(archive, downloads, progress)
+        file = _download(archive, downloads, progress)
         with tempfile.TemporaryDirectory(dir=base, prefix=f".{dataset.name}-") as scratch:
-            # One folder further in: the scratch folder itself is private, and the data need not be.
+            # The data go one folder deeper, because the temporary folder itself is private to the user.
             unpacked = Path(scratch, dataset.name)
             try:
                 unpack(file, unpacked)
-                root = _root(dataset, archive, unpacked)
+                root = _checked_root(dataset, archive, unpacked)
             except StreamError:
-                file.unlink()  # it would only be found, and fail, again
+                file.unlink()  # Otherwise the next run would find it and fail again.
                 raise
             root.rename(target)
         file.unlink()
         if not any(downloads.iterdir()):
             downloads.rmdir()
     except OSError as error:
-        raise StreamError(f"{dataset.title} could not be stored in {base} ({error}); make room, or try again") from None
+        raise StreamError(
+            f"{dataset.title} could not be stored in {base} ({error}); free some space, or try again"
+        ) from None
     return target
 
 
-def _fetch(archive: Archive, folder: Path, progress: Progress | None) -> Path:
-    """The archive, downloaded and with the right hash."""
+def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
+    """Download the archive, check its hash and return the file."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # we report our own progress
+    pooch.get_logger().setLevel("WARNING")  # It would report progress of its own.
     resume = _Resume(folder / f"{archive.file}.part", archive.hash is not None, progress)
     try:
         return Path(
             pooch.retrieve(archive.url, known_hash=archive.hash, fname=archive.file, path=folder, downloader=resume)
         )
     except ValueError:
-        # pooch has thrown the bad file away already.
+        # pooch has already deleted the bad file.
         raise StreamError(
             f"{archive.url} is not the file it should be (its {str(archive.hash).partition(':')[0]}"
-            " differs); try again, or get the data from their page"
+            " differs); try again, or get the data from the publisher's page"
         ) from None
     except (OSError, HTTPException) as error:
         raise StreamError(
-            f"{archive.url} cannot be downloaded ({error}); try again, it continues where it stopped"
+            f"{archive.url} cannot be downloaded ({error}); try again, the download continues where it stopped"
         ) from None
 
 
-def _root(dataset: DataSet, archive: Archive, unpacked: Path) -> Path:
-    """The folder that holds the data, with its files' hashes checked."""
+def _checked_root(dataset: DataSet, archive: Archive, unpacked: Path) -> Path:
+    """Return the folder that has the data, after checking the hashes of its files."""
     import pooch
 
     folders = [unpacked, *sorted(path for path in unpacked.iterdir() if path.is_dir())]
@@ -92,16 +93,17 @@ def _root(dataset: DataSet, archive: Archive, unpacked: Path) -> Path:
         algorithm, _, digest = known.partition(":")
         if pooch.file_hash(str(root / name), algorithm) != digest:
             raise StreamError(
-                f"{archive.url} is not {dataset.title} as known ({algorithm} of its {name} differs); get it from"
-                f" {dataset.page}"
+                f"{archive.url} is not the {dataset.title} that was published ({algorithm} of its {name} differs);"
+                f" get it from {dataset.page}"
             )
     return root
 
 
 class _Resume:
-    """A downloader for pooch that continues a part of an earlier one.
+    """A downloader for pooch that continues an earlier download.
 
-    The part's entity tag is kept with it: a server whose file has changed sends it from the start again.
+    The part that was downloaded is kept with its entity tag, so that a server whose file has changed since sends
+    it from the start again.
     """
 
     def __init__(self, part: Path, hashed: bool, progress: Progress | None) -> None:
@@ -111,8 +113,8 @@ class _Resume:
         self.progress = progress
 
     def __call__(self, url: str, output_file: str, pooch: object, check_only: bool = False) -> None:
-        """Download url to output_file, as pooch asks."""
-        failures, most = 0, self._size()
+        """Download `url` to `output_file`. pooch calls this."""
+        failures, largest = 0, self._size()
         while True:
             try:
                 self._continue(url)
@@ -123,9 +125,9 @@ class _Resume:
                 problem: Exception = error
             except (OSError, HTTPException) as error:
                 problem = error
-            # Against the most there ever was: a server that cannot resume starts again each time.
-            failures = 0 if self._size() > most else failures + 1
-            most = max(most, self._size())
+            # The size is compared to the largest so far, because a server that cannot resume starts from zero again.
+            failures = 0 if self._size() > largest else failures + 1
+            largest = max(largest, self._size())
             if failures >= ATTEMPTS:
                 raise problem
             time.sleep(min(0.1 * 2**failures, 10.0))
@@ -139,7 +141,7 @@ class _Resume:
         have = self._size()
         tag = self.tag.read_text(encoding="latin-1") if self.tag.exists() else ""
         headers = {"User-Agent": "cl-ast"}
-        # Without a tag or a hash nothing would tell two versions of the file apart.
+        # Without a tag or a hash, parts of two versions of the file could be joined unnoticed.
         if have and (tag or self.hashed):
             headers["Range"] = f"bytes={have}-"
             if tag:
@@ -150,7 +152,7 @@ class _Resume:
         except urllib.error.HTTPError as error:
             if error.code != 416:
                 raise
-            # Nothing after what is here: either all of it is here, or the file is another one now.
+            # The server has nothing after this part: either the part is complete, or the file has changed.
             if error.headers.get("Content-Range", "") != f"bytes */{have}":
                 self.part.unlink()
                 raise ConnectionError("the file on the server has changed") from None
@@ -158,7 +160,7 @@ class _Resume:
     def _receive(self, response: HTTPResponse, have: int) -> None:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status == 206 and not resumed:
-            raise ConnectionError("the server sent another part than was asked for")
+            raise ConnectionError("the server sent a different part from the one requested")
         done = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None

@@ -1,30 +1,33 @@
-"""How long a task's clips are, from their headers."""
+"""Finds out from the headers of audio files how long a task's clips are."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.split import seeded
-from streams.task import Record
+from streams.records import Record
+from streams.split import seeded_random
 
-SHORTEST, LONGEST = 0.2, 10.24  # seconds; the longest is what an AST of 1,024 frames was made for
+SHORTEST, LONGEST = 0.2, 10.24
+"""The limits of the result, in seconds. The longest is the input length of an AST of 1,024 frames."""
+
 MOST_READ = 500
+"""The number of files whose headers are read at most."""
 
 
 def typical_seconds(records: Sequence[Record], seed: int) -> float:
-    """The 95th percentile (nearest rank) of the durations, rounded up to 0.1 s, between 0.2 and 10.24 s.
+    """Return the 95th percentile of the durations in seconds, rounded up to 0.1 s, between 0.2 and 10.24.
 
-    At most 500 seeded clips are looked at. A header that cannot be read is passed over: reading that clip
-    will say what is wrong with it.
+    The percentile is by nearest rank. Of more than 500 clips, 500 are drawn with the seed. A clip whose header
+    cannot be read is ignored here, because reading its audio will report what is wrong with it.
     """
     paths = [r.path for r in records]
     if len(paths) > MOST_READ:
-        paths = seeded(seed, "durations").sample(paths, MOST_READ)
+        paths = seeded_random(seed, "durations").sample(paths, MOST_READ)
     known = sorted(seconds for path in paths if (seconds := _seconds(path)) is not None)
     if not known:
         return LONGEST
     percentile = known[math.ceil(0.95 * len(known)) - 1]
-    # Less a hair: 0.3 s stored as 0.30000001 is no 0.4 s.
+    # The small number subtracted keeps 0.3 s, stored as 0.30000001, from being rounded up to 0.4 s.
     return min(LONGEST, max(SHORTEST, math.ceil(percentile * 10 - 1e-4) / 10))
 
 
@@ -34,6 +37,6 @@ def _seconds(path: Path) -> float | None:
     try:
         info = soundfile.info(path)
         seconds = info.frames / info.samplerate
-    except (OSError, RuntimeError, ValueError, ZeroDivisionError):  # libsndfile's errors are RuntimeErrors
+    except (OSError, RuntimeError, ValueError, ZeroDivisionError):  # libsndfile raises RuntimeError
         return None
     return seconds if seconds > 0 else None

@@ -1,26 +1,25 @@
-"""Speech Commands v2, 35 words (Warden, 2018): https://arxiv.org/abs/1804.03209
+"""Reads Speech Commands v2 with its 35 words (Warden, 2018): https://arxiv.org/abs/1804.03209
 
     yes/0a7c2a8d_nohash_0.wav
-    validation_list.txt  testing_list.txt     one `yes/0a7c2a8d_nohash_0.wav` a line
-    _background_noise_/                       not a word, left out
+    validation_list.txt  testing_list.txt     one path per line, such as yes/0a7c2a8d_nohash_0.wav
+    _background_noise_/                       left out, because it is not a word
 
-The lists validate and test, everything else trains; a speaker is on one side only. Labels sorted.
+The clips of the two lists validate and test, and all others train. No speaker is in two splits. Labels are sorted.
 """
 
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.tables import sorted_labels
-from streams.task import Collection, Record
+from streams.records import Collection, Record, with_sorted_labels
 
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
 def read(root: Path) -> Collection:
-    """Every clip of every word.
+    """Read every clip of every word.
 
     Raises:
-        StreamError: a list is missing, or names clips that are not there.
+        StreamError: a list is missing, or a clip that it names is missing.
     """
     words = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
     clips = {f"{word.name}/{clip.name}": clip for word in words for clip in sorted(word.glob("[!.]*.wav"))}
@@ -31,10 +30,10 @@ def read(root: Path) -> Collection:
         if missing:
             raise StreamError(
                 f"{len(missing)} of {len(listed)} clips of {table} are missing, the first is {missing[0]};"
-                " unpack the archive again, to its end"
+                " unpack the whole archive again"
             )
         split.update(dict.fromkeys(listed, name))
-    return sorted_labels(
+    return with_sorted_labels(
         [Record(clip, clip.parent.name, split=split.get(name, "train")) for name, clip in clips.items()]
     )
 

@@ -1,41 +1,40 @@
-"""IEMOCAP (Busso et al., 2008), four emotions: https://sail.usc.edu/iemocap/
+"""Reads four emotions of IEMOCAP (Busso et al., 2008): https://sail.usc.edu/iemocap/
 
     Session1/dialog/EmoEvaluation/Ses01F_impro01.txt     [6.2901 - 8.2357]  Ses01F_impro01_F000  neu  […]
     Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav
 
-Neutral, happy (with excited), sad and angry; other utterances are left out. Ten folds, one a speaker: fold
-2N-1 is the woman of session N and fold 2N its man. Fold K tests, the other speaker of that session validates,
-and the other four sessions train.
+The emotions are neutral, happy (with excited), sad and angry. Other utterances are left out. Each of the ten
+speakers is a fold: fold 2N-1 is the woman of session N, and fold 2N is the man. Fold K tests, the other speaker of
+that session validates, and the other four sessions train.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.tables import check_present
-from streams.task import Collection, Record
+from streams.records import Collection, Record, check_files_exist
 
 SESSIONS = range(1, 6)
 LABELS = ("neu", "hap", "sad", "ang")
 EMOTIONS = {**{label: label for label in LABELS}, "exc": "hap"}
 
-# Not compiled here: that would take longer than the rest of the import.
+# The expression is compiled on use, because compiling it takes longer than the rest of the import.
 _TURN = r"(?m)^\[[\d.]+ - [\d.]+\]\s+(?P<utterance>\w+_(?P<speaker>[FM])\w*)\s+(?P<emotion>[a-z]+)\s"
 
 
 def read(root: Path) -> Collection:
-    """Every utterance of the four emotions.
+    """Read every utterance of the four emotions.
 
     Raises:
         StreamError: a clip is missing.
     """
     records = [record for session in SESSIONS for record in _session(root / f"Session{session}", session)]
-    check_present(records, root, "unpack the archive again, to its end")
+    check_files_exist(records, root, "unpack the whole archive again")
     return Collection(records, LABELS)
 
 
-def partner(folds: Sequence[str], test: str) -> str:
-    """The other speaker of the session."""
+def other_speaker_of_session(folds: Sequence[str], test: str) -> str:
+    """Return the fold of the other speaker of the session that the test fold belongs to."""
     return str(int(test) + 1 if int(test) % 2 else int(test) - 1)
 
 

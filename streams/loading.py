@@ -1,16 +1,17 @@
-"""`load`: a word or a folder to a task."""
+"""Loads a task from the name of a data set or from a folder, and loads it again later."""
 
 from collections import Counter
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams import folder as folder_layout
-from streams.catalog import DATASETS, DataSet
+from streams import clip_folder
+from streams.catalog import DATASETS, DataSet, Progress
+from streams.choose_split import choose_split
 from streams.durations import typical_seconds
-from streams.locate import FOLDER, Progress, check_complete, find
-from streams.rules import divide
-from streams.split import keep_few
-from streams.task import Clip, Record, Source, Task, check_options
+from streams.find_data import FOLDER, check_complete, find_data
+from streams.records import Collection, Record, Splits
+from streams.split import keep_per_class
+from streams.task import Clip, Source, Task, check_options
 
 
 def load(
@@ -27,27 +28,28 @@ def load(
     download: bool = False,
     progress: Progress | None = None,
 ) -> Task:
-    """A published data set by its word, or a folder of labelled clips by its path.
+    """Load a published data set by its name, or a folder of labelled clips by its path.
 
     Args:
-        task: one of `DATASETS`, or a folder (also one in `data_root`).
-        data: where that data set is; the folder its archive unpacks to, or the one around it.
-        data_root: where data sets are, each in a folder of its own; by default the user's data folder.
-        name: what to call the task; by default the word, or the folder's own name.
-        fold: the fold that tests; by default the last.
-        few_shot: keep that many clips a class to train on.
-        max_seconds: cut clips to at most this.
-        seed: of every draw.
-        split_by: for folders: `auto` (see `streams.rules`), `split`, `fold`, `speaker` or `random`.
-        download: fetch the data set if it is not there and is free.
-        progress: told how far a download is.
+        task: one of `DATASETS`, or a folder, which may also be in `data_root`.
+        data: where that data set is: the folder that its archive unpacks to, or the folder around it.
+        data_root: where all data sets are, each in a folder of its own; by default the user's data folder.
+        name: what to call the task; by default the name of the data set or folder.
+        fold: the fold that tests; by default the last one.
+        few_shot: the number of training clips to keep per class; by default all.
+        max_seconds: the longest that a clip may be, in seconds; longer clips are cut.
+        seed: the seed of every random draw.
+        split_by: how to split a folder: `auto` (see `streams.choose_split`), `split`, `fold`, `speaker` or
+            `random`.
+        download: whether to download the data set if it is not there and is free.
+        progress: called during a download with the bytes so far and the bytes in all, None if unknown.
 
     Raises:
-        StreamError: there is no such task, its data are missing, incomplete or unusable, or the options do
-            not fit.
+        StreamError: there is no such task, its data are missing, incomplete or unusable, or the options do not
+            fit.
     """
     check_options(few_shot, max_seconds)
-    key, root = find(task, data, data_root, download, progress)
+    key, root = find_data(task, data, data_root, download, progress)
     return reload(
         Source(
             task=key,
@@ -63,10 +65,10 @@ def load(
 
 
 def reload(source: Source) -> Task:
-    """The task of an earlier `load`, from the data as they are now.
+    """Load the task of an earlier `load` again, from the data as they are now.
 
     Raises:
-        StreamError: as `load`.
+        StreamError: the data are missing, incomplete or unusable, or the options do not fit.
     """
     root = Path(source.data)
     if source.task != FOLDER and source.task not in DATASETS:
@@ -83,26 +85,15 @@ def reload(source: Source) -> Task:
 
 def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
     if dataset is None:
-        collection = folder_layout.read(root)
-        splits, protocol = divide(collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed)
+        collection, splits, protocol = _read_folder(source, root)
         seconds = typical_seconds(splits.train, source.seed)
     else:
-        if source.split_by != "auto":
-            raise StreamError(f"{dataset.title} keeps its published split; split_by is for folders of clips")
-        check_complete(dataset, root)
-        collection = dataset.read(root)
-        splits, protocol = divide(
-            collection.records,
-            fold=source.fold,
-            split_by="auto",
-            seed=source.seed,
-            validates=dataset.validates,
-        )
+        collection, splits, protocol = _read_dataset(source, root, dataset)
         seconds = dataset.clip_seconds
     _check_listed_once(collection.records, root)
     if source.few_shot is not None:
-        splits = splits._replace(train=keep_few(splits.train, source.few_shot, source.seed))
-        protocol += f"; {source.few_shot} clips a class train (seed {source.seed})"
+        splits = splits._replace(train=keep_per_class(splits.train, source.few_shot, source.seed))
+        protocol += f"; {source.few_shot} training clips per class (seed {source.seed})"
     trained = {r.label for r in splits.train}
     labels = tuple(label for label in collection.labels if label in trained)
     if len(labels) < 2:
@@ -119,8 +110,25 @@ def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
     )
 
 
+def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
+    collection = clip_folder.read(root)
+    splits, protocol = choose_split(collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed)
+    return collection, splits, protocol
+
+
+def _read_dataset(source: Source, root: Path, dataset: DataSet) -> tuple[Collection, Splits, str]:
+    if source.split_by != "auto":
+        raise StreamError(f"{dataset.title} keeps its published split; split_by is for folders of clips")
+    check_complete(dataset, root)
+    collection = dataset.read(root)
+    splits, protocol = choose_split(
+        collection.records, fold=source.fold, split_by="auto", seed=source.seed, validates=dataset.validates
+    )
+    return collection, splits, protocol
+
+
 def _own_name(given: Path, root: Path) -> str:
-    """The name as it was written, also that of a link; `.` and `..` have none of their own."""
+    """Return the folder's name as it was given, so that a link keeps its name. `.` and `..` give the real name."""
     return root.name if given.name in ("", "..") else given.name
 
 

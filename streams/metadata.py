@@ -1,15 +1,15 @@
-"""The `audiofolder` convention: `metadata.csv` or `metadata.jsonl` beside the clips.
+"""Reads the `audiofolder` convention: a `metadata.csv` or `metadata.jsonl` beside the clips.
 
-Columns: `file` or `file_name`, `label`; optionally `split`, `fold`, `speaker`; others are left alone. A
-column that is empty in every row counts as absent. See https://huggingface.co/docs/datasets/audio_dataset
+The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` and `speaker`. Other columns are
+ignored, and so is a column that is empty in every row. See https://huggingface.co/docs/datasets/audio_dataset
 """
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cl_ast.errors import StreamError
-from streams.tables import Row, check_present, read_rows
-from streams.task import Record
+from streams.records import Record, check_files_exist
+from streams.table_files import Row, column_names, read_rows
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
@@ -20,13 +20,14 @@ SPLIT_NAMES = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval"), "test"),
 }
+"""The name of a split for each word, in lower case, that data use for it."""
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """The folder's metadata file, if it has one.
+    """Return the folder's metadata file, or None if it has none.
 
     Raises:
-        StreamError: it has two.
+        StreamError: the folder has two.
     """
     found = [folder / name for name in NAMES if (folder / name).is_file()]
     if len(found) > 1:
@@ -35,11 +36,16 @@ def find_metadata(folder: Path) -> Path | None:
 
 
 def read_metadata(path: Path, root: Path, split: str = "") -> list[Record]:
-    """The records that a metadata file lists; `split` is the one it stands for, where folders say so.
+    """Read the records that a metadata file lists.
+
+    Args:
+        path: the metadata file.
+        root: the folder of the data; messages give paths relative to it.
+        split: the split of all the records, if the name of the file's folder says so.
 
     Raises:
-        StreamError: a needed column or cell is missing, a path leads outside, a file is listed twice or not
-            there.
+        StreamError: a needed column or cell is missing, a path leads outside, or a file is missing or is listed
+            twice.
     """
     rows = read_rows(path, root)
     name = path.relative_to(root).as_posix()
@@ -47,8 +53,8 @@ def read_metadata(path: Path, root: Path, split: str = "") -> list[Record]:
     _required(rows, ("label",), name)
     optional = [column for column in ("split", "fold", "speaker") if _filled(rows, column)]
     records = [_record(row, path.parent, file_column, optional, split) for row in rows]
-    _check_twice(records, rows)
-    check_present(records, root, f"correct {name} or put them there")
+    _check_listed_once(records, rows)
+    check_files_exist(records, root, f"correct {name} or put them there")
     return records
 
 
@@ -57,11 +63,11 @@ def _filled(rows: Sequence[Row], column: str) -> bool:
 
 
 def _required(rows: Sequence[Row], names: Sequence[str], table: str) -> str:
+    """Return the first of the columns that has values, or raise a StreamError."""
     found = next((name for name in names if _filled(rows, name)), None)
     if found is None:
-        columns = dict.fromkeys(column for row in rows for column in row.cells)
         wanted = " or ".join(repr(name) for name in names)
-        raise StreamError(f"{table} has no column {wanted} with values; it has {', '.join(columns)}")
+        raise StreamError(f"{table} has no column {wanted} with values; it has {', '.join(column_names(rows))}")
     return found
 
 
@@ -88,7 +94,7 @@ def _audio_path(row: Row, column: str) -> PurePosixPath:
     return path
 
 
-def _check_twice(records: Sequence[Record], rows: Sequence[Row]) -> None:
+def _check_listed_once(records: Sequence[Record], rows: Sequence[Row]) -> None:
     seen: dict[Path, Row] = {}
     for record, row in zip(records, rows, strict=True):
         first = seen.setdefault(record.path, row)

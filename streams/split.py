@@ -1,7 +1,7 @@
-"""Pure functions that split records; no file is touched.
+"""Splits records at random by class, by fold, or as the data say. These functions touch no file.
 
-Everything is sorted by path first and drawn from `random.Random` seeded with a string, so a split depends on
-the records and the seed alone: not on the order they came in, and one class's draw not on the other classes.
+Records are first sorted by path, and each class is drawn with a generator of its own. A split therefore depends on
+the records and the seed alone: not on the order of the records, and one class's draw not on the other classes.
 """
 
 import random
@@ -9,67 +9,71 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from cl_ast.errors import StreamError
-from streams.task import Record, Splits
+from streams.records import Record, Splits
 
 SHARE = 0.15
-"""The part of the clips that validates, and the part that tests, where nothing published says otherwise."""
+"""The share of the clips that validates, and the share that tests, if no published split says otherwise."""
 
 
-def stratified(records: Sequence[Record], seed: int) -> Splits:
-    """About 70/15/15 in every class; three clips are enough to be in every split, one to be in train."""
+def stratified_split(records: Sequence[Record], seed: int) -> Splits:
+    """Split every class into about 70% train, 15% validation and 15% test.
+
+    A class of three clips or more is in every split, and a class of one clip is in train.
+    """
     splits = Splits([], [], [])
     pairs = 0
     for label, rows in _by_label(records).items():
-        seeded(seed, "stratified", label).shuffle(rows)
+        seeded_random(seed, "stratified", label).shuffle(rows)
         n_test, n_validation = _shares(len(rows))
         if len(rows) == 2:
-            # One trains; the others take turns, so that neither split stays empty if every class is that
-            # small.
+            # One clip trains. The other tests or validates, in turn from class to class, so that neither split
+            # stays empty if all classes are this small.
             n_test, n_validation = (1, 0) if pairs % 2 == 0 else (0, 1)
             pairs += 1
         splits.test.extend(rows[:n_test])
         splits.validation.extend(rows[n_test : n_test + n_validation])
         splits.train.extend(rows[n_test + n_validation :])
-    return _ordered(splits)
+    return Splits(*map(sorted_by_path, splits))
 
 
-def carve(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]]:
-    """Train and validation: a stratified part is held out, and every class keeps a clip to train on."""
+def hold_out(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]]:
+    """Return train and validation: 15% of every class validate, and every class keeps a clip to train on."""
     train: list[Record] = []
-    held: list[Record] = []
+    validation: list[Record] = []
     for label, rows in _by_label(records).items():
-        seeded(seed, "carve", label).shuffle(rows)
+        # The word "carve" is part of the seed: another word would change every split made before.
+        seeded_random(seed, "carve", label).shuffle(rows)
         n = min(len(rows) - 1, max(1, _round(SHARE * len(rows))))
-        held.extend(rows[:n])
+        validation.extend(rows[:n])
         train.extend(rows[n:])
-    return in_order(train), in_order(held)
+    return sorted_by_path(train), sorted_by_path(validation)
 
 
-def by_name(records: Sequence[Record]) -> Splits:
-    """The splits as the records name them (`train`, `validation`, `test`)."""
-    return Splits(*(in_order(r for r in records if r.split == name) for name in Splits._fields))
+def own_split(records: Sequence[Record]) -> Splits:
+    """Return the splits that the records name (`train`, `validation`, `test`)."""
+    return Splits(*(sorted_by_path(r for r in records if r.split == name) for name in Splits._fields))
 
 
-def by_fold(records: Sequence[Record], test: str, validation: str | None) -> Splits:
-    """One fold tests, another validates (or none), the rest train."""
+def split_by_fold(records: Sequence[Record], test: str, validation: str | None) -> Splits:
+    """Return the splits in which one fold tests, another validates (or none does), and the others train."""
     return Splits(
-        in_order(r for r in records if r.fold not in (test, validation)),
-        in_order(r for r in records if r.fold == validation),
-        in_order(r for r in records if r.fold == test),
+        sorted_by_path(r for r in records if r.fold not in (test, validation)),
+        sorted_by_path(r for r in records if r.fold == validation),
+        sorted_by_path(r for r in records if r.fold == test),
     )
 
 
 def fold_names(records: Iterable[Record]) -> list[str]:
-    """The folds in their order: as numbers where all are numbers."""
+    """Return the names of the folds, sorted as numbers if all of them are numbers."""
     names = {r.fold for r in records}
     return sorted(names, key=lambda name: (int(name), name)) if _numeric(names) else sorted(names)
 
 
 def find_fold(names: Sequence[str], wanted: str | None) -> str:
-    """The fold that is meant: the last by default; `3` finds `03`.
+    """Return the name of the fold that is wanted, or of the last one. A wanted `3` finds the fold `03`.
 
     Raises:
-        StreamError: no such fold; the message lists those there are.
+        StreamError: there is no such fold. The message lists those that exist.
     """
     if wanted is None:
         return names[-1]
@@ -83,15 +87,15 @@ def find_fold(names: Sequence[str], wanted: str | None) -> str:
 
 
 def fold_before(names: Sequence[str], test: str) -> str:
-    """The fold before that one, cyclically: it validates."""
+    """Return the fold before the test fold, cyclically. It is the one that validates."""
     return names[names.index(test) - 1]
 
 
-def keep_few(train: Sequence[Record], k: int, seed: int) -> list[Record]:
-    """K clips of every class.
+def keep_per_class(train: Sequence[Record], k: int, seed: int) -> list[Record]:
+    """Return k randomly drawn clips of every class.
 
     Raises:
-        StreamError: a class has fewer.
+        StreamError: a class has fewer than k clips.
     """
     kept: list[Record] = []
     for label, rows in _by_label(train).items():
@@ -99,22 +103,29 @@ def keep_few(train: Sequence[Record], k: int, seed: int) -> list[Record]:
             raise StreamError(
                 f"class {label!r} has {len(rows)} clips to train on, fewer than the {k} of few_shot; ask for fewer"
             )
-        kept.extend(seeded(seed, "few", label).sample(rows, k))
-    return in_order(kept)
+        kept.extend(seeded_random(seed, "few", label).sample(rows, k))
+    return sorted_by_path(kept)
 
 
-# --- small tools
+def seeded_random(seed: int, *names: str) -> random.Random:
+    """Return a random generator that depends on the seed and on the names of its purpose."""
+    return random.Random("/".join((str(seed), *names)))
+
+
+def sorted_by_path(records: Iterable[Record]) -> list[Record]:
+    """Return the records sorted by path."""
+    return sorted(records, key=lambda r: r.path)
 
 
 def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     groups: defaultdict[str, list[Record]] = defaultdict(list)
-    for r in in_order(records):
+    for r in sorted_by_path(records):
         groups[r.label].append(r)
     return dict(sorted(groups.items()))
 
 
 def _shares(n: int) -> tuple[int, int]:
-    """How many of n clips test and validate; the second evens out how the first was rounded."""
+    """Return how many of n clips test and how many validate. The second number evens out the rounding of the first."""
     if n < 3:
         return 0, 0
     test = max(1, _round(SHARE * n))
@@ -122,22 +133,8 @@ def _shares(n: int) -> tuple[int, int]:
 
 
 def _round(x: float) -> int:
-    return int(x + 0.5)  # halves go up; round() would send them to the even number
-
-
-def seeded(seed: int, *names: str) -> random.Random:
-    """A generator of its own for each seed and purpose."""
-    return random.Random("/".join((str(seed), *names)))
+    return int(x + 0.5)  # halves go up, where round() would send them to the even number
 
 
 def _numeric(names: Iterable[str]) -> bool:
     return all(name.isascii() and name.isdigit() for name in names)
-
-
-def in_order(records: Iterable[Record]) -> list[Record]:
-    """The records sorted by path."""
-    return sorted(records, key=lambda r: r.path)
-
-
-def _ordered(splits: Splits) -> Splits:
-    return Splits(*map(in_order, splits))

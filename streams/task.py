@@ -1,10 +1,10 @@
-"""What a task is: its labels, its splits, and how to load it again."""
+"""Defines a task: its labels, its splits, and what is needed to load it again."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cl_ast.errors import StreamError
 
@@ -19,7 +19,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How to load the same task again: what `load` was asked for, with the data's absolute path."""
+    """What is needed to load the same task again: the arguments of `load`, and the absolute path of the data."""
 
     task: str
     data: str
@@ -31,12 +31,12 @@ class Source:
     split_by: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
-        """The source as JSON types."""
+        """Return the source as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Source":
-        """The source that `to_json` wrote.
+        """Return the source that `to_json` wrote.
 
         Raises:
             StreamError: a field is missing, unknown or of the wrong type.
@@ -47,24 +47,29 @@ class Source:
         wrong = sorted(key for key in set(value) & set(known) if not isinstance(value[key], _json_types(known[key])))
         if unknown or missing or wrong:
             raise StreamError(
-                f"not a stored source of a task (unknown: {unknown}, missing: {missing}, of a wrong type:"
-                f" {wrong}); load the task again from its data"
+                f"this is not a stored source of a task (unknown fields: {unknown}, missing fields: {missing},"
+                f" fields of a wrong type: {wrong}); load the task again from its data"
             )
         return cls(**value)
 
 
 def _json_types(annotation: Any) -> tuple[type, ...]:
-    """The types a JSON value of that field may have; an integer is a fine number."""
+    """Return the types that a JSON value of a field may have. A float field also takes an integer."""
     types = getattr(annotation, "__args__", (annotation,))
     return (*types, int) if float in types else tuple(types)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A named task: fixed labels and three disjoint splits of clips.
+    """A named task: its labels and three splits that share no clip.
 
-    `labels` keep the data set's own order where it has one. `clip_seconds` is what a clip is cut or padded to
-    for training. `protocol` says in one sentence how the splits were made.
+    Attributes:
+        name: the name of the task.
+        labels: the class names, in the data set's own order if it has one.
+        train, validation, test: the clips of each split.
+        clip_seconds: the length in seconds that clips are cut or padded to.
+        protocol: one sentence that says how the splits were made.
+        source: what is needed to load the task again.
     """
 
     name: str
@@ -77,19 +82,19 @@ class Task:
     source: Source
 
     def fingerprint(self) -> str:
-        """SHA-256 over the labels and, per split, every clip's relative path, label and size in bytes.
+        """Return a SHA-256 over the labels and, for each split, every clip's path, label and size in bytes.
 
-        Paths are relative to the data, so that a copy in another place has the same fingerprint.
+        Paths are relative to the data, so a copy in another place has the same fingerprint.
 
         Raises:
-            StreamError: a clip has gone since the task was loaded.
+            StreamError: a clip no longer exists.
         """
-        import hashlib  # here, as it loads OpenSSL
+        import hashlib  # Imported here, because it loads OpenSSL.
 
         digest = hashlib.sha256()
 
         def add(*parts: str) -> None:
-            # Lengths first: no two lists of parts can run together into the same bytes.
+            # The length goes first, so that two different lists of parts never give the same bytes.
             for part in parts:
                 encoded = part.encode("utf-8", "surrogateescape")
                 digest.update(f"{len(encoded)}:".encode() + encoded)
@@ -109,39 +114,13 @@ class Task:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row of a data set before it is split; an empty string is a column the data does not have."""
-
-    path: Path
-    label: str
-    split: str = ""
-    fold: str = ""
-    speaker: str = ""
-
-
-class Splits(NamedTuple):
-    """Three disjoint lists of records."""
-
-    train: list[Record]
-    validation: list[Record]
-    test: list[Record]
-
-
-class Collection(NamedTuple):
-    """Everything a layout's reader found: all records, and the labels in their order."""
-
-    records: list[Record]
-    labels: tuple[str, ...]
-
-
 def check_options(few_shot: int | None, max_seconds: float | None) -> None:
-    """Refuse numbers that make no task.
+    """Check the numbers that `load` was given.
 
     Raises:
-        StreamError: K below 1, or seconds that are not a positive number.
+        StreamError: `few_shot` is below 1, or `max_seconds` is not a positive number.
     """
     if few_shot is not None and few_shot < 1:
-        raise StreamError(f"few_shot is {few_shot}; it is how many clips a class are kept for training, so at least 1")
+        raise StreamError(f"few_shot is {few_shot}; it is the number of training clips per class, so give at least 1")
     if max_seconds is not None and not (math.isfinite(max_seconds) and max_seconds > 0):
         raise StreamError(f"max_seconds is {max_seconds}; it must be more than 0")

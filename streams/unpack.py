@@ -1,19 +1,21 @@
-"""Unpacking an archive from elsewhere: plain files and folders, inside the folder given, and nothing else."""
+"""Unpacks an archive from elsewhere: plain files and folders inside the folder given, and nothing else."""
 
 import stat
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from cl_ast.errors import StreamError
+from streams.safe_paths import leads_outside
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive to a new folder.
+    """Unpack a zip or tar archive into a new folder.
 
     Raises:
-        StreamError: it is neither, is damaged, or holds a path that leads outside, a link or a device.
+        StreamError: the file is neither a zip nor a tar archive, is damaged, or holds a link, a device or a
+            path that leads outside the folder.
     """
     folder.mkdir(parents=True)
     try:
@@ -37,23 +39,22 @@ def unpack(archive: Path, folder: Path) -> None:
 def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
         for info in zipped.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system that made it had no kinds
-            _check(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the system that made the archive has no file types
+            _check_member(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
         zipped.extractall(folder)
 
 
 def _untar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as tar:
         for member in tar:
-            # Links could be allowed if they stayed inside; no data set has any, and filters have had holes
-            # there.
-            _check(archive, member.name, plain=member.isreg() or member.isdir())
+            # Links that stay inside would be harmless, but no data set has any, and checks of links have had
+            # security holes before.
+            _check_member(archive, member.name, plain=member.isreg() or member.isdir())
             tar.extract(member, folder, filter="data")
 
 
-def _check(archive: Path, name: str, plain: bool) -> None:
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    outside = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
+def _check_member(archive: Path, name: str, plain: bool) -> None:
+    outside = leads_outside(name)
     if outside or not plain:
         reason = "leads outside" if outside else "is a link or a device"
-        raise StreamError(f"{archive} is not safe to unpack: {name!r} {reason}; get the data from their page")
+        raise StreamError(f"{archive} is not safe to unpack: {name!r} {reason}; get the data from the publisher's page")

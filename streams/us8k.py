@@ -1,26 +1,26 @@
-"""UrbanSound8K (Salamon et al., ACM Multimedia 2014): https://urbansounddataset.weebly.com/urbansound8k.html
+"""Reads UrbanSound8K (Salamon et al., ACM Multimedia 2014): https://urbansounddataset.weebly.com/urbansound8k.html
 
     metadata/UrbanSound8K.csv     slice_file_name,fsID,start,end,salience,fold,classID,class
     audio/fold1/101415-3-0-2.wav
 
-Ten folds, never reshuffled: slices of one recording share a fold. One tests, and the one before it
-(cyclically), a training fold, is held out to validate; the code published with the adapter papers chose its
-epoch on the test fold. Labels in order of `classID`.
+The data have ten folds, which must not be reshuffled, because slices of one recording share a fold. One fold tests,
+and the one before it (cyclically) is taken from the training folds to validate. The code published with the adapter
+papers chose its epoch on the test fold instead. Labels are in the order of `classID`.
 """
 
 from pathlib import Path
 
-from streams.tables import check_present, ordered_labels, read_rows
-from streams.task import Collection, Record
+from streams.records import Collection, Record, check_files_exist, with_numbered_labels
+from streams.table_files import read_rows
 
 TABLE = "metadata/UrbanSound8K.csv"
 
 
 def read(root: Path) -> Collection:
-    """Every slice of the table.
+    """Read every slice of the table.
 
     Raises:
-        StreamError: the table or a clip is missing.
+        StreamError: the table or a clip is missing, or the table does not fit.
     """
     rows = read_rows(root / TABLE, root, ("slice_file_name", "fold", "classid", "class"))
     records = [
@@ -31,5 +31,5 @@ def read(root: Path) -> Collection:
         )
         for row in rows
     ]
-    check_present(records, root, "unpack the archive again, to its end")
-    return ordered_labels(records, [(row.need("classid"), row.need("class")) for row in rows])
+    check_files_exist(records, root, "unpack the whole archive again")
+    return with_numbered_labels(records, [(row.need("classid"), row.need("class")) for row in rows])

@@ -1,6 +1,5 @@
-"""How the embedded backbone `ast-mini` is made: synthetic audio, and a supervised multi-task pretraining on it.
+"""Makes the built-in backbone `ast-mini`: synthesises audio and pretrains on it, supervised, for many targets.
 
-Run as `python -m cl_ast.pretrain`. Nothing here reads a recording: every clip is computed, from procedural
-sound events (`sounds`) and from the espeak-ng synthesiser (`speech`). `docs/ast-mini.md` tells the whole
-story.
+Run it as `python -m cl_ast.pretrain`. It reads no recording: every clip is computed, from procedural sounds
+(`sounds`) or with the espeak-ng synthesiser (`speech`). `docs/ast-mini.md` describes the whole process.
 """

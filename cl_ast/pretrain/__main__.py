@@ -1,4 +1,4 @@
-"""`python -m cl_ast.pretrain`: render the clips, train the backbone, write it with its log."""
+"""Runs `python -m cl_ast.pretrain`, which renders the clips, trains the backbone and writes it with its log."""
 
 import json
 import logging
@@ -9,19 +9,19 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-CHUNK = 4_000  # clips
+CHUNK = 4_000  # clips per chunk
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the backbone and its log.")
-@click.option("--cache", "folder", type=click.Path(path_type=Path), help="Rendered clips; OUT/cache by default.")
-@click.option("--seed", default=1, show_default=True, help="Of the clips, their mixing and the weights.")
+@click.option("--cache", "folder", type=click.Path(path_type=Path), help="Folder for clips.  [default: OUT/cache]")
+@click.option("--seed", default=1, show_default=True, help="Seed of the clips, their mixing and the weights.")
 @click.option("--steps", default=6_500, show_default=True, help="Optimiser steps.")
-@click.option("--minutes", default=0.0, help="End the schedule by then, whatever the steps; 0: no limit.")
+@click.option("--minutes", default=0.0, help="Minutes after which training ends, done or not; 0 for no limit.")
 @click.option("--words", default=11, show_default=True, help=f"Chunks of {CHUNK} spoken words.")
 @click.option("--phrases", default=11, show_default=True, help=f"Chunks of {CHUNK} spoken phrases.")
 @click.option("--sounds", default=10, show_default=True, help=f"Chunks of {CHUNK} sounds.")
-@click.option("--workers", default=2, show_default=True, help="Processes that render, and that train.")
+@click.option("--workers", default=2, show_default=True, help="Number of processes, for rendering and for training.")
 @click.option("--bf16/--fp32", default=True, show_default=True, help="Train in mixed precision.")
 def main(
     out: Path,
@@ -35,7 +35,7 @@ def main(
     workers: int,
     bf16: bool,
 ) -> None:
-    """Pretrain ast-mini on audio that this program makes. One chunk of each kind more is held out."""
+    """Pretrain ast-mini on audio that this program makes. One more chunk of each kind is rendered to validate on."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True))])
     from cl_ast.pretrain import cache
     from cl_ast.pretrain.train import Options, train

@@ -1,4 +1,4 @@
-"""Calls of animals, and the sounds people make that are not words."""
+"""Synthesises calls of animals, and sounds of people that are not words."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,7 +30,16 @@ from cl_ast.pretrain.dsp import (
 def call(
     rng: Generator, length: float, points: Sequence[float], rough: float, tract: float, breath: float = 0.1
 ) -> Signal:
-    """One voiced call: a buzz along a pitch track, jittered by `rough`, through formants, with breath."""
+    """Return one voiced call: a buzz along a pitch track through formants, with breath and random roughness.
+
+    Args:
+        rng: the random generator.
+        length: seconds.
+        points: pitches in Hz that the call glides through.
+        rough: how irregular pitch and loudness are.
+        tract: formants as a multiple of a man's.
+        breath: the level of the breath noise.
+    """
     n = max(64, int(length * SR))
     track = glide(n, points) * (1 + rough * 0.15 * wander(rng, n, 90, -1, 1))
     buzz = partials(track, rolloff(28, uniform(rng, 0.1, 0.8)))
@@ -46,7 +55,7 @@ def _repeat(rng: Generator, n: int, gap: tuple[float, float], make: Callable[[],
 
 
 def bark(rng: Generator, n: int) -> Signal:
-    """Short rough bursts that rise and fall: dogs, small to large."""
+    """Return barks of small to large dogs: short rough bursts that rise and fall."""
     base, tract = loguniform(rng, 150, 900), loguniform(rng, 0.6, 1.8)
     rough = uniform(rng, 0.1, 1.2)
 
@@ -58,7 +67,7 @@ def bark(rng: Generator, n: int) -> Signal:
 
 
 def meow(rng: Generator, n: int) -> Signal:
-    """Long arched calls that open and close: cats."""
+    """Return meows of cats: long arched calls that open and close."""
     base = loguniform(rng, 350, 900)
 
     def one() -> Signal:
@@ -69,7 +78,7 @@ def meow(rng: Generator, n: int) -> Signal:
 
 
 def crow_call(rng: Generator, n: int) -> Signal:
-    """Harsh, flat, noisy calls: crows, geese, ducks, seagulls."""
+    """Return harsh, flat, noisy calls, as of crows, geese, ducks and seagulls."""
     base, tract = loguniform(rng, 250, 900), uniform(rng, 1.2, 2.2)
 
     def one() -> Signal:
@@ -79,7 +88,7 @@ def crow_call(rng: Generator, n: int) -> Signal:
 
 
 def rooster(rng: Generator, n: int) -> Signal:
-    """A crow in four parts, the last long and falling."""
+    """Return a rooster's crow in four parts, of which the last is long and falls."""
     base = loguniform(rng, 400, 900)
     t, pieces = uniform(rng, 0, 0.5), []
     for length, rise in ((0.18, 1.1), (0.15, 1.3), (0.3, 1.5), (uniform(rng, 0.5, 1.0), 1.3)):
@@ -90,7 +99,7 @@ def rooster(rng: Generator, n: int) -> Signal:
 
 
 def hen(rng: Generator, n: int) -> Signal:
-    """Clucks: short low notes, now and then a long one."""
+    """Return clucks: short low notes, and sometimes a long one."""
     base = loguniform(rng, 300, 800)
 
     def one() -> Signal:
@@ -100,7 +109,7 @@ def hen(rng: Generator, n: int) -> Signal:
 
 
 def cattle(rng: Generator, n: int) -> Signal:
-    """Long low voices, steady or shaking: cows, sheep, goats."""
+    """Return long low calls, steady (cows) or shaking (sheep and goats)."""
     cow = rng.random() < 0.5
     base = loguniform(rng, 90, 180) if cow else loguniform(rng, 200, 450)
     length = uniform(rng, 0.6, 1.8)
@@ -111,7 +120,7 @@ def cattle(rng: Generator, n: int) -> Signal:
 
 
 def songbird(rng: Generator, n: int) -> Signal:
-    """Phrases of quick high glides."""
+    """Return phrases of quick high glides."""
     base = loguniform(rng, 1500, 5000)
     syllables = [tuple(np.minimum(7500, base * rng.uniform(0.7, 1.6, 3))) for _ in range(int(rng.integers(1, 5)))]
     t, pieces = uniform(rng, 0, 0.4), []
@@ -126,7 +135,7 @@ def songbird(rng: Generator, n: int) -> Signal:
 
 
 def hoot(rng: Generator, n: int) -> Signal:
-    """Soft low whistles: owls, doves, cuckoos."""
+    """Return soft low whistles, as of owls, doves and cuckoos."""
     base = loguniform(rng, 280, 750)
 
     def one() -> Signal:
@@ -137,7 +146,7 @@ def hoot(rng: Generator, n: int) -> Signal:
 
 
 def insects(rng: Generator, n: int) -> Signal:
-    """Chirps of crickets, drones of cicadas, buzzing of flies and bees."""
+    """Return chirps of crickets, drones of cicadas, or the buzzing of flies and bees."""
     kind = int(rng.integers(3))
     if kind == 2:
         track = loguniform(rng, 120, 600) * wander(rng, n, 4, 0.85, 1.15)
@@ -149,7 +158,7 @@ def insects(rng: Generator, n: int) -> Signal:
 
 
 def frog(rng: Generator, n: int) -> Signal:
-    """Croaks: trains of pulses through a narrow band."""
+    """Return croaks: trains of pulses through narrow bands."""
     curve = resonances([(loguniform(rng, 300, 2500), 8, 1.0), (loguniform(rng, 300, 3000), 8, 0.4)], 0.005)
     rate = loguniform(rng, 20, 120)
 
@@ -162,7 +171,7 @@ def frog(rng: Generator, n: int) -> Signal:
 
 
 def baby_cry(rng: Generator, n: int) -> Signal:
-    """Wails of about a second with breaths between, at a child's pitch."""
+    """Return wails of about a second at a child's pitch, with pauses for breath."""
     base, t, pieces = uniform(rng, 320, 600), uniform(rng, 0, 0.4), []
     while t < n / SR:
         length = uniform(rng, 0.4, 1.2)
@@ -173,7 +182,7 @@ def baby_cry(rng: Generator, n: int) -> Signal:
 
 
 def laughter(rng: Generator, n: int) -> Signal:
-    """Trains of short breathy vowels, slowing and falling."""
+    """Return trains of short breathy vowels that slow down and fall."""
     base, tract = loguniform(rng, 120, 450), uniform(rng, 0.95, 1.5)
     t, gap, pieces = uniform(rng, 0, 0.6), uniform(rng, 0.14, 0.28), []
     for k in range(int(rng.integers(3, 12))):
@@ -184,7 +193,7 @@ def laughter(rng: Generator, n: int) -> Signal:
 
 
 def cough(rng: Generator, n: int) -> Signal:
-    """Bursts of breath with a rough tail, one or several; with a long intake, a sneeze."""
+    """Return one or several coughs (bursts of breath with a rough tail), or sneezes, which begin with a long intake."""
     sneeze = rng.random() < 0.4
     curve = vowel(rng, uniform(rng, 0.9, 1.5))
 
@@ -202,7 +211,7 @@ def cough(rng: Generator, n: int) -> Signal:
 
 
 def breathing(rng: Generator, n: int) -> Signal:
-    """In and out, quiet or as a snore."""
+    """Return breathing in and out, quiet or as a snore."""
     gap = uniform(rng, 0.7, 2.0)
     phase = (np.arange(n) / SR / gap + uniform(rng, 0, 1)) % 1
     air_in, air_out = (noise(rng, n, vowel(rng, uniform(rng, 0.8, 1.6))) for _ in range(2))
@@ -215,7 +224,7 @@ def breathing(rng: Generator, n: int) -> Signal:
 
 
 def children(rng: Generator, n: int) -> Signal:
-    """Several high voices that call, squeal and run about."""
+    """Return several high voices that call and squeal at random."""
     pieces = []
     for t in scattered(rng, n, uniform(rng, 2, 7)):
         base = loguniform(rng, 250, 900)

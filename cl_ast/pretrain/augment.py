@@ -1,7 +1,7 @@
-"""Cached clips to training batches: placed, mixed, filtered and padded anew each time, on log-mel frames.
+"""Makes training batches from stored clips, which are placed, mixed, filtered and padded differently each time.
 
-Everything happens in the power of the mel bands, where sounds add, rooms smear and channels scale: a batch
-costs tens of milliseconds, where doing the same on waveforms would cost seconds.
+Everything is done on the power of the mel bands, where sounds add up, a room smears over time and a channel scales. A
+batch takes tens of milliseconds this way, and would take seconds on waveforms.
 """
 
 from dataclasses import dataclass
@@ -17,33 +17,43 @@ from cl_ast.pretrain.cache import KINDS, Clips, from_bytes
 from cl_ast.pretrain.sounds import NAMES
 from cl_ast.pretrain.speech import PHONEMES
 
-SPEECH = len(NAMES)  # the family of anything spoken
-PHONEME_CLASSES = len(PHONEMES) + 1  # the last for every other sound of speech
-# Frames of a batch and how often: most of half a second to one, some down to a syllable and up to five
-# seconds.
+SPEECH = len(NAMES)  # the family of all speech
+PHONEME_CLASSES = len(PHONEMES) + 1  # the last class is for all other sounds of speech
+# The frames of a batch, and how often each length is drawn. Most are half a second to one second long, some as short
+# as a syllable or as long as five seconds.
 LENGTHS = {32: 1, 48: 4, 64: 6, 96: 6, 128: 4, 160: 2, 192: 2, 256: 1.5, 400: 0.7, 512: 0.5}
 MIX = {"word": 0.36, "phrase": 0.24, "sound": 0.4}
-_PITCH_OCTAVES = float(np.log2(10.0))  # pitch_track's byte spans this many
+_PITCH_OCTAVES = float(np.log2(10.0))  # the octaves that the byte of `pitch_track` covers
 
 
 @dataclass(slots=True)
 class Batch:
-    """Features (batch, frames, 128), normalised, and every target; -1 where a label does not apply."""
+    """The input and all targets of a batch.
+
+    Attributes:
+        features: normalised log-mel (batch, frames, 128).
+        labels: word, language, voice, mood and kind (batch,) each; -1 if a label does not apply.
+        family: the share of each sound family in a clip (batch, families + 1); the shares sum to one.
+        prosody: pitch, pitch range, rate and tilt (batch, 4).
+        phonemes: how much of each phoneme is in a column of patches (batch, columns, classes), 0 to 1.
+        pitch: the pitch of each column, -1 to 1, and the share of its frames that have one (batch, columns, 2).
+    """
 
     features: Tensor
-    labels: dict[str, Tensor]  # word, language, voice, mood, kind: (batch,)
-    family: Tensor  # (batch, families + 1), shares that sum to one
-    prosody: Tensor  # (batch, 4)
-    phonemes: Tensor  # (batch, columns, classes) in 0..1
-    pitch: Tensor  # (batch, columns, 2): pitch in -1..1, and the share of frames that have one
+    labels: dict[str, Tensor]
+    family: Tensor
+    prosody: Tensor
+    phonemes: Tensor
+    pitch: Tensor
 
 
 class Augmenter:
     """Draws batches from a set of clips.
 
     Args:
-        clips: what to draw from.
-        stride, patch: frames between the backbone's columns, and in each: how frame labels become column labels.
+        clips: the clips to draw from.
+        stride, patch: frames from one column of patches to the next, and frames in a column. With them, labels of
+            frames become labels of columns.
     """
 
     def __init__(self, clips: Clips, *, stride: int, patch: int = 16) -> None:
@@ -52,7 +62,7 @@ class Augmenter:
         kind = clips.column("kind")
         self._of_kind = {name: np.flatnonzero(kind == i) for i, name in enumerate(KINDS)}
         loud = clips.mel.mean(axis=1, dtype=np.float32)
-        # Where each clip is loudest: crops of rare events should hold one.
+        # The loudest frame of each clip. Crops are placed around it, so that a rare event is not cut away.
         self._peak = np.array(
             [loud[o : o + n].argmax() for o, n in zip(self._offsets, self._lengths, strict=True)], np.int64
         )
@@ -60,7 +70,7 @@ class Augmenter:
         self._floor = torch.as_tensor(mel.log_mel(noise)).exp()
 
     def batch(self, rng: Generator, size: int, frames: int, hard: float) -> Batch:
-        """A batch; `hard` from 0 to 1 widens the range of noise and channels."""
+        """Draw a batch of `size` clips of `frames` frames. `hard` (0 to 1) strengthens noise, rooms and channels."""
         names = list(MIX)
         kinds = rng.choice(len(names), size, p=np.array([MIX[k] for k in names]))
         rows = np.array([rng.choice(self._of_kind[names[k]]) for k in kinds])
@@ -97,11 +107,11 @@ class Augmenter:
         frames: int,
         speed: NDArray[np.float64],
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The cached frame behind each frame of the batch, and where there is one."""
+        """Return the index of the stored frame for each frame of the batch, and whether there is one."""
         lengths, time = self._lengths[rows], np.arange(frames)[None]
         used = np.ceil(lengths / speed).astype(np.int64)
         room = active - used
-        # Too long for its place: cut somewhere; else put anywhere.
+        # A clip that is too long for its place is cut at random, and a shorter one is put at a random position.
         start = np.where(room >= 0, rng.random(len(rows)) * (room + 1), -rng.random(len(rows)) * -room).astype(int)
         source = ((time - start[:, None]) * speed[:, None]).astype(np.int64)
         onset = np.where(
@@ -120,7 +130,7 @@ class Augmenter:
         return self._offsets[rows][:, None] + source.clip(0, lengths[:, None] - 1), inside
 
     def _power(self, index: NDArray[np.int64], valid: NDArray[np.bool_], warp: NDArray[np.float64]) -> Tensor:
-        """Mel power of cached frames, bands moved by `warp` as another vocal tract or body size would."""
+        """Return the mel power of stored frames. `warp` moves the bands, as another vocal tract or body size would."""
         bins = torch.arange(mel.BINS, dtype=torch.float32)
         wanted = torch.as_tensor(warp, dtype=torch.float32)[:, None] * bins
         hat = (1 - (bins[None, :, None] - wanted.clamp(max=mel.BINS - 1)[:, None, :]).abs()).clamp_min(0)
@@ -137,7 +147,7 @@ class Augmenter:
         frames: int,
         hard: float,
     ) -> tuple[Tensor, Tensor]:
-        """Add a second sound to some clips; the family target is shared by amplitude."""
+        """Add a second sound to some clips. Return the power, and the families' shares by amplitude."""
         size = len(rows)
         family = torch.zeros(size, SPEECH + 1)
         first = self.clips.column("family")[rows]
@@ -160,7 +170,7 @@ class Augmenter:
         return power, family
 
     def _finish(self, rng: Generator, power: Tensor, frames: int) -> Tensor:
-        """Background hiss of some colour, then the level of the whole recording."""
+        """Add background noise of a random colour, then set the level of the whole recording."""
         size = len(power)
         start = rng.integers(0, len(self._floor) - frames, size)
         hiss = self._floor[torch.as_tensor(start[:, None] + np.arange(frames)[None])]
@@ -173,12 +183,12 @@ class Augmenter:
 
     def _labels(self, rows: NDArray[np.int64], valid: NDArray[np.bool_]) -> dict[str, Tensor]:
         labels = {k: self.clips.column(k)[rows].astype(np.int64) for k in ("word", "language", "voice", "mood", "kind")}
-        # A word that was cut is another word.
+        # A word of which more than a fifth was cut counts as no word, because it may sound like another one.
         labels["word"] = np.where(valid.sum(1) > 0.8 * self._lengths[rows], labels["word"], -1)
         return {k: torch.from_numpy(v) for k, v in labels.items()}
 
     def _columns(self, values: Tensor, frames: int) -> Tensor:
-        """Sums of a per-frame quantity (batch, frames, n) over each column: (batch, columns, n)."""
+        """Return the sums of values (batch, frames, n) over the frames of each column (batch, columns, n)."""
         count = (frames - self.patch) // self.stride + 1
         return values.unfold(1, self.patch, self.stride)[:, :count].sum(-1)
 
@@ -199,13 +209,13 @@ class Augmenter:
 
 
 def _level(power: Tensor) -> Tensor:
-    """Mean power of each clip of a batch over its sounding frames."""
+    """Return the mean power of each clip (batch,) over its frames that are not silent."""
     frames = power.mean(2)
     return frames.sum(1) / (frames > 0).sum(1).clamp_min(1) + 1e-9
 
 
 def _rooms(rng: Generator, power: Tensor, hard: float) -> Tensor:
-    """Let some clips ring on: power decays by 60 dB in the room's time."""
+    """Add reverberation to some clips: power that decays by 60 dB in the room's reverberation time."""
     where = np.flatnonzero(rng.random(len(power)) < 0.15 + 0.2 * hard)
     if not len(where):
         return power
@@ -219,7 +229,7 @@ def _rooms(rng: Generator, power: Tensor, hard: float) -> Tensor:
 
 
 def _channels(rng: Generator, size: int, hard: float) -> Tensor:
-    """A smooth random response over the bands, band limits now and then: (batch, 1, 128), as power."""
+    """Return a smooth random frequency response as power (batch, 1, 128), sometimes with band limits."""
     x = np.linspace(-1, 1, mel.BINS)[None]
     response = rng.normal(0, 3 + 2 * hard, (size, 1)) * x
     for k in (1, 2, 3, 5):
@@ -235,7 +245,7 @@ def _channels(rng: Generator, size: int, hard: float) -> Tensor:
 
 
 def _masked(rng: Generator, features: Tensor) -> Tensor:
-    """SpecAugment, light: one band and one stretch of some clips become what padding is."""
+    """Mask one band and one stretch of time of some clips with the value of padding (a light SpecAugment)."""
     size, frames, bins = features.shape
     masked = rng.random((size, 1)) < 0.25
     band, at = rng.integers(4, 20, (size, 1)), rng.integers(0, bins - 20, (size, 1))

@@ -1,7 +1,8 @@
-"""espeak-ng in this process, through its C library: text to samples with the time of each phoneme.
+"""Calls espeak-ng through its C library, which turns text into samples and gives the time of each phoneme.
 
-After `espeak-ng/speak_lib.h` of espeak-ng 1.51 (https://github.com/espeak-ng/espeak-ng). A word takes a few
-milliseconds this way, where starting the program costs tens. Needed to pretrain only, never to use the backbone.
+The constants and structures are those of `espeak-ng/speak_lib.h` in espeak-ng 1.51
+(https://github.com/espeak-ng/espeak-ng). A word takes a few milliseconds this way, where starting the program takes
+tens. Only pretraining needs espeak-ng; using the backbone does not.
 """
 
 import ctypes
@@ -44,7 +45,13 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Samples at `rate` Hz, and (IPA, start sample) of every phoneme in order; pauses have an empty name."""
+    """Synthesised speech.
+
+    Attributes:
+        samples: the waveform in -1..1 (samples,).
+        rate: the sampling rate in Hz.
+        phonemes: IPA and first sample of every phoneme, in order. A pause has an empty IPA.
+    """
 
     samples: NDArray[np.float32]
     rate: int
@@ -52,7 +59,11 @@ class Spoken:
 
 
 class Espeak:
-    """The library, initialised once for the process: espeak-ng keeps its state in globals."""
+    """The espeak-ng library. It may be initialised only once per process, because it keeps its state in globals.
+
+    Raises:
+        TrainingError: espeak-ng is not installed or does not start.
+    """
 
     def __init__(self) -> None:
         name = ctypes.util.find_library("espeak-ng")
@@ -64,7 +75,7 @@ class Espeak:
             raise TrainingError("espeak-ng did not start; reinstall it with its espeak-ng-data")
         self._blocks: list[NDArray[np.float32]] = []
         self._phonemes: list[tuple[str, int]] = []
-        self._callback = _CALLBACK(self._receive)  # kept: C holds the pointer only
+        self._callback = _CALLBACK(self._receive)  # kept here, because C has only a pointer to it
         self._lib.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, samples: Any, count: int, events: Any) -> int:
@@ -81,7 +92,7 @@ class Espeak:
         return 0
 
     def voice(self, name: str) -> bool:
-        """Select a voice, such as `de` or `en-us+f3`; False where this installation has none of that name."""
+        """Select a voice, such as `de` or `en-us+f3`. Return False if this installation has no voice of that name."""
         return int(self._lib.espeak_SetVoiceByName(name.encode())) == 0
 
     def say(
@@ -90,13 +101,22 @@ class Espeak:
         *,
         rate: int = 175,
         pitch: int = 50,
-        spread: int = 50,
+        pitch_range: int = 50,
         volume: int = 100,
         gap: int = 0,
     ) -> Spoken:
-        """Synthesise: `rate` in words a minute; `pitch` and `spread` (its range) 0..100 of the voice's."""
+        """Synthesise a text.
+
+        Args:
+            text: the text to say.
+            rate: words per minute.
+            pitch: from 0 to 100; 50 is the voice's own.
+            pitch_range: how much the pitch moves, from 0 to 100; 50 is the voice's own.
+            volume: from 0 to 200; 100 is normal.
+            gap: extra pause between words, in units of 10 ms.
+        """
         for parameter, value in (
-            (_RATE, rate), (_PITCH, pitch), (_RANGE, spread), (_VOLUME, volume), (_WORDGAP, gap),
+            (_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range), (_VOLUME, volume), (_WORDGAP, gap),
         ):  # fmt: skip
             self._lib.espeak_SetParameter(parameter, value, 0)
         self._blocks, self._phonemes = [], []
@@ -109,10 +129,10 @@ class Espeak:
 
 @lru_cache(maxsize=1)
 def espeak() -> Espeak:
-    """The one instance of this process."""
+    """Return the one instance of this process."""
     return Espeak()
 
 
 def available() -> bool:
-    """Whether speech can be synthesised here."""
+    """Return whether speech can be synthesised on this machine."""
     return ctypes.util.find_library("espeak-ng") is not None

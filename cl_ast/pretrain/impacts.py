@@ -1,4 +1,4 @@
-"""Short struck, dropped and burst sounds, alone, repeated or in trains."""
+"""Synthesises short struck, dropped and burst sounds, alone, repeated or in trains."""
 
 import numpy as np
 from numpy.random import Generator
@@ -22,7 +22,15 @@ from cl_ast.pretrain.dsp import (
 
 
 def struck(rng: Generator, low: float, high: float, tau: float, count: int = 5, hit: float = 0.5) -> Signal:
-    """One blow on a body: decaying inharmonic modes between two frequencies, and the noise of the hit."""
+    """Return one blow on a body: decaying inharmonic modes, and the noise of the hit.
+
+    Args:
+        rng: the random generator.
+        low, high: the range of the modes in Hz.
+        tau: the time constant of the decay in seconds.
+        count: the number of modes.
+        hit: the level of the noise.
+    """
     n = int(min(2.0, 6 * tau + 0.05) * SR)
     out = np.zeros(n)
     for _ in range(count):
@@ -40,17 +48,17 @@ def _hits(rng: Generator, n: int, low: float, high: float, tau: float, hit: floa
 
 
 def knock(rng: Generator, n: int) -> Signal:
-    """Knuckles or a mallet on wood."""
+    """Return knocks of knuckles or a mallet on wood."""
     return _hits(rng, n, 90, 900, uniform(rng, 0.02, 0.07), 0.6, uniform(rng, 0.12, 0.5))
 
 
 def hammer(rng: Generator, n: int) -> Signal:
-    """Metal on metal, with a ring."""
+    """Return blows of metal on metal that ring."""
     return _hits(rng, n, 700, 6000, uniform(rng, 0.05, 0.3), 0.8, uniform(rng, 0.25, 0.9))
 
 
 def bell(rng: Generator, n: int) -> Signal:
-    """A bell's partials, from hand bell to church bell."""
+    """Return strokes of a bell, from a hand bell to a church bell."""
     base = loguniform(rng, 150, 2200)
     ratios = (0.5, 1.0, 1.19, 1.5, 2.0, 2.51, 2.66, 3.01, 4.17)
     tau = uniform(rng, 0.3, 2.0)
@@ -64,7 +72,7 @@ def bell(rng: Generator, n: int) -> Signal:
 
 
 def glass_break(rng: Generator, n: int) -> Signal:
-    """A crash followed by many small high rings."""
+    """Return a crash that is followed by many small high rings."""
     start = uniform(rng, 0, 0.8)
     size = int(0.5 * SR)
     pieces = [(start, noise(rng, size, power_law(-0.3)) * decay(size, uniform(rng, 0.03, 0.12)))]
@@ -76,7 +84,7 @@ def glass_break(rng: Generator, n: int) -> Signal:
 
 
 def footsteps(rng: Generator, n: int) -> Signal:
-    """Heel and toe, on ground from soft to gritty."""
+    """Return steps of heel and toe, on ground from soft to gritty."""
     interval = uniform(rng, 0.3, 0.75)
     curve, grit = random_body(rng, 80, 2500, 3, 2.0), uniform(rng, 0.01, 0.06)
     size = int(0.25 * SR)
@@ -88,7 +96,7 @@ def footsteps(rng: Generator, n: int) -> Signal:
 
 
 def clock_tick(rng: Generator, n: int) -> Signal:
-    """Small regular clicks, in equal or alternating pairs."""
+    """Return small regular clicks, equal or in alternating pairs."""
     interval = uniform(rng, 0.2, 1.0)
     pair = [struck(rng, 900, 7000, uniform(rng, 0.003, 0.02), 3, 0.5) for _ in range(2)]
     second = uniform(rng, 0.3, 1)
@@ -96,7 +104,7 @@ def clock_tick(rng: Generator, n: int) -> Signal:
 
 
 def keyboard(rng: Generator, n: int) -> Signal:
-    """Typing: irregular light clicks."""
+    """Return typing: irregular light clicks."""
     size = int(0.06 * SR)
     pieces = []
     for t in scattered(rng, n, uniform(rng, 3, 10)):
@@ -107,7 +115,7 @@ def keyboard(rng: Generator, n: int) -> Signal:
 
 
 def clap(rng: Generator, n: int) -> Signal:
-    """Hands, one person."""
+    """Return one person's claps."""
     size = int(0.2 * SR)
     curve = band(uniform(rng, 700, 2500), uniform(rng, 1, 2.5))
     tau = uniform(rng, 0.006, 0.03)
@@ -118,7 +126,7 @@ def clap(rng: Generator, n: int) -> Signal:
 
 
 def applause(rng: Generator, n: int) -> Signal:
-    """Many hands."""
+    """Return many people's claps."""
     size = int(0.05 * SR)
     claps = [noise(rng, size, band(uniform(rng, 700, 2800), 1.5)) * decay(size, 0.01) for _ in range(12)]
     times = scattered(rng, n, uniform(rng, 40, 150))
@@ -126,7 +134,7 @@ def applause(rng: Generator, n: int) -> Signal:
 
 
 def blast(rng: Generator, n: int) -> Signal:
-    """A shot or an explosion: an instant of everything, a dull tail."""
+    """Return shots or explosions: a sharp crack and a dull tail."""
     size = int(uniform(rng, 0.5, 2.0) * SR)
     pieces = []
     times = scattered(rng, n, uniform(rng, 0.2, 1.5))[: int(rng.integers(1, 4))]
@@ -139,7 +147,7 @@ def blast(rng: Generator, n: int) -> Signal:
 
 
 def fireworks(rng: Generator, n: int) -> Signal:
-    """Whistles that rise, then bangs that crackle."""
+    """Return a whistle that rises, then a bang and crackling."""
     start = uniform(rng, 0.1, 0.8)
     size = int(start * SR) + 1
     rise = partials(np.linspace(uniform(rng, 700, 1500), uniform(rng, 2000, 4500), size), [1.0]) * 0.15
@@ -151,7 +159,7 @@ def fireworks(rng: Generator, n: int) -> Signal:
 
 
 def door(rng: Generator, n: int) -> Signal:
-    """A thud with a rattle, sometimes after a creak."""
+    """Return a thud with a rattle, sometimes after a creak."""
     start = min(uniform(rng, 0.1, 1.2), 0.5 * n / SR)
     thud = struck(rng, 50, 400, uniform(rng, 0.04, 0.15), 5, 1.0)
     pieces = [(start, thud)]
@@ -167,7 +175,7 @@ def door(rng: Generator, n: int) -> Signal:
 
 
 def bounce(rng: Generator, n: int) -> Signal:
-    """Something dropped that bounces faster and faster: a ball, a coin, a lid."""
+    """Return something dropped that bounces faster and faster: a ball, a coin or a lid."""
     low, high = (90, 700) if rng.random() < 0.5 else (1500, 7000)
     blow = struck(rng, low, high, loguniform(rng, 0.02, 0.25), 4, 0.5)
     t, gap, level = uniform(rng, 0, 0.4), uniform(rng, 0.2, 0.6), 1.0

@@ -1,11 +1,11 @@
-"""The targets' losses, weighted into one."""
+"""Computes the loss of each target, and their weighted sum."""
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.pretrain.augment import Batch
 
-# Weights bring the terms to about the same size once training is under way.
+# The weights bring the terms to about the same size once training is under way.
 WEIGHTS = {
     "family": 1.0, "word": 1.0, "language": 0.3, "voice": 0.3, "mood": 0.3, "prosody": 0.5, "phonemes": 30.0,
     "pitch": 1.0, "descriptors": 0.5,
@@ -13,7 +13,13 @@ WEIGHTS = {
 
 
 def losses(out: dict[str, Tensor], batch: Batch, descriptors: Tensor) -> dict[str, Tensor]:
-    """Each term, unweighted. A label of -1 counts for nothing."""
+    """Return the unweighted loss of each target. Clips whose label is -1 are left out.
+
+    Args:
+        out: the predictions of `Pretraining`.
+        batch: the batch that they were made for.
+        descriptors: the standardised descriptors of the batch (batch, 108).
+    """
     terms = {"family": F.cross_entropy(out["family"], batch.family)}
     for name in ("word", "language", "voice", "mood"):
         label = batch.labels[name]
@@ -33,13 +39,13 @@ def losses(out: dict[str, Tensor], batch: Batch, descriptors: Tensor) -> dict[st
 
 def _phonemes(logits: Tensor, wanted: Tensor, spoken: Tensor) -> Tensor:
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean((1, 2))
-    # Sounds have no phonemes, which is soon learnt: they count a quarter.
+    # Sounds have no phonemes, which is learnt quickly, so they count a quarter.
     weight = 0.25 + 0.75 * spoken
     return (each * weight).sum() / weight.sum()
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
-    """The weighted sum."""
+    """Return the weighted sum of the terms."""
     first, *rest = (WEIGHTS[name] * term for name, term in terms.items())
     for term in rest:
         first = first + term

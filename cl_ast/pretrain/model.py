@@ -1,4 +1,4 @@
-"""The backbone in pretraining: a stock ASTModel run at any length, and the heads that teach it."""
+"""Defines the model that is pretrained: a standard ASTModel that takes clips of any length, and its heads."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +19,16 @@ DESCRIPTORS = 3 * 32 + 2 * 6
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of the backbone."""
+    """The sizes of the backbone.
+
+    Attributes:
+        width: features per token.
+        depth: layers.
+        heads: attention heads.
+        hidden: width of the MLPs.
+        frequency_stride, time_stride: steps from one patch to the next, in bins and in frames.
+        frames: frames that the position table is made for.
+    """
 
     width: int = 256
     depth: int = 3
@@ -30,7 +39,7 @@ class Shape:
     frames: int = 256
 
     def config(self) -> ASTConfig:
-        """As transformers' configuration."""
+        """Return the sizes as a configuration of transformers."""
         return ASTConfig(
             hidden_size=self.width,
             num_hidden_layers=self.depth,
@@ -47,10 +56,10 @@ class Shape:
 
 
 def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> Tensor:
-    """Where the position table starts: sines of the row and of the column, which near places share.
+    """Return the initial position table (rows * columns, width): sines of the row and of the column.
 
-    The table is trained from there. A random start costs the first tens of thousands of clips to find
-    neighbours.
+    Neighbouring patches get similar values. With a random table, training needs tens of thousands of clips to find
+    out which patches are neighbours.
     """
 
     def waves(place: Tensor) -> Tensor:
@@ -64,7 +73,7 @@ def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> T
 
 
 class Backbone(nn.Module):
-    """A stock ASTModel, run over whole clips with its position table resized to each length."""
+    """A standard ASTModel that is run on whole clips, with its position table resized to their length."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
@@ -73,16 +82,19 @@ class Backbone(nn.Module):
         self.rows = (BINS - config.patch_size) // config.frequency_stride + 1
         self.stride: int = config.time_stride
         self.patch: int = config.patch_size
-        self.trained = (config.max_length - config.patch_size) // config.time_stride + 1
+        self.trained_columns = (config.max_length - config.patch_size) // config.time_stride + 1
 
     def columns(self, frames: int) -> int:
-        """Patches in time of a clip."""
+        """Return the number of patches in time of a clip of that many frames."""
         return (frames - self.patch) // self.stride + 1
 
     def forward(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Output tokens (batch, 2 + patches, width), or of the patches in `keep` only."""
+        """Return the output tokens (batch, 2 + patches, width) of features (batch, frames, 128).
+
+        If `keep` is given, only the patches with these indices are used.
+        """
         embeddings = self.stock.embeddings
-        grid = (self.rows, self.trained)
+        grid = (self.rows, self.trained_columns)
         table = resized_positions(embeddings.position_embeddings, grid, self.columns(features.shape[1]))
         patches = embeddings.patch_embeddings(features) + table[:, 2:]
         if keep is not None:
@@ -96,14 +108,18 @@ class Backbone(nn.Module):
 
 
 def pooled(tokens: Tensor) -> Tensor:
-    """The mean and the standard deviation over all tokens, as the product's heads see them."""
+    """Return mean and standard deviation over all tokens (batch, 2 * width), as the heads of cl_ast use them."""
     mean = tokens.mean(1)
-    spread = (tokens - mean[:, None]).square().mean(1).clamp_min(1e-6).sqrt()
-    return torch.cat([mean, spread], -1)
+    deviation = (tokens - mean[:, None]).square().mean(1).clamp_min(1e-6).sqrt()
+    return torch.cat([mean, deviation], -1)
 
 
 def descriptors(features: Tensor) -> Tensor:
-    """What simple statistics tell of a clip: mean, spread and change of 32 bands, and of its loudness."""
+    """Return simple statistics of each clip (batch, 108) from its features (batch, frames, 128).
+
+    They are the mean, the standard deviation and the frame-to-frame change of 32 bands, and the fluctuation of the
+    loudness in two halves of the spectrum and six octaves.
+    """
     bands = features.reshape(*features.shape[:2], 32, 4).mean(3)
     change = (bands[:, 1:] - bands[:, :-1]).square().mean(1).sqrt()
     halves = features.reshape(*features.shape[:2], 2, BINS // 2).mean(3)
@@ -117,7 +133,7 @@ def descriptors(features: Tensor) -> Tensor:
 class Pretraining(nn.Module):
     """The backbone with a linear head for each target: on the pooled clip, or on each column of patches."""
 
-    CLIP = {  # noqa: RUF012
+    CLIP_TARGETS = {  # noqa: RUF012
         "family": SPEECH + 1,
         "word": len(word_classes()),
         "language": len(languages()),
@@ -126,30 +142,30 @@ class Pretraining(nn.Module):
         "prosody": 4,
         "descriptors": DESCRIPTORS,
     }
-    COLUMN = {"phonemes": PHONEME_CLASSES, "pitch": 2}  # noqa: RUF012
+    COLUMN_TARGETS = {"phonemes": PHONEME_CLASSES, "pitch": 2}  # noqa: RUF012
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.backbone = Backbone(ASTModel(shape.config()))
-        start = grid_positions(self.backbone.rows, self.backbone.trained, shape.width)
+        start = grid_positions(self.backbone.rows, self.backbone.trained_columns, shape.width)
         with torch.no_grad():
             self.backbone.stock.embeddings.position_embeddings[0, 2:] = start
-        # Standardised features and linear heads: what a linear probe will find is what was taught.
-        self.standard = nn.BatchNorm1d(2 * shape.width, affine=False)
-        self.wanted = nn.BatchNorm1d(DESCRIPTORS, affine=False)
-        self.clip = nn.ModuleDict({k: nn.Linear(2 * shape.width, n) for k, n in self.CLIP.items()})
-        self.column = nn.ModuleDict({k: nn.Linear(shape.width, n) for k, n in self.COLUMN.items()})
+        # The heads are linear on standardised features, so that a linear probe can find what they were taught.
+        self.summary_norm = nn.BatchNorm1d(2 * shape.width, affine=False)
+        self.descriptor_norm = nn.BatchNorm1d(DESCRIPTORS, affine=False)
+        self.clip_heads = nn.ModuleDict({k: nn.Linear(2 * shape.width, n) for k, n in self.CLIP_TARGETS.items()})
+        self.column_heads = nn.ModuleDict({k: nn.Linear(shape.width, n) for k, n in self.COLUMN_TARGETS.items()})
 
     def forward(self, features: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
-        """Predictions by name: (batch, n) of the clip, (batch, columns, n) of the columns."""
+        """Return the predictions by name: (batch, n) for the clip, (batch, columns, n) for its columns."""
         tokens = self.backbone(features, keep).float()
-        summary = self.standard(pooled(tokens))
+        summary = self.summary_norm(pooled(tokens))
         columns = self.backbone.columns(features.shape[1])
         place = torch.arange(self.backbone.rows * columns) if keep is None else keep
-        # The mean of the kept patches of each column, as one product.
+        # One matrix product gives the mean of the kept patches of each column.
         share = F.one_hot(place % columns, columns).float()
         share = share / share.sum(0).clamp_min(1)
         over_rows = torch.einsum("bkd,kc->bcd", tokens[:, 2:], share)
-        out = {name: head(summary) for name, head in self.clip.items()}
-        out |= {name: head(over_rows) for name, head in self.column.items()}
+        out = {name: head(summary) for name, head in self.clip_heads.items()}
+        out |= {name: head(over_rows) for name, head in self.column_heads.items()}
         return out

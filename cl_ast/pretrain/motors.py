@@ -1,4 +1,4 @@
-"""Engines, tools and other things that turn, saw or hammer."""
+"""Synthesises engines, tools and other things that turn, saw or hammer."""
 
 import numpy as np
 from numpy.random import Generator
@@ -25,7 +25,7 @@ from cl_ast.pretrain.dsp import (
 
 
 def _firing(rng: Generator, track: Signal, cylinders: int, roughness: float) -> Signal:
-    """Pulses at a rate that follows `track`, each cylinder with its own strength."""
+    """Return pulses at a rate (Hz) that follows `track`. Each cylinder has its own strength."""
     phase = np.cumsum(track) / SR
     strength = rng.uniform(1 - roughness, 1, cylinders)
     pulse = np.exp(-uniform(rng, 4, 15) * (phase % 1))
@@ -33,7 +33,7 @@ def _firing(rng: Generator, track: Signal, cylinders: int, roughness: float) -> 
 
 
 def idle(rng: Generator, n: int) -> Signal:
-    """An engine standing: pulses with a rough rhythm through a low body."""
+    """Return an idling engine: pulses with a rough rhythm through a low body."""
     track = uniform(rng, 12, 45) * wander(rng, n, 3, 0.95, 1.05)
     pulses = _firing(rng, track, int(rng.integers(1, 7)), uniform(rng, 0.1, 0.7))
     body = random_body(rng, 40, 900, 5, 3.0)
@@ -43,7 +43,7 @@ def idle(rng: Generator, n: int) -> Signal:
 
 
 def revving(rng: Generator, n: int) -> Signal:
-    """An engine that speeds up and slows down."""
+    """Return an engine that speeds up and slows down."""
     base = uniform(rng, 30, 110)
     track = glide(n, list(base * rng.uniform(0.6, 2.5, int(rng.integers(2, 5)))))
     pulses = _firing(rng, track, int(rng.integers(1, 5)), uniform(rng, 0.05, 0.4))
@@ -52,7 +52,7 @@ def revving(rng: Generator, n: int) -> Signal:
 
 
 def passing(rng: Generator, n: int) -> Signal:
-    """A vehicle going by: tyres and engine rise, drop in pitch and fall away."""
+    """Return a vehicle that passes: tyres and engine rise, drop in pitch and fade."""
     t = np.arange(n) / SR - uniform(rng, 0.3, 2.2)
     speed = uniform(rng, 0.5, 4)
     near = 1 / (1 + (t * speed) ** 2)
@@ -62,7 +62,7 @@ def passing(rng: Generator, n: int) -> Signal:
 
 
 def chainsaw(rng: Generator, n: int) -> Signal:
-    """A two-stroke buzz, rich to the top, that labours under load."""
+    """Return the bright buzz of a two-stroke engine that slows under load."""
     track = uniform(rng, 70, 190) * wander(rng, n, uniform(rng, 1, 6), 0.6, 1.15)
     pulses = _firing(rng, track, int(rng.integers(1, 3)), uniform(rng, 0, 0.3))
     out = shape((pulses - pulses.mean()) * (1 + 0.6 * rng.standard_normal(n)), random_body(rng, 300, 6000, 5, 2.0))
@@ -70,7 +70,7 @@ def chainsaw(rng: Generator, n: int) -> Signal:
 
 
 def drill(rng: Generator, n: int) -> Signal:
-    """An electric tool: a high whine, gears, a grinding band that comes and goes with pressure."""
+    """Return an electric tool: a high whine, gears, and a grinding band that comes and goes with pressure."""
     base = loguniform(rng, 150, 900)
     load = wander(rng, n, 2, 0.8, 1.1)
     whine = partials(base * load, list(rng.uniform(0.1, 1, 12)))
@@ -80,7 +80,7 @@ def drill(rng: Generator, n: int) -> Signal:
 
 
 def jackhammer(rng: Generator, n: int) -> Signal:
-    """Blows at ten to thirty a second, metal and stone, in bursts."""
+    """Return blows of metal on stone, 8 to 32 per second, sometimes in bursts."""
     rate = uniform(rng, 8, 32)
     size = int(0.12 * SR)
     bodies = [random_body(rng, 80, 6000, 5, 2.5) for _ in range(3)]
@@ -93,7 +93,7 @@ def jackhammer(rng: Generator, n: int) -> Signal:
 
 
 def helicopter(rng: Generator, n: int) -> Signal:
-    """Blade slaps, low and regular, over turbine noise."""
+    """Return low regular blade slaps over turbine noise."""
     rate = uniform(rng, 7, 24)
     phase = (np.arange(n) / SR * rate + 0.02 * wander(rng, n, 2, -1, 1)) % 1
     slap = np.exp(-uniform(rng, 3, 12) * phase)
@@ -104,7 +104,7 @@ def helicopter(rng: Generator, n: int) -> Signal:
 
 
 def fan(rng: Generator, n: int) -> Signal:
-    """Moving air and the tone of the blades, steady: fans, coolers, hair dryers, vacuum cleaners."""
+    """Return moving air and the steady tone of the blades, as of fans, coolers, hair dryers and vacuum cleaners."""
     air = noise(rng, n, lambda f: power_law(uniform(rng, 0.2, 0.9))(f) * (0.2 + random_body(rng, 100, 4000, 3, 2)(f)))
     base = loguniform(rng, 60, 600)
     tone = partials(np.full(n, base), rolloff(8, uniform(rng, 0.3, 2)))
@@ -113,7 +113,7 @@ def fan(rng: Generator, n: int) -> Signal:
 
 
 def electric(rng: Generator, n: int) -> Signal:
-    """A motor that starts, runs and stops, its pitch with it: mixers, servos, trams."""
+    """Return an electric motor that starts, runs and stops, as in mixers, servos and trams."""
     top = loguniform(rng, 200, 2500)
     track = glide(n, [top * uniform(rng, 0.1, 0.6), top, top * uniform(rng, 0.9, 1.1), top * uniform(rng, 0.1, 1)])
     tone = partials(track, list(rng.uniform(0.05, 1, 10)), uniform(rng, 0, 0.002))
@@ -122,7 +122,7 @@ def electric(rng: Generator, n: int) -> Signal:
 
 
 def train(rng: Generator, n: int) -> Signal:
-    """Wheels over rail joints in pairs, a rumble, a squeal."""
+    """Return a train: pairs of clacks over rail joints, a rumble and a squeal."""
     gap = uniform(rng, 0.3, 0.9)
     size = int(0.2 * SR)
     clack = noise(rng, size, random_body(rng, 150, 2500, 4, 3)) * decay(size, uniform(rng, 0.02, 0.06))
@@ -137,7 +137,7 @@ def train(rng: Generator, n: int) -> Signal:
 
 
 def sewing(rng: Generator, n: int) -> Signal:
-    """Light clatter at a motor's rate: sewing machines, printers, looms."""
+    """Return light clatter at a motor's rate, as of sewing machines, printers and looms."""
     rate = wander(rng, n, 1.5, 0.5, 1) * uniform(rng, 8, 25)
     phase = np.cumsum(rate) / SR
     clicks = np.diff(np.floor(phase), prepend=0.0) * rng.uniform(0.6, 1, n)
@@ -148,7 +148,7 @@ def sewing(rng: Generator, n: int) -> Signal:
 
 
 def saw(rng: Generator, n: int) -> Signal:
-    """Strokes to and fro: hand saws, brushes, sandpaper, scrubbing."""
+    """Return strokes to and fro, as of hand saws, brushes, sandpaper and scrubbing."""
     gap = uniform(rng, 0.2, 0.8)
     there = uniform(rng, 0.35, 0.65)
     phase = (np.arange(n) / SR / gap + uniform(rng, 0, 1)) % 1

@@ -1,4 +1,4 @@
-"""The pitch of each frame, by autocorrelation: a target that any sound has, spoken or not."""
+"""Computes the pitch of each frame by autocorrelation. It is a target for any sound, spoken or not."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,10 @@ _VOICED = 0.5
 
 
 def pitch_track(x: Signal, frames: int) -> NDArray[np.uint8]:
-    """Pitch at every 10 ms frame as a byte: 0 for none, else 1..255 over the octaves from 60 to 600 Hz."""
+    """Return the pitch of each 10 ms frame (frames,) as a byte.
+
+    0 means no pitch, and 1 to 255 cover 60 to 600 Hz in equal steps of log frequency.
+    """
     half = (x[:-1:2] + x[1::2]) / 2
     half = np.pad(half, (_WINDOW // 2, _WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(half, _WINDOW)[::_HOP][: frames // 2 + 1]
@@ -20,7 +23,7 @@ def pitch_track(x: Signal, frames: int) -> NDArray[np.uint8]:
     correlation = np.fft.irfft(spectrum, _FFT)[:, :_WINDOW]
     energy = correlation[:, :1] + 1e-9
     short, long = int(_RATE / HIGHEST), int(_RATE / LOWEST)
-    # A window's own autocorrelation falls with the lag; divide it out so that low voices are not missed.
+    # The window's own autocorrelation falls with the lag. Dividing by it keeps low voices from being missed.
     fall = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(_WINDOW), _FFT)) ** 2, _FFT)[:_WINDOW]
     ratio = (correlation / energy / (fall / fall[0]).clip(0.1))[:, short : long + 1]
     best = ratio.argmax(1)

@@ -1,4 +1,4 @@
-"""All families of procedural sound under one call."""
+"""Renders a sound of any family of procedural sounds."""
 
 from numpy.random import Generator
 
@@ -12,9 +12,9 @@ NAMES = tuple(FAMILIES)
 
 
 def render(rng: Generator, family: str, n: int) -> Signal:
-    """One clip of `n` samples at 16 kHz: the family's sound, in a room and through a channel now and then.
+    """Render one clip of `n` samples at 16 kHz: a sound of the family, sometimes in a room or through a channel.
 
-    Mixtures, levels, background noise and further channels are drawn anew each time it is used (`augment`).
+    Mixtures, levels, background noise and further channels are added each time the clip is used (see `augment`).
     """
     x = FAMILIES[family](rng, n)
     if rng.random() < 0.3:

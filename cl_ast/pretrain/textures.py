@@ -1,4 +1,4 @@
-"""Steady and slowly changing noises: weather, water, fire, crowds, static."""
+"""Synthesises steady and slowly changing noises: weather, water, fire, crowds and static."""
 
 import numpy as np
 from numpy.random import Generator
@@ -25,7 +25,7 @@ from cl_ast.pretrain.dsp import (
 
 
 def rain(rng: Generator, n: int) -> Signal:
-    """Fine noise with single drops on top."""
+    """Return fine noise with single drops on top."""
     out = noise(rng, n, power_law(uniform(rng, -0.3, 0.4))) * wander(rng, n, 1.0, 0.8, 1.0)
     size = int(0.02 * SR)
     drops = []
@@ -36,7 +36,7 @@ def rain(rng: Generator, n: int) -> Signal:
 
 
 def stream(rng: Generator, n: int) -> Signal:
-    """Bubbles: short rising tones, many, over soft noise."""
+    """Return running water: many short rising tones (bubbles) over soft noise."""
     pieces = []
     size = int(0.05 * SR)
     for t in scattered(rng, n, uniform(rng, 30, 110)):
@@ -47,7 +47,7 @@ def stream(rng: Generator, n: int) -> Signal:
 
 
 def pouring(rng: Generator, n: int) -> Signal:
-    """A vessel that fills: gurgles under a resonance that rises."""
+    """Return the filling of a vessel: gurgles under a resonance that rises."""
     base = uniform(rng, 200, 700)
     low = noise(rng, n, band(base, 0.8))
     high = noise(rng, n, band(base * uniform(rng, 2, 4), 0.8))
@@ -56,7 +56,7 @@ def pouring(rng: Generator, n: int) -> Signal:
 
 
 def waves(rng: Generator, n: int) -> Signal:
-    """Surf: noise that swells, brighter as it breaks."""
+    """Return surf: noise that swells, and is brighter as it breaks."""
     rate, start = uniform(rng, 0.1, 0.5), uniform(rng, 0, 1)
     phase = (np.arange(n) / SR * rate + start) % 1
     surge = np.exp(-(((phase - 0.5) / uniform(rng, 0.1, 0.3)) ** 2))
@@ -66,7 +66,7 @@ def waves(rng: Generator, n: int) -> Signal:
 
 
 def wind(rng: Generator, n: int) -> Signal:
-    """Low gusts with a moving whistle."""
+    """Return low gusts with a moving whistle."""
     out = noise(rng, n, power_law(uniform(rng, 0.8, 1.5))) * wander(rng, n, 2, 0.3, 1)
     bands = [noise(rng, n, band(f, 0.5)) for f in (300, 500, 800, 1200)]
     gust = sum((b * wander(rng, n, 1.5, 0, 1) ** 2 for b in bands), np.zeros(n))
@@ -74,7 +74,7 @@ def wind(rng: Generator, n: int) -> Signal:
 
 
 def thunder(rng: Generator, n: int) -> Signal:
-    """Low rolling bursts."""
+    """Return low rolling bursts."""
     pieces = []
     size = int(1.5 * SR)
     for t in scattered(rng, n, uniform(rng, 1, 4)):
@@ -84,7 +84,7 @@ def thunder(rng: Generator, n: int) -> Signal:
 
 
 def fire(rng: Generator, n: int) -> Signal:
-    """Crackles of many sizes over a low roar."""
+    """Return crackles of many sizes over a low roar."""
     pieces = []
     size = int(0.04 * SR)
     for t in scattered(rng, n, uniform(rng, 8, 50)):
@@ -95,14 +95,14 @@ def fire(rng: Generator, n: int) -> Signal:
 
 
 def frying(rng: Generator, n: int) -> Signal:
-    """Hiss made of very many tiny pops."""
+    """Return a hiss made of very many tiny pops."""
     impulses = (rng.random(n) < uniform(rng, 0.01, 0.08)) * rng.standard_normal(n)
     hiss = shape(impulses, band(uniform(rng, 2500, 6000), uniform(rng, 1.5, 3)))
     return hiss * wander(rng, n, 6, 0.5, 1)
 
 
 def steam(rng: Generator, n: int) -> Signal:
-    """A jet of air or gas: bright and steady, on for part of the time."""
+    """Return a jet of air or gas: bright steady noise, often for part of the time only."""
     out = noise(rng, n, band(uniform(rng, 2000, 6500), uniform(rng, 1, 2.5)))
     start, stop = sorted(rng.uniform(0, 1, 2))
     gate = np.interp(np.linspace(0, 1, n), [0, start, start + 0.02, stop + 0.05, 1.1], [0.02, 0.02, 1, 0.8, 0.02])
@@ -110,7 +110,7 @@ def steam(rng: Generator, n: int) -> Signal:
 
 
 def static(rng: Generator, n: int) -> Signal:
-    """Electric noise: hum of the mains, hiss, spikes."""
+    """Return electric noise: mains hum, hiss and spikes."""
     base = 50.0 if rng.random() < 0.6 else 60.0
     hum = partials(np.full(n, base * 2), list(rng.uniform(0.05, 1, 14)))
     spikes = (rng.random(n) < loguniform(rng, 2e-5, 2e-3)) * rng.standard_normal(n) * 20
@@ -118,7 +118,7 @@ def static(rng: Generator, n: int) -> Signal:
 
 
 def hum(rng: Generator, n: int) -> Signal:
-    """A room or a machine far away: dull noise and a few steady low tones."""
+    """Return a room or a distant machine: dull noise and a few steady low tones."""
     out = noise(rng, n, power_law(uniform(rng, 0.6, 1.4)))
     tones = np.zeros(n)
     for _ in range(int(rng.integers(0, 5))):
@@ -127,7 +127,7 @@ def hum(rng: Generator, n: int) -> Signal:
 
 
 def crowd(rng: Generator, n: int) -> Signal:
-    """Many voices that no word can be told from."""
+    """Return many voices in which no word can be understood."""
     out = np.zeros(n)
     scale = uniform(rng, 0.9, 1.5)
     for _ in range(int(rng.integers(5, 12))):
@@ -140,7 +140,7 @@ def crowd(rng: Generator, n: int) -> Signal:
 
 
 def generic(rng: Generator, n: int) -> Signal:
-    """Any noise through any body with any modulation: what the named families leave out."""
+    """Return random noise through a random body with random modulation, for sounds that the other families miss."""
     out = noise(rng, n, random_body(rng, 60, 7000, int(rng.integers(1, 6)), loguniform(rng, 0.7, 20)))
     rate, depth = loguniform(rng, 0.5, 60), uniform(rng, 0, 1)
     wave = 0.5 + 0.5 * np.sin(2 * np.pi * rate * np.arange(n) / SR + uniform(rng, 0, 6))

@@ -1,4 +1,4 @@
-"""Alarms, signals and music-like patterns."""
+"""Synthesises alarms, signals and music-like patterns."""
 
 import numpy as np
 from numpy.random import Generator
@@ -32,7 +32,7 @@ def _timbre(rng: Generator) -> list[float]:
 
 
 def siren(rng: Generator, n: int) -> Signal:
-    """A horn that sweeps up and down: wail, yelp, or two tones in turn."""
+    """Return a siren that sweeps up and down: a wail, a yelp, or two tones in turn."""
     low = loguniform(rng, 350, 1000)
     high = low * uniform(rng, 1.25, 3)
     rate = loguniform(rng, 0.15, 6)
@@ -49,7 +49,7 @@ def siren(rng: Generator, n: int) -> Signal:
 
 
 def beeps(rng: Generator, n: int) -> Signal:
-    """A tone on and off: alarm clocks, reversing lorries, machines that want something."""
+    """Return a tone that goes on and off, as of alarm clocks, reversing lorries and machines that signal."""
     size = int(loguniform(rng, 0.03, 0.4) * SR)
     tones = [loguniform(rng, 400, 4000) for _ in range(int(rng.integers(1, 3)))]
     one = sum((partials(np.full(size, f), _timbre(rng)) for f in tones), np.zeros(size)) * swell(size, 0.05)
@@ -60,7 +60,7 @@ def beeps(rng: Generator, n: int) -> Signal:
 
 
 def horn(rng: Generator, n: int) -> Signal:
-    """Two or three steady reedy tones, in blasts: cars, ships, lorries."""
+    """Return blasts of one to three steady reedy tones, as of cars, ships and lorries."""
     base = loguniform(rng, 120, 600)
     out = np.zeros(n)
     for ratio in (1.0, 1.26, 1.5)[: int(rng.integers(1, 4))]:
@@ -77,7 +77,7 @@ def horn(rng: Generator, n: int) -> Signal:
 
 
 def telephone(rng: Generator, n: int) -> Signal:
-    """A ring: two tones that warble, or a bell beaten twenty times a second."""
+    """Return a ringing telephone: two tones that alternate quickly, on and off."""
     rate = uniform(rng, 10, 28)
     warble = (np.arange(n) / SR * rate) % 1 < 0.5
     low = loguniform(rng, 400, 2000)
@@ -87,7 +87,7 @@ def telephone(rng: Generator, n: int) -> Signal:
 
 
 def dial(rng: Generator, n: int) -> Signal:
-    """Pairs of steady tones, as telephone keys send."""
+    """Return pairs of steady tones, as telephone keys send them."""
     size = int(uniform(rng, 0.06, 0.2) * SR)
     pieces = []
     for t in regular(rng, n, size / SR * uniform(rng, 1.3, 2.5)):
@@ -97,7 +97,7 @@ def dial(rng: Generator, n: int) -> Signal:
 
 
 def whistle(rng: Generator, n: int) -> Signal:
-    """A nearly pure tone with breath: lips, pea whistles, kettles."""
+    """Return a nearly pure tone with breath noise, as of lips, pea whistles and kettles."""
     base = loguniform(rng, 700, 3800)
     size = int(uniform(rng, 0.4, 2.0) * SR)
     track = base * np.exp(wander(rng, size, 4, -0.25, 0.25))
@@ -107,7 +107,7 @@ def whistle(rng: Generator, n: int) -> Signal:
 
 
 def sweep(rng: Generator, n: int) -> Signal:
-    """Glides from one pitch to another, up or down, once or many times: lasers, slides, chirps."""
+    """Return glides from one pitch to another, once or many times, as of lasers, slides and chirps."""
     size = int(loguniform(rng, 0.05, 1.5) * SR)
     a, b = loguniform(rng, 100, 5000), loguniform(rng, 100, 5000)
     one = partials(a * (b / a) ** np.linspace(0, 1, size), _timbre(rng)) * swell(size, 0.1)
@@ -124,7 +124,7 @@ def _notes(rng: Generator, count: int, base: float) -> list[float]:
 
 
 def plucked(rng: Generator, n: int) -> Signal:
-    """Strings plucked or struck, one at a time or as chords: guitars, harps, pianos."""
+    """Return plucked or struck strings, as single notes or chords, as of guitars, harps and pianos."""
     beat = uniform(rng, 0.12, 0.5)
     times = regular(rng, n, beat, 0.02)
     stretch, bright, tau = uniform(rng, 0, 0.001), uniform(rng, 0.6, 1.8), uniform(rng, 0.15, 0.9)
@@ -138,7 +138,7 @@ def plucked(rng: Generator, n: int) -> Signal:
 
 
 def blown(rng: Generator, n: int) -> Signal:
-    """Held notes with vibrato: flutes, reeds, brass, bowed strings, organs."""
+    """Return long notes with vibrato, as of flutes, reeds, brass, bowed strings and organs."""
     beat = uniform(rng, 0.2, 1.0)
     times = regular(rng, n, beat)
     timbre, rate, depth = _timbre(rng), uniform(rng, 4, 7), uniform(rng, 0, 0.02)
@@ -153,7 +153,7 @@ def blown(rng: Generator, n: int) -> Signal:
 
 
 def drums(rng: Generator, n: int) -> Signal:
-    """A beat: low drum, snare and cymbal on a grid."""
+    """Return a beat: low drum, snare and cymbal on a regular grid."""
     step = uniform(rng, 0.1, 0.25)
     size = int(0.35 * SR)
     low = loguniform(rng, 45, 120)
@@ -169,7 +169,7 @@ def drums(rng: Generator, n: int) -> Signal:
 
 
 def band_music(rng: Generator, n: int) -> Signal:
-    """Several of these at once: a tune, a bass, a beat."""
+    """Return several parts at once: a tune, a bass and a beat."""
     out = np.zeros(n)
     for part in (plucked, blown, drums, plucked):
         if rng.random() < 0.7:
@@ -181,7 +181,7 @@ def band_music(rng: Generator, n: int) -> Signal:
 
 
 def chimes(rng: Generator, n: int) -> Signal:
-    """High metal tones at random: wind chimes, music boxes, triangles."""
+    """Return high metal tones at random times, as of wind chimes, music boxes and triangles."""
     pitches = _notes(rng, 6, loguniform(rng, 600, 2000))
     size, tau = int(1.5 * SR), uniform(rng, 0.15, 0.8)
     pieces = []
@@ -193,7 +193,7 @@ def chimes(rng: Generator, n: int) -> Signal:
 
 
 def buzzer(rng: Generator, n: int) -> Signal:
-    """A harsh low tone in blasts."""
+    """Return blasts of a harsh low tone."""
     tone = np.sign(partials(np.full(n, loguniform(rng, 60, 400)), [1])) * wander(rng, n, 5, 0.8, 1)
     gate = (np.arange(n) / SR + uniform(rng, 0, 1)) % uniform(rng, 0.4, 2.5) < uniform(rng, 0.2, 1.5)
     return shape(tone, random_body(rng, 200, 4000, 3, 3)) * gate

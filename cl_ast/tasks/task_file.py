@@ -99,7 +99,7 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
         )
     if not isinstance(settings.front_end, backbone.family.front_end_class):
         raise CorruptRegistryError(
-            f"the adapter of {settings.name} front_end_class clips in another way than {backbone.family.title} does; "
+            f"the adapter of {settings.name} takes clips in another form than {backbone.family.title} does; "
             "export or train it again"
         )
     _check_numbers(settings.name, tensors)

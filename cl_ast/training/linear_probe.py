@@ -30,7 +30,7 @@ def start(states: CachedStates, progress: Progress = silent, group: Group = ALON
     """
     model = states.forward.model
     vectors, targets = states.gather(
-        states.forward.vectors, group, "training a first classifier (linear probe)", progress
+        states.forward.vectors, group, "fitting a first classifier (linear probe)", progress
     )
     if not torch.isfinite(vectors).all():
         raise TrainingError(

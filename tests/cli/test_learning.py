@@ -59,8 +59,8 @@ def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run,
     words = ("add-task", data / "tones", "--backbone", backbone, "--epochs", 1, "--lr", 1e-30, "--no-eval")
     probe = run(tmp_path / "probe", *words, "--format", "json").fine()
     fresh = run(tmp_path / "fresh", *words, "--head", "fresh", "--format", "json").fine()
-    assert "fitting the head" in probe.err
-    assert "fitting the head" not in fresh.err
+    assert "fitting a first classifier" in probe.err
+    assert "fitting a first classifier" not in fresh.err
     assert (probe.json["epoch"], fresh.json["epoch"]) == (0, 1)  # steps that move nothing are no better than the start
     assert "at its start" in run(tmp_path / "told", *words).fine().out
     assert run(tmp_path / "no", *words, "--head", "random").code == 2
@@ -106,7 +106,7 @@ def test_name_and_what_is_kept_of_a_task(stage, run, data, quick):
     assert shown["seed"] == 5
     assert shown["source"]["few_shot"] == 3
     assert shown["source"]["max_seconds"] == 0.3
-    assert "3 clips a class train" in shown["protocol"]
+    assert "3 training clips per class" in shown["protocol"]
 
 
 def test_metadata_with_folds(stage, run, clips, quick):

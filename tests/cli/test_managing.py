@@ -45,7 +45,7 @@ def test_tasks_says_what_the_router_takes_for_what(cl, registry):
     assert tones["nearest"] == [{"task": "noises", "share": 0.025}, {"task": "chirps", "share": 0.005}]
     assert noises["nearest"] == []
     *_, title, line = cl("tasks").fine().out.splitlines()
-    assert title.startswith("clips that the router gave to other tasks")
+    assert title.startswith("clips that the router sent to other tasks")
     assert line.split() == ["tones", "→", "noises", "2", "%"]  # below a hundredth is not worth a word
     with Registry.open(registry) as opened:
         opened.record([Accuracy("tones", "auto", 1.0, 200, {"tones": 200})])
@@ -58,7 +58,7 @@ def test_show(cl, data):
     assert shown["source"]["data"] == str((data / "noises").resolve())
     assert [version["version"] for version in shown["versions"]] == [1]
     out = cl("show", "noises").fine().out
-    for word in ("clicks, hiss", "bottleneck", "stratified by class", "torch", shown["sha256"][:12]):
+    for word in ("clicks, hiss", "bottleneck", "balanced by class", "torch", shown["sha256"][:12]):
         assert word in out
 
 
@@ -131,7 +131,7 @@ def test_gc_drops_what_nothing_needs(cl, registry, relearned, answers):
     files = set((registry / "adapters").iterdir())
     told = cl("gc", "--dry-run").fine().out
     assert stray.name in told
-    assert "would be dropped" in told
+    assert "would be deleted" in told
     assert set((registry / "adapters").iterdir()) == files
     assert "2 files" in cl("gc").fine().out
     assert len(list((registry / "adapters").iterdir())) == 3

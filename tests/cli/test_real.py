@@ -35,7 +35,7 @@ def test_stream_of_real_tasks(learned):
     # Two trained layers of 32 are no listener, but sounds of five seconds and spoken digits are far apart.
     assert report["routing"]["task_accuracy"] > 0.7
     assert report["storage"]["ratio"] > 1
-    for said in ("fold 4 tests", "by speaker, none in two splits", "4 clips a class train"):
+    for said in ("fold 4 tests", "by speaker, no speaker is in two splits", "4 training clips per class"):
         assert said in answer.err
 
 

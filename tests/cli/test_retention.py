@@ -67,7 +67,7 @@ def test_a_removed_task_leaves_no_trace_in_the_routing(registry, stage, data, ru
 def test_another_task_does_not_change_how_well_clips_fit_a_task(stages, waveforms):
     def fits(task):
         with Manager.open(stages[task], device="cpu") as manager:
-            routing = manager._routes.routing()["tones"]
+            routing = manager.session.routing.tasks()["tones"]
             return routing.state.fit(manager.space.describe(waveforms)), routing.calibration
 
     first = fits("tones")

@@ -14,7 +14,7 @@ from cl_ast.tasks.task_file import to_bytes
 
 def tensors(registry: Path, task: str) -> dict[str, torch.Tensor]:
     with Manager.open(registry, device="cpu") as manager:
-        return dict(manager._held.stored(task).router)
+        return dict(manager.session.task(task).router)
 
 
 def as_of_an_older_release(registry: Path) -> None:
@@ -22,7 +22,7 @@ def as_of_an_older_release(registry: Path) -> None:
     old = {"prototypes": torch.eye(4, 256), "calibration": torch.linspace(0, 1, 101)}
     with Manager.open(registry, device="cpu") as manager:
         for record in manager.registry.tasks():
-            stored = manager._held.stored(record.name)
+            stored = manager.session.task(record.name)
             data = to_bytes(stored.model, manager.backbone, {}, old)
             path = registry / "adapters" / f"{record.version.adapter_sha256}.safetensors"
             path.unlink()
@@ -81,7 +81,7 @@ def test_a_task_whose_clips_are_gone_answers_by_its_name_only(stage, run, clips,
     folder.rename(folder.with_name("elsewhere"))
     answer = run(home, "-q", "route")
     assert answer.code == 1
-    assert "gone answers by its name only" in answer.err
+    assert "gone answers by name only" in answer.err
     (routed,) = run(home, "predict", clip, "--format", "json").fine().json
     assert [one["task"] for one in routed["tasks"]] == ["tones"]
     run(home, "predict", clip, "--task", "gone").fine()

@@ -98,7 +98,15 @@ def test_csv_is_a_task_a_line(cl, report):
 
 def test_table_tells_the_whole_story(cl, backbone):
     out = cl("stats").fine().out
-    said = ("frozen", "asked by name", "chosen by the router", "average accuracy", "forgetting", "routing:", "storage:")
+    said = (
+        "frozen",
+        "with the task named",
+        "chosen by the router",
+        "average accuracy",
+        "forgetting",
+        "routing:",
+        "storage:",
+    )
     for word in (str(backbone), *TASKS, *said):
         assert word in out
 

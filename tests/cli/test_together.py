@@ -106,14 +106,14 @@ def test_of_two_that_fail_the_first_says_why(monkeypatch):
     import click
 
     from cl_ast.errors import TrainingError
-    from cl_ast.terminal.processes import together
+    from cl_ast.terminal.processes import launched_group
     from cl_ast.training import distributed as group
 
     store = Counter()
     ends = []
     for rank in (1, 0):
         monkeypatch.setattr(group, "launched", lambda _, rank=rank: group.Group(rank, 2, store))
-        with pytest.raises((TrainingError, click.exceptions.Exit)) as raised, together("cpu"):
+        with pytest.raises((TrainingError, click.exceptions.Exit)) as raised, launched_group("cpu"):
             raise TrainingError("no luck")
         ends.append(raised.value)
     assert str(ends[0]) == "no luck"

@@ -1,4 +1,4 @@
-"""Small real recordings and folders, written by the tests themselves."""
+"""Fixtures that write small recordings and folders of clips."""
 
 import csv
 import math
@@ -28,13 +28,13 @@ def _write_wav(path: Path, seconds: float = 0.05, rate: int = 8000) -> Path:
 
 @pytest.fixture
 def wav() -> Callable[..., Path]:
-    """wav(path, seconds=0.05, rate=8000): a short tone."""
+    """Return wav(path, seconds=0.05, rate=8000), which writes a short tone."""
     return _write_wav
 
 
 @pytest.fixture
 def table() -> Callable[[Path, Rows], Path]:
-    """table(path, rows): a CSV file with those columns."""
+    """Return table(path, rows), which writes a CSV file."""
 
     def write(path: Path, rows: Rows) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def table() -> Callable[[Path, Rows], Path]:
 
 @pytest.fixture
 def labelled(tmp_path: Path, table: Callable[[Path, Rows], Path]) -> Callable[..., Path]:
-    """labelled(rows): a folder with that metadata.csv and every file it names."""
+    """Return labelled(rows), which writes a folder with that metadata.csv and every file that it names."""
 
     def make(rows: Rows, name: str = "clips") -> Path:
         root = tmp_path / name
@@ -63,7 +63,7 @@ def labelled(tmp_path: Path, table: Callable[[Path, Rows], Path]) -> Callable[..
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Callable[..., Path]:
-    """classes(dog=10, rain=8): class folders with that many clips."""
+    """Return classes(dog=10, rain=8), which writes class folders with that many clips."""
 
     def make(**counts: int) -> Path:
         root = tmp_path / "clips"
@@ -77,7 +77,10 @@ def classes(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def rows() -> Callable[..., list[dict[str, object]]]:
-    """rows(n=12, **columns): n clips of two classes in turn; further columns are functions of the number."""
+    """Return rows(n=12, **columns), which gives the rows of n clips of two classes that take turns.
+
+    Each further column is a function of the number of the row.
+    """
 
     def make(n: int = 12, **columns: Callable[[int], object]) -> list[dict[str, object]]:
         return [
@@ -90,7 +93,7 @@ def rows() -> Callable[..., list[dict[str, object]]]:
 
 @pytest.fixture
 def split_of() -> Callable[[int], str]:
-    """A split column for rows(): pairs of clips train, train, train, validate, test, in several words for it."""
+    """Return a split column for rows(), by pairs of clips, that uses several words for the same split."""
     return lambda i: ("train", "train", "training", "dev", "eval")[i // 2 % 5]
 
 
@@ -103,13 +106,13 @@ def _parts(task: streams.Task) -> list[set[str]]:
 
 @pytest.fixture
 def parts() -> Callable[[streams.Task], list[set[str]]]:
-    """parts(task): the relative paths in train, validation and test."""
+    """Return parts(task), which gives the relative paths in train, validation and test."""
     return _parts
 
 
 @pytest.fixture
 def check_complete() -> Callable[[streams.Task, int], None]:
-    """check_complete(task, n): its splits are disjoint and hold n clips together."""
+    """Return check_complete(task, n), which checks that the splits are disjoint and have n clips together."""
 
     def check(task: streams.Task, n: int) -> None:
         train, validation, test = _parts(task)

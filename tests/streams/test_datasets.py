@@ -1,4 +1,4 @@
-"""Each published data set on a small tree in its published layout."""
+"""Tests of each published data set on a small folder in its published layout."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ def names(clips: Clips) -> set[str]:
     return {clip.path.name for clip in clips}
 
 
-# --- the trees
+# The folders.
 
 
 @pytest.fixture
 def esc50(tmp_path: Path, wav: Make, table: Make) -> Path:
-    """Three classes whose order by target is not the alphabet's."""
+    """Write three classes whose order by target is not alphabetical."""
     root = tmp_path / "ESC-50-master"
     rows = []
     for fold in range(1, 6):
@@ -125,7 +125,7 @@ def iemocap(tmp_path: Path, wav: Make) -> Path:
     return root
 
 
-# --- their protocols
+# How each is split.
 
 
 def test_esc50(esc50: Path) -> None:
@@ -180,7 +180,7 @@ def test_iemocap(iemocap: Path) -> None:
     assert streams.load("iemocap", data=iemocap, fold=3).protocol.startswith("fold 3 tests, fold 4 validates")
 
 
-# --- where they are looked for
+# Where data sets are looked for.
 
 
 def test_places(esc50: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_folder_of_clips_is_no_data_set(tmp_path: Path, wav: Make) -> None:
         streams.load("us8k", data_root=tmp_path)
 
 
-# --- half unpacked
+# Data sets that are not complete.
 
 
 def test_half_unpacked_tables(esc50: Path, us8k: Path, fsc: Path) -> None:

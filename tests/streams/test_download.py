@@ -1,4 +1,4 @@
-"""Downloads, from a server on this machine."""
+"""Tests of downloads, from a server in the test itself."""
 
 import dataclasses
 import hashlib
@@ -45,32 +45,33 @@ def zipped(files: dict[str, bytes], mode: int = 0o100644) -> bytes:
 
 
 class Server:
-    """Serves one body, with ranges; `cuts` are after how many bytes the next answers break off."""
+    """What the server sends. `cuts` are the numbers of bytes after which its next answers break off."""
 
     def __init__(self) -> None:
         self.body = b""
         self.tag = '"one"'
         self.ranges = True
         self.cuts: list[int] = []
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
         self.status = 200
         self.url = ""
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    state = Server()
+def handler_of(state: Server) -> type[BaseHTTPRequestHandler]:
+    """Return a handler of HTTP requests that serves what the state says."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wanted = self.headers["Range"]
-            state.asked.append(wanted)
+            state.requests.append(wanted)
             start = 0
             if state.status != 200:
                 self.send_error(state.status)
                 return
             if wanted and state.ranges and self.headers["If-Range"] in (None, state.tag):
-                start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+                match = re.fullmatch(r"bytes=(\d+)-", wanted)
+                assert match is not None
+                start = int(match[1])
             if start and start >= len(state.body):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(state.body)}")
@@ -89,9 +90,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+    return Handler
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    state = Server()
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    monkeypatch.setattr("streams.download.time.sleep", lambda seconds: None)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(state))
     state.url = f"http://127.0.0.1:{http.server_address[1]}/data"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -102,7 +109,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def dataset(server: Server, digest: str | None = "", file: str = "words.tar.gz") -> streams.DataSet:
-    """Speech Commands, from that server; by default with the hash of what it serves."""
+    """Return Speech Commands with its archive on that server, by default with the right hash."""
     digest = f"sha256:{hashlib.sha256(server.body).hexdigest()}" if digest == "" else digest
     archive = streams.Archive(server.url, file, digest)
     return dataclasses.replace(streams.DATASETS["gsc"], archive=archive)
@@ -111,7 +118,7 @@ def dataset(server: Server, digest: str | None = "", file: str = "words.tar.gz")
 def test_download_and_load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.body = tar(TREE)
     seen: list[tuple[int, int | None]] = []
-    for module in ("locate", "loading"):
+    for module in ("find_data", "loading"):
         monkeypatch.setattr(f"streams.{module}.DATASETS", {"gsc": dataset(server)})
     task = streams.load(
         "gsc", data_root=tmp_path / "new", download=True, progress=lambda done, total: seen.append((done, total))
@@ -120,7 +127,7 @@ def test_download_and_load(server: Server, tmp_path: Path, monkeypatch: pytest.M
     assert seen[-1] == (len(server.body), len(server.body))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["gsc"], "nothing else is left"
     assert streams.load("gsc", data_root=tmp_path / "new", download=True) == task
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_archive_with_a_folder_around(server: Server, tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_resumes_after_a_cut(server: Server, tmp_path: Path) -> None:
     n = len(server.body)
     server.cuts = [n // 4, n // 4]
     assert download.install(dataset(server), tmp_path).is_dir()
-    assert server.asked == [None, f"bytes={n // 4}-", f"bytes={2 * (n // 4)}-"]
+    assert server.requests == [None, f"bytes={n // 4}-", f"bytes={2 * (n // 4)}-"]
 
 
 def test_resumes_in_another_run(server: Server, tmp_path: Path) -> None:
@@ -144,9 +151,9 @@ def test_resumes_in_another_run(server: Server, tmp_path: Path) -> None:
     with pytest.raises(StreamError, match=r"cannot be downloaded .*continues where it stopped"):
         download.install(dataset(server), tmp_path)
     assert not (tmp_path / "gsc").exists()
-    server.asked.clear()
+    server.requests.clear()
     download.install(dataset(server), tmp_path)
-    assert server.asked == [f"bytes={n // 2}-"]
+    assert server.requests == [f"bytes={n // 2}-"]
 
 
 def test_starts_again_when_the_file_has_changed(server: Server, tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def test_starts_again_when_the_file_has_changed(server: Server, tmp_path: Path) 
         download.install(dataset(server, None), tmp_path)
     server.body, server.tag = tar(TREE), '"two"'
     assert (download.install(dataset(server, None), tmp_path) / "yes").is_dir()
-    assert server.asked[-1] is not None, "it asked for the rest, and was sent the whole"
+    assert server.requests[-1] is not None, "it requested the rest, and was sent the whole"
 
 
 def test_a_server_without_ranges(server: Server, tmp_path: Path) -> None:
@@ -205,7 +212,7 @@ def test_not_there_or_refused(server: Server, tmp_path: Path) -> None:
         server.status = status
         with pytest.raises(StreamError, match=f"cannot be downloaded .*{status}"):
             download.install(dataset(server), tmp_path)
-    assert len(server.asked) == 1 + download.ATTEMPTS, "what is not there is asked for once"
+    assert len(server.requests) == 1 + download.ATTEMPTS, "what is not there is requested once"
     with pytest.raises(StreamError, match="cannot be downloaded freely"):
         download.install(streams.DATASETS["iemocap"], tmp_path)
 
@@ -233,7 +240,8 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
     return info
 
 
-# Named, for a gzip's bytes hold the time: as names of tests they would differ from worker to worker.
+# The archives have names, because the bytes of a gzip contain the time: test names made of them would differ from
+# worker to worker.
 HOSTILE = {
     "up": tar({"../evil": b"x"}),
     "through": tar({"a/../../evil": b"x"}),

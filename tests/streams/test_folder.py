@@ -1,4 +1,4 @@
-"""Class folders and split folders, few shots, seconds, and loading again."""
+"""Tests of class folders and split folders, few shots, clip lengths, and loading a task again."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def test_class_folders(classes: Make, parts: Parts) -> None:
     assert [len(part) for part in parts(task)] != [0, 0, 0]
     assert (len(task.train), len(task.validation), len(task.test)) == (28, 6, 6)
     assert task.clip_seconds == 0.2
-    assert "seeded" in task.protocol and "seed 0" in task.protocol
+    assert "a repeatable random split" in task.protocol and "seed 0" in task.protocol
     assert all(clip.path.is_absolute() and clip.path.parent.name == clip.label for clip in task.train)
     assert streams.load(str(root), name="mine", seed=1).name == "mine"
     assert streams.load(root, seed=1).test != task.test
@@ -76,7 +76,7 @@ def test_split_folders(tmp_path: Path, wav: Make, parts: Parts) -> None:
     shutil.rmtree(tmp_path / "val")
     task = streams.load(tmp_path)
     assert (len(task.train), len(task.validation), len(task.test)) == (10, 2, 6)
-    assert "held out" in task.protocol
+    assert "15% of the training clips validate" in task.protocol
 
 
 def test_split_folders_with_metadata(tmp_path: Path, wav: Make, table: Make) -> None:
@@ -99,7 +99,7 @@ def test_few_shot(classes: Make) -> None:
     root = classes(dog=20, rain=20)
     task, full = streams.load(root, few_shot=5), streams.load(root)
     assert len(task.train) == 10 and (task.validation, task.test) == (full.validation, full.test)
-    assert "5 clips a class" in task.protocol
+    assert "5 training clips per class" in task.protocol
     assert streams.load(root, few_shot=5) == task
     with pytest.raises(StreamError, match=r"class 'dog' has 14 clips to train on, fewer than the 15"):
         streams.load(root, few_shot=15)

@@ -1,4 +1,4 @@
-"""Every way a folder can be unusable: one line that says what, where and what to do."""
+"""Tests that each unusable folder gives one line that says what is wrong, where, and what to do."""
 
 from collections.abc import Callable
 from pathlib import Path

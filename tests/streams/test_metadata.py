@@ -1,4 +1,4 @@
-"""Folders with metadata: every rule of how they are split."""
+"""Tests of folders with metadata, and of every way they are split."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def test_metadata_extra_columns_bom_and_case(labelled: Make, rows: Make, check_c
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"file,label", b"File, Label "))
     task = streams.load(root)
     check_complete(task, 20)
-    assert "stratified" in task.protocol
+    assert "balanced by class" in task.protocol
 
 
 def test_metadata_jsonl(tmp_path: Path, wav: Make) -> None:
@@ -56,7 +56,7 @@ def test_one_fold_and_no_fold(labelled: Make, rows: Make) -> None:
     root = labelled(rows(12, fold=lambda i: 1))
     with pytest.raises(StreamError, match=r"only fold"):
         streams.load(root)
-    assert "seeded" in streams.load(root, split_by="random").protocol
+    assert "random split" in streams.load(root, split_by="random").protocol
     with pytest.raises(StreamError, match=r"no folds"):
         streams.load(labelled(rows(), "other"), fold=1)
 
@@ -68,7 +68,7 @@ def test_speakers(labelled: Make, rows: Make, parts: Parts, check_complete: Make
     train, validation, test = ({speaker[name] for name in part} for part in parts(task))
     assert not (train & validation or train & test or validation & test)
     assert len(train | validation | test) == 6
-    assert task.protocol.startswith("by speaker")
+    assert task.protocol.startswith("by speaker, no speaker is in two splits (seed 0): speaker ")
     check_complete(task, 60)
 
 
@@ -119,7 +119,7 @@ def test_own_split_without_validation(labelled: Make, rows: Make, parts: Parts) 
     assert validation and not train & validation
     for entry in entries:
         del entry["speaker"]
-    assert "held out to validate (stratified" in streams.load(labelled(entries, "plain")).protocol
+    assert "15% of the training clips validate (balanced" in streams.load(labelled(entries, "plain")).protocol
 
 
 def test_fold_asked_for_beats_the_own_split(labelled: Make, rows: Make, split_of: Make) -> None:

@@ -1,4 +1,4 @@
-"""The real recordings beside the checkout, where they are."""
+"""Tests on real recordings, if there are any beside the checkout."""
 
 from pathlib import Path
 

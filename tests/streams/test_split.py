@@ -1,4 +1,4 @@
-"""The pure split functions, as properties."""
+"""Tests of properties of the functions that split records."""
 
 import random
 from collections import Counter
@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_ast.errors import StreamError
-from streams import rules, speakers, split
-from streams.task import Record, Splits
+from streams import split
+from streams.choose_split import choose_split
+from streams.records import Record, Splits
+from streams.split_by_speaker import hold_out_speakers, split_by_speaker
 
 seeds = st.integers(0, 2**32)
 quick = settings(max_examples=40, deadline=None)
@@ -18,7 +20,7 @@ quick = settings(max_examples=40, deadline=None)
 
 @st.composite
 def collections(draw: st.DrawFn, n_speakers: int = 8) -> list[Record]:
-    """Two to five classes of one to forty clips, each clip of some speaker and fold."""
+    """Draw two to five classes of one to forty clips, each with a random speaker and fold."""
     sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
     rng = random.Random(draw(seeds))
     return [
@@ -42,7 +44,7 @@ def check_partition(records: list[Record], splits: Splits) -> None:
 @quick
 @given(collections(), seeds)
 def test_stratified_keeps_every_class_in_train_and_from_three_on_everywhere(records: list[Record], seed: int) -> None:
-    splits = split.stratified(records, seed)
+    splits = split.stratified_split(records, seed)
     check_partition(records, splits)
     sizes = Counter(r.label for r in records)
     for label, n in sizes.items():
@@ -59,23 +61,23 @@ def test_stratified_keeps_every_class_in_train_and_from_three_on_everywhere(reco
 def test_draws_depend_on_records_and_seed_not_on_order(records: list[Record], seed: int, shuffle: int) -> None:
     other = records[:]
     random.Random(shuffle).shuffle(other)
-    assert split.stratified(records, seed) == split.stratified(other, seed)
-    assert split.carve(records, seed) == split.carve(other, seed)
+    assert split.stratified_split(records, seed) == split.stratified_split(other, seed)
+    assert split.hold_out(records, seed) == split.hold_out(other, seed)
     if len({r.speaker for r in records}) >= 3:
-        assert speakers.by_speaker(records, seed) == speakers.by_speaker(other, seed)
+        assert split_by_speaker(records, seed) == split_by_speaker(other, seed)
 
 
 def test_another_seed_is_another_draw() -> None:
     records = [Record(Path(f"{i}.wav"), "ab"[i % 2], speaker=f"s{i % 9}") for i in range(90)]
-    assert len({tuple(split.stratified(records, seed).test) for seed in range(5)}) == 5
-    assert len({tuple(speakers.by_speaker(records, seed).test) for seed in range(5)}) > 1
+    assert len({tuple(split.stratified_split(records, seed).test) for seed in range(5)}) == 5
+    assert len({tuple(split_by_speaker(records, seed).test) for seed in range(5)}) > 1
 
 
 @quick
 @given(collections(), seeds)
-def test_carve_leaves_every_class_a_training_clip(records: list[Record], seed: int) -> None:
-    train, held = split.carve(records, seed)
-    check_partition(records, Splits(train, held, []))
+def test_holding_out_leaves_every_class_a_training_clip(records: list[Record], seed: int) -> None:
+    train, validation = split.hold_out(records, seed)
+    check_partition(records, Splits(train, validation, []))
     assert {r.label for r in train} == {r.label for r in records}
 
 
@@ -84,7 +86,7 @@ def test_carve_leaves_every_class_a_training_clip(records: list[Record], seed: i
 def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Record], seed: int) -> None:
     if len({r.speaker for r in records}) < 3:
         return
-    splits = speakers.by_speaker(records, seed)
+    splits = split_by_speaker(records, seed)
     check_partition(records, splits)
     train, validation, test = ({r.speaker for r in part} for part in splits)
     assert not (train & validation or train & test or validation & test)
@@ -95,7 +97,7 @@ def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Reco
 @given(st.integers(3, 30), st.integers(2, 6), seeds)
 def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, seed: int) -> None:
     records = [Record(Path(f"{s}-{c}.wav"), str(c), speaker=str(s)) for s in range(n) for c in range(n_labels)]
-    train, validation, test = (len({r.speaker for r in part}) for part in speakers.by_speaker(records, seed))
+    train, validation, test = (len({r.speaker for r in part}) for part in split_by_speaker(records, seed))
     assert train >= 1 and validation >= 1 and test >= 1
     if n >= 10:
         assert abs(test / n - 0.15) <= 0.06 and abs(validation / n - 0.15) <= 0.06
@@ -103,12 +105,12 @@ def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, 
 
 @quick
 @given(collections(), seeds)
-def test_carving_speakers_shares_none_or_gives_up(records: list[Record], seed: int) -> None:
-    carved = speakers.carve_speakers(records, seed)
-    if carved is not None:
-        train, held = carved
-        check_partition(records, Splits(train, held, []))
-        assert held and not {r.speaker for r in train} & {r.speaker for r in held}
+def test_holding_out_speakers_shares_none_or_gives_up(records: list[Record], seed: int) -> None:
+    parts = hold_out_speakers(records, seed)
+    if parts is not None:
+        train, validation = parts
+        check_partition(records, Splits(train, validation, []))
+        assert validation and not {r.speaker for r in train} & {r.speaker for r in validation}
         assert {r.label for r in train} == {r.label for r in records}
 
 
@@ -117,7 +119,7 @@ def test_carving_speakers_shares_none_or_gives_up(records: list[Record], seed: i
 def test_auto_always_partitions_or_says_why(records: list[Record], seed: int) -> None:
     for split_by in ("fold", "speaker", "random"):
         try:
-            splits, protocol = rules.divide(records, fold=None, split_by=split_by, seed=seed)
+            splits, protocol = choose_split(records, fold=None, split_by=split_by, seed=seed)
         except StreamError as error:
             assert ";" in str(error)
             continue
@@ -132,9 +134,9 @@ def test_few_shot_keeps_k_of_each_class(records: list[Record], k: int, seed: int
     smallest = min(Counter(r.label for r in records).items(), key=lambda item: (item[1], item[0]))
     if smallest[1] < k:
         with pytest.raises(StreamError, match=r"class 'class .*fewer than"):
-            split.keep_few(records, k, seed)
+            split.keep_per_class(records, k, seed)
         return
-    kept = split.keep_few(records, k, seed)
+    kept = split.keep_per_class(records, k, seed)
     assert set(Counter(r.label for r in kept).values()) == {k}
     assert set(kept) <= set(records)
 
@@ -155,4 +157,4 @@ def test_folds_sort_and_match_as_numbers() -> None:
 
 def test_two_clip_classes_take_turns() -> None:
     records = [Record(Path(f"{c}{i}.wav"), c) for c in "abcd" for i in range(2)]
-    assert [len(part) for part in split.stratified(records, 0)] == [4, 2, 2]
+    assert [len(part) for part in split.stratified_split(records, 0)] == [4, 2, 2]

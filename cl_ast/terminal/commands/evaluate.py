@@ -13,8 +13,13 @@ from cl_ast.terminal.output import print_json, table_or
 @click.command("evaluate")
 @click.argument("tasks", nargs=-1, metavar="[TASK...]")
 @click.option("--by-name", is_flag=True, help="Measure with the task named only, and not routed.")
-# The same choice as scripts know it: oracle is by name only, auto is both.
-@click.option("--task", "mode", type=click.Choice(["auto", "oracle"]), default="auto", hidden=True)
+@click.option(
+    "--task",
+    "mode",
+    type=click.Choice(["auto", "oracle"]),
+    default="auto",
+    help="The same choice as scripts write it: oracle is --by-name.",
+)
 @table_or("json")
 @pass_app
 def evaluate(app: App, /, tasks: tuple[str, ...], by_name: bool, mode: str, kind: str) -> None:

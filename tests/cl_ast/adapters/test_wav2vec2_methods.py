@@ -198,8 +198,8 @@ def test_masks_of_a_spectrogram_are_refused(
             train(model, toy(0, 4), toy(4, 8), Hyperparameters(epochs=1, **masks))
 
 
-def test_a_task_that_hears_otherwise_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
+def test_a_task_with_another_front_end_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
     model = fresh("linear")
     model.settings = replace(model.settings, front_end=LogMelFrontEnd(100))
-    with pytest.raises(CorruptRegistryError, match=r"hears clips in another way than Wav2Vec 2\.0"):
+    with pytest.raises(CorruptRegistryError, match=r"takes clips in another form than Wav2Vec 2\.0"):
         from_bytes(to_bytes(model, backbone, {}, {}), backbone)

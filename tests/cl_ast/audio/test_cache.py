@@ -1,4 +1,4 @@
-"""Clips that are heard more than once: the same waveforms and descriptions, decoded and described once."""
+"""Clips that are needed more than once: the same waveforms and descriptions, decoded and described once."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from cl_ast.audio import reading as audio
 from cl_ast.audio.cache import DecodedClips
 from cl_ast.errors import AudioError
+from cl_ast.router.description_cache import DescriptionCache
 
 
 @pytest.fixture
@@ -31,64 +32,64 @@ class Space:
     """Stands for a router's space: what it says of a clip is its mean square."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.described = 0
 
     def describe(self, clips: list[audio.Waveform]) -> torch.Tensor:
-        self.asked += len(clips)
+        self.described += len(clips)
         return torch.tensor([[float(np.square(clip).mean())] for clip in clips]).reshape(-1, 1)
 
 
 def test_a_clip_is_decoded_once_and_read_in_order(toy_clips: list[Path], reads: list[Path]) -> None:
-    hearing = DecodedClips()
-    first = hearing.read(toy_clips[:6])
-    again = hearing.read([toy_clips[7], *reversed(toy_clips[:6])])
+    cache = DecodedClips()
+    first = cache.read(toy_clips[:6])
+    again = cache.read([toy_clips[7], *reversed(toy_clips[:6])])
     assert sorted(reads) == [*toy_clips[:6], toy_clips[7]]
     for ours, theirs in zip(again[1:], reversed(first), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert hearing.read([]) == []
+    assert cache.read([]) == []
 
 
-def test_beyond_the_budget_the_clip_asked_longest_ago_is_forgotten(toy_clips: list[Path], reads: list[Path]) -> None:
+def test_beyond_the_budget_the_clip_used_longest_ago_is_forgotten(toy_clips: list[Path], reads: list[Path]) -> None:
     size = audio.read(toy_clips[0]).nbytes
     reads.clear()
-    hearing = DecodedClips(3 * size)
-    hearing.read(toy_clips[:3])
-    hearing.read(toy_clips[:1])
-    hearing.read(toy_clips[3:4])
-    assert hearing.bytes == 3 * size
-    hearing.read(toy_clips[:1])
+    cache = DecodedClips(3 * size)
+    cache.read(toy_clips[:3])
+    cache.read(toy_clips[:1])
+    cache.read(toy_clips[3:4])
+    assert cache.bytes == 3 * size
+    cache.read(toy_clips[:1])
     assert len(reads) == 4
-    hearing.read(toy_clips[1:2])
+    cache.read(toy_clips[1:2])
     assert len(reads) == 5
     assert len(DecodedClips(0).read(toy_clips[:4])) == 4
 
 
-def test_a_file_that_changed_is_heard_anew(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_file_that_changed_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
     path = tmp_path / "clip.wav"
-    hearing, space = DecodedClips(), Space()
+    cache, descriptions, space = DecodedClips(), DescriptionCache(), Space()
     for level in (0.1, 0.2):
         soundfile.write(path, np.full(1600, level), 16_000)
         os.utime(path, ns=(0, round(level * 1e9)))
-        heard = hearing.read([path])
-        assert heard[0].max() == pytest.approx(level, abs=1e-3)
-        described = hearing.describe(space, [path], heard)  # type: ignore[arg-type]
+        waveforms = cache.read([path])
+        assert waveforms[0].max() == pytest.approx(level, abs=1e-3)
+        described = descriptions.describe(space, [path], waveforms)  # type: ignore[arg-type]
         assert float(described) == pytest.approx(level**2, abs=1e-3)
     assert len(reads) == 2
 
 
 def test_a_clip_is_described_once_a_space(toy_clips: list[Path]) -> None:
-    hearing, space, other = DecodedClips(), Space(), Space()
-    heard = hearing.read(toy_clips[:5])
-    first = hearing.describe(space, toy_clips[:5], heard)  # type: ignore[arg-type]
-    again = hearing.describe(space, toy_clips[4::-1], heard[::-1])  # type: ignore[arg-type]
-    assert space.asked == 5
+    cache, descriptions, space, other = DecodedClips(), DescriptionCache(), Space(), Space()
+    waveforms = cache.read(toy_clips[:5])
+    first = descriptions.describe(space, toy_clips[:5], waveforms)  # type: ignore[arg-type]
+    again = descriptions.describe(space, toy_clips[4::-1], waveforms[::-1])  # type: ignore[arg-type]
+    assert space.described == 5
     assert torch.equal(again, first.flip(0))
-    hearing.describe(other, toy_clips[:5], heard)  # type: ignore[arg-type]
-    assert other.asked == 5
+    descriptions.describe(other, toy_clips[:5], waveforms)  # type: ignore[arg-type]
+    assert other.described == 5
 
 
 def test_a_clip_that_cannot_be_read_is_named_and_not_remembered(tmp_path: Path, toy_clips: list[Path]) -> None:
-    hearing = DecodedClips()
+    cache = DecodedClips()
     for _ in range(2):
         with pytest.raises(AudioError, match=r"gone\.wav"):
-            hearing.read([toy_clips[0], tmp_path / "gone.wav"])
+            cache.read([toy_clips[0], tmp_path / "gone.wav"])

@@ -1,4 +1,4 @@
-"""Clips in, pieces out: in order, read ahead, and long ones in windows without ever holding them whole."""
+"""Clips in, segments out: in order, read ahead, and long ones in windows without ever being in memory whole."""
 
 import io
 import itertools
@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from cl_ast.audio import reading as audio
 from cl_ast.audio.log_mel import frame_count, log_mel
 from cl_ast.audio.reading import Waveform
-from cl_ast.audio.windows import READ_AHEAD, Segment, pieces, windows
+from cl_ast.audio.windows import READ_AHEAD, Failure, Segment, Window, segments, windows
 from cl_ast.errors import AudioError
-from cl_ast.inference.prediction import Failure, Window
 
 
 def _blocks(clip: Waveform, size: int) -> Iterator[Waveform]:
@@ -44,8 +43,8 @@ def test_windows_cover_a_clip_in_order_however_it_is_read(
         first = round(one.start * 16_000)
         np.testing.assert_array_equal(one.waveform, clip[first : first + size])
         assert one.end - one.start == pytest.approx(len(one.waveform) / 16_000)
-        if one.stretch is not None:
-            within = one.stretch.samples[one.first * 160 :][: len(one.waveform)]
+        if one.block is not None:
+            within = one.block.samples[one.first * 160 :][: len(one.waveform)]
             np.testing.assert_array_equal(within, one.waveform)
     np.testing.assert_allclose(np.diff([one.start for one in cut]), seconds * share, atol=1e-4)
     assert all(len(one.waveform) >= size / 4 for one in cut[1:])
@@ -61,21 +60,21 @@ def test_frames_that_windows_share_are_those_of_each_window_alone(
 ) -> None:
     clip = np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
     for one in windows(_blocks(clip, 24_000), "clip", Window(*span)):
-        if one.stretch is not None:
-            whole = one.stretch.once(lambda heard: log_mel([heard], frame_count(len(heard)))[0])
+        if one.block is not None:
+            whole = one.block.once(lambda samples: log_mel([samples], frame_count(len(samples)))[0])
             alone = log_mel([one.waveform], frame_count(len(one.waveform)))[0]
             np.testing.assert_allclose(whole[one.first :][: len(alone)], alone, rtol=0, atol=2e-5)
 
 
 def test_windows_that_begin_between_frames_share_none() -> None:
     clip = np.zeros(48_000, np.float32)
-    assert all(one.stretch is None for one in windows(iter([clip]), "clip", Window(0.5, 0.333)))
+    assert all(one.block is None for one in windows(iter([clip]), "clip", Window(0.5, 0.333)))
     *several, last = windows(iter([clip]), "clip", Window(0.5, 0.33))
-    assert all(one.stretch is several[0].stretch is not None for one in several)
-    assert last.stretch is None  # alone at the end, it has nothing to share
+    assert all(one.block is several[0].block is not None for one in several)
+    assert last.block is None  # alone at the end, it has nothing to share
 
 
-def test_no_more_of_a_long_clip_is_held_than_a_few_windows() -> None:
+def test_no_more_of_a_long_clip_is_in_memory_than_a_few_windows() -> None:
     """A clip of an hour, counted in samples that are alive at once."""
     second = np.zeros(16_000, np.float32)
     most = 0
@@ -113,7 +112,7 @@ def test_what_is_wrong_in_the_middle_of_a_long_clip_is_said_after_the_windows_be
     broken[-5] = np.nan
     path = tmp_path / "long.wav"
     soundfile.write(path, broken, 16_000, subtype="FLOAT")
-    *before, last = pieces([path], Window(1, 1))
+    *before, last = segments([path], Window(1, 1))
     assert [one.start for one in before] == list(range(20))
     assert isinstance(last, Failure)
     assert "not numbers" in str(last.error)
@@ -136,7 +135,7 @@ def _clips(tmp_path: Path) -> Iterator[Path | io.BytesIO]:
 
 
 def test_clips_come_in_their_order_and_one_that_cannot_be_read_is_one_failure(tmp_path: Path) -> None:
-    found = list(pieces(_clips(tmp_path), None))
+    found = list(segments(_clips(tmp_path), None))
     assert len(found) == 30
     for number, one in enumerate(found):
         if number % 7 == 3:
@@ -153,7 +152,7 @@ def test_an_endless_list_of_clips_is_read_only_a_little_ahead(tmp_path: Path) ->
     soundfile.write(tmp_path / "clip.wav", np.full(100, 0.1), 16_000)
     asked = itertools.count()
     before = set(threading.enumerate())
-    found = pieces((tmp_path / "clip.wav" for _ in asked), None)
+    found = segments((tmp_path / "clip.wav" for _ in asked), None)
     for _ in range(50):
         next(found)
     found.close()

@@ -1,6 +1,6 @@
 """How tasks are measured: by name, and with the router's choice, each clip read once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,21 @@ import pytest
 import torch
 
 from cl_ast.audio import reading as audio
-from cl_ast.evaluation.accuracy import logits_of, measure
-from cl_ast.router import Route
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.evaluation.accuracy import measure
+from cl_ast.inference.answering import logits_of
+from cl_ast.inference.session import Session
+from cl_ast.router import Route, RouterSpace
+from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
+from registry import BackboneRecord, NewVersion, Registry
 from streams import Clip
 
 LABELS = ("tone", "noise")
 
 
 class Choosing:
-    """A router that sends clips to tasks in turn and declines every other one of those sent astray."""
+    """A router that sends clips to tasks in turn and declines those that it sends astray."""
 
     def __init__(self, *tasks: str) -> None:
         self.tasks = tasks
@@ -27,19 +32,36 @@ class Choosing:
 
 
 class Counting:
-    """Describes clips by their number."""
+    """Describes clips by their number, in the place of a session's descriptions."""
 
     def __init__(self) -> None:
         self.seen = 0
 
-    def describe(self, waveforms: Sequence[Any]) -> torch.Tensor:
+    def describe(self, space: object, paths: Sequence[Path], waveforms: Sequence[Any]) -> torch.Tensor:
         first, self.seen = self.seen, self.seen + len(waveforms)
         return torch.arange(first, self.seen)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(fresh: Callable[..., TaskModel]) -> TaskModel:
     return fresh("linear", labels=LABELS, frames=30)
+
+
+@pytest.fixture
+def session(tmp_path: Path, backbone: Backbone, model: TaskModel) -> Iterator[Session]:
+    """A session of a registry with the tasks "toy", "other" and "third", all of them the same model."""
+    new = NewVersion(method="linear", labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0)
+    with Registry.open(tmp_path / "registry") as registry:
+        # The router's space is not measured here, since no description is read: it would take seconds.
+        space = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()
+        registry.set_backbone(
+            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, space)
+        )
+        for name in ("toy", "other", "third"):
+            registry.commit(name, to_bytes(model, backbone, {}, {}), new)
+        one = Session(registry, backbone=backbone, device="cpu")
+        yield one
+        one.close()
 
 
 @pytest.fixture
@@ -64,21 +86,22 @@ def test_logits_are_the_same_in_one_call_or_several(model: TaskModel, toy_clips:
     assert logits_of(model, []).shape == (0, 2)
 
 
-def test_a_task_measured_by_name(model: TaskModel, toy_clips: list[Path], right: list[bool]) -> None:
-    found = measure("toy", _clips(toy_clips), lambda _: model)
+def test_a_task_measured_by_name(session: Session, toy_clips: list[Path], right: list[bool]) -> None:
+    found = measure(session, "toy", _clips(toy_clips))
     assert (found.task, found.clips, found.auto, found.routed) == ("toy", 48, None, None)
     assert found.oracle == pytest.approx(sum(right) / 48)
 
 
-def test_a_label_that_the_task_does_not_know_is_wrong_and_no_error(model: TaskModel, toy_clips: list[Path]) -> None:
-    assert measure("toy", [Clip(path, "whale") for path in toy_clips[:5]], lambda _: model).oracle == 0
+def test_a_label_that_the_task_does_not_know_is_wrong_and_no_error(session: Session, toy_clips: list[Path]) -> None:
+    assert measure(session, "toy", [Clip(path, "whale") for path in toy_clips[:5]]).oracle == 0
 
 
 def test_only_clips_that_were_routed_right_can_be_right(
-    model: TaskModel, toy_clips: list[Path], right: list[bool]
+    session: Session, toy_clips: list[Path], right: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "descriptions", Counting())
     clips = [*_clips(toy_clips), *_clips(toy_clips)]  # more than one chunk of reading
-    found = measure("toy", clips, lambda _: model, Choosing("toy", "other", "third"), Counting())
+    found = measure(session, "toy", clips, Choosing("toy", "other", "third"))  # type: ignore[arg-type]
     assert found.routed == {"toy": 32, "other": 32, "third": 32}
     assert found.declined == 64
     expected = sum(ok for n, ok in enumerate([*right, *right]) if n % 3 == 0)

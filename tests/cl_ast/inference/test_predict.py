@@ -1,4 +1,4 @@
-"""Many clips under many tasks of a registry: through the bank, within a budget of memory, and never stale."""
+"""Many clips under many tasks of a registry: in mixed batches, within a budget of memory, and never stale."""
 
 import itertools
 import shutil
@@ -14,15 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cl_ast.adapters.methods import METHODS
 from cl_ast.audio.reading import Waveform
-from cl_ast.audio.windows import Segment, pieces
+from cl_ast.audio.windows import Failure, Segment, Window, segments
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, TaskNotFoundError
-from cl_ast.evaluation.accuracy import logits_of
-from cl_ast.inference.predict import answer
-from cl_ast.inference.prediction import Failure, Prediction, Window
-from cl_ast.inference.session import Held
+from cl_ast.inference.answering import answer, logits_of
+from cl_ast.inference.prediction import Prediction
+from cl_ast.inference.session import Session
 from cl_ast.inference.task_cache import TaskCache
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
@@ -66,18 +64,18 @@ def home(tmp_path: Path, learned: Path) -> Path:
 
 
 @pytest.fixture
-def held(home: Path) -> Iterator[Callable[..., Held]]:
-    """held(memory=2**30): what a manager holds of that registry."""
-    made: list[Held] = []
+def session(home: Path) -> Iterator[Callable[..., Session]]:
+    """session(memory=2**30): a session of that registry."""
+    made: list[Session] = []
     with Registry.open(home) as registry:
 
-        def make(memory: int = 2**30) -> Held:
-            made.append(Held(registry, None, "cpu", METHODS, memory))
+        def make(memory: int = 2**30) -> Session:
+            made.append(Session(registry, device="cpu", memory=memory))
             return made[-1]
 
         yield make
         for one in made:
-            one.loaded.close()
+            one.close()
 
 
 def _waveforms(count: int) -> list[Waveform]:
@@ -85,10 +83,10 @@ def _waveforms(count: int) -> list[Waveform]:
     return [random.normal(0, 0.1, 2_000 + 137 * n).astype(np.float32) for n in range(count)]
 
 
-def _check(held: Held, models: dict[str, TaskModel], names: list[str]) -> None:
+def _check(session: Session, models: dict[str, TaskModel], names: list[str]) -> None:
     waveforms = _waveforms(len(names))
-    asked = [(Segment("clip", waveform), name) for waveform, name in zip(waveforms, names, strict=True)]
-    found = answer(held, asked)
+    wanted = [(Segment("clip", waveform), name) for waveform, name in zip(waveforms, names, strict=True)]
+    found = answer(session, wanted)
     for waveform, name, one in zip(waveforms, names, found, strict=True):
         assert one.settings.labels == models[name].settings.labels
         torch.testing.assert_close(one.logits, logits_of(models[name], [waveform])[0], rtol=1e-5, atol=1e-5)
@@ -96,40 +94,45 @@ def _check(held: Held, models: dict[str, TaskModel], names: list[str]) -> None:
 
 @pytest.mark.parametrize("memory", [0, 50_000, 2**30])
 def test_each_clip_is_answered_by_its_task_in_order_whatever_fits_into_memory(
-    held: Callable[..., Held], models: dict[str, TaskModel], memory: int
+    session: Callable[..., Session], models: dict[str, TaskModel], memory: int
 ) -> None:
-    one = held(memory)
+    one = session(memory)
     order = np.random.default_rng(1).integers(0, 16, 40)
     for names in (list(models), [f"task-{n}" for n in order], ["task-3"] * 9):
         _check(one, models, names)
     assert answer(one, []) == []
-    assert one.loaded.bytes <= max(memory, 2**20)
+    assert one.cached_bytes <= max(memory, 2**20)
 
 
-def test_a_task_that_is_not_there_is_named(held: Callable[..., Held]) -> None:
+def test_a_task_that_is_not_there_is_named(session: Callable[..., Session]) -> None:
     with pytest.raises(TaskNotFoundError, match="task-99"):
-        answer(held(), [(Segment("clip", _waveforms(1)[0]), name) for name in ("task-1", "task-99")])
+        answer(session(), [(Segment("clip", _waveforms(1)[0]), name) for name in ("task-1", "task-99")])
 
 
-def test_a_damaged_task_is_named_also_where_it_is_read_ahead(held: Callable[..., Held], home: Path) -> None:
-    one = held()
-    path = Path(one.registry.adapter_address(one.registry.task("task-9").version))
+def test_a_damaged_task_is_named_also_where_it_is_read_ahead(session: Callable[..., Session], home: Path) -> None:
+    one = session()
+    path = Path(home / "adapters" / f"{one.registry.task('task-9').version.adapter_sha256}.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    asked = [(Segment("clip", waveform), f"task-{n}") for n, waveform in enumerate(_waveforms(16))]
+    wanted = [(Segment("clip", waveform), f"task-{n}") for n, waveform in enumerate(_waveforms(16))]
     for _ in range(2):
         with pytest.raises(CorruptRegistryError, match="task-9"):
-            answer(one, asked)
-    assert len(answer(one, [pair for pair in asked if pair[1] != "task-9"])) == 15
+            answer(one, wanted)
+    assert len(answer(one, [pair for pair in wanted if pair[1] != "task-9"])) == 15
 
 
-def test_names_in_any_case_are_one_task(held: Callable[..., Held], models: dict[str, TaskModel]) -> None:
+def test_names_in_any_case_are_one_task(session: Callable[..., Session], models: dict[str, TaskModel]) -> None:
     waveform = _waveforms(1)[0]
-    first, second = answer(held(), [(Segment("clip", waveform), name) for name in ("task-1", "TASK-1")])
+    first, second = answer(session(), [(Segment("clip", waveform), name) for name in ("task-1", "TASK-1")])
     torch.testing.assert_close(first.logits, second.logits, rtol=1e-5, atol=1e-5)
 
 
 def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
-    held: Callable[..., Held], home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, backbone: Backbone
+    session: Callable[..., Session],
+    home: Path,
+    models: dict[str, TaskModel],
+    fresh: Any,
+    randomise: Any,
+    backbone: Backbone,
 ) -> None:
     """Every answer is that of a version that was current when it was asked, whole; never a mixture, never an error."""
     versions = [models["task-0"], *(randomise(fresh("lora", seed, labels=("x", "y"), frames=30)) for seed in (70, 71))]
@@ -150,7 +153,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
     changing = threading.Thread(target=change)
     changing.start()
     try:
-        one = held(20_000)
+        one = session(20_000)
         seen = set()
         for _ in range(400):
             (found, *_) = answer(one, [(Segment("clip", waveform), name) for name in ("task-0", "task-4", "task-12")])
@@ -181,18 +184,18 @@ def test_what_replaces_a_task_answers_at_once(
 
 
 def test_windows_that_share_their_frames_answer_as_each_alone(
-    held: Callable[..., Held], models: dict[str, TaskModel], tmp_path: Path
+    session: Callable[..., Session], models: dict[str, TaskModel], tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "long.wav", _waveforms(1)[0].repeat(40), 16_000)
-    one = held()
+    one = session()
     for hop in (0.1, 0.0999):  # the second cannot share
-        heard = [
-            piece for piece in pieces([tmp_path / "long.wav"], Window(0.25, hop)) if not isinstance(piece, Failure)
+        cut = [
+            window for window in segments([tmp_path / "long.wav"], Window(0.25, hop)) if not isinstance(window, Failure)
         ]
-        assert (heard[0].stretch is not None) == (hop == 0.1)
-        found = answer(one, [(piece, f"task-{n % 16}") for n, piece in enumerate(heard)])
-        for n, (piece, answered) in enumerate(zip(heard, found, strict=True)):
-            alone = logits_of(models[f"task-{n % 16}"], [piece.waveform.copy()])[0]
+        assert (cut[0].block is not None) == (hop == 0.1)
+        found = answer(one, [(segment, f"task-{n % 16}") for n, segment in enumerate(cut)])
+        for n, (segment, answered) in enumerate(zip(cut, found, strict=True)):
+            alone = logits_of(models[f"task-{n % 16}"], [segment.waveform.copy()])[0]
             torch.testing.assert_close(answered.logits, alone, rtol=1e-4, atol=1e-4)
 
 
@@ -217,23 +220,21 @@ def _version(number: int) -> Any:
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4)), max_size=60), st.integers(0, 40)
 )
-def test_the_least_recently_asked_go_first_and_the_budget_holds(
-    asked: list[tuple[int, list[int]]], budget: int
-) -> None:
+def test_the_least_recently_used_go_first_and_the_budget_holds(used: list[tuple[int, list[int]]], budget: int) -> None:
     """Against a list that is ordered by hand; task n takes n bytes."""
     versions = [_version(n) for n in range(13)]
-    loaded = TaskCache(lambda version: Sized(int(version.adapter_sha256)), budget)  # type: ignore[arg-type, return-value]
+    cache = TaskCache(lambda version: Sized(int(version.adapter_sha256)), budget)  # type: ignore[arg-type, return-value]
     recent: list[int] = []
-    for number, ahead in asked:
-        loaded.expect(versions[n] for n in ahead)
-        assert loaded.get(versions[number]).bytes == number
+    for number, ahead in used:
+        cache.expect(versions[n] for n in ahead)
+        assert cache.get(versions[number]).bytes == number
         recent = [n for n in recent if n != number] + [number]
         while sum(recent) > budget and len(recent) > 1:
             recent.pop(0)
-        assert [n for n in range(13) if versions[n] in loaded] == sorted(recent)
-        assert loaded.bytes == sum(recent) <= max(budget, number)
-        assert len(loaded) == len(recent)
-    loaded.close()
+        assert [n for n in range(13) if versions[n] in cache] == sorted(recent)
+        assert cache.bytes == sum(recent) <= max(budget, number)
+        assert len(cache) == len(recent)
+    cache.close()
 
 
 def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_is_asked_for() -> None:
@@ -246,14 +247,14 @@ def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_
             raise CorruptRegistryError("seven")
         return Sized(1)
 
-    loaded = TaskCache(load, 100)
-    loaded.expect([_version(5), _version(7)])
-    assert loaded.get(_version(5)).bytes == 1
+    cache = TaskCache(load, 100)
+    cache.expect([_version(5), _version(7)])
+    assert cache.get(_version(5)).bytes == 1
     with pytest.raises(CorruptRegistryError, match="seven"):
-        loaded.get(_version(7))
+        cache.get(_version(7))
     assert len(threads) == 2
     assert all(name.startswith("cl-ast-reads-ahead") for name in threads)
-    loaded.get(_version(6))
+    cache.get(_version(6))
     assert threads[-1] == threading.current_thread().name
-    loaded.close()
+    cache.close()
     assert set(threading.enumerate()) <= before

@@ -177,7 +177,7 @@ def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, backbone_of: Callable[[
         assert manager.backbone
 
 
-def test_the_recipe_of_a_data_set_brings_no_masks() -> None:
-    recipe = recipe_for("esc50")
+def test_the_recipe_of_a_data_set_brings_no_masks(backbone: Backbone, backbone_of: Callable[[str], Backbone]) -> None:
+    recipe = recipe_for("esc50", backbone_of("ast"))
     assert recipe.time_mask and recipe.frequency_mask
-    assert recipe.for_waveforms() == replace(recipe, time_mask=0, frequency_mask=0)
+    assert recipe_for("esc50", backbone) == replace(recipe, time_mask=0, frequency_mask=0)

@@ -1,4 +1,4 @@
-"""The program that makes ast-mini: its sounds, its speech, its batches, and a training run of two steps."""
+"""Tests of the program that makes ast-mini: its sounds, speech and batches, and a training of two steps."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ TINY = Shape(width=32, depth=1, heads=2, hidden=64, frames=64)
 
 
 def silent_speech(kind: str, count: int) -> cache.Clips:
-    """Clips labelled as speech, made without espeak-ng: tones stand in for words."""
+    """Return clips that are labelled as speech but are sounds, so that espeak-ng is not needed."""
     clips = cache.render_chunk(1, "sound", 0, count)
     clips.table[:] = [
         (n, cache.KINDS.index(kind), -1, 3 if kind == "word" else -1, 0, 1, 2) for n in clips.column("length")
@@ -27,14 +27,14 @@ def silent_speech(kind: str, count: int) -> cache.Clips:
     return clips
 
 
-def together(*parts: cache.Clips) -> cache.Clips:
+def joined(*parts: cache.Clips) -> cache.Clips:
     names = ("mel", "phoneme", "pitch", "table", "prosody")
     return cache.Clips(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @pytest.fixture(scope="module")
 def clips() -> cache.Clips:
-    return together(silent_speech("word", 4), silent_speech("phrase", 4), cache.render_chunk(1, "sound", 1, 8))
+    return joined(silent_speech("word", 4), silent_speech("phrase", 4), cache.render_chunk(1, "sound", 1, 8))
 
 
 @pytest.mark.parametrize("family", sounds.NAMES)
@@ -64,7 +64,7 @@ def test_features_equal_the_published_front_end() -> None:
     torch.testing.assert_close(mel.normalise(torch.from_numpy(frames)), expected["input_values"][0], atol=1e-4, rtol=0)
 
 
-def test_bytes_keep_features_to_half_a_step() -> None:
+def test_bytes_keep_features_within_half_a_step() -> None:
     features = np.linspace(-15.9, 9.4, 1_000, dtype=np.float32)
     back = cache.from_bytes(torch.from_numpy(cache.to_bytes(features)))
     assert float((back - torch.from_numpy(features)).abs().max()) < 0.051
@@ -99,7 +99,7 @@ def test_padding_is_what_the_front_end_pads_with(clips: cache.Clips) -> None:
 
 def test_two_steps_move_the_weights_and_write_a_folder_that_loads(clips: cache.Clips, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    options = Options(steps=2, every=1, batch_frames=600, shape=TINY, warmup=1)
+    options = Options(steps=2, validate_every=1, batch_frames=600, shape=TINY, warmup_steps=1)
     train(clips, clips, tmp_path, options)
     model, info = ASTModel.from_pretrained(tmp_path / "backbone", dtype=torch.float32, output_loading_info=True)
     assert not any(info.values())
@@ -145,7 +145,7 @@ def test_speech_is_short_enough_and_labelled_the_same_for_a_seed(kind: str) -> N
 
 
 @needs_espeak
-def test_speech_of_a_fresh_process_is_the_same_to_the_bit(tmp_path: Path) -> None:
+def test_speech_of_a_fresh_process_is_exactly_the_same(tmp_path: Path) -> None:
     for name in ("one", "two"):
         cache.render(tmp_path / name, 5, {"word": 1}, 3, 1)
     one, two = (cache.load(tmp_path / name, {"word": range(1)}) for name in ("one", "two"))
@@ -154,7 +154,7 @@ def test_speech_of_a_fresh_process_is_the_same_to_the_bit(tmp_path: Path) -> Non
 
 
 @needs_espeak
-def test_pitch_and_rate_are_heard() -> None:
+def test_rate_and_phonemes_of_synthesised_speech() -> None:
     speaker = espeak.espeak()
     assert speaker.voice("en-us+m3")
     slow, fast = (speaker.say("different", rate=rate) for rate in (110, 300))

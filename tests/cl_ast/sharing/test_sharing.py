@@ -82,7 +82,7 @@ def test_out_and_in_to_the_bit(home, guest, backbone, tmp_path, features, method
     for name, tensor in before.state().items():
         assert torch.equal(tensor, after.state()[name]), name
     assert torch.equal(before.logits(features), after.logits(features))
-    assert guest._held.stored(record.name).router.keys() == routing(backbone).keys()
+    assert guest.session.task(record.name).router.keys() == routing(backbone).keys()
     was = manager.registry.task("toy").version
     now = record.version
     assert (now.seed, now.data_fingerprint, now.protocol) == (was.seed, was.data_fingerprint, was.protocol)

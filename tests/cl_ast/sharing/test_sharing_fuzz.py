@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_ast import sharing
 from cl_ast.errors import ClAstError
 from cl_ast.router import learn
 from cl_ast.router.space import description_id
+from cl_ast.sharing.accept import accept
+from cl_ast.sharing.folder import read, write
 from cl_ast.tasks.task_file import to_bytes
 
 FOLDERS = int(os.environ.get("CL_AST_FUZZ", "400"))
@@ -33,16 +34,16 @@ def test_a_mutated_folder_answers_or_is_refused(tmp_path, backbone, fresh, rando
         points, [0] * 9, points, generator=torch.Generator(), description_id=description_id(backbone)
     ).tensors()
     words = {"seed": 1, "seconds": 1.0, "source": {}}
-    folder = sharing.write(tmp_path / "good", to_bytes(model, backbone, words, state), auto=None)
+    good = write(tmp_path / "good", to_bytes(model, backbone, words, state), auto=None)
     dice, fine = random.Random(5), 0
     for _ in range(FOLDERS // 2):
-        shutil.copytree(folder, tmp_path / "bad")
+        shutil.copytree(good, tmp_path / "bad")
         path = dice.choice(sorted(p for p in (tmp_path / "bad").iterdir() if p.name != "README.md"))
         claims = path.name == ("task.safetensors" if method.startswith("lora") else "adapter_model.safetensors")
         change = dice.choice([mutate.some_bytes, mutate.some_claim]) if claims else mutate.some_bytes
         path.write_bytes(change(path.read_bytes(), dice))
         try:
-            task, new = sharing.accept(sharing.read(tmp_path / "bad"), backbone, None)
+            task, new = accept(read(tmp_path / "bad"), backbone, None)
         except ClAstError as error:
             assert "\n" not in str(error) and len(str(error)) < 1_500, error
         else:

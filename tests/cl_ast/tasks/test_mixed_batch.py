@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cl_ast.adapters.listing import SHOWN
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.tasks import mixed_batch as bank
+from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
 
@@ -40,15 +40,15 @@ def task(fresh: Callable[..., TaskModel], backbone: Backbone) -> Tasks:
     return make
 
 
-def _asked(models: Sequence[TaskModel]) -> list[bank.Asked]:
+def _batch(models: Sequence[TaskModel]) -> list[mixed_batch.Row]:
     generator = torch.Generator().manual_seed(2)
     return [(model, torch.randn(model.settings.front_end.frames, 128, generator=generator)) for model in models]
 
 
-def _check(asked: Sequence[bank.Asked]) -> None:
-    found = bank.logits(asked)
-    assert len(found) == len(asked)
-    for (model, features), logits in zip(asked, found, strict=True):
+def _check(batch: Sequence[mixed_batch.Row]) -> None:
+    found = mixed_batch.logits(batch)
+    assert len(found) == len(batch)
+    for (model, features), logits in zip(batch, found, strict=True):
         torch.testing.assert_close(logits, model.logits(features[None])[0], rtol=1e-5, atol=1e-5)
 
 
@@ -59,28 +59,28 @@ def _inference() -> None:
 
 
 def test_every_row_of_the_table_in_one_batch_answers_as_it_does_alone(task: Tasks) -> None:
-    _check(_asked([task(text, seed) for seed in range(3) for text in SPECS]))
+    _check(_batch([task(text, seed) for seed in range(3) for text in SPECS]))
 
 
 @pytest.mark.parametrize("text", SPECS)
 def test_tasks_of_one_method_answer_as_each_does_alone(task: Tasks, text: str) -> None:
-    asked = _asked([task(text, seed) for seed in (0, 1, 0, 3)])
-    _check(asked)
-    assert not torch.allclose(bank.logits(asked)[0], task(text, 0).logits(asked[2][1][None])[0])
+    batch = _batch([task(text, seed) for seed in (0, 1, 0, 3)])
+    _check(batch)
+    assert not torch.allclose(mixed_batch.logits(batch)[0], task(text, 0).logits(batch[2][1][None])[0])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(SPECS), st.integers(0, 5)), min_size=1, max_size=8))
 def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tuple[str, int]]) -> None:
-    _check(_asked([task(text, seed) for text, seed in rows]))
+    _check(_batch([task(text, seed) for text, seed in rows]))
 
 
 def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, backbone: Backbone) -> None:
     models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "backbone"]
     loaded = [from_bytes(to_bytes(model, backbone, {}, {}), backbone).model for model in models]
-    asked = _asked(models)
-    again = bank.logits([(model, features) for model, (_, features) in zip(loaded, asked, strict=True)])
-    for one, other in zip(bank.logits(asked), again, strict=True):
+    batch = _batch(models)
+    again = mixed_batch.logits([(model, features) for model, (_, features) in zip(loaded, batch, strict=True)])
+    for one, other in zip(mixed_batch.logits(batch), again, strict=True):
         assert torch.equal(one, other)
 
 
@@ -91,10 +91,10 @@ def test_the_backbone_runs_once_for_all_that_can_share_it(task: Tasks, backbone:
     patches = backbone.model.embeddings.patch_embeddings.register_forward_hook(lambda *_: passes.append("patches"))
     try:
         sharing = [text for text in SPECS if "prompt" not in text and text != "full"]
-        bank.logits(_asked([task(text, seed) for seed in (0, 1) for text in sharing]))
+        mixed_batch.logits(_batch([task(text, seed) for seed in (0, 1) for text in sharing]))
         assert passes == ["patches"]
         passes.clear()
-        bank.logits(_asked([task(text, seed) for text in ("prompt:deep,n=25", "lora") for seed in (0, 0, 1)]))
+        mixed_batch.logits(_batch([task(text, seed) for text in ("prompt:deep,n=25", "lora") for seed in (0, 0, 1)]))
         assert passes == ["patches"] * 2
     finally:
         hook.remove()
@@ -103,9 +103,9 @@ def test_the_backbone_runs_once_for_all_that_can_share_it(task: Tasks, backbone:
 
 def test_the_backbone_is_left_as_it_was(task: Tasks, backbone: Backbone, features: torch.Tensor) -> None:
     before = backbone.run(backbone.embed(features))
-    bank.logits(_asked([task(text, 0) for text in SPECS]))
+    mixed_batch.logits(_batch([task(text, 0) for text in SPECS]))
     assert torch.equal(backbone.run(backbone.embed(features)), before)
-    assert bank.logits([]) == []
+    assert mixed_batch.logits([]) == []
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-stable"])

@@ -69,5 +69,5 @@ def test_a_training_that_only_harms_leaves_the_probe(fresh: Fresh, toy: Toy) -> 
 
 
 def test_another_start_is_refused() -> None:
-    with pytest.raises(TrainingError, match="'random'; there are probe, fresh"):
+    with pytest.raises(TrainingError, match="'random'; it is one of probe, fresh"):
         Hyperparameters(head="random")

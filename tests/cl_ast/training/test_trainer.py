@@ -87,7 +87,7 @@ def test_the_watcher_sees_every_stage_with_loss_and_accuracy(fresh: Fresh, toy: 
     assert list(dict.fromkeys(step.stage for step in steps)) == [
         "reading training clips",
         "reading validation clips",
-        "fitting the head",
+        "fitting a first classifier (linear probe)",
         "training",
     ]
     last = steps[-1]

@@ -1,7 +1,7 @@
-"""A folder of labelled clips: class folders, split folders of class folders, or a metadata file.
+"""Reads a folder of labelled clips: class folders, split folders of class folders, or a metadata file.
 
-dog/1.wav  rain/2.wav                                 the folder is the label
-train/dog/1.wav  validation/…  test/…                 the same under split folders
+dog/1.wav  rain/2.wav                                 each folder is a label
+train/dog/1.wav  validation/…  test/…                 the same inside split folders
 metadata.csv or .jsonl, at the top or in each split   see `streams.metadata`
 """
 
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.metadata import EXTENSIONS, FORMATS, SPLIT_NAMES, find_metadata, read_metadata
-from streams.tables import sorted_labels
-from streams.task import Collection, Record
+from streams.records import Collection, Record, with_sorted_labels
 
 OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".m4a", ".oga", ".opus", ".webm", ".wma"})
+"""Audio formats that are not read. A class that has clips of these formats only is reported."""
 
 
 def read(root: Path) -> Collection:
-    """Every labelled clip of the folder, and the labels, sorted.
+    """Read every labelled clip of the folder. The labels are sorted.
 
     Raises:
-        StreamError: no folder, no clips, clips without a label, one class only, a class with one clip only,
-            or metadata that do not fit (see `streams.metadata.read_metadata`).
+        StreamError: there is no folder or no clip, clips have no label, there is one class only, a class has
+            one clip only, or the metadata do not fit (see `streams.metadata.read_metadata`).
     """
     if not root.is_dir():
         raise StreamError("is not a folder; give a folder of labelled clips")
@@ -31,7 +31,7 @@ def read(root: Path) -> Collection:
     if not records:
         raise StreamError(f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv")
     _check_classes(records, root)
-    return sorted_labels(records)
+    return with_sorted_labels(records)
 
 
 def _records(root: Path) -> list[Record]:
@@ -49,22 +49,25 @@ def _records(root: Path) -> list[Record]:
 
 
 def _split_folders(root: Path) -> list[tuple[Path, str]]:
-    """The folders that name a split, if every folder with clips does; a class may well be called `train`."""
+    """Return the split folders and their splits, or nothing unless every folder with clips is a split folder.
+
+    The name alone is not enough, because a class may be called `train` too.
+    """
     folders = [folder for folder in _folders(root) if next(_audio(folder), None) is not None]
-    if not all(folder.name.lower() in SPLIT_NAMES and _holds_classes(folder) for folder in folders):
+    if not all(folder.name.lower() in SPLIT_NAMES and _has_classes(folder) for folder in folders):
         return []
     return [(folder, SPLIT_NAMES[folder.name.lower()]) for folder in folders]
 
 
-def _holds_classes(folder: Path) -> bool:
+def _has_classes(folder: Path) -> bool:
     return find_metadata(folder) is not None or bool(_folders(folder))
 
 
 def _class_folders(folder: Path, root: Path, split: str) -> list[Record]:
-    loose = [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
-    if loose:
+    unlabelled = [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
+    if unlabelled:
         raise StreamError(
-            f"{loose[0].relative_to(root).as_posix()} and {len(loose) - 1} more clips have no label; put"
+            f"{unlabelled[0].relative_to(root).as_posix()} and {len(unlabelled) - 1} more clips have no label; put"
             " each into the folder of its class, or list it in a metadata.csv with the columns file and"
             " label"
         )
@@ -78,7 +81,7 @@ def _class_folders(folder: Path, root: Path, split: str) -> list[Record]:
 
 
 def _check_formats(folder: Path, root: Path) -> None:
-    """A class that silently went missing is worse than an error."""
+    """Raise a StreamError if the folder has audio of other formats, so that no class goes missing silently."""
     for path in _walk(folder):
         if path.suffix.lower() in OTHER_AUDIO:
             raise StreamError(
@@ -97,12 +100,12 @@ def _check_classes(records: list[Record], root: Path) -> None:
     if single:
         more = f" (and {len(single) - 1} more classes like it)" if len(single) > 1 else ""
         raise StreamError(
-            f"class {single[0]!r} has one clip only{more}, and one to train on and one to test with are"
-            " needed; add clips or leave the class out"
+            f"class {single[0]!r} has one clip only{more}, but a class needs one to train on and one to test"
+            " with; add clips or leave the class out"
         )
 
 
-# --- what is in a folder, always sorted, without what systems and archives leave behind
+# The functions below list folders in sorted order and skip hidden files, which systems and archives leave behind.
 
 
 def _visible(name: str) -> bool:

@@ -1,44 +1,44 @@
-"""Where a task's data are."""
+"""Finds the data of a task: a published data set, which may be downloaded, or a folder of clips."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.catalog import DATASETS, DataSet
+from streams.catalog import DATASETS, DataSet, Progress
 
 FOLDER = "folder"
 """The key of every task that is a folder of labelled clips."""
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes there will be, if that is known."""
 
-
-def find(
+def find_data(
     task: str | Path,
     data: str | Path | None,
     data_root: str | Path | None,
     download: bool,
     progress: Progress | None,
 ) -> tuple[str, Path]:
-    """The task's key and the absolute path of its data, downloaded if that is asked for and needed.
+    """Return the task's key and the absolute path of its data. The arguments are those of `streams.load`.
+
+    The key is the name of a data set, or `FOLDER`. A data set that is not there is downloaded if `download` says
+    so.
 
     Raises:
-        StreamError: it is neither a data set nor a folder, or the data set is not there.
+        StreamError: the task is neither a data set nor a folder, or the data set cannot be found.
     """
     word = str(task)
     if isinstance(task, str) and word in DATASETS:
         dataset = DATASETS[word]
-        return dataset.name, _locate(dataset, data, data_root, download, progress)
+        return dataset.name, _find_dataset(dataset, data, data_root, download, progress)
     places = [_path(word)] if word else []
     if data_root is not None and word:
         places.append(_path(data_root) / word)
     for place in places:
-        if _is(Path.is_dir, place):
+        if _safely(Path.is_dir, place):
             if data is not None:
                 raise StreamError(f"{place} is a folder of clips already; --data is for {', '.join(DATASETS)}")
             return FOLDER, place.resolve()
     for place in places:
-        if _is(Path.exists, place):
+        if _safely(Path.exists, place):
             raise StreamError(f"{place} is not a folder; give a folder of labelled clips")
     raise StreamError(
         f"{word!r} is neither a data set nor a folder; give one of {', '.join(DATASETS)}, or the path of a"
@@ -46,7 +46,7 @@ def find(
     )
 
 
-def _locate(
+def _find_dataset(
     dataset: DataSet,
     data: str | Path | None,
     data_root: str | Path | None,
@@ -59,17 +59,18 @@ def _locate(
     if data is not None:
         places.insert(0, base)
     for place in places:
-        if _is(Path.exists, place / dataset.needs[0]):
+        if _safely(Path.exists, place / dataset.needs[0]):
             return place.resolve()
     if download and dataset.archive is not None:
-        from streams.download import install
+        from streams.download import install  # Imported here, because most tasks need no download.
 
         return install(dataset, base, progress).resolve()
-    raise StreamError(_not_there(dataset, places))
+    raise StreamError(_not_found(dataset, places))
 
 
-def _not_there(dataset: DataSet, places: list[Path]) -> str:
-    there = [place for place in places if _is(Path.is_dir, place)]
+def _not_found(dataset: DataSet, places: list[Path]) -> str:
+    """Return the message for a data set that is in none of the places."""
+    there = [place for place in places if _safely(Path.is_dir, place)]
     found = f" ({there[0]} is there, but not {dataset.needs[0]} in it)" if there else ""
     looked = ", ".join(str(place / dataset.needs[0]) for place in places)
     free = ", or add --download" if dataset.downloadable else ""
@@ -82,21 +83,21 @@ def _not_there(dataset: DataSet, places: list[Path]) -> str:
 
 
 def check_complete(dataset: DataSet, root: Path) -> None:
-    """Refuse a data set that lacks one of the files and folders it needs.
+    """Check that a data set has all the files and folders it needs.
 
     Raises:
-        StreamError: which one, and where to get the data.
+        StreamError: one is missing. The message names it and says where to get the data.
     """
     for need in dataset.needs:
         if not (root / need).exists():
             raise StreamError(
-                f"there is no {need}: {dataset.title} is missing or half unpacked; unpack it again, to its"
-                f" end (from {dataset.page}), or say where it is with --data DIR"
+                f"there is no {need}: {dataset.title} is missing or half unpacked; unpack the whole archive again"
+                f" (from {dataset.page}), or say where the data are with --data DIR"
             )
 
 
-def _is(test: Callable[[Path], bool], place: Path) -> bool:
-    """False, too, for what cannot be a path (a name that is too long) or may not be looked at."""
+def _safely(test: Callable[[Path], bool], place: Path) -> bool:
+    """Return the test's answer, or False for a place that cannot be a path (a name too long) or is not accessible."""
     try:
         return test(place)
     except OSError:
@@ -106,7 +107,7 @@ def _is(test: Callable[[Path], bool], place: Path) -> bool:
 def _path(given: str | Path) -> Path:
     try:
         return Path(given).expanduser()
-    except RuntimeError:  # `~name` of nobody is a name like any other
+    except RuntimeError:  # There is no user of that name, so `~name` is taken as the name of a file.
         return Path(given)
 
 

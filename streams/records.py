@@ -1,0 +1,81 @@
+"""The rows of a data set before they become a task, and the checks that every layout's reader shares.
+
+Messages leave out the folder of the data, because the loader puts it in front of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cl_ast.errors import StreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a data set. An empty string means that the data have no such column."""
+
+    path: Path
+    label: str
+    split: str = ""
+    fold: str = ""
+    speaker: str = ""
+
+
+class Splits(NamedTuple):
+    """Three lists of records that share no record."""
+
+    train: list[Record]
+    validation: list[Record]
+    test: list[Record]
+
+
+class Collection(NamedTuple):
+    """All records of a data set, and its labels in their order."""
+
+    records: list[Record]
+    labels: tuple[str, ...]
+
+
+def with_numbered_labels(records: Sequence[Record], numbers: Sequence[tuple[str, str]]) -> Collection:
+    """Return the records with their labels in the order of the data set's own class numbers.
+
+    Args:
+        records: all records of the data set.
+        numbers: pairs of a class number, as text, and the label that it stands for.
+
+    Raises:
+        StreamError: a class number is not a number, one number has two labels, or one label has two numbers.
+    """
+    by_number: dict[int, str] = {}
+    for number, label in numbers:
+        if not (number.isascii() and number.isdigit()):
+            raise StreamError(f"class number {number!r} of {label!r} is not a number; unpack the data again")
+        if by_number.setdefault(int(number), label) != label:
+            raise StreamError(f"class {number} is both {by_number[int(number)]!r} and {label!r}; unpack the data again")
+    labels = tuple(by_number[number] for number in sorted(by_number))
+    if len(set(labels)) < len(labels):
+        raise StreamError("two class numbers have the same name; unpack the data again")
+    return Collection(list(records), labels)
+
+
+def with_sorted_labels(records: Sequence[Record]) -> Collection:
+    """Return the records with their labels sorted, for data that have no order of their own."""
+    return Collection(list(records), tuple(sorted({r.label for r in records})))
+
+
+def check_files_exist(records: Sequence[Record], root: Path, advice: str) -> None:
+    """Check that the file of every record exists.
+
+    Args:
+        records: the records to check.
+        root: the folder of the data; the message gives paths relative to it.
+        advice: what the user can do, for the end of the message.
+
+    Raises:
+        StreamError: files are missing. The message says how many, names the first and gives the advice.
+    """
+    missing = sorted(r.path for r in records if not r.path.is_file())
+    if missing:
+        first = missing[0].relative_to(root).as_posix()
+        raise StreamError(f"{len(missing)} of {len(records)} clips are missing, the first is {first}; {advice}")
