@@ -62,7 +62,7 @@ def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run,
     assert "fitting a first classifier" in probe.err
     assert "fitting a first classifier" not in fresh.err
     assert (probe.json["epoch"], fresh.json["epoch"]) == (0, 1)  # steps that move nothing are no better than the start
-    assert "at its start" in run(tmp_path / "told", *words).fine().out
+    assert "with the linear probe" in run(tmp_path / "told", *words).fine().out
     assert run(tmp_path / "no", *words, "--head", "random").code == 2
 
 

@@ -70,7 +70,7 @@ def test_routing_is_learned_anew_with_the_same_adapter(old, run, clip, registry,
     assert routed["task"] == "chirps" and len(routed["tasks"]) == 3
     assert [row["version"] for row in run(old, "tasks", "--format", "json").json] == [2, 2, 2]
     run(old, "verify").fine()
-    assert "1 task " in run(old, "-q", "route", "tones").fine().out
+    assert "1 task\n" in run(old, "-q", "route", "tones").fine().out
 
 
 def test_a_task_whose_clips_are_gone_answers_by_its_name_only(stage, run, clips, quick, clip):

@@ -42,7 +42,7 @@ def learned_line(one: Learned) -> str:
     """Return the same for a person, in one line."""
     version = one.task.version
     tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
-    when = f"at epoch {one.epoch}" if one.epoch else "(training did not improve on the linear probe, which was kept)"
+    when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
     return (
         f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
         f"validation {one.validation_accuracy:.1%} {when}; "
