@@ -27,6 +27,7 @@ from cl_ast.inference.task_cache import TASK_BYTES
 from cl_ast.progress import Progress, silent
 from cl_ast.router import RouterSpace
 from cl_ast.sharing import exchange, hub
+from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import TrainOptions
@@ -225,6 +226,17 @@ class Manager:
     def model(self, name: str) -> TaskModel:
         """Return a task that is ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""
         return self.session.model(name)
+
+    def merged(self, name: str) -> TaskModel:
+        """Return a task with its adapter folded into a copy of the backbone: the same answers at no extra cost.
+
+        It is to answer with, and is not stored.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            MethodError: the method is no update of the backbone's weights, such as a bottleneck or a prompt.
+        """
+        return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
         """Return the logits (n, classes) of 16 kHz waveforms under one task, by name."""

@@ -6,7 +6,6 @@ from typing import Any
 from cl_ast.evaluation import metrics
 from registry import Overview, Registry, TaskRecord
 
-Cells = Mapping[tuple[int, int], float]
 MOST_SQUARE = 40  # tasks, in a table of tasks by tasks that a person can read
 
 
@@ -67,9 +66,11 @@ def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
     }
 
 
-def _metrics(cells: Cells, tasks: int) -> dict[str, float | None]:
+def _metrics(cells: metrics.Cells, tasks: int) -> dict[str, float | None]:
     return {
-        **metrics.of_cells(cells, tasks),
+        "average_accuracy": metrics.average_accuracy(cells, tasks),
+        "forgetting": metrics.forgetting(cells, tasks),
+        "backward_transfer": metrics.backward_transfer(cells, tasks),
         # Isolated adapters have no head before they are learned, and none is started from another.
         "forward_transfer": None,
     }

@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -43,63 +44,107 @@ def test_every_error_is_a_cl_ast_error_and_drawn_in_the_tree() -> None:
         assert kind.__doc__
 
 
-# Imports go one way: cli -> cl_ast -> registry, streams
+# Imports go one way. Packages of one row know nothing of each other; each row may import from those below it.
+
+ORDER = (
+    {"cli"},
+    {"cl_ast.terminal"},
+    {"cl_ast.manager"},
+    {"cl_ast.continual", "cl_ast.sharing"},
+    {"cl_ast.evaluation", "cl_ast.cluster"},
+    {"cl_ast.training", "cl_ast.inference"},
+    {"cl_ast.tasks"},
+    {"cl_ast.adapters", "cl_ast.router", "cl_ast.pretrain"},
+    {"cl_ast.backbone"},
+    {"cl_ast.audio", "registry", "streams"},
+    {"cl_ast.errors", "cl_ast.progress", "cl_ast.batching", "cl_ast.environment"},
+)
+PLACES = {name: row for row, names in enumerate(ORDER) for name in names}
+# Whose door is what it is: importing the package `cl_ast` loads nothing of it.
+DOOR = "cl_ast"
 
 
-def _imports(path: Path, package: str) -> Iterator[str]:
-    """Every module of ours that a file imports, wherever in it, as a full dotted name."""
+def _imports(path: Path) -> Iterator[str]:
+    """Yield every module of ours that a file imports, wherever in it, as a full dotted name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in OURS)
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
             base = node.module or ""
-            if node.level:
-                base = ".".join([*package.split(".")[: 1 - node.level or None], *([base] if base else [])])
-            yield base
-            # `from cl_ast import manager` imports a module too.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            if base.split(".")[0] in OURS:
+                # `from cl_ast import manager` imports a module too.
+                yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _edges(package: str) -> list[tuple[str, str]]:
-    place = ROOT / package
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [ROOT / f"{package}.py"]
-    assert files
-    found = []
-    for file in files:
-        parent = ".".join(file.relative_to(ROOT).parent.parts)
-        found += [(str(file.relative_to(ROOT)), name) for name in _imports(file, parent) if name.split(".")[0] in OURS]
+def _package(module: str) -> str:
+    """Return the package of `ORDER` that a module is in."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "cl_ast" and len(parts) > 1 else parts[0]
+
+
+def _modules() -> list[tuple[str, Path]]:
+    found = [("cli", ROOT / "cli.py")]
+    for top in ("cl_ast", "registry", "streams"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found.append((".".join(part for part in parts if part != "__init__"), path))
     return found
 
 
-@pytest.mark.parametrize(("package", "other"), [("registry", "streams"), ("streams", "registry")])
-def test_registry_and_streams_know_neither_each_other_nor_the_model_side(package: str, other: str) -> None:
-    edges = _edges(package)
-    assert any(name.startswith(package) for _, name in edges)  # the search does find imports
-    for file, name in edges:
-        assert name.split(".")[0] not in {other, "cli"}, f"{file} imports {name}"
-        if name.split(".")[0] == "cl_ast":
-            assert name.startswith("cl_ast.errors"), f"{file} imports {name}"
+def test_every_module_has_a_place_in_the_order() -> None:
+    packages = {_package(name) for name, _ in _modules()} - {DOOR}
+    assert packages == set(PLACES)
 
 
-def test_the_model_side_does_not_know_the_command_line() -> None:
-    edges = _edges("cl_ast")
-    assert {"registry", "streams"} <= {name.split(".")[0] for _, name in edges}
-    for file, name in edges:
-        assert name.split(".")[0] != "cli", f"{file} imports {name}"
+def test_imports_go_one_way() -> None:
+    arrows = 0
+    for name, path in _modules():
+        if name == DOOR:
+            continue
+        here = _package(name)
+        for imported in _imports(path):
+            there = _package(imported)
+            if there in (here, DOOR):
+                continue
+            arrows += 1
+            assert PLACES[there] > PLACES[here], f"{path.relative_to(ROOT)} imports {imported}"
+    assert arrows > 200  # The search does find imports.
 
 
-def test_the_backbone_and_the_adapters_know_nothing_of_tasks_data_or_storage() -> None:
-    """What may be taken out and used alone."""
-    for file, name in _edges("cl_ast"):
-        alone = {"audio.py", "frontend.py", "waveform.py", "frontends.py", "backbone.py", "sites.py", "metrics.py"}
-        if Path(file).name in alone or "adapters" in file or "backbones" in file:
-            assert name.split(".")[0] == "cl_ast", f"{file} imports {name}"
-            assert not name.startswith(("cl_ast.manager", "cl_ast.training", "cl_ast.terminal")), f"{file}: {name}"
+def test_no_modules_of_a_package_import_each_other_in_a_circle() -> None:
+    names = {name for name, _ in _modules()}
+
+    def target(imported: str) -> str | None:
+        """Return the module that `from a.b import c` means: a.b.c where that is one, else a.b."""
+        found = imported if imported in names else imported.rpartition(".")[0]
+        return found if found in names else None
+
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name, path in _modules():
+        # A package's door imports its modules, so they must not import from the door.
+        sorter.add(name, *{there for one in _imports(path) if (there := target(one)) not in (None, name, DOOR)})
+    sorter.prepare()  # raises CycleError, naming the circle
+
+
+def test_top_level_is_as_it_was_agreed() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    tops = {line.partition("/")[0] for line in tracked.stdout.splitlines()}
+    assert {"cl_ast", "registry", "streams", "tests", "cli.py", "pyproject.toml", "README.md"} <= tops
+    assert {name for name in tops if name.endswith(".py")} == {"cli.py"}
+    folders = {name for name in tops if (ROOT / name).is_dir()}
+    assert folders == {"cl_ast", "registry", "streams", "tests", "benchmarks", "docs", ".ci"}
 
 
 @pytest.mark.parametrize("package", ["cl_ast", "registry", "streams"])
 def test_every_module_can_be_imported_alone_and_says_what_it_is(package: str) -> None:
-    for file in sorted((ROOT / package).rglob("*.py")):
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__")
-        assert importlib.import_module(name).__doc__, name
+    for name, _ in _modules():
+        if name.split(".")[0] == package:
+            assert importlib.import_module(name).__doc__, name
+
+
+def test_tests_mirror_the_packages() -> None:
+    places = {path.parent.name for path in (ROOT / "tests" / "cl_ast").glob("*/test_*.py")}
+    assert places <= {name.removeprefix("cl_ast.") for name in PLACES}
