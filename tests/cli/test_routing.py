@@ -131,3 +131,20 @@ def test_a_stranger_to_every_task_is_answered_once(cl, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 16_000)
     (answer,) = cl("predict", tmp_path / "silence.wav", "--all", "--format", "json").fine().json
     assert answer["known"] is False
+
+
+def test_evaluate_records_exactly_what_predict_decides(registry, run, data):
+    """One decision for both: every test clip of every task, through predict, gives the accuracy that is recorded."""
+    import streams
+
+    rows = {row["task"]: row for row in run(registry, "evaluate", "--format", "json").fine().json}
+    for name, row in rows.items():
+        test = streams.load(data / name).test
+        answers = run(registry, "predict", *(clip.path for clip in test), "--format", "json").fine().json
+        right = [
+            answer["task"] == name and answer["labels"][0]["label"] == clip.label
+            for answer, clip in zip(answers, test, strict=True)
+        ]
+        assert row["auto_accuracy"] == sum(right) / len(test)
+        assert row["routed_right"] == sum(answer["task"] == name for answer in answers) / len(test)
+        assert row["declined"] == sum(not answer["known"] for answer in answers) / len(test)
