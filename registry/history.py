@@ -16,14 +16,14 @@ from typing import NamedTuple
 from cl_ast.errors import RegistryError
 from registry import rows
 from registry.database import Asking, Writing
-from registry.records import Accuracy, Measurement, Mode
+from registry.records import Accuracy, Mode
 
 Cells = Mapping[tuple[int, int], float]
 """What is known of a table of tasks by tasks, by (row, column): most of a long table is empty."""
 
 
-def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int) -> int:
-    """Keep `measured`, and return the id of the measurement. Raises TaskNotFoundError, RegistryError."""
+def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int) -> None:
+    """Keep `measured`. Raises TaskNotFoundError, RegistryError."""
     from registry.models import AccuracyRow, MeasurementRow
 
     if not measured:
@@ -46,7 +46,6 @@ def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int
         for item in measured
     )
     writing.session.flush()
-    return measurement.id
 
 
 def last_learned(asking: Asking) -> int:
@@ -55,22 +54,6 @@ def last_learned(asking: Asking) -> int:
         if id is not None:
             return int(id)
     raise RegistryError("the registry holds no task yet, so nothing can have been measured")
-
-
-def measurements(asking: Asking, only: int | None = None) -> list[Measurement]:
-    """Every measurement, or the one of that id, oldest first."""
-    task_names = {str(id): str(name) for id, name in asking.ask("SELECT id, name FROM tasks")}
-    chosen, values = ("", ()) if only is None else (" WHERE m.id = ?", (only,))
-    accuracies: dict[int, list[Accuracy]] = defaultdict(list)
-    for id, name, kind, accuracy, clips, words in asking.ask(_ACCURACIES.format(chosen), *values):
-        to = {task_names[key]: count for key, count in json.loads(words).items() if key in task_names}
-        mode: Mode = "auto" if kind == "auto" else "oracle"
-        accuracies[id].append(Accuracy(name, mode, accuracy, clips, to))
-    return [
-        Measurement(id, after, version_id, rows.instant(created), tuple(accuracies[id]))
-        for id, after, version_id, created in asking.ask(_HEADS.format(chosen), *values)
-        if id in accuracies  # nothing is left of one whose tasks were all removed
-    ]
 
 
 class Places(NamedTuple):
@@ -130,10 +113,3 @@ _MEASURED = """
 _ROUTED = """
     SELECT version_id, CAST(routed AS TEXT) FROM accuracies
     WHERE id IN (SELECT max(id) FROM accuracies WHERE mode = 'auto' GROUP BY version_id)"""
-_ACCURACIES = """
-    SELECT m.id, t.name, a.mode, a.accuracy, a.clips, CAST(a.routed AS TEXT) FROM accuracies a
-    JOIN measurements m ON a.measurement_id = m.id
-    JOIN versions v ON a.version_id = v.id JOIN tasks t ON v.task_id = t.id{} ORDER BY a.id"""
-_HEADS = """
-    SELECT m.id, t.name, m.after_version_id, CAST(m.created AS TEXT) FROM measurements m
-    LEFT JOIN versions v ON m.after_version_id = v.id LEFT JOIN tasks t ON v.task_id = t.id{} ORDER BY m.id"""

@@ -93,17 +93,6 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """Accuracies measured together. `after`: the task learned last by then; None once that version is dropped."""
-
-    id: int
-    after: str | None
-    after_version_id: int | None
-    created: datetime
-    accuracies: tuple[Accuracy, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Storage:
     """Bytes on disk. `adapter_bytes`: current versions; `all_bytes`: the whole of `adapters/`."""
 

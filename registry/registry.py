@@ -1,6 +1,6 @@
 """The registry itself: what can be asked of it and done to it. How it is changed is in `changes`."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +16,6 @@ from registry.records import (
     Accuracy,
     BackboneRecord,
     GcReport,
-    Measurement,
-    Mode,
     Overview,
     Problem,
     RebuildReport,
@@ -125,7 +123,7 @@ class Registry:
     def tasks(self) -> list[TaskRecord]:
         """Every task, in learning order: that in which the current versions were learned.
 
-        A replaced task moves to the end, and back if it is rolled back. `matrix` and `confusion` have this
+        A replaced task moves to the end, and back if it is rolled back. `overview` numbers the tasks in this
         order.
         """
         with self._database.read() as asking:
@@ -204,10 +202,6 @@ class Registry:
         """
         return changes.rollback(self._database, self._files, name, version)
 
-    def adapter_address(self, version: VersionRecord) -> str:
-        """Where the file of a version is: a path, or a URL. Read it with `read_adapter`, which checks it."""
-        return self._files.address(version.adapter_sha256)
-
     def read_adapter(self, version: VersionRecord) -> bytes:
         """The bytes of a version's file, its SHA-256 checked.
 
@@ -228,19 +222,14 @@ class Registry:
                 raise
         return changes.intact(self._files, now)
 
-    def record(self, measured: Sequence[Accuracy], after: str | None = None) -> Measurement:
+    def record(self, measured: Sequence[Accuracy], after: str | None = None) -> None:
         """Keep accuracies that were measured again, as the state after the last task, or after `after`.
 
         Raises TaskNotFoundError; RegistryError where nothing was measured, or no task is there.
         """
         with self._database.write() as writing:
             version_id = history.last_learned(writing) if after is None else rows.ids(writing, after)[1]
-            return history.measurements(writing, history.record(writing, measured, version_id))[0]
-
-    def measurements(self) -> list[Measurement]:
-        """Everything that was measured, oldest first."""
-        with self._database.read() as asking:
-            return history.measurements(asking)
+            history.record(writing, measured, version_id)
 
     def overview(self) -> Overview:
         """Everything that can be told of the tasks without their files, at one moment."""
@@ -249,34 +238,10 @@ class Registry:
             at, backbone = history.places(asking), rows.backbone(asking)
             accuracies = {mode: history.accuracies(asking, mode, at) for mode in MODES}
             routed = history.routed(asking, at)
-        storage = self._storage(task.version.adapter_sha256 for task in tasks)
-        return Overview(backbone, tasks, accuracies, routed, storage)
-
-    def matrix(self, mode: Mode) -> list[list[float | None]]:
-        """Row i: after task i was learned; column j: accuracy on task j. In the order of `tasks`.
-
-        None above the diagonal, and where nothing was measured.
-        """
-        with self._database.read() as asking:
-            at = history.places(asking)
-            cells, count = history.accuracies(asking, mode, at), len(at.tasks)
-        return [[cells.get((i, j)) for j in range(count)] for i in range(count)]
-
-    def confusion(self) -> list[list[int]]:
-        """Row i, column j: test clips of task i last routed to task j. In the order of `tasks`."""
-        with self._database.read() as asking:
-            at = history.places(asking)
-            cells, count = history.routed(asking, at), len(at.tasks)
-        return [[cells.get((i, j), 0) for j in range(count)] for i in range(count)]
-
-    def storage(self) -> Storage:
-        """Bytes that are stored."""
-        return self._storage(task.version.adapter_sha256 for task in self.tasks())
-
-    def _storage(self, current: Iterable[str]) -> Storage:
         there = {file.name: file.bytes for file in self._files.store.files()}
-        used = sum(there.get(name_of(sha256), 0) for sha256 in current)
-        return Storage(used, sum(there.values()), self._database.bytes())
+        used = sum(there.get(name_of(task.version.adapter_sha256), 0) for task in tasks)
+        storage = Storage(used, sum(there.values()), self._database.bytes())
+        return Overview(backbone, tasks, accuracies, routed, storage)
 
     def verify(self) -> list[Problem]:
         """Everything stored that is not what it should be; nothing where all is well."""

@@ -102,7 +102,7 @@ def survived(place: Place, reg: Registry, states: list[World]) -> World:
     found = look(place, reg)
     whole = [state for state in states if state.seen() == found]
     assert whole, (found, [state.seen() for state in states])
-    kept = {place.file(reg, v).name for task in reg.tasks() for v in reg.versions(task.name)}
+    kept = {place.file(v).name for task in reg.tasks() for v in reg.versions(task.name)}
     there = {path.name for path in place.adapters.iterdir()}
     assert kept <= there and {file.name for file in reg.gc(dry_run=True).dropped} >= there - kept
     home = place.adapters.parent

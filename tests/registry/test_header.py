@@ -55,7 +55,7 @@ def test_a_header_gives_each_tensor_its_own_bytes() -> None:
 def test_sizes_and_places_are_whole_numbers(value: object, place: str) -> None:
     shape, offsets = [value if place == "shape" else 2], [0, 8]
     if place != "shape":
-        offsets["begin end".split().index(place)] = value  # type: ignore[call-overload]
+        offsets[["begin", "end"].index(place)] = value  # type: ignore[call-overload]
     with pytest.raises(CorruptRegistryError, match="do not fit together"):
         header.read(with_header({"a": tensor(shape=shape, data_offsets=offsets)}, bytes(8)))
 

@@ -174,7 +174,7 @@ def test_a_schema_of_its_own_beside_other_tables(place: Place, adapter: Make, ne
     with Registry.open(location) as reg:
         reg.set_backbone(backbone)  # type: ignore[arg-type]
         reg.commit("a", adapter(), new())
-        assert reg.verify() == [] and reg.storage().database_bytes > 0
+        assert reg.verify() == [] and reg.overview().storage.database_bytes > 0
     assert place.execute("SELECT count(*) FROM public.tasks") == [(0,)]
 
 

@@ -12,6 +12,7 @@ from places import SERVER, Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import NewVersion, Registry
+from registry.locations import locate
 
 pytest.importorskip("s3fs", reason="pip install 'cl-ast[s3]'")
 server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
@@ -98,16 +99,17 @@ def file_of(task: object) -> str:
 
 
 def test_a_team_learns_replaces_renames_and_removes(
-    shared: Registry, bucket: Bucket, cache: Path, adapter: Make, new: New, tensors: Make
+    team: str, shared: Registry, bucket: Bucket, cache: Path, adapter: Make, new: New, tensors: Make
 ) -> None:
     shared.commit("a", adapter(1), new())
     shared.commit("a", adapter(2), new(), replace=True)
     kept = shared.rename("a", "birds")
     shared.commit("b", adapter(3), new())
     shared.remove("b")
-    assert shared.adapter_address(kept.version) == f"s3://{bucket.root}/{file_of(kept)}"
+    address = locate(team).files.address(kept.version.adapter_sha256)
+    assert address == f"s3://{bucket.root}/{file_of(kept)}"
     assert tensors(shared.read_adapter(kept.version)) == tensors(adapter(2)) and shared.verify() == []
-    assert len(bucket.names()) == 2 and shared.storage().adapter_bytes == kept.version.adapter_bytes
+    assert len(bucket.names()) == 2 and shared.overview().storage.adapter_bytes == kept.version.adapter_bytes
     (old,) = shared.gc(dry_run=True).dropped
     assert old.why == 'version 1 of task "birds" is not the current one'
     shared.gc()
