@@ -52,7 +52,7 @@ class Place:
         return self.adapters / f"{version.adapter_sha256}.safetensors"
 
     def measured(self) -> list[tuple[Any, ...]]:
-        """Of each measurement that has accuracies, oldest first: the task learned last by then, and how many they are."""
+        """For each measurement that has accuracies, oldest first: the last task by then, and how many they are."""
         return self.execute(_MEASURED)
 
 

@@ -123,13 +123,13 @@ def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, a
             collecting.join(0.2)
             assert collecting.is_alive() and len(list(place.adapters.iterdir())) == 1
 
-    from registry import steps
+    from registry import crash_points
 
-    steps.hook = reached
+    crash_points.hook = reached
     try:
         task = reg.commit("a", adapter(), new())
     finally:
-        steps.hook = None
+        crash_points.hook = None
     collecting.join(30)
     assert reg.read_adapter(task.version) and reg.verify() == [] and seen[0].dropped == ()  # type: ignore[attr-defined]
 
@@ -137,15 +137,15 @@ def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, a
 @needs_server
 @on_postgres
 def test_a_connection_that_breaks_changes_nothing(place: Place, reg: Registry, adapter: Make, new: New) -> None:
-    from registry import steps
+    from registry import crash_points
 
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
-    steps.hook = lambda step: place.execute(f"{end} pg_backend_pid()") if step == "commit" else None
+    crash_points.hook = lambda step: place.execute(f"{end} pg_backend_pid()") if step == "commit" else None
     try:
         with pytest.raises(RegistryError, match=r"cannot reach|refused"):
             reg.commit("a", adapter(), new())
     finally:
-        steps.hook = None
+        crash_points.hook = None
     assert reg.tasks() == [] and len(reg.gc().dropped) <= 1 and list(place.adapters.iterdir()) == []
     assert reg.commit("a", adapter(), new())
 

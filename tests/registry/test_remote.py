@@ -180,8 +180,8 @@ def test_an_interrupted_upload_counts_for_nothing(
 DIES = """
 import os, sys
 from conftest import make_adapter, make_new
-from registry import Registry, steps
-steps.hook = lambda step: os._exit(9) if step == "commit" else None
+from registry import Registry, crash_points
+crash_points.hook = lambda step: os._exit(9) if step == "commit" else None
 Registry.open(sys.argv[1]).commit("a", make_adapter(1), make_new())
 """
 

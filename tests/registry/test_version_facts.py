@@ -32,18 +32,18 @@ def test_a_version_makes_the_next_one(reg: Registry, adapter: Callable[..., byte
 
 def manifest(new: NewVersion, backbone: BackboneRecord) -> dict[str, object]:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    return Manifest("a", 1, 1, moment, moment, backbone, new).words()
+    return Manifest("a", 1, 1, moment, moment, backbone, new).to_header()
 
 
 def test_a_header_says_every_field_and_may_leave_out_most(new: New, backbone: BackboneRecord) -> None:
     words, now = manifest(new(), backbone), datetime.now(UTC)
-    assert set(RULES) <= set(words) and Manifest.read(words, now).new == new()
+    assert set(RULES) <= set(words) and Manifest.from_header(words, now).new == new()
     few = {key: None if key in RULES else value for key, value in words.items()}
     few |= {"method": "linear", "labels": ["a"]}
-    assert Manifest.read(few, now).new == NewVersion(method="linear", labels=("a",))
+    assert Manifest.from_header(few, now).new == NewVersion(method="linear", labels=("a",))
     for name in ("method", "labels"):
         with pytest.raises(CorruptRegistryError, match=f"the {name} of the version"):
-            Manifest.read({**few, name: None}, now)
+            Manifest.from_header({**few, name: None}, now)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_a_field_that_cannot_be_is_refused(name: str, value: object, new: New, b
         new(**{name: value})
     assert len(str(caught.value)) < 300
     with pytest.raises(CorruptRegistryError, match="describes itself wrongly"):
-        Manifest.read({**manifest(new(), backbone), name: value}, datetime.now(UTC))
+        Manifest.from_header({**manifest(new(), backbone), name: value}, datetime.now(UTC))
