@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from places import SERVER, Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import NewVersion, Registry
+from registry import BackboneRecord, NewVersion, Registry, TaskRecord
 from registry.locations import locate
 
 pytest.importorskip("s3fs", reason="pip install 'cl-ast[s3]'")
@@ -39,7 +40,7 @@ def address() -> Iterator[tuple[str, int]]:
 @pytest.fixture
 def bucket(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Bucket"]:
     """A new one, found as boto finds a real one: by the environment."""
-    from s3fs import S3FileSystem
+    from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
     monkeypatch.setattr(S3FileSystem, "retries", 1)
     for name, value in {
@@ -60,17 +61,17 @@ def bucket(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: 
 class Bucket:
     """What lies there, seen and changed without the registry."""
 
-    def __init__(self, files: object, root: str) -> None:
+    def __init__(self, files: Any, root: str) -> None:
         self.files, self.root = files, root
 
     def names(self) -> set[str]:
-        return {path.rpartition("/")[2] for path in self.files.find(self.root)}  # type: ignore[attr-defined]
+        return {path.rpartition("/")[2] for path in self.files.find(self.root)}
 
     def put(self, name: str, data: bytes) -> None:
-        self.files.pipe_file(f"{self.root}/{name}", data)  # type: ignore[attr-defined]
+        self.files.pipe_file(f"{self.root}/{name}", data)
 
     def get(self, name: str) -> bytes:
-        return bytes(self.files.cat_file(f"{self.root}/{name}"))  # type: ignore[attr-defined]
+        return bytes(self.files.cat_file(f"{self.root}/{name}"))
 
 
 @pytest.fixture
@@ -88,14 +89,14 @@ def team(place: Place, bucket: Bucket, cache: Path) -> str:
 
 
 @pytest.fixture
-def shared(team: str, backbone: object) -> Iterator[Registry]:
+def shared(team: str, backbone: BackboneRecord) -> Iterator[Registry]:
     with Registry.open(team) as made:
-        made.set_backbone(backbone)  # type: ignore[arg-type]
+        made.set_backbone(backbone)
         yield made
 
 
-def file_of(task: object) -> str:
-    return f"{task.version.adapter_sha256}.safetensors"  # type: ignore[attr-defined]
+def file_of(task: TaskRecord) -> str:
+    return f"{task.version.adapter_sha256}.safetensors"
 
 
 def test_a_team_learns_replaces_renames_and_removes(
@@ -162,7 +163,13 @@ def test_rebuild_from_the_bucket_alone(
 
 
 def test_an_interrupted_upload_counts_for_nothing(
-    team: str, address: tuple[str, int], bucket: Bucket, adapter: Make, new: New, backbone: object, monkeypatch
+    team: str,
+    address: tuple[str, int],
+    bucket: Bucket,
+    adapter: Make,
+    new: New,
+    backbone: BackboneRecord,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with cut_after(200_000, address) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")

@@ -90,7 +90,11 @@ def test_names_are_compared_beyond_ascii(reg: Registry, adapter: Make, new: New)
 )
 def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str) -> None:
     reg.commit("fine", adapter(), new())
-    for attempt in (lambda: reg.commit(name, adapter(), new()), lambda: reg.rename("fine", name)):
+    attempts: list[Callable[[], object]] = [
+        lambda: reg.commit(name, adapter(), new()),
+        lambda: reg.rename("fine", name),
+    ]
+    for attempt in attempts:
         with pytest.raises(RegistryError):
             attempt()
     assert names(reg) == ["fine"] and reg.gc().dropped == ()

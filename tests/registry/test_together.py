@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from places import Place
 
-from registry import Registry
+from registry import NewVersion, Registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
@@ -48,7 +48,11 @@ for i in range(rounds):
 
 
 def test_eight_processes_lose_nothing(
-    place: Place, reg: Registry, python: Callable[..., "subprocess.Popen[str]"], adapter: Callable, new: Callable
+    place: Place,
+    reg: Registry,
+    python: Callable[..., "subprocess.Popen[str]"],
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
 ) -> None:
     reg.commit("shared", adapter(200), new())
     output, errors = python(WORKER, place.location, PROCESSES, ROUNDS).communicate(timeout=300)
