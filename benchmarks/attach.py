@@ -48,7 +48,7 @@ def fill(place: Path, backbone: Backbone, tasks: int) -> int:
     new = NewVersion(method="lora:qv,r=6,s=8", labels=labels, trainable_parameters=1, seed=0, seconds=1.0)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-        own = header.described(data, Manifest(f"t{number - 1}", 1, number, moment, moment, record, new).words())
+        own = header.described(data, Manifest(f"t{number - 1}", 1, number, moment, moment, record, new).to_header())
         (place / "adapters" / f"{digest(own)}.safetensors").write_bytes(own)
     Registry.rebuild(place)
     return len(data)

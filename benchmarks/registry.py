@@ -68,7 +68,7 @@ def fill(folder: Path, tasks: int) -> None:
     folder.mkdir(parents=True)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
-        words = Manifest(f"t{number - 1}", 1, number, moment, moment, BACKBONE, new(number)).words()
+        words = Manifest(f"t{number - 1}", 1, number, moment, moment, BACKBONE, new(number)).to_header()
         data = header.described(adapter(number, 64), words)
         (folder / f"{digest(data)}.safetensors").write_bytes(data)
 

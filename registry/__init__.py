@@ -1,17 +1,16 @@
-"""The memory of cl-ast: which tasks were learned, their adapter files, and what was measured after each.
+"""The registry of cl-ast: which tasks were learned, their adapter files, and what was measured after each.
 
-A registry is a folder with `registry.db` (SQLite) and `adapters/` (safetensors files named by their
-SHA-256), or for a team a PostgreSQL database and any store that fsspec reaches. This package imports neither
-torch nor transformers, and SQLAlchemy only to change something, so listing tasks starts in no time.
+A registry is a folder with `registry.db` (SQLite) and `adapters/` (safetensors files named by their SHA-256), or for a
+team a PostgreSQL database and any store that fsspec reaches. This package imports neither torch nor transformers, and
+it imports SQLAlchemy only to change something, so that listing tasks starts at once.
 
     with Registry.open("my-registry") as registry:
         for task in registry.tasks():
             ...
 
-Identity: a task is its id, and a version is its id; ids are never reused, so a stale one finds nothing
-rather than something else. A name is how people say it: unique whatever its case, and free again after
-`remove`. An adapter is its content: the file is named by its hash, never changed, and says in its own
-header what it is.
+A task and a version are identified by their ids. Ids are never reused, so an old one finds nothing rather than
+something else. A name is for people: it is unique whatever its case, and free again after `remove`. An adapter is
+identified by its content: its file is named by its hash, is never changed, and describes itself in its header.
 """
 
 from registry.records import (
@@ -19,7 +18,6 @@ from registry.records import (
     BackboneRecord,
     Dropped,
     GcReport,
-    Measurement,
     Mode,
     Overview,
     Problem,
@@ -36,7 +34,6 @@ __all__ = [
     "BackboneRecord",
     "Dropped",
     "GcReport",
-    "Measurement",
     "Mode",
     "NewVersion",
     "Overview",

@@ -1,4 +1,4 @@
-"""The adapter files: named by the SHA-256 of their content, in a store, with a cache in front where that is far."""
+"""The adapter files: named by the SHA-256 of their content, in a store, with a cache in front of a store far away."""
 
 import hashlib
 import re
@@ -9,14 +9,14 @@ from cl_ast.errors import RegistryError
 from registry.file_stores import LocalFolder, Store, Stored
 
 _SUFFIX = ".safetensors"
-_OURS = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
+_OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
 
 
 class AdapterFiles:
-    """The adapters of one registry.
+    """The adapter files of one registry.
 
-    A cached file is named by its content too, so it is never out of date. Only whole files get in, and whoever
-    reads one hashes it: a damaged one is fetched again.
+    A file in the cache is named by its content too, so it is never out of date. Only whole files get in, and a file
+    from the cache is used only if its hash is right: a damaged one is fetched again.
     """
 
     def __init__(self, store: Store, cache: LocalFolder | None = None) -> None:
@@ -24,45 +24,46 @@ class AdapterFiles:
         self._cache = cache
 
     def address(self, sha256: str) -> str:
+        """Return where the file with that content is: a path, or a URL."""
         return self.store.address(name_of(sha256))
 
     def write(self, data: bytes) -> str:
-        """Keep `data` for good, and return its SHA-256. Raises RegistryError; there is no such file then."""
+        """Store `data` durably, and return its SHA-256. Raises RegistryError, and then there is no such file."""
         sha256 = digest(data)
         self.store.write(name_of(sha256), data)
-        self._remember(sha256, data)
+        self._write_to_cache(sha256, data)
         return sha256
 
     def read(self, sha256: str) -> bytes | None:
-        """The file's bytes, from nearby where they are whole there; else unchecked, and None where there is no file."""
-        near = self._cache.read(name_of(sha256)) if self._cache else None
-        if near is not None and digest(near) == sha256:
-            return near
-        data = self.stored(name_of(sha256))
+        """Return a file's bytes, from the cache if they are whole there, otherwise unchecked; None without a file."""
+        cached = self._cache.read(name_of(sha256)) if self._cache else None
+        if cached is not None and digest(cached) == sha256:
+            return cached
+        data = self.read_from_store(name_of(sha256))
         if data is not None and digest(data) == sha256:
-            self._remember(sha256, data)
+            self._write_to_cache(sha256, data)
         return data
 
-    def stored(self, name: str) -> bytes | None:
-        """As `read`, of any file, and never from the cache."""
+    def read_from_store(self, name: str) -> bytes | None:
+        """Return the bytes of the file of that name, unchecked and never from the cache; None without a file."""
         return self.store.read(name)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Drop files that nothing names any more."""
+        """Delete files that no row names any more."""
         for name in names:
             self.store.delete(name)
             if self._cache:
                 self._cache.delete(name)
 
     def adapters(self) -> list[Stored]:
-        """Every adapter file, whatever its name, in a stable order."""
+        """Return every adapter file, whatever its name, in a stable order."""
         return [file for file in self.store.files() if file.name.endswith(_SUFFIX)]
 
-    def ours(self) -> list[Stored]:
-        """Every file that only a registry can have written, interrupted writes included."""
-        return [file for file in self.store.files() if _OURS.fullmatch(file.name)]
+    def own(self) -> list[Stored]:
+        """Return every file that only a registry can have written, with those whose writing was interrupted."""
+        return [file for file in self.store.files() if _OWN.fullmatch(file.name)]
 
-    def _remember(self, sha256: str, data: bytes) -> None:
+    def _write_to_cache(self, sha256: str, data: bytes) -> None:
         if self._cache:
             with suppress(RegistryError):  # a full disk here is no reason to fail
                 self._cache.prepare()
@@ -70,13 +71,15 @@ class AdapterFiles:
 
 
 def name_of(sha256: str) -> str:
+    """Return the name of the file with that content."""
     return f"{sha256}{_SUFFIX}"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of ours is one whose writing was interrupted."""
+    """Return whether one of a registry's own files is one whose writing was interrupted."""
     return name.endswith(".tmp")
 
 
 def digest(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -1,9 +1,8 @@
-"""What changes tasks: commit, remove, rename, rollback.
+"""Changes tasks: commit, remove, rename, rollback.
 
-The order of writing makes it safe to be killed at any moment. Adding: the file first, its row last.
-Dropping: the row first, the file last. A crash in between leaves at most a file that nothing names, which
-`gc` drops. Files are written while the database's write lock is held, so whoever holds it knows that no
-file without a row is still to get one.
+The order of writing makes it safe to be killed at any moment. A file is written before its row, and deleted after its
+row. A crash in between leaves at most a file that no row names, which `gc` drops. Files are written only inside the
+database's writing transaction, so inside another one every file without a row is a leftover: no row will come for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,20 +28,20 @@ def commit(
     *,
     replace: bool,
 ) -> TaskRecord:
-    """See `Registry.commit`."""
+    """Do what `Registry.commit` says."""
     names.checked(name)
     try:
         own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
-    with _undone(files) as written, database.write() as writing:
+    with _deleted_on_error(files) as written, database.write() as writer:
         from registry.models import TaskRow, VersionRow
 
-        session = writing.session
-        backbone = rows.require_backbone(writing)
+        session = writer.session
+        backbone = rows.require_backbone(writer)
         rows.check_same_backbone(backbone, own)
-        now = rows.next_instant(writing)
-        task = rows.find(writing, name)
+        now = rows.next_instant(writer)
+        task = rows.find(writer, name)
         if task is None:
             task = TaskRow(name=name, key=names.key(name), created=now, last_number=1, current_version_id=0)
             session.add(task)
@@ -54,64 +53,64 @@ def commit(
             )
         session.flush()
         manifest = Manifest(task.name, task.last_number, task.id, task.created, now, backbone, new)
-        stamped = header.described(adapter, manifest.words())
-        written.append(files.write(stamped))
-        version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(stamped)))
+        data = header.described(adapter, manifest.to_header())
+        written.append(files.write(data))
+        version = VersionRow(**rows.version_values(manifest, task.id, written[0], len(data)))
         session.add(version)
         session.flush()
         task.current_version_id = version.id
         session.flush()
         if measured:
-            history.record(writing, measured, version.id)
-        record = rows.task(writing, name)
+            history.record(writer, measured, version.id)
+        record = rows.task(writer, name)
         written.clear()
     return record
 
 
 def remove(database: Database, files: AdapterFiles, name: str) -> None:
-    """See `Registry.remove`."""
-    with database.write() as writing:
-        task = rows.require(writing, name)
-        hashes = [version.adapter_sha256 for version in rows.versions(writing, task.id)]
-        writing.session.delete(task)
-    _drop(files, hashes)
+    """Do what `Registry.remove` says."""
+    with database.write() as writer:
+        task = rows.require(writer, name)
+        hashes = [version.adapter_sha256 for version in rows.versions(writer, task.id)]
+        writer.session.delete(task)
+    _delete(files, hashes)
 
 
 def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskRecord:
-    """See `Registry.rename`."""
+    """Do what `Registry.rename` says."""
     names.checked(new)
     former: list[str] = []
-    with _undone(files) as written, database.write() as writing:
+    with _deleted_on_error(files) as written, database.write() as writer:
         from registry.models import VersionRow
 
-        task = rows.require(writing, old)
-        taken = rows.find(writing, new)
+        task = rows.require(writer, old)
+        taken = rows.find(writer, new)
         if taken is not None and taken.id != task.id:
             raise TaskExistsError(f'there is a task "{taken.name}" already: choose another name')
-        # The moment makes the files differ from those of every name before, whose deletion may still be under way.
+        # The time makes the files differ from those that the task had before, which another rename may be deleting now.
         words = {"name": new, "renamed": datetime.now(UTC).isoformat()}
-        changed = [] if task.name == new else rows.versions(writing, task.id)
+        changed = [] if task.name == new else rows.versions(writer, task.id)
         task.name, task.key = new, names.key(new)
         for version in changed:
             data = files.read(version.adapter_sha256)
             if data is None or digest(data) != version.adapter_sha256:
-                continue  # stays as damaged as it was, and `verify` says so
-            stamped = header.described(data, words)
+                continue  # the damaged file stays as it was, and `verify` reports it
+            renamed = header.described(data, words)
             former.append(version.adapter_sha256)
-            written.append(files.write(stamped))
-            row = writing.session.get_one(VersionRow, version.id)
-            row.adapter_sha256, row.adapter_bytes = written[-1], len(stamped)
-        record = rows.task(writing, new)
+            written.append(files.write(renamed))
+            row = writer.session.get_one(VersionRow, version.id)
+            row.adapter_sha256, row.adapter_bytes = written[-1], len(renamed)
+        record = rows.task(writer, new)
         written.clear()
-    _drop(files, former)
+    _delete(files, former)
     return record
 
 
 def rollback(database: Database, files: AdapterFiles, name: str, version: int | None) -> VersionRecord:
-    """See `Registry.rollback`."""
-    with database.write() as writing:
-        task = rows.require(writing, name)
-        kept = {found.number: found for found in rows.versions(writing, task.id)}
+    """Do what `Registry.rollback` says."""
+    with database.write() as writer:
+        task = rows.require(writer, name)
+        kept = {found.number: found for found in rows.versions(writer, task.id)}
         current = next(number for number, found in kept.items() if found.id == task.current_version_id)
         wanted = version if version is not None else max((n for n in kept if n < current), default=0)
         if wanted not in kept:
@@ -123,7 +122,7 @@ def rollback(database: Database, files: AdapterFiles, name: str, version: int | 
 
 
 def intact(files: AdapterFiles, version: VersionRecord) -> bytes:
-    """The bytes of a version's file, or CorruptRegistryError."""
+    """Return the bytes of a version's file. Raises CorruptRegistryError where it is missing or damaged."""
     data = files.read(version.adapter_sha256)
     if data is None or digest(data) != version.adapter_sha256:
         state = "is missing" if data is None else "is not what was stored"
@@ -136,20 +135,20 @@ def intact(files: AdapterFiles, version: VersionRecord) -> bytes:
 
 
 @contextmanager
-def _undone(files: AdapterFiles) -> Iterator[list[str]]:
-    """A list of files to delete should an error come before the database is told to commit.
+def _deleted_on_error(files: AdapterFiles) -> Iterator[list[str]]:
+    """Give a list of files, which are deleted if an error comes while they are on it.
 
-    Empty it then: whether an error of the commit itself left the rows is not known, and a file too many
-    does no harm.
+    The caller empties it before the database commits: after an error of the commit itself nobody knows whether the
+    rows are there, and a file without a row does no harm.
     """
     written: list[str] = []
     try:
         yield written
     except BaseException:
-        _drop(files, written)
+        _delete(files, written)
         raise
 
 
-def _drop(files: AdapterFiles, hashes: Sequence[str]) -> None:
-    """Delete files that no row names. None will be named again: each is stamped with its own version."""
+def _delete(files: AdapterFiles, hashes: Sequence[str]) -> None:
+    """Delete files that no row names. No row will name them again, since each file describes its own version."""
     files.delete(map(name_of, hashes))

@@ -1,7 +1,7 @@
-"""What the rest of the registry needs of a database; `sqlite` and `postgres` are the two that have it.
+"""What the rest of the registry needs of a database. `sqlite_database` and `postgres_database` are the two kinds.
 
-Questions are plain SQL, put to the database's own driver: that answers before SQLAlchemy would have been imported, and
-listing tasks is mostly the cost of importing. Changes go through SQLAlchemy and the tables of `models`.
+Queries are plain SQL for the database's own driver: it has answered before SQLAlchemy would have been imported, and
+importing is most of the time that listing tasks takes. Changes go through SQLAlchemy and the tables of `models`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry.steps import reached
+from registry.crash_points import crash_point
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -19,49 +19,56 @@ if TYPE_CHECKING:
 Rows = Iterable[tuple[Any, ...]]
 
 
-class Asking(Protocol):
-    """A transaction that questions can be put to."""
+class Reader(Protocol):
+    """A transaction that can be queried."""
 
-    def ask(self, sql: str, *values: object) -> Rows:
-        """The rows of one SELECT. A `?` for each value."""
+    def query(self, sql: str, *values: object) -> Rows:
+        """Return the rows of one SELECT, which has a `?` for each value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
-    """A transaction that is alone in writing.
+class Writer:
+    """A transaction that is the only one to write.
 
-    `mark` is what the driver calls a `?`; `next_id` tells a table, where that is needed, which ids are taken.
+    Attributes:
+        session: SQLAlchemy's, for changes.
+        placeholder: what the database's driver expects in place of a `?`.
+        update_ids: SQL after which a table gives no id that is taken, for a database that needs it; `{0}` in it is the
+            table's name.
     """
 
     session: "Session"
-    mark: str
-    next_id: str = ""
+    placeholder: str
+    update_ids: str = ""
 
-    def ask(self, sql: str, *values: object) -> Rows:
+    def query(self, sql: str, *values: object) -> Rows:
+        """Return the rows of one SELECT, which has a `?` for each value and sees what was changed so far."""
         self.session.flush()
-        found = self.session.connection().exec_driver_sql(sql.replace("?", self.mark), values)
+        found = self.session.connection().exec_driver_sql(sql.replace("?", self.placeholder), values)
         return [tuple(row) for row in found]
 
     def insert(self, table: "type[Base]", values: Sequence[Mapping[str, object]]) -> None:
-        """Many rows at once, their ids given; the next id that the database gives is higher than all of them."""
+        """Insert many rows with the ids that they give; ids that the database gives later are higher than these."""
         from sqlalchemy import insert
 
         self.session.execute(insert(table), values)
-        if self.next_id:
-            self.session.connection().exec_driver_sql(self.next_id.format(table.__tablename__))
+        if self.update_ids:
+            self.session.connection().exec_driver_sql(self.update_ids.format(table.__tablename__))
 
-    def ready(self) -> None:
-        """Everything is said; the commit is next."""
+    def finish(self) -> None:
+        """Send all changes to the database; the commit comes next."""
         self.session.flush()
-        reached("commit")
+        crash_point("commit")
 
 
 class Database(Protocol):
-    """An open database of a registry. Short transactions, each with a connection of its own: nothing is shared
-    between threads, carried over a fork or left open between two calls.
+    """An open database of a registry.
+
+    Transactions are short and each has a connection of its own, so nothing is shared between threads, carried over a
+    fork or left open between two calls.
 
     Attributes:
-        place: where it is, as people read it; never with a password.
+        place: where it is, for people to read; never with a password.
         writable: whether this user may change it.
     """
 
@@ -70,37 +77,43 @@ class Database(Protocol):
     @property
     def writable(self) -> bool: ...
 
-    def read(self) -> AbstractContextManager[Asking]:
-        """A transaction that sees one state of the registry throughout. It never waits for a writer."""
+    def read(self) -> AbstractContextManager[Reader]:
+        """Begin a transaction that sees one state of the registry throughout. It never waits for a writer."""
 
-    def write(self) -> AbstractContextManager[Writing]:
-        """A transaction that is alone in writing: committed at the end, rolled back whole on any error."""
+    def write(self) -> AbstractContextManager[Writer]:
+        """Begin the only writing transaction. It is committed at the end, and rolled back whole on any error."""
 
     def damage(self) -> list[str]:
-        """What the database itself finds wrong."""
+        """Return what the database itself finds wrong with its content."""
 
     def bytes(self) -> int:
-        """What the registry's tables take."""
+        """Return how many bytes the registry's tables take."""
 
     def close(self) -> None: ...
 
 
-class Home(Protocol):
-    """Where a registry's database is, or will be. `place` as in Database."""
+class DatabaseLocation(Protocol):
+    """Where a registry's database is, or will be.
+
+    Attributes:
+        place: as in Database.
+    """
 
     @property
     def place(self) -> str: ...
 
     def open(self) -> Database | None:
-        """The database there, an older schema upgraded; None where no table is.
+        """Return the database there, with an older schema upgraded; None where there are no tables.
 
-        Raises RegistryError where it is none of ours or of a newer cl-ast, CorruptRegistryError where it is damaged.
+        Raises:
+            RegistryError: it belongs to another program or to a newer cl-ast.
+            CorruptRegistryError: it is damaged.
         """
 
     def make(self) -> Database:
-        """A database with empty tables, unless another process was faster. Raises RegistryError."""
+        """Return a database with empty tables, or the one that another process made just before."""
 
-    def rebuild(self, fill: Callable[[Writing], None]) -> str | None:
+    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
         """Put a new database, which `fill` fills, in the place of whatever is there: all of it or nothing.
 
         Returns where the former one is kept; None where there was none.

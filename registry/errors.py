@@ -1,4 +1,4 @@
-"""What the disk says, in plain words."""
+"""Turns what the operating system says about files into sentences that say what to do."""
 
 import errno
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ def file_errors(path: Path, doing: str) -> Iterator[None]:
 
 
 def not_writable(place: str) -> str:
+    """Return the message for a registry that this user may only read."""
     return (
         f"the registry in {place} cannot be written by you, only read; change its permissions or name another registry"
     )

@@ -1,6 +1,6 @@
-"""Where files can be kept: whole or not at all, under names that say what is in them, never changed.
+"""Where adapter files can be stored. A file there is whole or not there at all, and never changes.
 
-`LocalFolder` is a folder that is mounted here, `registry.remote_store.RemoteStore` anything that fsspec reaches.
+`LocalFolder` is a folder of this machine's file system; `registry.remote_store.RemoteStore` is whatever fsspec reaches.
 """
 
 import os
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from registry.crash_points import crash_point
 from registry.errors import file_errors
-from registry.steps import reached
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file in a store: its name there, how long it is, and when it was written (seconds since 1970)."""
+    """A file in a store: its name there, its size in bytes, and when it was written in seconds since 1970."""
 
     name: str
     bytes: int
@@ -25,11 +25,11 @@ class Stored:
 
 
 class Store(Protocol):
-    """A flat folder of files. Every method raises RegistryError, in plain words, where the store fails.
+    """A flat folder of files. Every method raises RegistryError where the store fails.
 
     Attributes:
-        place: where it is, as people read it; never with a password.
-        writable: False where it is known that nothing can be written.
+        place: where it is, for people to read; never with a password.
+        writable: False where nothing can be written for certain.
     """
 
     @property
@@ -38,26 +38,26 @@ class Store(Protocol):
     def writable(self) -> bool: ...
 
     def prepare(self) -> None:
-        """Make the folder where stores of this kind need one."""
+        """Make the folder, if stores of this kind need one."""
 
     def address(self, name: str) -> str:
-        """Where that file is or would be, as people read it."""
+        """Return where that file is or would be, for people to read."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep `data` for good. A crash leaves at most a file that nothing names, an error none."""
+        """Store `data` durably. A crash leaves at most a file that no row names, and an error leaves none."""
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes, unchecked; None where there is none."""
+        """Return the file's bytes, unchecked; None where there is no such file."""
 
     def delete(self, name: str) -> None:
-        """Drop a file that nothing names any more. That it stays is no harm: `gc` meets it again."""
+        """Delete a file that no row names any more. If it stays, that does no harm: `gc` finds it again."""
 
     def files(self) -> Sequence[Stored]:
-        """Every file, by name."""
+        """Return every file, sorted by name."""
 
 
 class LocalFolder:
-    """A folder on a disk of this machine, or one that is mounted here."""
+    """A folder on a disk of this machine, or on one that is mounted here."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ class LocalFolder:
 
     @property
     def writable(self) -> bool:
-        """Whether a file can be made there, or the folder in the nearest one that exists."""
+        """Whether a file can be made there; for a folder to come, whether it can be made in the nearest that exists."""
         existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         return os.access(existing, os.W_OK)
 
@@ -80,19 +80,19 @@ class LocalFolder:
         return str(self.folder / name)
 
     def write(self, name: str, data: bytes) -> None:
-        """It has its name only once it is whole and on the disk: a crash leaves at most a temporary file."""
+        """Give the file its name only once it is whole and on the disk: a crash leaves at most a temporary file."""
         temporary = self.folder / f".{secrets.token_hex(8)}.tmp"
         with file_errors(self.folder, "write an adapter into"):
             self.folder.mkdir(exist_ok=True)  # a copy of an empty registry may lack it
             try:
-                reached("create file")
+                crash_point("create file")
                 with temporary.open("xb") as file:
-                    reached("write file")
+                    crash_point("write file")
                     file.write(data)
                     file.flush()
-                    reached("sync file")
+                    crash_point("sync file")
                     os.fsync(file.fileno())
-                reached("rename file")
+                crash_point("rename file")
                 temporary.replace(self.folder / name)
             except BaseException:
                 with suppress(OSError):
@@ -110,7 +110,7 @@ class LocalFolder:
 
     def delete(self, name: str) -> None:
         with suppress(OSError):
-            reached("delete file")
+            crash_point("delete file")
             (self.folder / name).unlink()
 
     def files(self) -> list[Stored]:
@@ -128,7 +128,7 @@ class LocalFolder:
 
 
 def size(path: Path) -> int:
-    """Bytes on disk, 0 where there is no such file (any more)."""
+    """Return the size in bytes; 0 where there is no such file, or no longer."""
     try:
         return path.stat().st_size
     except OSError:
@@ -136,10 +136,10 @@ def size(path: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlive a power loss. Windows can neither open a folder nor needs it."""
+    """Make renames in `folder` outlive a power loss. Windows cannot open a folder, and does not need it."""
     if os.name == "nt":
         return
-    reached("sync folder")
+    crash_point("sync folder")
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
 """The header of a safetensors file: the one place where its bytes are parsed, without trusting them.
 
 A file is 8 bytes of little-endian length, that many bytes of JSON, then the tensors. The JSON's `__metadata__` may hold
-texts; ours is `cl_ast`, itself JSON, which describes the adapter. The messages of errors here continue a sentence whose
-subject is the file: "is too short to be a safetensors file".
+texts; one of them is `cl_ast`, itself JSON, which describes the adapter. The error messages here continue a sentence
+whose subject is the file, as "is too short to be a safetensors file" does.
 """
 
 import json

@@ -1,10 +1,9 @@
-"""What was measured after which task, and the two tables that the metrics are computed from.
+"""Measured accuracies: recording them, and the two tables of tasks by tasks that the metrics are computed from.
 
-Row i of the matrix is what was measured after task i's current version had been learned; measuring again
-later adds to the row of the task learned last by then, and within a row the newest value of a cell counts.
-A value belongs to the version that was measured: after `commit(replace=True)` or `rollback` only values of
-versions that are current count, and a removed task leaves with its row and column. What remains is a
-history that could have happened.
+Row i of the table of accuracies is what was measured after the current version of task i had been learned. Measuring
+again later adds to the row of the task that is the last one by then, and the newest value of a cell counts. A value
+belongs to the version that was measured: after `commit(replace=True)` or `rollback` only values of current versions
+count, and with a task its row and its column are removed. What remains is a history that could have happened.
 """
 
 import json
@@ -15,26 +14,39 @@ from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
 from registry import rows
-from registry.database import Asking, Writing
-from registry.records import Accuracy, Measurement, Mode
+from registry.database import Reader, Writer
+from registry.records import Accuracy, Mode
+
+_CURRENT = "SELECT v.id, v.task_id, t.name FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
+_MEASURED = """
+    SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
+    WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""
+_ROUTED = """
+    SELECT version_id, CAST(routed AS TEXT) FROM accuracies
+    WHERE id IN (SELECT max(id) FROM accuracies WHERE mode = 'auto' GROUP BY version_id)"""
 
 Cells = Mapping[tuple[int, int], float]
-"""What is known of a table of tasks by tasks, by (row, column): most of a long table is empty."""
+"""The cells of a table of tasks by tasks that are known, by (row, column): most of a long table is empty."""
 
 
-def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int) -> int:
-    """Keep `measured`, and return the id of the measurement. Raises TaskNotFoundError, RegistryError."""
+def record(writer: Writer, measured: Sequence[Accuracy], after_version_id: int) -> None:
+    """Record what was measured after that version had been learned.
+
+    Raises:
+        TaskNotFoundError: a task that was measured, or that clips were routed to, is not there.
+        RegistryError: nothing was measured, or a task twice in the same mode.
+    """
     from registry.models import AccuracyRow, MeasurementRow
 
     if not measured:
         raise RegistryError("nothing was measured, so there is nothing to record")
-    ids = {name: rows.ids(writing, name) for item in measured for name in (item.task, *item.routed)}
+    ids = {name: rows.ids(writer, name) for item in measured for name in (item.task, *item.routed)}
     if len({(ids[item.task], item.mode) for item in measured}) != len(measured):
         raise RegistryError("a task was measured twice in the same mode; which of the two counts?")
     measurement = MeasurementRow(after_version_id=after_version_id, created=datetime.now(UTC))
-    writing.session.add(measurement)
-    writing.session.flush()
-    writing.session.add_all(
+    writer.session.add(measurement)
+    writer.session.flush()
+    writer.session.add_all(
         AccuracyRow(
             measurement_id=measurement.id,
             version_id=ids[item.task][1],
@@ -45,95 +57,70 @@ def record(writing: Writing, measured: Sequence[Accuracy], after_version_id: int
         )
         for item in measured
     )
-    writing.session.flush()
-    return measurement.id
+    writer.session.flush()
 
 
-def last_learned(asking: Asking) -> int:
-    """Id of the current version that was learned last. Raises RegistryError where there is none."""
-    for (id,) in asking.ask("SELECT max(current_version_id) FROM tasks"):
+def last_learned(reader: Reader) -> int:
+    """Return the id of the current version that was learned last. Raises RegistryError where there is none."""
+    for (id,) in reader.query("SELECT max(current_version_id) FROM tasks"):
         if id is not None:
             return int(id)
-    raise RegistryError("the registry holds no task yet, so nothing can have been measured")
+    raise RegistryError("the registry has no task yet, so nothing can have been measured")
 
 
-def measurements(asking: Asking, only: int | None = None) -> list[Measurement]:
-    """Every measurement, or the one of that id, oldest first."""
-    task_names = {str(id): str(name) for id, name in asking.ask("SELECT id, name FROM tasks")}
-    chosen, values = ("", ()) if only is None else (" WHERE m.id = ?", (only,))
-    accuracies: dict[int, list[Accuracy]] = defaultdict(list)
-    for id, name, kind, accuracy, clips, words in asking.ask(_ACCURACIES.format(chosen), *values):
-        to = {task_names[key]: count for key, count in json.loads(words).items() if key in task_names}
-        mode: Mode = "auto" if kind == "auto" else "oracle"
-        accuracies[id].append(Accuracy(name, mode, accuracy, clips, to))
-    return [
-        Measurement(id, after, version_id, rows.instant(created), tuple(accuracies[id]))
-        for id, after, version_id, created in asking.ask(_HEADS.format(chosen), *values)
-        if id in accuracies  # nothing is left of one whose tasks were all removed
-    ]
+class LearningOrder(NamedTuple):
+    """The tasks in the order in which their current versions were learned.
 
-
-class Places(NamedTuple):
-    """Where each task stands in the order of learning: by its current version's id, and by its own."""
+    Attributes:
+        versions, tasks: the place of each task in that order, by its current version's id and by its own.
+        names: the tasks' names, in that order.
+    """
 
     versions: Mapping[int, int]
     tasks: Mapping[str, int]
     names: Sequence[str]
 
 
-def places(asking: Asking) -> Places:
-    found = list(asking.ask(_CURRENT))
+def learning_order(reader: Reader) -> LearningOrder:
+    """Return the tasks in the order in which their current versions were learned."""
+    found = list(reader.query(_CURRENT))
     versions = {id: i for i, (id, _, _) in enumerate(found)}
-    return Places(versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [str(name) for *_, name in found])
+    return LearningOrder(
+        versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [str(name) for *_, name in found]
+    )
 
 
-def accuracies(asking: Asking, mode: Mode, at: Places) -> Cells:
-    """Accuracy on the task of the column, measured after that of the row; nothing above the diagonal."""
+def accuracies(reader: Reader, mode: Mode, order: LearningOrder) -> Cells:
+    """Return the accuracy on the task of the column, measured after that of the row; nothing above the diagonal."""
     cells = {}
-    for after, version, accuracy in asking.ask(_MEASURED, mode):
-        i, j = at.versions[after], at.versions.get(version, -1)
+    for after, version, accuracy in reader.query(_MEASURED, mode):
+        i, j = order.versions[after], order.versions.get(version, -1)
         if 0 <= j <= i:
             cells[i, j] = float(accuracy)
     return cells
 
 
-def routed(asking: Asking, at: Places) -> Mapping[tuple[int, int], int]:
-    """Test clips of the task of the row that were last routed to the task of the column."""
+def routed(reader: Reader, order: LearningOrder) -> Mapping[tuple[int, int], int]:
+    """Return how many test clips of the task of the row were last routed to the task of the column."""
     cells = {}
-    for version, words in asking.ask(_ROUTED):
-        if version in at.versions:
+    for version, words in reader.query(_ROUTED):
+        if version in order.versions:
             for id, clips in json.loads(words).items():
-                if id in at.tasks:
-                    cells[at.versions[version], at.tasks[id]] = int(clips)
+                if id in order.tasks:
+                    cells[order.versions[version], order.tasks[id]] = int(clips)
     return cells
 
 
-def nearest(asking: Asking) -> dict[str, list[tuple[str, float]]]:
-    """To which others each task's clips went, as shares of its clips that were given to any task."""
-    at = places(asking)
+def nearest(reader: Reader) -> dict[str, list[tuple[str, float]]]:
+    """Return to which other tasks the clips of each task went, as shares of its clips that were routed to any task."""
+    order = learning_order(reader)
     went: dict[int, dict[int, int]] = defaultdict(dict)
-    for (row, column), clips in routed(asking, at).items():
+    for (row, column), clips in routed(reader, order).items():
         went[row][column] = clips
     found = {}
     for row, to in sorted(went.items()):
         given = sum(to.values())
-        shares = [(at.names[column], clips / given) for column, clips in to.items() if clips and column != row]
+        shares = [(order.names[column], clips / given) for column, clips in to.items() if clips and column != row]
         if given:
-            found[at.names[row]] = sorted(shares, key=lambda pair: (-pair[1], pair[0]))
+            found[order.names[row]] = sorted(shares, key=lambda pair: (-pair[1], pair[0]))
     return found
-
-
-_CURRENT = "SELECT v.id, v.task_id, t.name FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
-_MEASURED = """
-    SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
-    WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""
-_ROUTED = """
-    SELECT version_id, CAST(routed AS TEXT) FROM accuracies
-    WHERE id IN (SELECT max(id) FROM accuracies WHERE mode = 'auto' GROUP BY version_id)"""
-_ACCURACIES = """
-    SELECT m.id, t.name, a.mode, a.accuracy, a.clips, CAST(a.routed AS TEXT) FROM accuracies a
-    JOIN measurements m ON a.measurement_id = m.id
-    JOIN versions v ON a.version_id = v.id JOIN tasks t ON v.task_id = t.id{} ORDER BY a.id"""
-_HEADS = """
-    SELECT m.id, t.name, m.after_version_id, CAST(m.created AS TEXT) FROM measurements m
-    LEFT JOIN versions v ON m.after_version_id = v.id LEFT JOIN tasks t ON v.task_id = t.id{} ORDER BY m.id"""

@@ -1,4 +1,4 @@
-"""What an adapter file says of itself, typed: enough to restore its rows when the database is lost."""
+"""The description in an adapter file's header, typed: enough to restore its rows when the database is lost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,15 @@ from registry.version_facts import NewVersion
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One adapter's place in its registry. `task_id` is None in a file that no registry has stamped."""
+    """One adapter and its place in its registry.
+
+    Attributes:
+        name, number: the task's name, and which of its versions this is.
+        task_id: the task's id; None in a file that no registry has written.
+        task_created, created: when the task and when this version were first committed.
+        backbone: what the adapter was learned on; its `background` is not in the file.
+        new: what is known of the version.
+    """
 
     name: str
     number: int
@@ -23,8 +31,8 @@ class Manifest:
     backbone: BackboneRecord
     new: NewVersion
 
-    def words(self) -> dict[str, object]:
-        """As it stands in the header."""
+    def to_header(self) -> dict[str, object]:
+        """Return the description as it stands in the header."""
         return {
             "name": self.name,
             "version": self.number,
@@ -41,8 +49,16 @@ class Manifest:
         }
 
     @classmethod
-    def read(cls, words: Mapping[str, Any], unknown_time: datetime) -> "Manifest":
-        """From a header; `unknown_time` where it gives none. Raises CorruptRegistryError."""
+    def from_header(cls, words: Mapping[str, Any], unknown_time: datetime) -> "Manifest":
+        """Read the description of a file that anybody may have written.
+
+        Args:
+            words: the description.
+            unknown_time: stands for a time that the description does not give.
+
+        Raises:
+            CorruptRegistryError: something is missing, of the wrong type, or too large.
+        """
         try:
             created = _instant(words.get("created"), unknown_time)
             backbone = words["backbone"]

@@ -1,6 +1,6 @@
-"""The tables; `schema` says which version of them this is.
+"""The tables. `schema` has the number of this version of them, and `migrations` the way from earlier ones.
 
-What must hold is written here as constraints, so that no code path can break it.
+Whatever must always be true is a constraint here, so that no code can break it.
 
     backbone 1 ──< versions >── 1 tasks      tasks.current_version_id ──> versions
     versions 1 ──< measurements 1 ──< accuracies >── 1 versions
@@ -25,13 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Blob = bytes  # where a column is called bytes
+Blob = bytes  # a name for the type inside a class that has a column called bytes
 _NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
-_Long = Integer().with_variant(BigInteger(), "postgresql")  # of 64 bits, as every integer of SQLite's is
+_Long = Integer().with_variant(BigInteger(), "postgresql")  # of 64 bits, as every integer in SQLite is
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite stores no time zone, so it is put back on the way out."""
+    """A time in UTC. SQLite stores no time zone, so it is added again when the time is read."""
 
     impl = DateTime
     cache_ok = True
@@ -44,11 +44,11 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Base of every table."""
+    """The base of every table."""
 
 
 class BackboneRow(Base):
-    """The one backbone: a second row cannot be."""
+    """The one backbone. There cannot be a second row."""
 
     __tablename__ = "backbone"
     __table_args__ = (CheckConstraint("id = 1", name="one_backbone"),)
@@ -62,7 +62,7 @@ class BackboneRow(Base):
 
 
 class TaskRow(Base):
-    """A task. `key` is its name folded (see `names.key`); `last_number` outlives the version that had it."""
+    """A task. `key` is the same for all spellings of its name (`names.key`); no version number is given twice."""
 
     __tablename__ = "tasks"
     __table_args__ = (_NEVER_REUSE_IDS,)
@@ -72,7 +72,7 @@ class TaskRow(Base):
     key: Mapped[str] = mapped_column(unique=True)
     created: Mapped[datetime] = mapped_column(Instant)
     last_number: Mapped[int]
-    # Checked when the transaction ends: a task and its first version point at each other, and one must come first.
+    # This is checked when the transaction ends, since a task and its first version point at each other.
     current_version_id: Mapped[int] = mapped_column(
         ForeignKey("versions.id", name="current", deferrable=True, initially="DEFERRED", use_alter=True),
         unique=True,
@@ -80,7 +80,7 @@ class TaskRow(Base):
 
 
 class VersionRow(Base):
-    """One learned version of a task."""
+    """One learned version of a task; `version_facts` has what most columns mean."""
 
     __tablename__ = "versions"
     __table_args__ = (
@@ -107,7 +107,7 @@ class VersionRow(Base):
     protocol: Mapped[str]
     packages: Mapped[dict[str, str]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(Instant)
-    # The last one, with a default in the database: so it stands in a table that an upgrade gave it.
+    # It comes last and has a default in the database, as in the tables that an upgrade adds it to.
     training: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
 
 
@@ -118,13 +118,13 @@ class MeasurementRow(Base):
     __table_args__ = (_NEVER_REUSE_IDS,)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    # Empty once that version is gone; what was measured of others then is kept.
+    # NULL once that version is removed; what was measured of other tasks then stays.
     after_version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), index=True)
     created: Mapped[datetime] = mapped_column(Instant)
 
 
 class AccuracyRow(Base):
-    """Accuracy of one version. `routed`: by task id; as no id is reused, a dead one is harmless."""
+    """Accuracy of one version. `routed` is by task id; the id of a removed task stays, and no task ever gets it."""
 
     __tablename__ = "accuracies"
     __table_args__ = (

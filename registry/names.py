@@ -12,18 +12,18 @@ _SHOWN = 20
 
 
 def key(name: str) -> str:
-    """What two spellings of one name share: case and Unicode form do not matter."""
+    """Return what all spellings of one name share: case and Unicode form do not matter."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def checked(name: str) -> str:
-    """`name`, or RegistryError with the rule that it breaks."""
+    """Return `name`, or raise RegistryError with the rule that it breaks."""
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST:
         raise RegistryError(f"a task's name has 1 to {_LONGEST} characters: {str(name)[:40]!r} cannot be one")
     if name != name.strip():
         raise RegistryError(f"a task's name neither starts nor ends with a space: {name!r} cannot be one")
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name):
-        raise RegistryError(f"a task's name holds no control characters: {name!r} cannot be one")
+        raise RegistryError(f"a task's name has no control characters: {name!r} cannot be one")
     if "/" in name or "\\" in name or name in {".", ".."}:
         raise RegistryError(f"a task's name is not a path: {name!r} cannot be one")
     if key(name) in _RESERVED:
@@ -32,11 +32,11 @@ def checked(name: str) -> str:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """A tail for "no task of that name": what was probably meant, and what there is."""
+    """Return the end of a message about a name that is not there: what was probably meant, and which names exist."""
     if not known:
-        return "the registry holds no task yet"
+        return "the registry has no task yet"
     by_key = {key(other): other for other in known}
     close = difflib.get_close_matches(key(name), list(by_key), n=1)
     meant = f'did you mean "{by_key[close[0]]}"? ' if close else ""
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return f"{meant}it holds: {', '.join(known[:_SHOWN])}{more}"
+    return f"{meant}its tasks are: {', '.join(known[:_SHOWN])}{more}"

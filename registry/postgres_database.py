@@ -1,7 +1,8 @@
-"""A registry's database on a PostgreSQL server: everything that is PostgreSQL's and not SQL's.
+"""A registry's database on a PostgreSQL server: everything that differs between PostgreSQL and another database.
 
-The tables live in the first schema of the search path, which holds nothing else; `cl_ast_registry` among them says
-which schema version they have. Writers are alone by an advisory lock of that schema, so readers never wait.
+The tables are in the first schema of the search path, which must have no other tables. The one called
+`cl_ast_registry` says which version of our schema they have. An advisory lock lets in one writer at a time, so readers
+never wait.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +14,9 @@ from urllib.parse import unquote
 
 from cl_ast.errors import RegistryError
 from registry import schema
-from registry.database import Asking, Database, Rows, Writing
+from registry.crash_points import crash_point
+from registry.database import Database, Reader, Rows, Writer
 from registry.errors import not_writable
-from registry.steps import reached
 
 try:
     import psycopg
@@ -25,7 +26,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-_MARK = "cl_ast_registry"
+_VERSION_TABLE = "cl_ast_registry"
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
 _LOCK = f"SELECT pg_advisory_xact_lock({0x636C6173}, hashtext(current_schema()))"  # "clas"
@@ -33,7 +34,7 @@ _NEXT_ID = "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT max(id) F
 _PROBE = f"""
     SELECT current_schema(), current_setting('server_encoding'),
         (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()),
-        (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{_MARK}')"""
+        (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{_VERSION_TABLE}')"""
 _MAY_WRITE = """
     SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean
         AND has_table_privilege('versions', 'INSERT') AND has_table_privilege('versions', 'DELETE')"""
@@ -42,8 +43,8 @@ _BYTES = """
     FROM pg_tables WHERE schemaname = current_schema()"""
 
 
-class Server:
-    """A database on a server, by its libpq URL. Of the URL only `place` is ever shown."""
+class PostgresLocation:
+    """A database on a server, by its libpq URL; see `DatabaseLocation`. Only `place` is ever shown of the URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -51,14 +52,14 @@ class Server:
 
     def open(self) -> Database | None:
         with self.connection() as connection:
-            where, encoding, tables, marks = connection.execute(_PROBE).fetchone() or ("", "", 0, 0)
+            where, encoding, tables, version_tables = connection.execute(_PROBE).fetchone() or ("", "", 0, 0)
             if where is None:
                 raise RegistryError(f"{self.place} has no schema for the tables: create the one in the search path")
             if encoding != "UTF8":
                 raise RegistryError(f"{self.place} is encoded as {encoding}; a registry needs a database in UTF8")
             if not tables:
                 return None
-            if not marks:
+            if not version_tables:
                 raise schema.something_else(self.place)
             version = _version(connection.execute)
             writable = bool((connection.execute(_MAY_WRITE).fetchone() or (False,))[0])
@@ -69,31 +70,31 @@ class Server:
 
     def make(self) -> Database:
         database = PostgresDatabase(self, True)
-        with database.write() as writing:
-            connection = writing.session.connection()
+        with database.write() as writer:
+            connection = writer.session.connection()
             if not (connection.exec_driver_sql(_PROBE).one())[3]:
                 _make_tables(connection)
         return database
 
-    def rebuild(self, fill: Callable[[Writing], None]) -> str | None:
-        """In one transaction: the former tables move to a schema of their own, and new ones take their place."""
+    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
+        """In one transaction, move the former tables to a schema of their own, and put new ones in their place."""
         database = PostgresDatabase(self, True)
         former = None
-        with database.write() as writing:
-            connection = writing.session.connection()
-            where, _, tables, marks = connection.exec_driver_sql(_PROBE).one()
-            if tables and not marks:
+        with database.write() as writer:
+            connection = writer.session.connection()
+            where, _, tables, version_tables = connection.exec_driver_sql(_PROBE).one()
+            if tables and not version_tables:
                 raise schema.something_else(self.place)
             if tables:
                 former = f"{where}_before_{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
                 _move_tables(connection, former)
             _make_tables(connection)
-            fill(writing)
+            fill(writer)
         return former and f"schema {former} of {self.place}"
 
     @contextmanager
     def connection(self) -> Iterator["psycopg.Connection[tuple[Any, ...]]"]:
-        """One of its own, rolled back and closed at the end."""
+        """Open a connection, which is rolled back and closed at the end."""
         with self.translated(), closing(self.connect()) as connection:
             yield connection
 
@@ -101,7 +102,7 @@ class Server:
         more: dict[str, Any] = {"client_encoding": "utf8"}
         if "connect_timeout=" not in self._url:
             more["connect_timeout"] = _CONNECT_SECONDS
-        # Nothing prepared on the server: a pooler may stand between.
+        # No statement is prepared on the server: behind a pooler the next one may run on another connection.
         return psycopg.connect(self._url, prepare_threshold=None, **more)
 
     @contextmanager
@@ -110,10 +111,11 @@ class Server:
         try:
             yield
         except psycopg.Error as error:
-            # Not chained: what a driver quotes of a URL would stand in the traceback.
+            # The cause is left out of the traceback, since a driver's message may quote the URL with its password.
             raise self.translate(error) from None
 
     def translate(self, error: BaseException) -> RegistryError:
+        """Return a RegistryError that says what happened and what to do, without the password."""
         said = " ".join(str(error).split())
         said = said.replace(self._password, "***") if self._password else said
         match getattr(error, "sqlstate", None):
@@ -134,53 +136,53 @@ class Server:
 
 
 class PostgresDatabase:
-    """The tables of a registry on a server."""
+    """The tables of a registry on a server; see `Database`."""
 
-    def __init__(self, server: Server, writable: bool) -> None:
-        self._server = server
+    def __init__(self, location: PostgresLocation, writable: bool) -> None:
+        self._location = location
         self.writable = writable
 
     @property
     def place(self) -> str:
-        return self._server.place
+        return self._location.place
 
     @contextmanager
-    def read(self) -> Iterator[Asking]:
-        with self._server.connection() as connection:
+    def read(self) -> Iterator[Reader]:
+        with self._location.connection() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            yield _Reading(connection)
+            yield _PostgresReader(connection)
 
     @contextmanager
-    def write(self) -> Iterator[Writing]:
+    def write(self) -> Iterator[Writer]:
         from sqlalchemy.exc import SQLAlchemyError
         from sqlalchemy.orm import Session
 
         if not self.writable:
             raise RegistryError(not_writable(self.place))
-        with self._server.translated():
+        with self._location.translated():
             try:
                 with Session(self._engine, expire_on_commit=False) as session, session.begin():
                     connection = session.connection()
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_BUSY_SECONDS * 1000:.0f}ms'")
                     connection.exec_driver_sql(_LOCK)
-                    writing = Writing(session, "%s", _NEXT_ID)
-                    yield writing
-                    writing.ready()
+                    writer = Writer(session, "%s", _NEXT_ID)
+                    yield writer
+                    writer.finish()
             except SQLAlchemyError as error:
-                raise self._server.translate(getattr(error, "orig", None) or error) from None
-        reached("committed")
+                raise self._location.translate(getattr(error, "orig", None) or error) from None
+        crash_point("committed")
 
     def damage(self) -> list[str]:
-        """Nothing: the server checks its pages and its foreign keys itself, and says so when they are read."""
+        """Return nothing: the server checks its pages and foreign keys itself, and reading a damaged page fails."""
         return []
 
     def bytes(self) -> int:
-        with self.read() as asking:
-            return next(int(row[0]) for row in asking.ask(_BYTES))
+        with self.read() as reader:
+            return next(int(row[0]) for row in reader.query(_BYTES))
 
     def close(self) -> None:
-        """Every transaction has closed its connection."""
+        """Do nothing: every transaction has closed its connection."""
 
     def upgrade(self, found: int) -> None:
         """Bring the tables to this release's schema, all of it or nothing: the server undoes changes of tables too."""
@@ -191,46 +193,48 @@ class PostgresDatabase:
                 f"{self.place} has an older schema ({found}; this cl-ast needs {schema.VERSION}) and cannot be written "
                 "by you: let its owner open it once"
             )
-        with self.write() as writing:
-            connection = writing.session.connection()
+        with self.write() as writer:
+            connection = writer.session.connection()
             now = _version(connection.exec_driver_sql)
             if now < schema.VERSION:  # else another process was faster
                 upgrade(connection, now, schema.VERSION)
-                connection.exec_driver_sql(f"UPDATE {_MARK} SET schema_version = {int(schema.VERSION)}")
+                connection.exec_driver_sql(f"UPDATE {_VERSION_TABLE} SET schema_version = {int(schema.VERSION)}")
 
     @cached_property
     def _engine(self) -> "Engine":
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
-        # The URL stays with the driver, so that nothing here can print it.
+        # SQLAlchemy is not given the URL, so that it cannot print the password.
         return create_engine(
-            "postgresql+psycopg://", creator=self._server.connect, poolclass=NullPool, use_native_hstore=False
+            "postgresql+psycopg://", creator=self._location.connect, poolclass=NullPool, use_native_hstore=False
         )
 
 
-class _Reading:
+class _PostgresReader:
+    """One reading transaction."""
+
     def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
         self._connection = connection
 
-    def ask(self, sql: str, *values: object) -> Rows:
+    def query(self, sql: str, *values: object) -> Rows:
         return self._connection.execute(sql.replace("?", "%s").encode(), values or None).fetchall()
 
 
 def _version(execute: Callable[..., Any]) -> int:
-    return int(execute(f"SELECT schema_version FROM {_MARK}").fetchone()[0])
+    return int(execute(f"SELECT schema_version FROM {_VERSION_TABLE}").fetchone()[0])
 
 
 def _make_tables(connection: "Connection") -> None:
     from registry.models import Base
 
     Base.metadata.create_all(connection, checkfirst=False)
-    connection.exec_driver_sql(f"CREATE TABLE {_MARK} (schema_version integer NOT NULL)")
-    connection.exec_driver_sql(f"INSERT INTO {_MARK} VALUES ({int(schema.VERSION)})")
+    connection.exec_driver_sql(f"CREATE TABLE {_VERSION_TABLE} (schema_version integer NOT NULL)")
+    connection.exec_driver_sql(f"INSERT INTO {_VERSION_TABLE} VALUES ({int(schema.VERSION)})")
 
 
 def _move_tables(connection: "Connection", target: str) -> None:
-    """Every table, with its indexes, constraints and sequence, out of the way."""
+    """Move every table, with its indexes, constraints and sequence, to another schema."""
     names = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").all()
     connection.exec_driver_sql(f'CREATE SCHEMA "{target}"')
     for (name,) in names:
@@ -238,7 +242,7 @@ def _move_tables(connection: "Connection", target: str) -> None:
 
 
 def _masked(url: str) -> tuple[str, str]:
-    """The URL as people may read it, and the password that it held. Raises RegistryError where they cannot be told."""
+    """Return the URL without its password, and the password. Raises RegistryError if they cannot be separated."""
     user, at, where = url.partition("://")[2].partition("?")[0].rpartition("@")
     name, _, password = user.partition(":")
     if "/" in user:

@@ -1,4 +1,4 @@
-"""What goes into a registry and what comes out: plain frozen values, never rows tied to a session."""
+"""What a registry takes and returns: plain frozen values, which need no open database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,18 @@ from registry.version_facts import RULES, NewVersion, VersionFacts
 
 Mode = Literal["oracle", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-Blob = bytes  # where a field is called bytes
+Blob = bytes  # a name for the type inside a class that has a field called bytes
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneRecord:
     """The one frozen backbone of a registry.
 
-    `background` is opaque here: what the router must know of the backbone whatever the tasks are.
+    Attributes:
+        name: as it was given, a short name, a hub name or a folder.
+        fingerprint: differs wherever the weights differ.
+        parameters, bytes: its size.
+        background: what the router needs to know of the backbone, whatever the tasks are. The registry only stores it.
     """
 
     name: str
@@ -53,7 +57,7 @@ class VersionRecord(VersionFacts):
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """A task, and the version that answers for it now."""
+    """A task, with its current version."""
 
     id: int
     name: str
@@ -68,11 +72,14 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Test accuracy on one task, with the task given (`oracle`) or chosen by the router (`auto`).
+    """Test accuracy on one task. Raises RegistryError when made with values that cannot be.
 
-    `routed`, for `auto` only: how many of this task's test clips were sent to each task. Raises
-    RegistryError when made
-    with values that cannot be.
+    Attributes:
+        task: its name.
+        mode: "oracle" with the task named, "auto" with the task chosen by the router.
+        accuracy: in [0, 1].
+        clips: how many test clips were classified.
+        routed: only for "auto": how many of them the router sent to each task, by name.
     """
 
     task: str
@@ -93,19 +100,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """Accuracies measured together. `after`: the task learned last by then; None once that version is dropped."""
-
-    id: int
-    after: str | None
-    after_version_id: int | None
-    created: datetime
-    accuracies: tuple[Accuracy, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes on disk. `adapter_bytes`: current versions; `all_bytes`: the whole of `adapters/`."""
+    """Sizes in bytes.
+
+    Attributes:
+        adapter_bytes: the files of the current versions.
+        all_bytes: every file among the adapters.
+        database_bytes: the database.
+    """
 
     adapter_bytes: int
     all_bytes: int
@@ -114,10 +116,15 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All of a registry at one moment: what `cl-ast stats` tells.
+    """All that is known of a registry at one moment; `cl-ast stats` shows it.
 
-    `accuracies`, by mode: (i, j) → accuracy on task j measured after task i. `routed`: (i, j) → test clips of task i
-    that were last routed to task j. Tasks are numbered as in `tasks`; most pairs of a long list are not there.
+    Attributes:
+        backbone: None where it is not set yet.
+        tasks: in the order in which the current versions were learned.
+        accuracies: by mode, the accuracy on task j measured after task i, by (i, j). Tasks are numbered as in `tasks`,
+            and pairs that were not measured are left out.
+        routed: how many test clips of task i were last routed to task j, by (i, j).
+        storage: what the registry takes.
     """
 
     backbone: BackboneRecord | None
@@ -129,9 +136,12 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something stored is not what it should be: the file or database at `place`, a path or a URL.
+    """Something stored that is not what it should be.
 
-    `task` is None where no task is concerned.
+    Attributes:
+        task: the task that is concerned; None where it is none.
+        place: the file or the database, as a path or a URL.
+        what: what is wrong, in words.
     """
 
     task: str | None
@@ -145,7 +155,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A file among the adapters that `gc` dropped, or would drop."""
+    """A file that `gc` dropped or, with `dry_run`, would drop; and why."""
 
     name: str
     bytes: int
@@ -154,19 +164,26 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class GcReport:
-    """What `gc` dropped, or with `dry_run` would drop."""
+    """The files that `gc` dropped or, with `dry_run`, would drop."""
 
     dropped: tuple[Dropped, ...]
     dry_run: bool
 
     @property
     def bytes(self) -> int:
+        """Their size together."""
         return sum(file.bytes for file in self.dropped)
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
-    """What `rebuild` restored, the files it had to leave out, and where the former database is now."""
+    """What `rebuild` restored.
+
+    Attributes:
+        tasks, versions: how many.
+        skipped: the files that it had to leave out.
+        backup: where the former database is now; None where there was none.
+    """
 
     tasks: int
     versions: int

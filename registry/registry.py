@@ -1,6 +1,6 @@
-"""The registry itself: what can be asked of it and done to it. How it is changed is in `changes`."""
+"""The registry: what can be read of it and done to it. `changes` has how it is changed."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +16,6 @@ from registry.records import (
     Accuracy,
     BackboneRecord,
     GcReport,
-    Measurement,
-    Mode,
     Overview,
     Problem,
     RebuildReport,
@@ -31,8 +29,8 @@ from registry.version_facts import NewVersion
 class Registry:
     """Tasks, the versions of their adapters and what was measured. Make one with `Registry.open`.
 
-    It may be used from several threads and processes at once. Every method raises RegistryError, in plain
-    words, where the database or the disk fails; what else one raises, it says.
+    It may be used from several threads and processes at once. Every method raises RegistryError where the database or
+    the disk fails; each says what else it raises.
     """
 
     def __init__(self, database: Database, files: AdapterFiles) -> None:
@@ -41,25 +39,27 @@ class Registry:
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = True) -> "Registry":
-        """The registry in a folder, or at a URL that `registry.locations` explains, made where there is none.
+        """Open the registry in a folder, or at a URL (see `registry.locations`). Make it where there is none.
 
-        One that can only be read is opened for reading. Raises RegistryError where the place holds
-        something else, was written by a newer cl-ast, or (`create=False`) holds nothing;
-        CorruptRegistryError where its database is damaged or missing beside its adapters.
+        A registry that this user can only read is opened for reading.
+
+        Raises:
+            RegistryError: something else is there, a newer cl-ast wrote it, or nothing is there with `create=False`.
+            CorruptRegistryError: its database is damaged, or there are adapters and no database.
         """
-        home, files = locate(location)
+        where, files = locate(location)
         # Looked for again after the adapters: another process may be making the same registry just now.
-        database = home.open() or (home.open() if files.adapters() else None)
+        database = where.open() or (where.open() if files.adapters() else None)
         if database is not None:
             return cls(database, files)
         if files.adapters():
             raise CorruptRegistryError(
-                f"{home.place} is lost, but {files.store.place} holds adapters: restore it with `cl-ast rebuild`"
+                f"{where.place} is missing, but {files.store.place} has adapters: restore it with `cl-ast rebuild`"
             )
         if not create:
-            raise RegistryError(f"there is no registry at {home.place}")
+            raise RegistryError(f"there is no registry at {where.place}")
         files.store.prepare()
-        return cls(home.make(), files)
+        return cls(where.make(), files)
 
     def close(self) -> None:
         self._database.close()
@@ -74,91 +74,95 @@ class Registry:
 
     @property
     def place(self) -> str:
-        """Where it is, as people read it: the folder, or the database's URL without a password."""
+        """Where it is, for people to read: the folder, or the database's URL without a password."""
         return self._database.place
 
     @property
     def writable(self) -> bool:
+        """Whether this user may change it."""
         return self._database.writable and self._files.store.writable
 
     def require_writable(self) -> None:
-        """Raises RegistryError where nothing can be committed: better said before a training than after it."""
+        """Raise RegistryError where nothing can be committed: a caller learns it before a training, not after it."""
         if not self.writable:
             raise RegistryError(not_writable(self.place))
 
     @property
     def backbone(self) -> BackboneRecord | None:
         """The backbone that every adapter here was learned on; None until `set_backbone`."""
-        with self._database.read() as asking:
-            return rows.backbone(asking)
+        with self._database.read() as reader:
+            return rows.backbone(reader)
 
     def set_backbone(self, record: BackboneRecord) -> BackboneRecord:
-        """Say once what the backbone is, and get what is stored.
+        """Set the backbone of a new registry, and return what is stored.
 
-        The same backbone again changes nothing, but fills in a `background` that is missing (as after
-        `rebuild`). Raises RegistryError for another one.
+        Setting the same one again changes nothing, except that it fills in a `background` that is missing, as after
+        `rebuild`.
+
+        Raises:
+            RegistryError: the registry has another backbone.
         """
         from registry.models import BackboneRow
 
-        with self._database.write() as writing:
-            known = rows.backbone(writing)
+        with self._database.write() as writer:
+            known = rows.backbone(writer)
             if known is None:
-                writing.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(record)}])
+                writer.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(record)}])
             elif known.fingerprint != record.fingerprint:
                 raise RegistryError(
                     f"the registry in {self.place} has the backbone {known.name} ({known.fingerprint}), and "
                     f"{record.name} ({record.fingerprint}) is another: use the first, or another registry"
                 )
             elif not known.background:
-                writing.session.get_one(BackboneRow, rows.BACKBONE_ID).background = record.background
+                writer.session.get_one(BackboneRow, rows.BACKBONE_ID).background = record.background
                 return replace(known, background=record.background)
         return known or record
 
     def replace_background(self, background: bytes) -> None:
-        """Keep another `background` of the same backbone. Raises RegistryError where no backbone is known yet."""
+        """Store another `background` of the same backbone. Raises RegistryError where the backbone is not set yet."""
         from registry.models import BackboneRow
 
-        with self._database.write() as writing:
-            rows.require_backbone(writing)
-            writing.session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
+        with self._database.write() as writer:
+            rows.require_backbone(writer)
+            writer.session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
 
     def tasks(self) -> list[TaskRecord]:
-        """Every task, in learning order: that in which the current versions were learned.
+        """Return every task, in the order in which the current versions were learned.
 
-        A replaced task moves to the end, and back if it is rolled back. `matrix` and `confusion` have this
-        order.
+        A task that is replaced moves to the end, and back if it is rolled back.
         """
-        with self._database.read() as asking:
-            return rows.tasks(asking)
+        with self._database.read() as reader:
+            return rows.tasks(reader)
 
     def nearest(self) -> dict[str, list[tuple[str, float]]]:
-        """For each task that was routed: the others that its test clips last went to, with the share of its clips.
+        """Return for each task the other tasks that its test clips were last routed to, with the share of its clips.
 
-        The largest first; of the clips that were given to any task. In the order of `tasks`.
+        Clips that were not routed to any task do not count. The tasks have the order of `tasks`, and of each the
+        largest share comes first. A task that was never routed is left out.
         """
-        with self._database.read() as asking:
-            return history.nearest(asking)
+        with self._database.read() as reader:
+            return history.nearest(reader)
 
     def task(self, name: str) -> TaskRecord:
-        """The task of that name, whatever its case. Raises TaskNotFoundError."""
-        with self._database.read() as asking:
-            return rows.task(asking, name)
+        """Return the task of that name, whatever its case. Raises TaskNotFoundError."""
+        with self._database.read() as reader:
+            return rows.task(reader, name)
 
     def current(self, names: Collection[str]) -> dict[str, VersionRecord]:
-        """The version that answers for each name, whatever its case, as they all are at one moment.
+        """Return the current version of each of these tasks, by the names as given, in whatever case.
 
-        One question for many: a batch of clips asks this. Raises TaskNotFoundError.
+        One query reads them all, as they are at one moment. Raises TaskNotFoundError.
         """
-        with self._database.read() as asking:
-            found = rows.current(asking, names)
+        with self._database.read() as reader:
+            found = rows.current(reader, names)
             for name in set(names) - set(found):  # one that is not there, or another spelling
-                found[name] = rows.task(asking, name).version
+                found[name] = rows.task(reader, name).version
             return found
 
     def versions(self, name: str) -> list[VersionRecord]:
-        """Every version of a task that is kept, oldest first. Raises TaskNotFoundError."""
-        with self._database.read() as asking:
-            return rows.versions(asking, rows.ids(asking, name)[0])
+        """Return every version of a task that is still stored, oldest first. Raises TaskNotFoundError."""
+        with self._database.read() as reader:
+            return rows.versions(reader, rows.ids(reader, name)[0])
 
     def commit(
         self,
@@ -169,57 +173,60 @@ class Registry:
         *,
         replace: bool = False,
     ) -> TaskRecord:
-        """Keep a learned adapter and what was measured right after, as a new task or its next version.
+        """Store a learned adapter and what was measured right after. All of this happens, or nothing.
 
-        With `replace`, a name that is taken is the task's next version. `adapter` is a safetensors file.
-        The stored one has the same tensors, and the `cl_ast` entry of its header is completed with all that
-        is known here, so that it describes itself. All of this happens, or nothing.
+        Args:
+            name: of a new task; with `replace`, of a task that gets its next version, or of a new one.
+            adapter: a safetensors file. The stored file has the same tensors, and its description, the `cl_ast` entry
+                of the header, is completed with everything that the registry knows of it.
+            new: what is known of the version.
+            measured: accuracies of any tasks, this one included.
 
-        Raises TaskExistsError for a name that is taken, TaskNotFoundError for a measured task that is not
-        here, RegistryError for a name that cannot be, an adapter of another backbone, a full disk or a
-        read-only folder, CorruptRegistryError where `adapter` is not such a file.
+        Raises:
+            TaskExistsError: the name is taken, and `replace` is not given.
+            TaskNotFoundError: a task that was measured is not there.
+            CorruptRegistryError: `adapter` is not such a file.
+            RegistryError: the name cannot be one, the adapter belongs to another backbone, the disk is full, or the
+                registry cannot be written.
         """
         return changes.commit(self._database, self._files, name, adapter, new, measured, replace=replace)
 
     def remove(self, name: str) -> None:
-        """Forget a task: its versions, what was measured of it, and its files. Its ids are never given again.
+        """Remove a task with its versions, what was measured of it, and its files. Its ids are never given again.
 
-        Should the process die before the files are gone, `gc` drops them; until then `rebuild` would bring
-        the task back. Raises TaskNotFoundError.
+        If the process dies before the files are deleted, `gc` drops them; until then `rebuild` would bring the task
+        back. Raises TaskNotFoundError.
         """
         changes.remove(self._database, self._files, name)
 
     def rename(self, old: str, new: str) -> TaskRecord:
-        """Give a task another name. Its files are written anew, since they carry it; their tensors stay.
+        """Give a task another name. Its files are written again, since the name stands in them; their tensors stay.
 
-        Raises TaskNotFoundError, TaskExistsError, and RegistryError for a name that cannot be.
+        Raises TaskNotFoundError, TaskExistsError, and RegistryError for a name that cannot be one.
         """
         return changes.rename(self._database, self._files, old, new)
 
     def rollback(self, name: str, version: int | None = None) -> VersionRecord:
-        """Let an earlier version answer for a task again: that one, or the one before the current.
+        """Make another version of a task the current one: the one of that number, or the one before the current.
 
-        Nothing is deleted until `gc`. Raises TaskNotFoundError, RegistryError where there is no such version,
-        CorruptRegistryError where its file is damaged.
+        Nothing is deleted until `gc`. Raises TaskNotFoundError, RegistryError where there is no such version, and
+        CorruptRegistryError where its file is missing or damaged.
         """
         return changes.rollback(self._database, self._files, name, version)
 
-    def adapter_address(self, version: VersionRecord) -> str:
-        """Where the file of a version is: a path, or a URL. Read it with `read_adapter`, which checks it."""
-        return self._files.address(version.adapter_sha256)
-
     def read_adapter(self, version: VersionRecord) -> bytes:
-        """The bytes of a version's file, its SHA-256 checked.
+        """Return the bytes of a version's file, after checking their SHA-256.
 
-        Raises CorruptRegistryError, naming the task, where the file is missing or not what was stored, and
-        TaskNotFoundError where the version was dropped since.
+        Raises:
+            CorruptRegistryError: the file is missing or is not what was stored; the message names the task.
+            TaskNotFoundError: the version was dropped since.
         """
         try:
             return changes.intact(self._files, version)
         except CorruptRegistryError:
-            # Or another process renamed the task, which rewrites its files, or removed it.
-            with self._database.read() as asking:
-                now = rows.version(asking, version.id)
+            # Another process may have removed the task, or renamed it, which writes its files again.
+            with self._database.read() as reader:
+                now = rows.version(reader, version.id)
             if now is None:
                 raise TaskNotFoundError(
                     f'version {version.number} of task "{version.task}" is not in the registry any more'
@@ -228,69 +235,46 @@ class Registry:
                 raise
         return changes.intact(self._files, now)
 
-    def record(self, measured: Sequence[Accuracy], after: str | None = None) -> Measurement:
-        """Keep accuracies that were measured again, as the state after the last task, or after `after`.
+    def record(self, measured: Sequence[Accuracy], after: str | None = None) -> None:
+        """Record accuracies that were measured again.
 
-        Raises TaskNotFoundError; RegistryError where nothing was measured, or no task is there.
+        Args:
+            measured: accuracies of any tasks.
+            after: the task after whose learning they count as measured; the last one by default.
+
+        Raises:
+            TaskNotFoundError: one of the tasks is not there.
+            RegistryError: nothing was measured, or there is no task.
         """
-        with self._database.write() as writing:
-            version_id = history.last_learned(writing) if after is None else rows.ids(writing, after)[1]
-            return history.measurements(writing, history.record(writing, measured, version_id))[0]
-
-    def measurements(self) -> list[Measurement]:
-        """Everything that was measured, oldest first."""
-        with self._database.read() as asking:
-            return history.measurements(asking)
+        with self._database.write() as writer:
+            version_id = history.last_learned(writer) if after is None else rows.ids(writer, after)[1]
+            history.record(writer, measured, version_id)
 
     def overview(self) -> Overview:
-        """Everything that can be told of the tasks without their files, at one moment."""
-        with self._database.read() as asking:
-            tasks = tuple(rows.tasks(asking))
-            at, backbone = history.places(asking), rows.backbone(asking)
-            accuracies = {mode: history.accuracies(asking, mode, at) for mode in MODES}
-            routed = history.routed(asking, at)
-        storage = self._storage(task.version.adapter_sha256 for task in tasks)
+        """Return everything that is known of the tasks without reading their files, at one moment."""
+        with self._database.read() as reader:
+            tasks = tuple(rows.tasks(reader))
+            order, backbone = history.learning_order(reader), rows.backbone(reader)
+            accuracies = {mode: history.accuracies(reader, mode, order) for mode in MODES}
+            routed = history.routed(reader, order)
+        sizes = {file.name: file.bytes for file in self._files.store.files()}
+        used = sum(sizes.get(name_of(task.version.adapter_sha256), 0) for task in tasks)
+        storage = Storage(used, sum(sizes.values()), self._database.bytes())
         return Overview(backbone, tasks, accuracies, routed, storage)
 
-    def matrix(self, mode: Mode) -> list[list[float | None]]:
-        """Row i: after task i was learned; column j: accuracy on task j. In the order of `tasks`.
-
-        None above the diagonal, and where nothing was measured.
-        """
-        with self._database.read() as asking:
-            at = history.places(asking)
-            cells, count = history.accuracies(asking, mode, at), len(at.tasks)
-        return [[cells.get((i, j)) for j in range(count)] for i in range(count)]
-
-    def confusion(self) -> list[list[int]]:
-        """Row i, column j: test clips of task i last routed to task j. In the order of `tasks`."""
-        with self._database.read() as asking:
-            at = history.places(asking)
-            cells, count = history.routed(asking, at), len(at.tasks)
-        return [[cells.get((i, j), 0) for j in range(count)] for i in range(count)]
-
-    def storage(self) -> Storage:
-        """Bytes that are stored."""
-        return self._storage(task.version.adapter_sha256 for task in self.tasks())
-
-    def _storage(self, current: Iterable[str]) -> Storage:
-        there = {file.name: file.bytes for file in self._files.store.files()}
-        used = sum(there.get(name_of(sha256), 0) for sha256 in current)
-        return Storage(used, sum(there.values()), self._database.bytes())
-
     def verify(self) -> list[Problem]:
-        """Everything stored that is not what it should be; nothing where all is well."""
+        """Return everything stored that is not what it should be; nothing where all is well."""
         return maintenance.verify(self._database, self._files)
 
     def gc(self, *, dry_run: bool = False) -> GcReport:
-        """Drop the versions that are not current, and every file that nothing names."""
+        """Drop the versions that are not current, and every file that no row names. A dry run drops nothing."""
         return maintenance.gc(self._database, self._files, dry_run=dry_run)
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:
         """Restore a lost or damaged database from the adapter files alone; the former one is kept.
 
-        See `restoring.rebuild` for what can be restored. Nobody else may be using the registry meanwhile.
+        `registry.rebuild_database.rebuild` says what can be restored. Nobody else may use the registry meanwhile.
         Raises RegistryError where there is no adapter to restore from.
         """
         from registry.rebuild_database import rebuild

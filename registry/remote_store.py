@@ -1,7 +1,7 @@
 """A store that fsspec reaches: `s3://bucket/prefix`, `gs://…`, and whatever else has a driver.
 
-A file is one upload, and counts only when a committed row names it: an interrupted one leaves at most something that
-`gc` drops. Credentials and endpoints come from where the driver looks for them, never from the URL.
+A file is one upload and counts only once a committed row names it, so an interrupted upload leaves at most something
+that `gc` drops. Credentials and endpoints come from where the driver looks for them, never from the URL.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,17 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from cl_ast.errors import RegistryError
+from registry.crash_points import crash_point
 from registry.file_stores import Stored
-from registry.steps import reached
 
 _EXTRAS = {"s3": "'cl-ast[s3]'", "s3a": "'cl-ast[s3]'", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
-_WRITTEN = ("mtime", "LastModified", "last_modified", "created")  # what drivers call it
+_WRITTEN = ("mtime", "LastModified", "last_modified", "created")  # what drivers call the time of writing
 
 
 class RemoteStore:
     """The files below one URL."""
 
-    writable = True  # as far as is known before something is written
+    writable = True  # nobody knows before something is written
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
@@ -41,14 +41,14 @@ class RemoteStore:
             raise RegistryError(f"adapters={self.place} is no place that fsspec knows: {error}") from error
 
     def prepare(self) -> None:
-        """Object stores have no folders to make, and a bucket is not made for anybody."""
+        """Do nothing: object stores have no folders, and making a bucket is left to its owner."""
 
     def address(self, name: str) -> str:
         return f"{self.place}/{name}"
 
     def write(self, name: str, data: bytes) -> None:
         with self._errors("write an adapter into"):
-            reached("upload file")
+            crash_point("upload file")
             self._fs.pipe_file(f"{self._root}/{name}", data)
 
     def read(self, name: str) -> bytes | None:
@@ -59,8 +59,8 @@ class RemoteStore:
                 return None
 
     def delete(self, name: str) -> None:
-        with suppress(Exception):  # that it stays is no harm
-            reached("delete file")
+        with suppress(Exception):  # a file that stays does no harm
+            crash_point("delete file")
             self._fs.rm_file(f"{self._root}/{name}")
 
     def files(self) -> list[Stored]:
@@ -74,7 +74,7 @@ class RemoteStore:
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
-        """Every driver has errors of its own, and not all are OSErrors."""
+        """Turn any error into a RegistryError: every driver has errors of its own, and not all are OSErrors."""
         try:
             yield
         except Exception as error:

@@ -1,6 +1,7 @@
-"""Which schema this release has, and what is said to a database that has another.
+"""Which schema of the tables this release has, and the messages for a database that has another one.
 
-It stands apart from the tables: asking needs no SQLAlchemy, whose import takes longer than most questions.
+This stands apart from the tables in `models`, so that reading a registry needs no SQLAlchemy, whose import takes longer
+than most queries.
 """
 
 from cl_ast.errors import RegistryError
@@ -9,7 +10,7 @@ VERSION = 2
 
 
 def check(place: str, found: int) -> bool:
-    """Whether the database at `place` is of an older schema. Raises RegistryError for a newer one."""
+    """Return whether the database at `place` has an older schema. Raise RegistryError for a newer one."""
     if found > VERSION:
         raise RegistryError(
             f"{place} was written by a newer cl-ast (schema {found}; this one knows {VERSION}): "
@@ -19,4 +20,5 @@ def check(place: str, found: int) -> bool:
 
 
 def something_else(place: str) -> RegistryError:
+    """Return the error for a database that belongs to another program."""
     return RegistryError(f"{place} is a database of something else, not a cl-ast registry; name another place")

@@ -1,22 +1,22 @@
-"""A copy of an SQLite database beside it, kept when an upgrade is due."""
+"""Copies an SQLite database to a file beside it, which stays there when an upgrade is due."""
 
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from registry.crash_points import crash_point
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
-from registry.steps import reached
 
 
 def copy(path: Path, why: str) -> Path:
-    """A copy as SQLite makes it: one moment of the database, its log included."""
+    """Return the path of a copy that holds one moment of the database, with what is still in its log."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     kept = path.with_name(f"{path.name}.{why}-{stamp}")
     part = kept.with_name(f"{kept.name}.part")
     with file_errors(path.parent, "back up the registry in"):
-        reached("back up")
+        crash_point("back up")
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
         part.replace(kept)

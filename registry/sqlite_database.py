@@ -1,7 +1,4 @@
-"""A registry's database as a file: everything that is SQLite's and not SQL's.
-
-Opened or made, used in short transactions, its errors in plain words.
-"""
+"""A registry's database as an SQLite file: everything that differs between SQLite and another database."""
 
 import os
 import sqlite3
@@ -13,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import schema
-from registry import sqlite_backup as backup
-from registry import sqlite_replace as rebuilding
-from registry.database import Asking, Database, Rows, Writing
+from registry import schema, sqlite_backup, sqlite_replace
+from registry.crash_points import crash_point
+from registry.database import Database, Reader, Rows, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
-from registry.steps import reached
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -30,8 +25,8 @@ _BUSY_SECONDS = 30
 Access = Literal["rwc", "rw", "ro", "immutable"]
 
 
-class File:
-    """Where a `registry.db` is, or will be."""
+class SqliteLocation:
+    """Where a `registry.db` is, or will be; see `DatabaseLocation`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,9 +36,9 @@ class File:
         return str(self.path)
 
     def open(self) -> Database | None:
-        """For reading only where the place allows no more. An upgrade leaves a backup beside it."""
+        """Open the database, for reading only if this user may not write. An upgrade leaves a backup beside it."""
         path = self.path
-        rebuilding.finish(path)
+        sqlite_replace.finish(path)
         with file_errors(path, "look at"):
             if not path.exists():
                 return None
@@ -68,25 +63,30 @@ class File:
             sync_folder(self.path.parent)
         return SqliteDatabase(self.path, "rw")
 
-    def rebuild(self, fill: Callable[[Writing], None]) -> str | None:
-        """The new database is made under a name of its own; the former one is renamed, not deleted."""
+    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
+        """Make the new database under a name of its own first; the former one is renamed, not deleted."""
         path = self.path
-        rebuilding.finish(path)
+        sqlite_replace.finish(path)
         fresh = path.with_name(f"{path.name}.rebuilding")
         with file_errors(path.parent, "rebuild the registry in"):
-            # Else SQLite would replay the first two.
-            for leftover in (rebuilding.journal(fresh), rebuilding.wal(fresh), rebuilding.shm(fresh), fresh):
+            # What a killed rebuilding left here goes, since SQLite would replay the first two.
+            for leftover in (
+                sqlite_replace.journal(fresh),
+                sqlite_replace.wal(fresh),
+                sqlite_replace.shm(fresh),
+                fresh,
+            ):
                 leftover.unlink(missing_ok=True)
-            database = File(fresh).make()
-            with database.write() as writing:
-                fill(writing)
+            database = SqliteLocation(fresh).make()
+            with database.write() as writer:
+                fill(writer)
             database.close()
-        former = rebuilding.put_in_place(path, fresh)
+        former = sqlite_replace.put_in_place(path, fresh)
         return None if former is None else str(former)
 
 
 class SqliteDatabase:
-    """One open `registry.db`."""
+    """One open `registry.db`; see `Database`."""
 
     def __init__(self, path: Path, access: Access) -> None:
         self.path = path
@@ -98,13 +98,13 @@ class SqliteDatabase:
         return str(self.path.parent)
 
     @contextmanager
-    def read(self) -> Iterator[Asking]:
+    def read(self) -> Iterator[Reader]:
         with translated(self.path), closing(connect(self.path, self._access)) as connection:
             connection.execute("BEGIN")
-            yield _Reading(connection)
+            yield _SqliteReader(connection)
 
     @contextmanager
-    def write(self) -> Iterator[Writing]:
+    def write(self) -> Iterator[Writer]:
         from sqlalchemy.exc import SQLAlchemyError
         from sqlalchemy.orm import Session
 
@@ -113,38 +113,39 @@ class SqliteDatabase:
         with translated(self.path):
             try:
                 with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                    writing = Writing(session, "?")
-                    yield writing
-                    writing.ready()
+                    writer = Writer(session, "?")
+                    yield writer
+                    writer.finish()
             except SQLAlchemyError as error:
                 raise _translate(self.path, getattr(error, "orig", None) or error) from error
-        reached("committed")
+        crash_point("committed")
 
     def damage(self) -> list[str]:
-        with self.read() as reading:
-            found = [str(row[0]) for row in reading.ask("PRAGMA integrity_check")]
-            orphans = list(reading.ask("PRAGMA foreign_key_check"))
+        with self.read() as reader:
+            found = [str(row[0]) for row in reader.query("PRAGMA integrity_check")]
+            orphans = list(reader.query("PRAGMA foreign_key_check"))
         return [line for line in found if line != "ok"] + [f"a row of {row[0]} points nowhere" for row in orphans]
 
     def bytes(self) -> int:
-        """On disk, with what SQLite has not yet written back."""
-        return size(self.path) + size(rebuilding.wal(self.path))
+        """Return the size on disk, with the log that SQLite has not yet written back."""
+        return size(self.path) + size(sqlite_replace.wal(self.path))
 
     def close(self) -> None:
-        """Every transaction has closed its connection."""
+        """Do nothing: every transaction has closed its connection."""
 
     def make_tables(self) -> None:
+        """Make the tables, unless another process has done so."""
         from registry.models import Base
 
-        with self.write() as writing:
-            connection = writing.session.connection()
+        with self.write() as writer:
+            connection = writer.session.connection()
             if not connection.exec_driver_sql("PRAGMA user_version").scalar():
                 Base.metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {int(schema.VERSION)}")
 
     def upgrade(self, found: int) -> None:
-        """Bring the tables to this release's schema, a copy of the former database beside them."""
+        """Bring the tables to this release's schema, and keep a copy of the former database beside it."""
         from registry.schema_upgrade import upgrade
 
         if not self.writable:
@@ -152,9 +153,9 @@ class SqliteDatabase:
                 f"{self.path} has an older schema ({found}; this cl-ast needs {schema.VERSION}) and cannot be written "
                 "by you: open it once where it can be, or copy it"
             )
-        kept = backup.copy(self.path, f"schema-{found}")
-        with self.write() as writing:
-            connection = writing.session.connection()
+        kept = sqlite_backup.copy(self.path, f"schema-{found}")
+        with self.write() as writer:
+            connection = writer.session.connection()
             now = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
             if now < schema.VERSION:
                 upgrade(connection, now, schema.VERSION)
@@ -171,22 +172,24 @@ class SqliteDatabase:
 
         @event.listens_for(engine, "begin")
         def begin(connection: "Connection") -> None:
-            # A writer takes its lock at once: later, SQLite would refuse it rather than let it wait.
+            # A writer locks the database at once. Later on SQLite would refuse the lock instead of waiting for it.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
 
 
-class _Reading:
+class _SqliteReader:
+    """One reading transaction."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def ask(self, sql: str, *values: object) -> Rows:
+    def query(self, sql: str, *values: object) -> Rows:
         return self._connection.execute(sql, values)
 
 
 def connect(path: Path, access: Access) -> sqlite3.Connection:
-    """A plain connection with the settings that every one of ours has."""
+    """Return a new connection with the settings that all connections here have."""
     query = "mode=ro&immutable=1" if access == "immutable" else f"mode={access}"
     connection = sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -195,11 +198,11 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
 
 
 def _probe(path: Path) -> tuple[Access, int, int, int]:
-    """The most access that the place allows, with application id, schema version and number of tables."""
+    """Return the most access that is allowed, the application id, the schema version and the number of tables."""
     modes: list[Access] = ["rw", "ro"]
-    # In a folder that cannot be written SQLite has no place for its shared memory, and must be told that
-    # nobody writes. With changes still in the log beside the database, that would read a past state.
-    if not size(rebuilding.wal(path)):
+    # In a folder that cannot be written, SQLite has no place for its shared memory and must be told that nobody
+    # writes. It then ignores the log, so this is no option while there are changes in it.
+    if not size(sqlite_replace.wal(path)):
         modes.append("immutable")
     for access in modes:
         try:
@@ -220,7 +223,7 @@ def _probe(path: Path) -> tuple[Access, int, int, int]:
 
 
 def _use_wal(path: Path) -> None:
-    """Readers and a writer side by side. The switch is the one step where SQLite does not wait by itself."""
+    """Let readers and a writer work side by side. This is the one step where SQLite does not wait by itself."""
     give_up = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -267,5 +270,5 @@ def _translate(path: Path, error: BaseException) -> RegistryError:
 
 
 def _code(error: BaseException) -> int:
-    """SQLite's primary error code, 0 for another error."""
+    """Return SQLite's primary error code; 0 for any other error."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF

@@ -15,6 +15,7 @@ from cl_ast.errors import RegistryError
 MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
 LONGEST_TEXT = 10_000  # characters
 LARGEST_OBJECT = 256 * 1024  # bytes of JSON
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"must be a JSON object, not {value!r:.80}")
     try:
-        size = len(json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode())
+        size = len(_ENCODER.encode(dict(value)).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot be stored as JSON: {error}") from error
     if size > LARGEST_OBJECT:

@@ -43,7 +43,7 @@ def accept(
         MethodError: its method does not exist, or has other tensors.
     """
     facts = _completed(incoming.facts, backbone, name, methods)
-    new = Manifest.read(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
+    new = Manifest.from_header(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
     own = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
     try:
         task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone, methods)

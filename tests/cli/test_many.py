@@ -23,7 +23,7 @@ def many(tmp_path_factory):
     for number in range(COUNT):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
         new = NewVersion(method="linear", labels=("a", "b"), trainable_parameters=10, seed=0, seconds=1.0)
-        words = Manifest(f"task-{number}", 1, number + 1, moment, moment, BACKBONE, new).words()
+        words = Manifest(f"task-{number}", 1, number + 1, moment, moment, BACKBONE, new).to_header()
         data = header.described(len(bare).to_bytes(8, "little") + bare + bytes(4), words)
         (place / "adapters" / f"{digest(data)}.safetensors").write_bytes(data)
     assert Registry.rebuild(place).tasks == COUNT

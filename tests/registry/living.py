@@ -5,10 +5,14 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from places import Place
 
-from registry import Registry
+from registry import NewVersion, Registry
+
+Operation = tuple[Any, ...]
+"""What is done, and what with: ("commit", "birds", 7)."""
 
 
 @dataclass
@@ -29,7 +33,7 @@ class World:
     def seen(self) -> object:
         return {name: (task.current, task.last, dict(task.fills)) for name, task in self.tasks.items()}
 
-    def after(self, operation: tuple) -> list["World"]:
+    def after(self, operation: Operation) -> list["World"]:
         kind, *rest = operation
         states = [self]
         if kind == "rebuild":  # a collection comes first, as files without a row would come back
@@ -56,12 +60,12 @@ class World:
                 task.last = task.current = max(task.fills)
         return [*states, world]
 
-    def choose(self, dice: random.Random) -> tuple:
+    def choose(self, dice: random.Random) -> Operation:
         """Something that can be done now."""
         names, fill = sorted(self.tasks), dice.randrange(255)  # four bytes 255 are not a number
         free = next(name for name in (f"t{dice.randrange(10**6)}",) if name not in self.tasks)
         rolled = [(n, k) for n, task in self.tasks.items() for k in task.fills if k != task.current]
-        options = [("commit", free, fill)] if len(names) < 6 else [("remove", dice.choice(names))]
+        options: list[Operation] = [("commit", free, fill)] if len(names) < 6 else [("remove", dice.choice(names))]
         if names:
             options += [("replace", dice.choice(names), fill), ("rename", dice.choice(names), free), ("gc",)]
             options += [("remove", dice.choice(names)), ("rebuild",)]
@@ -70,7 +74,13 @@ class World:
         return dice.choice(options)
 
 
-def do(place: Place, reg: Registry, operation: tuple, make_adapter: Callable, make_new: Callable) -> None:
+def do(
+    place: Place,
+    reg: Registry,
+    operation: Operation,
+    make_adapter: Callable[..., bytes],
+    make_new: Callable[..., NewVersion],
+) -> None:
     kind, *rest = operation
     if kind in ("commit", "replace"):
         reg.commit(rest[0], make_adapter(rest[1], floats=2_000), make_new(), replace=kind == "replace")
@@ -102,7 +112,7 @@ def survived(place: Place, reg: Registry, states: list[World]) -> World:
     found = look(place, reg)
     whole = [state for state in states if state.seen() == found]
     assert whole, (found, [state.seen() for state in states])
-    kept = {place.file(reg, v).name for task in reg.tasks() for v in reg.versions(task.name)}
+    kept = {place.file(v).name for task in reg.tasks() for v in reg.versions(task.name)}
     there = {path.name for path in place.adapters.iterdir()}
     assert kept <= there and {file.name for file in reg.gc(dry_run=True).dropped} >= there - kept
     home = place.adapters.parent

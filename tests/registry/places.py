@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from registry import Mode, Registry, VersionRecord
+
 SERVER = os.environ.get("CL_AST_POSTGRES", "")  # postgresql://user@host:port/database
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+_MEASURED = """
+    SELECT t.name, count(a.id) FROM measurements m JOIN accuracies a ON a.measurement_id = m.id
+    LEFT JOIN versions v ON m.after_version_id = v.id LEFT JOIN tasks t ON v.task_id = t.id
+    GROUP BY m.id, t.name ORDER BY m.id"""
 NO_SERVER = "set CL_AST_POSTGRES=postgresql://user@host/db to a server where databases may be made and dropped"
 
 
@@ -42,8 +48,12 @@ class Place:
         while isinstance(self.location, str) and self.execute(_OTHERS) != [(0,)]:
             time.sleep(0.01)
 
-    def file(self, reg: Any, version: Any) -> Path:
-        return Path(reg.adapter_address(version))
+    def file(self, version: VersionRecord) -> Path:
+        return self.adapters / f"{version.adapter_sha256}.safetensors"
+
+    def measured(self) -> list[tuple[Any, ...]]:
+        """For each measurement that has accuracies, oldest first: the last task by then, and how many they are."""
+        return self.execute(_MEASURED)
 
 
 def folder(path: Path) -> Place:
@@ -91,3 +101,17 @@ def on_server(sql: str, name: str = "") -> list[tuple[Any, ...]]:
 def _url(name: str) -> str:
     parts = urlsplit(SERVER)
     return parts._replace(path=f"/{name}" if name else parts.path).geturl()
+
+
+def matrix(reg: Registry, mode: Mode = "oracle") -> list[list[float | None]]:
+    """Row i, column j: accuracy on task j, measured after task i was learned; None where there is none."""
+    overview = reg.overview()
+    tasks = range(len(overview.tasks))
+    return [[overview.accuracies[mode].get((i, j)) for j in tasks] for i in tasks]
+
+
+def confusion(reg: Registry) -> list[list[int]]:
+    """Row i, column j: test clips of task i that were last routed to task j."""
+    overview = reg.overview()
+    tasks = range(len(overview.tasks))
+    return [[overview.routed.get((i, j), 0) for j in tasks] for i in tasks]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from places import Place
+from places import Place, matrix
 
 from registry import NewVersion, Registry
 
@@ -44,7 +44,7 @@ def test_no_space_for_the_adapter(
     output, errors = process.communicate(timeout=60)
     assert output == "done\n", errors
     assert reg.tasks() == [before] and reg.verify() == []
-    assert list(place.adapters.iterdir()) == [place.file(reg, before.version)]
+    assert list(place.adapters.iterdir()) == [place.file(before.version)]
 
 
 STARVED_DATABASE = """
@@ -87,7 +87,7 @@ reg.set_backbone(BACKBONE)
 for i in range(8):
     name = f"{sys.argv[2]}{i}"
     reg.commit(name, make_adapter(i), make_new(), [Accuracy(name, "oracle", 0.5, 4)])
-    reg.tasks(), reg.matrix("oracle"), reg.gc(dry_run=True)
+    reg.tasks(), reg.overview(), reg.gc(dry_run=True)
     if i % 2:
         reg.gc()
         reg.rename(name, name.upper() + "!")
@@ -103,5 +103,5 @@ def test_processes_at_once_on_a_registry_that_none_has_made(place: Place, python
     with Registry.open(place.location) as reg:
         expected = {f"{who}{i}" if i % 2 == 0 else f"{who.upper()}{i}!" for who in "ab" for i in range(8)}
         assert {task.name for task in reg.tasks()} == expected
-        assert reg.verify() == [] and reg.gc().dropped == () and len(reg.measurements()) == 16
-        assert all(row[i] == 0.5 for i, row in enumerate(reg.matrix("oracle")))
+        assert reg.verify() == [] and reg.gc().dropped == () and len(place.measured()) == 16
+        assert all(row[i] == 0.5 for i, row in enumerate(matrix(reg)))

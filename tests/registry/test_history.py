@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from places import Place, confusion, matrix
 
 from cl_ast.errors import RegistryError, TaskNotFoundError
 from registry import Accuracy, Mode, NewVersion, Registry
@@ -22,34 +23,33 @@ def learn(reg: Registry, adapter: Make, new: New) -> Callable[..., None]:
     return commit
 
 
-def test_rows_are_moments_and_columns_are_tasks(reg: Registry, learn: Callable[..., None]) -> None:
+def test_rows_are_moments_and_columns_are_tasks(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)
     learn("c", a=0.7, b=0.6, c=0.5)
-    assert reg.matrix("oracle") == [[0.9, None, None], [0.8, 0.7, None], [0.7, 0.6, 0.5]]
-    assert reg.matrix("auto") == [[None] * 3] * 3
-    assert [(m.after, len(m.accuracies)) for m in reg.measurements()] == [("a", 1), ("b", 2), ("c", 3)]
+    assert matrix(reg) == [[0.9, None, None], [0.8, 0.7, None], [0.7, 0.6, 0.5]]
+    assert matrix(reg, "auto") == [[None] * 3] * 3
+    assert place.measured() == [("a", 1), ("b", 2), ("c", 3)]
 
 
-def test_measuring_again_adds_to_the_last_row(reg: Registry, learn: Callable[..., None]) -> None:
+def test_measuring_again_adds_to_the_last_row(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)
-    again = reg.record([Accuracy("A", "oracle", 0.85, 10)])
-    assert (again.after, again.accuracies) == ("b", (Accuracy("a", "oracle", 0.85, 10),))
-    assert again.after_version_id == reg.task("b").version.id
-    assert reg.matrix("oracle") == [[0.9, None], [0.85, 0.7]]
+    reg.record([Accuracy("A", "oracle", 0.85, 10)])
+    assert place.measured()[-1] == ("b", 1)
+    assert matrix(reg) == [[0.9, None], [0.85, 0.7]]
     reg.record([Accuracy("a", "oracle", 0.95, 10)], after="a")
-    assert reg.matrix("oracle") == [[0.95, None], [0.85, 0.7]]
-    assert reg.measurements()[-2] == again
+    assert matrix(reg) == [[0.95, None], [0.85, 0.7]]
+    assert place.measured() == [("a", 1), ("b", 2), ("b", 1), ("a", 1)]
 
 
 def test_without_measurements_cells_are_empty(reg: Registry, learn: Callable[..., None]) -> None:
-    assert reg.matrix("oracle") == [] and reg.confusion() == []
+    assert matrix(reg) == [] and confusion(reg) == []
     with pytest.raises(RegistryError, match="no task yet"):
         reg.record([Accuracy("a", "oracle", 0.5, 1)])
     learn("a")
     learn("b", b=0.7)
-    assert reg.matrix("oracle") == [[None, None], [None, 0.7]]
+    assert matrix(reg) == [[None, None], [None, 0.7]]
     with pytest.raises(RegistryError, match="nothing was measured"):
         reg.record([])
     with pytest.raises(TaskNotFoundError):
@@ -63,11 +63,11 @@ def test_a_removed_task_leaves_with_its_row_and_column(reg: Registry, learn: Cal
     learn("b", a=0.8, b=0.7)
     learn("c", a=0.7, b=0.6, c=0.5)
     reg.remove("b")
-    assert reg.matrix("oracle") == [[0.9, None], [0.7, 0.5]]
+    assert matrix(reg) == [[0.9, None], [0.7, 0.5]]
     reg.remove("c")
-    assert reg.matrix("oracle") == [[0.9]]
+    assert matrix(reg) == [[0.9]]
     learn("b", a=0.4, b=0.3)
-    assert reg.matrix("oracle") == [[0.9, None], [0.4, 0.3]]
+    assert matrix(reg) == [[0.9, None], [0.4, 0.3]]
 
 
 def test_a_replaced_task_was_learned_last(reg: Registry, learn: Callable[..., None]) -> None:
@@ -76,22 +76,22 @@ def test_a_replaced_task_was_learned_last(reg: Registry, learn: Callable[..., No
     learn("c", a=0.7, b=0.6, c=0.5)
     learn("b", replace=True, a=0.65, b=0.99, c=0.45)
     assert [task.name for task in reg.tasks()] == ["a", "c", "b"]
-    assert reg.matrix("oracle") == [[0.9, None, None], [0.7, 0.5, None], [0.65, 0.45, 0.99]]
+    assert matrix(reg) == [[0.9, None, None], [0.7, 0.5, None], [0.65, 0.45, 0.99]]
     learn("d", a=0.1, b=0.2, c=0.3, d=0.4)
     reg.rollback("b")
     assert [task.name for task in reg.tasks()] == ["a", "b", "c", "d"]
     # What was measured of b's second version is not said of its first.
-    assert reg.matrix("oracle") == [
+    assert matrix(reg) == [
         [0.9, None, None, None],
         [0.8, 0.7, None, None],
         [0.7, 0.6, 0.5, None],
         [0.1, None, 0.3, 0.4],
     ]
     reg.gc()
-    assert reg.matrix("oracle")[3] == [0.1, None, 0.3, 0.4]
+    assert matrix(reg)[3] == [0.1, None, 0.3, 0.4]
 
 
-def test_confusion_follows_the_newest_measurement(reg: Registry, learn: Callable[..., None]) -> None:
+def test_confusion_follows_the_newest_measurement(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     for name in "abc":
         learn(name)
     reg.record(
@@ -102,15 +102,15 @@ def test_confusion_follows_the_newest_measurement(reg: Registry, learn: Callable
         ]
     )
     reg.record([Accuracy("A", "auto", 0.9, 10, {"A": 10})])
-    assert reg.confusion() == [[10, 0, 0], [0, 6, 4], [0, 0, 0]]
-    assert reg.matrix("auto")[2] == [0.9, 0.5, None]
+    assert confusion(reg) == [[10, 0, 0], [0, 6, 4], [0, 0, 0]]
+    assert matrix(reg, "auto")[2] == [0.9, 0.5, None]
     assert reg.nearest() == {"a": [], "b": [("c", 0.4)]}
     reg.rename("b", "bees")
     assert reg.nearest() == {"a": [], "bees": [("c", 0.4)]}
-    assert reg.measurements()[0].accuracies[1].routed == {"bees": 6, "c": 4}
+    assert confusion(reg) == [[10, 0, 0], [0, 6, 4], [0, 0, 0]]
     reg.remove("c")
-    assert [measurement.after for measurement in reg.measurements()] == [None, None]
-    assert reg.confusion() == [[10, 0], [0, 6]]
+    assert place.measured() == [(None, 3), (None, 1)]
+    assert confusion(reg) == [[10, 0], [0, 6]]
     assert reg.nearest() == {"a": [], "bees": []}
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import places
 import pytest
-from places import Place
+from places import Place, matrix
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import Accuracy, BackboneRecord, NewVersion, Registry, TaskRecord, header
@@ -27,25 +28,25 @@ def flip(path: Path, at: int) -> None:
 @pytest.mark.parametrize("at", [-1, 0, 40])
 def test_a_flipped_bit_concerns_one_task(place: Place, reg: Registry, adapter: Make, new: New, at: int) -> None:
     tasks = {name: reg.commit(name, adapter(), new()) for name in ("good", "bad", "fine")}
-    flip(place.file(reg, tasks["bad"].version), at)
+    flip(place.file(tasks["bad"].version), at)
     with pytest.raises(CorruptRegistryError, match='"bad"') as caught:
         reg.read_adapter(tasks["bad"].version)
     assert '"good"' not in str(caught.value)
     for name in ("good", "fine"):
         assert reg.read_adapter(tasks[name].version)
     (problem,) = reg.verify()
-    assert (problem.task, problem.place) == ("bad", reg.adapter_address(tasks["bad"].version))
+    assert (problem.task, problem.place) == ("bad", str(place.file(tasks["bad"].version)))
     assert "bad" in str(problem) and len(reg.tasks()) == 3
 
 
 def test_a_missing_file_and_a_damaged_earlier_version(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     first = reg.commit("a", adapter(1), new())
     second = reg.commit("a", adapter(2), new(), replace=True)
-    flip(place.file(reg, first.version), -1)
+    flip(place.file(first.version), -1)
     with pytest.raises(CorruptRegistryError, match="version 1"):
         reg.rollback("a")
     assert reg.task("a") == second
-    place.file(reg, second.version).unlink()
+    place.file(second.version).unlink()
     with pytest.raises(CorruptRegistryError, match="missing"):
         reg.read_adapter(second.version)
     assert [problem.task for problem in reg.verify()] == ["a", "a"]
@@ -60,20 +61,20 @@ def test_gc_drops_what_nothing_names_and_no_more(place: Place, reg: Registry, ad
     (folder / f".{'0' * 16}.tmp").write_bytes(b"interrupted")
     (folder / "notes.txt").write_text("the user's own")
     would = reg.gc(dry_run=True)
-    assert len(would.dropped) == 3 and place.file(reg, old.version).exists()
+    assert len(would.dropped) == 3 and place.file(old.version).exists()
     done = reg.gc()
     assert done.dropped == would.dropped
     assert done.bytes == len(b"unnamed") + len(b"interrupted") + old.version.adapter_bytes
     assert sorted(path.suffix for path in folder.iterdir()) == [".safetensors", ".txt"]
     assert [version.number for version in reg.versions("a")] == [2]
-    assert reg.gc().dropped == () and reg.verify() == [] and reg.matrix("oracle") == [[0.5]]
+    assert reg.gc().dropped == () and reg.verify() == [] and matrix(reg) == [[0.5]]
 
 
 def test_storage_is_what_lies_on_the_disk(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1, floats=100), new())
     current = reg.commit("a", adapter(2, floats=1000), new(), replace=True)
-    storage = reg.storage()
-    assert storage.adapter_bytes == current.version.adapter_bytes == place.file(reg, current.version).stat().st_size
+    storage = reg.overview().storage
+    assert storage.adapter_bytes == current.version.adapter_bytes == place.file(current.version).stat().st_size
     assert storage.all_bytes == sum(path.stat().st_size for path in place.adapters.iterdir())
     assert storage.database_bytes > 4096
 
@@ -114,10 +115,10 @@ def test_rebuild_brings_back_how_versions_were_trained(place: Place, reg: Regist
     place.lose()
     # As a cl-ast that did not keep it wrote the other file.
     words = json.dumps(
-        {k: v for k, v in header.read(place.file(reg, old).read_bytes()).description().items() if k != "training"}
+        {k: v for k, v in header.read(place.file(old).read_bytes()).description().items() if k != "training"}
     )
     data = adapter_with(words)
-    place.file(reg, old).unlink()
+    place.file(old).unlink()
     (place.adapters / f"{digest(data)}.safetensors").write_bytes(data)
     Registry.rebuild(place.location)
     with Registry.open(place.location) as again:
@@ -136,8 +137,8 @@ def test_rebuild_leaves_out_what_is_damaged_and_keeps_the_former_database(
     reg, home = local, folder.adapters.parent
     bad = reg.commit("bad", adapter(1), new())
     reg.commit("good", adapter(2), new())
-    flip(folder.file(reg, bad.version), -1)
-    shutil.copy(folder.file(reg, reg.task("good").version), folder.adapters / "copy.safetensors")
+    flip(folder.file(bad.version), -1)
+    shutil.copy(folder.file(reg.task("good").version), folder.adapters / "copy.safetensors")
     (home / "registry.db").write_bytes(b"this was a database once " * 100)
     with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):
         Registry.open(home)
@@ -160,7 +161,7 @@ def test_rebuild_needs_something_to_rebuild_from(place: Place) -> None:
 def test_rebuild_keeps_the_former_database_and_its_ids(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     kept = reg.commit("a", adapter(1), new(), [Accuracy("a", "oracle", 0.5, 4)])
     report = Registry.rebuild(place.location)
-    assert report.backup is not None and reg.tasks() == [kept] and reg.measurements() == []
+    assert report.backup is not None and reg.tasks() == [kept] and place.measured() == []
     assert reg.commit("b", adapter(2), new()).id > kept.id and reg.verify() == []
 
 
@@ -172,12 +173,12 @@ def test_rebuild_takes_the_newest_of_two_files_for_one_place(
     data = reg.read_adapter(left.version)
     reg.remove("a")
     kept = reg.commit("a", adapter(2), new())
-    place.file(reg, left.version).write_bytes(data)
-    os.utime(place.file(reg, left.version), (1, 1))
+    place.file(left.version).write_bytes(data)
+    os.utime(place.file(left.version), (1, 1))
     with Registry.open(tmp_path / "other") as other:
         other.set_backbone(BackboneRecord("ast-base", "0" * 64, 1, 1))
         foreign = other.commit("z", adapter(3), new())
-        shutil.copy(other.adapter_address(foreign.version), place.adapters)
+        shutil.copy(places.folder(tmp_path / "other").file(foreign.version), place.adapters)
     reg.commit("b", adapter(4), new())
     report = Registry.rebuild(place.location)
     assert (report.tasks, len(report.skipped)) == (2, 2)

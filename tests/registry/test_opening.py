@@ -32,7 +32,7 @@ def test_a_folder_is_made_on_first_use(tmp_path: Path, name: str) -> None:
 def test_a_copy_may_lack_the_empty_folder(local: Registry, adapter: Make, new: New) -> None:
     (Path(local.place) / "adapters").rmdir()
     with Registry.open(local.place) as again:
-        assert again.verify() == [] and again.storage().all_bytes == 0
+        assert again.verify() == [] and again.overview().storage.all_bytes == 0
         assert again.read_adapter(again.commit("a", adapter(), new()).version)
 
 
@@ -145,7 +145,7 @@ if os.geteuid() == 0:
 with Registry.open(sys.argv[1]) as reg:
     task, = reg.tasks()
     assert reg.read_adapter(task.version) and reg.verify() == [] and not reg.writable
-    assert reg.storage().adapter_bytes == task.version.adapter_bytes and reg.gc(dry_run=True).dropped == ()
+    assert reg.overview().storage.adapter_bytes == task.version.adapter_bytes and reg.gc(dry_run=True).dropped == ()
     for change in (
         lambda: reg.commit("b", make_adapter(), make_new()), lambda: reg.remove("a"), lambda: reg.rename("a", "b"),
     ):

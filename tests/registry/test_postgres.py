@@ -11,7 +11,7 @@ import pytest
 from places import Place
 
 from cl_ast.errors import RegistryError
-from registry import NewVersion, Registry
+from registry import BackboneRecord, GcReport, NewVersion, Registry
 from registry.locations import locate
 
 Make = Callable[..., bytes]
@@ -114,7 +114,7 @@ def test_a_writer_waits_for_another_and_readers_do_not(
 @on_postgres
 def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     """A file is there before its row; whoever collects waits until the row is there too."""
-    seen: list[object] = []
+    seen: list[GcReport] = []
     collecting = threading.Thread(target=lambda: seen.append(reg.gc()))
 
     def reached(step: str) -> None:
@@ -123,29 +123,34 @@ def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, a
             collecting.join(0.2)
             assert collecting.is_alive() and len(list(place.adapters.iterdir())) == 1
 
-    from registry import steps
+    from registry import crash_points
 
-    steps.hook = reached
+    crash_points.hook = reached
     try:
         task = reg.commit("a", adapter(), new())
     finally:
-        steps.hook = None
+        crash_points.hook = None
     collecting.join(30)
-    assert reg.read_adapter(task.version) and reg.verify() == [] and seen[0].dropped == ()  # type: ignore[attr-defined]
+    assert reg.read_adapter(task.version) and reg.verify() == [] and seen[0].dropped == ()
 
 
 @needs_server
 @on_postgres
 def test_a_connection_that_breaks_changes_nothing(place: Place, reg: Registry, adapter: Make, new: New) -> None:
-    from registry import steps
+    from registry import crash_points
 
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
-    steps.hook = lambda step: place.execute(f"{end} pg_backend_pid()") if step == "commit" else None
+
+    def disconnect(step: str) -> None:
+        if step == "commit":
+            place.execute(f"{end} pg_backend_pid()")
+
+    crash_points.hook = disconnect
     try:
         with pytest.raises(RegistryError, match=r"cannot reach|refused"):
             reg.commit("a", adapter(), new())
     finally:
-        steps.hook = None
+        crash_points.hook = None
     assert reg.tasks() == [] and len(reg.gc().dropped) <= 1 and list(place.adapters.iterdir()) == []
     assert reg.commit("a", adapter(), new())
 
@@ -165,16 +170,18 @@ def test_another_database_is_left_alone(place: Place) -> None:
 @needs_server
 @on_postgres
 @pytest.mark.nothing_made
-def test_a_schema_of_its_own_beside_other_tables(place: Place, adapter: Make, new: New, backbone: object) -> None:
+def test_a_schema_of_its_own_beside_other_tables(
+    place: Place, adapter: Make, new: New, backbone: BackboneRecord
+) -> None:
     place.execute("CREATE TABLE tasks (mine integer)")
     location = f"{place.location}&options=-csearch_path%3Dteam"
     with pytest.raises(RegistryError, match="no schema"):
         Registry.open(location)
     place.execute("CREATE SCHEMA team")
     with Registry.open(location) as reg:
-        reg.set_backbone(backbone)  # type: ignore[arg-type]
+        reg.set_backbone(backbone)
         reg.commit("a", adapter(), new())
-        assert reg.verify() == [] and reg.storage().database_bytes > 0
+        assert reg.verify() == [] and reg.overview().storage.database_bytes > 0
     assert place.execute("SELECT count(*) FROM public.tasks") == [(0,)]
 
 

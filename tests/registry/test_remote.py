@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from places import SERVER, Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import NewVersion, Registry
+from registry import BackboneRecord, NewVersion, Registry, TaskRecord
+from registry.locations import locate
 
 pytest.importorskip("s3fs", reason="pip install 'cl-ast[s3]'")
 server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
@@ -38,7 +40,7 @@ def address() -> Iterator[tuple[str, int]]:
 @pytest.fixture
 def bucket(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Bucket"]:
     """A new one, found as boto finds a real one: by the environment."""
-    from s3fs import S3FileSystem
+    from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
     monkeypatch.setattr(S3FileSystem, "retries", 1)
     for name, value in {
@@ -59,17 +61,17 @@ def bucket(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: 
 class Bucket:
     """What lies there, seen and changed without the registry."""
 
-    def __init__(self, files: object, root: str) -> None:
+    def __init__(self, files: Any, root: str) -> None:
         self.files, self.root = files, root
 
     def names(self) -> set[str]:
-        return {path.rpartition("/")[2] for path in self.files.find(self.root)}  # type: ignore[attr-defined]
+        return {path.rpartition("/")[2] for path in self.files.find(self.root)}
 
     def put(self, name: str, data: bytes) -> None:
-        self.files.pipe_file(f"{self.root}/{name}", data)  # type: ignore[attr-defined]
+        self.files.pipe_file(f"{self.root}/{name}", data)
 
     def get(self, name: str) -> bytes:
-        return bytes(self.files.cat_file(f"{self.root}/{name}"))  # type: ignore[attr-defined]
+        return bytes(self.files.cat_file(f"{self.root}/{name}"))
 
 
 @pytest.fixture
@@ -87,27 +89,28 @@ def team(place: Place, bucket: Bucket, cache: Path) -> str:
 
 
 @pytest.fixture
-def shared(team: str, backbone: object) -> Iterator[Registry]:
+def shared(team: str, backbone: BackboneRecord) -> Iterator[Registry]:
     with Registry.open(team) as made:
-        made.set_backbone(backbone)  # type: ignore[arg-type]
+        made.set_backbone(backbone)
         yield made
 
 
-def file_of(task: object) -> str:
-    return f"{task.version.adapter_sha256}.safetensors"  # type: ignore[attr-defined]
+def file_of(task: TaskRecord) -> str:
+    return f"{task.version.adapter_sha256}.safetensors"
 
 
 def test_a_team_learns_replaces_renames_and_removes(
-    shared: Registry, bucket: Bucket, cache: Path, adapter: Make, new: New, tensors: Make
+    team: str, shared: Registry, bucket: Bucket, cache: Path, adapter: Make, new: New, tensors: Make
 ) -> None:
     shared.commit("a", adapter(1), new())
     shared.commit("a", adapter(2), new(), replace=True)
     kept = shared.rename("a", "birds")
     shared.commit("b", adapter(3), new())
     shared.remove("b")
-    assert shared.adapter_address(kept.version) == f"s3://{bucket.root}/{file_of(kept)}"
+    address = locate(team).files.address(kept.version.adapter_sha256)
+    assert address == f"s3://{bucket.root}/{file_of(kept)}"
     assert tensors(shared.read_adapter(kept.version)) == tensors(adapter(2)) and shared.verify() == []
-    assert len(bucket.names()) == 2 and shared.storage().adapter_bytes == kept.version.adapter_bytes
+    assert len(bucket.names()) == 2 and shared.overview().storage.adapter_bytes == kept.version.adapter_bytes
     (old,) = shared.gc(dry_run=True).dropped
     assert old.why == 'version 1 of task "birds" is not the current one'
     shared.gc()
@@ -160,7 +163,13 @@ def test_rebuild_from_the_bucket_alone(
 
 
 def test_an_interrupted_upload_counts_for_nothing(
-    team: str, address: tuple[str, int], bucket: Bucket, adapter: Make, new: New, backbone: object, monkeypatch
+    team: str,
+    address: tuple[str, int],
+    bucket: Bucket,
+    adapter: Make,
+    new: New,
+    backbone: BackboneRecord,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with cut_after(200_000, address) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
@@ -178,8 +187,8 @@ def test_an_interrupted_upload_counts_for_nothing(
 DIES = """
 import os, sys
 from conftest import make_adapter, make_new
-from registry import Registry, steps
-steps.hook = lambda step: os._exit(9) if step == "commit" else None
+from registry import Registry, crash_points
+crash_points.hook = lambda step: os._exit(9) if step == "commit" else None
 Registry.open(sys.argv[1]).commit("a", make_adapter(1), make_new())
 """
 

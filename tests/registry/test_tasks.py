@@ -35,7 +35,7 @@ def test_a_task_comes_back_as_it_was_committed(
     assert abs(task.created - datetime.now(UTC)) < timedelta(minutes=1)
     data = reg.read_adapter(task.version)
     assert tensors(data) == tensors(adapter(3))
-    assert place.file(reg, task.version).read_bytes() == data
+    assert place.file(task.version).read_bytes() == data
     assert task.version.adapter_bytes == len(data)
 
 
@@ -90,7 +90,11 @@ def test_names_are_compared_beyond_ascii(reg: Registry, adapter: Make, new: New)
 )
 def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str) -> None:
     reg.commit("fine", adapter(), new())
-    for attempt in (lambda: reg.commit(name, adapter(), new()), lambda: reg.rename("fine", name)):
+    attempts: list[Callable[[], object]] = [
+        lambda: reg.commit(name, adapter(), new()),
+        lambda: reg.rename("fine", name),
+    ]
+    for attempt in attempts:
         with pytest.raises(RegistryError):
             attempt()
     assert names(reg) == ["fine"] and reg.gc().dropped == ()
@@ -178,7 +182,7 @@ def test_remove_takes_the_files_too(place: Place, reg: Registry, adapter: Make, 
     kept = reg.commit("b", adapter(3), new())
     reg.remove("A")
     assert names(reg) == ["b"] and reg.verify() == []
-    assert list(place.adapters.iterdir()) == [place.file(reg, kept.version)]
+    assert list(place.adapters.iterdir()) == [place.file(kept.version)]
     with pytest.raises(TaskNotFoundError):
         reg.remove("a")
 
@@ -208,7 +212,7 @@ def test_what_is_not_an_adapter_is_refused(reg: Registry, adapter: Make, new: Ne
     assert reg.tasks() == [] and reg.gc().dropped == ()
 
 
-def test_a_failed_commit_leaves_nothing(reg: Registry, adapter: Make, new: New) -> None:
+def test_a_failed_commit_leaves_nothing(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(), new())
     with pytest.raises(TaskNotFoundError):
         reg.commit("b", adapter(), new(), [Accuracy("nobody", "oracle", 0.5, 4)])
@@ -216,7 +220,7 @@ def test_a_failed_commit_leaves_nothing(reg: Registry, adapter: Make, new: New) 
         reg.commit("b", adapter(), new(source={"path": object()}))
     with pytest.raises(RegistryError, match="twice"):
         reg.commit("b", adapter(), new(), [Accuracy("b", "oracle", 0.5, 4), Accuracy("B", "oracle", 1, 4)])
-    assert names(reg) == ["a"] and reg.measurements() == [] and reg.gc().dropped == ()
+    assert names(reg) == ["a"] and place.measured() == [] and reg.gc().dropped == ()
     assert reg.commit("b", adapter(), new()).id > reg.task("a").id
 
 

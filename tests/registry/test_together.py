@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from places import Place
 
-from registry import Registry
+from registry import NewVersion, Registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
@@ -48,7 +48,11 @@ for i in range(rounds):
 
 
 def test_eight_processes_lose_nothing(
-    place: Place, reg: Registry, python: Callable[..., "subprocess.Popen[str]"], adapter: Callable, new: Callable
+    place: Place,
+    reg: Registry,
+    python: Callable[..., "subprocess.Popen[str]"],
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
 ) -> None:
     reg.commit("shared", adapter(200), new())
     output, errors = python(WORKER, place.location, PROCESSES, ROUNDS).communicate(timeout=300)
@@ -56,7 +60,7 @@ def test_eight_processes_lose_nothing(
     expected = {f"p{who}-{i}" + "!" * (i % 3) for who in range(PROCESSES) for i in range(ROUNDS) if i % 3 != 2}
     assert {task.name for task in reg.tasks()} == {"shared", *expected}
     assert [v.number for v in reg.versions("shared")] == list(range(1, PROCESSES * ROUNDS + 2))
-    assert reg.verify() == [] and len(reg.measurements()) == len(expected)
+    assert reg.verify() == [] and len(place.measured()) == len(expected)
     assert {file.why for file in reg.gc().dropped} == {
         f'version {number} of task "shared" is not the current one' for number in range(1, PROCESSES * ROUNDS + 1)
     }

@@ -76,9 +76,9 @@ def dump(path: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def used(reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> None:
+def used(place: Place, reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion]) -> None:
     assert {task.name: task.version.number for task in reg.tasks()} == {"rain": 1, "birds": 2}
-    assert reg.task("birds").labels == ("owl", "wren") and len(reg.measurements()) == 2
+    assert reg.task("birds").labels == ("owl", "wren") and len(place.measured()) == 2
     assert reg.commit("later", adapter(), new()).id == 3
     reg.remove("later")
 
@@ -88,7 +88,7 @@ def test_a_stored_registry_opens_and_is_used(
     old: Place, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
 ) -> None:
     with Registry.open(old.location) as reg:
-        used(reg, adapter, new)
+        used(old, reg, adapter, new)
     assert schema(old)[0] == SCHEMA_VERSION
 
 
@@ -114,7 +114,7 @@ def test_an_upgrade_keeps_what_was_there(
 ) -> None:
     next_release()
     with Registry.open(old.location) as reg:
-        used(reg, adapter, new)
+        used(old, reg, adapter, new)
     after = schema(old)
     assert after[0] == SCHEMA_VERSION + 2 and {f"note_{SCHEMA_VERSION + n}" for n in (1, 2)} < set(after[1])
 
@@ -152,7 +152,7 @@ def test_versions_from_before_training_was_kept_have_none(
         for record in reg.tasks():
             facts = replace(new(labels=record.labels), training={})
             assert record.version.facts() == facts and record.labels == OLD_LABELS[record.name]
-        used(reg, adapter, new)
+        used(old, reg, adapter, new)
         kept = reg.commit("rain", adapter(9), new(training={"epochs": 3}), replace=True)
         assert reg.task("rain").version.training == {"epochs": 3} == kept.version.training
     assert schema(old)[0] == 2

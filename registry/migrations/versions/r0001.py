@@ -1,8 +1,8 @@
-"""The first released schema: `create_all` makes it, so there is nothing to do."""
+"""The first released schema. Every stored registry has at least this one, so there is nothing to do."""
 
 revision = "1"
 down_revision = None
 
 
 def upgrade() -> None:
-    """Every stored registry has at least this schema."""
+    """Do nothing: a new registry's tables are made from the models."""

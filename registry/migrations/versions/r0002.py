@@ -1,4 +1,4 @@
-"""A version remembers how it was trained: the column `training`, an empty object for the versions before."""
+"""Adds the column `training`, in which a version remembers how it was trained. Earlier versions get an empty object."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "1"
 
 
 def upgrade() -> None:
-    """Add the column in place: SQLite would empty every table that points at a table made anew."""
+    """Add the column in place: making the table again would empty the tables that point at it on SQLite."""
     op.add_column("versions", sa.Column("training", sa.JSON, nullable=False, server_default="{}"))

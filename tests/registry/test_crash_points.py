@@ -15,7 +15,7 @@ import pytest
 from living import World, do, look, survived
 
 from cl_ast.errors import RegistryError
-from registry import NewVersion, Registry, steps
+from registry import NewVersion, Registry, crash_points
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
@@ -38,12 +38,12 @@ def started(local: Registry, adapter: Callable[..., bytes], new: Callable[..., N
 
 def steps_of(place: Path, work: Callable[[Registry], None]) -> list[str]:
     seen: list[str] = []
-    steps.hook = seen.append
+    crash_points.hook = seen.append
     try:
         with Registry.open(place) as reg:
             work(reg)
     finally:
-        steps.hook = None
+        crash_points.hook = None
     return seen
 
 
@@ -71,7 +71,7 @@ def test_dying_at_every_step(
         shutil.copytree(home, place)
         child = os.fork()
         if not child:
-            steps.hook = stop_at(number, lambda: os._exit(9))
+            crash_points.hook = stop_at(number, lambda: os._exit(9))
             do(places.folder(place), Registry.open(place), operation, adapter, new)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, all_steps[number]
@@ -108,13 +108,13 @@ def test_an_error_at_every_step(
             continue
         place = tmp_path / f"{number}"
         shutil.copytree(home, place)
-        steps.hook = stop_at(number, fail)
+        crash_points.hook = stop_at(number, fail)
         try:
             with Registry.open(place) as failing:
                 do(places.folder(place), failing, operation, adapter, new)
         except RegistryError as error:
             assert "\n" not in str(error)
         finally:
-            steps.hook = None
+            crash_points.hook = None
         with Registry.open(place) as survivor:
             survived(places.folder(place), survivor, states)
