@@ -109,7 +109,7 @@ def check(data: bytes) -> Header:
         CorruptRegistryError: as `read`, for a name that could be a path, and for NaN or infinity.
     """
     found = read(data)
-    check_tensors(found)
+    check_tensors(found.entries, found.tensor_bytes)
     return found
 
 

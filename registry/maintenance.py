@@ -85,9 +85,13 @@ def _wrong(files: AdapterFiles, version: VersionRecord, fingerprint: str) -> str
         manifest = Manifest.from_header(header.read(data).description(), version.created)
     except RegistryError as error:
         return str(error)
-    same = (manifest.name, manifest.number, manifest.backbone.fingerprint)
-    if same != (version.task, version.number, fingerprint):
-        return "the file says that it is another task, version or backbone"
+    if (manifest.name, manifest.number) != (version.task, version.number):
+        return "the file says that it is another task or version"
+    if manifest.backbone.fingerprint != fingerprint:
+        return (
+            f"the file says that it was made with another backbone, {manifest.backbone.name}; "
+            "train the task again with `cl-ast add-task --replace`, or over another backbone with `cl-ast relearn`"
+        )
     return None
 
 

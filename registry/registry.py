@@ -111,7 +111,8 @@ class Registry:
             elif known.fingerprint != record.fingerprint:
                 raise RegistryError(
                     f"the registry in {self.place} has the backbone {known.name} ({known.fingerprint}), and "
-                    f"{record.name} ({record.fingerprint}) is another: use the first, or another registry"
+                    f"{record.name} ({record.fingerprint}) is another: use the first, or another registry, "
+                    "or train the tasks again over the other with `cl-ast relearn --to REGISTRY`"
                 )
             elif not known.background:
                 writer.session.get_one(BackboneRow, rows.BACKBONE_ID).background = record.background

@@ -101,7 +101,8 @@ def check_same_backbone(backbone: BackboneRecord, words: Mapping[str, Any]) -> N
     if fingerprint is not None and fingerprint != backbone.fingerprint:
         raise RegistryError(
             f"this adapter was learned on another backbone ({fingerprint}) than the registry's, {backbone.name} "
-            f"({backbone.fingerprint}): learn it on that one, or keep it in a registry of its own"
+            f"({backbone.fingerprint}): keep it in a registry of its own, or train it again "
+            "over this backbone with `cl-ast relearn --to REGISTRY`"
         )
 
 

@@ -1,12 +1,10 @@
 """What the tensors of a file from anywhere must satisfy before it is kept: proper names, and finite values."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cl_ast.errors import CorruptRegistryError
-
-if TYPE_CHECKING:
-    from registry.header import Header
 
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _LONGEST_NAME = 200
@@ -16,12 +14,17 @@ _EXPONENT |= {"BF16": ("<u2", 0xFF << 7), "F8_E5M2": ("u1", 0x1F << 2)}
 _BLOCK = 2**20
 
 
-def check_tensors(header: "Header") -> None:
-    """Raise CorruptRegistryError for a name that could mean a path, and for NaN or infinity."""
-    for name, entry in header.entries.items():
+def check_tensors(entries: Mapping[str, Any], bytes_of: Callable[[str], memoryview]) -> None:
+    """Raise CorruptRegistryError for a name that could mean a path, and for NaN or infinity.
+
+    Args:
+        entries: the header's entry of each tensor, by name.
+        bytes_of: returns the bytes of a tensor.
+    """
+    for name, entry in entries.items():
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise CorruptRegistryError(f"names a tensor {name[:80]!r}: only words joined by dots can be names")
-        if entry["dtype"] in _EXPONENT and not _finite(header.tensor_bytes(name), *_EXPONENT[entry["dtype"]]):
+        if entry["dtype"] in _EXPONENT and not _finite(bytes_of(name), *_EXPONENT[entry["dtype"]]):
             raise CorruptRegistryError(f"has values that are not numbers in {name}")
 
 

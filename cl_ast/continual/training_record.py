@@ -1,5 +1,6 @@
 """How a version was trained, as the registry and the task's file keep it, and back to options."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -9,6 +10,8 @@ from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.trainer import Trained
+
+_MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
 
 
 def training_record(
@@ -24,9 +27,22 @@ def training_record(
         "best_epoch": trained.epoch,
         "validation_accuracy": trained.accuracy,
         "validation_loss": trained.loss,
-        "curve": [one._asdict() for one in trained.curve],
+        "curve": _curve(trained),
         "routing": routing_record(routing),
     }
+
+
+def _curve(trained: Trained) -> list[dict[str, float | None]]:
+    """Return the scores of every epoch; of a very long training some hundred, with the best and the last."""
+    step = -(-len(trained.curve) // _MOST_EPOCHS) or 1
+    wanted = {trained.epoch, trained.curve[-1].epoch} if trained.curve else set()
+    shown = [one for place, one in enumerate(trained.curve) if place % step == 0 or one.epoch in wanted]
+    return [{name: _finite(value) for name, value in one._asdict().items()} for one in shown]
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number as JSON can hold it: a loss that was once infinite is no reason to lose a training."""
+    return value if value is None or math.isfinite(value) else None
 
 
 def routing_record(routing: TaskRouting) -> dict[str, str]:
