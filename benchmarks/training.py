@@ -23,7 +23,7 @@ from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.device import bf16_wins
+from cl_ast.backbone.device import bf16_is_faster
 from cl_ast.backbone.families.ast import positions_for
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.cached_states import CachedStates, SplitForward
@@ -98,7 +98,7 @@ def _half(paths: list[Path]) -> Row:
     kinds = {kind: _step(_split(mini, paths, "conformer", kind)) for kind in ("fp32", "bf16")}
     times = in_turns(kinds, 5 * ROUNDS)
     found, spread = ratio(times, "bf16", "fp32")
-    taken = bf16_wins()
+    taken = bf16_is_faster()
     wanted = "≤ 0.50 on AMX, not taken above 1"
     met = found <= (0.5 if "amx_bf16" in processor_flags() else 1.0) if taken else found > 0.85
     note = f"--precision fast takes {'bf16' if taken else 'fp32'} here"

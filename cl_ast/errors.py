@@ -1,56 +1,56 @@
-"""Every error a user can meet, as one tree.
+"""Every error that cl-ast raises on purpose, as one tree.
 
     ClAstError
     ├── AudioError          a clip that cannot be read or holds nothing usable
-    ├── BackboneError       a backbone that cannot be loaded, or is not the registry's
+    ├── BackboneError       a backbone that cannot be loaded, or that is not the one of the registry
     ├── MethodError         an adaptation method that does not exist or does not fit
     ├── StreamError         a data set or folder that is missing, incomplete or unusable
     ├── TrainingError       a task that cannot be trained
-    └── RegistryError       the registry cannot do what was asked
+    └── RegistryError       the registry cannot carry out an operation
         ├── TaskNotFoundError
         ├── TaskExistsError
-        └── CorruptRegistryError   a stored file is not what the database says
+        └── CorruptRegistryError   a stored file differs from what the database says of it
 
 Each message says what happened, where, and what to do. This module imports nothing, so that `registry` and
-`streams` can raise from the same tree without knowing anything else of `cl_ast`.
+`streams` can raise errors of the same tree without importing anything else from `cl_ast`.
 """
 
 
 class ClAstError(Exception):
-    """Base of every error that cl-ast raises on purpose."""
+    """The base class of every error that cl-ast raises on purpose."""
 
 
 class AudioError(ClAstError):
-    """A clip cannot be read, or holds nothing usable."""
+    """Raised when a clip cannot be read, or holds nothing usable."""
 
 
 class BackboneError(ClAstError):
-    """A backbone cannot be loaded, or is another one than the registry's."""
+    """Raised when a backbone cannot be loaded, or is not the one of the registry."""
 
 
 class MethodError(ClAstError):
-    """An adaptation method does not exist, or its options do not fit."""
+    """Raised when an adaptation method does not exist, or its options do not fit."""
 
 
 class StreamError(ClAstError):
-    """A data set or folder of clips is missing, incomplete or unusable."""
+    """Raised when a data set or a folder of clips is missing, incomplete or unusable."""
 
 
 class TrainingError(ClAstError):
-    """A task cannot be trained as asked."""
+    """Raised when a task cannot be trained with the given data and options."""
 
 
 class RegistryError(ClAstError):
-    """The registry cannot do what was asked."""
+    """Raised when the registry cannot carry out an operation."""
 
 
 class TaskNotFoundError(RegistryError):
-    """No task of that name is in the registry."""
+    """Raised when the registry has no task of that name."""
 
 
 class TaskExistsError(RegistryError):
-    """A task of that name is in the registry already."""
+    """Raised when the registry already has a task of that name."""
 
 
 class CorruptRegistryError(RegistryError):
-    """A stored file is not what the database says it is."""
+    """Raised when a stored file differs from what the database says of it."""

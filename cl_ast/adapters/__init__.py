@@ -1,1 +1,1 @@
-"""Adaptation methods as data: forms, placements, the table of methods, and one task's adapter."""
+"""Adaptation methods described as data: forms, placements, the table of methods, and the adapter of one task."""

@@ -1,4 +1,4 @@
-"""One task's adapter: its tensors, named by our own layers and sites, and how they act on the backbone."""
+"""The adapter of one task: its tensors, named by layer and site, and how they act on the backbone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.buffers import Flat, layout
-from cl_ast.adapters.forms import Params, Penalised, Reading, Started
+from cl_ast.adapters.forms import Params, Penalised, ReadsBackbone, StartsFromBackbone
 from cl_ast.adapters.one_bit import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
@@ -19,13 +19,13 @@ from cl_ast.errors import MethodError
 
 
 class Adapter:
-    """The tensors of one method over one backbone.
+    """The tensors of one method on one backbone.
 
-    `tensors` is the only definition of an adapter's state: the trainer, the file and the counter all read it.
+    `tensors` is the only definition of an adapter's state: training, saving and counting parameters all read it.
     """
 
     def __init__(self, spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
-        """Raises MethodError unless `tensors` are exactly those of the method, each of its shape."""
+        """Raise MethodError unless `tensors` are exactly those of the method, each of the right shape."""
         self.spec = spec
         self._training = False
         self._backbone = backbone
@@ -36,37 +36,44 @@ class Adapter:
         self._built: tuple[dict[tuple[int, str], Act], list[tuple[Penalised, Params]]] | None = None
 
     def pack(self) -> "Adapter":
-        """The same, in one buffer a type: what a bank gathers at once. Made views of when it is asked by name."""
+        """Copy the tensors into one buffer for each type, and return this adapter.
+
+        A mixed batch then gathers each adapter in one copy. `tensors` makes views of the buffers when it is first read.
+        """
         self._flat, self._tensors, self._built = self.flat(), None, None
         return self
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """By their stored names."""
+        """The tensors by their names in a task's file."""
         if self._tensors is None:
             self._tensors = self._layout.views(self.flat())
         return self._tensors
 
     def flat(self) -> Flat:
-        """All of its numbers, one buffer a type, in the layout's order."""
+        """Return all numbers of the adapter in one buffer for each type, in the order of the layout."""
         return self._layout.flatten(self.tensors) if self._flat is None else self._flat
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
-        """A new adapter on the backbone's device. Where `spec.starts_plain`, its output equals the plain backbone's.
+        """Return an untrained adapter on the backbone's device.
 
-        Every form that starts at zero has one side at zero and the other at random: both at zero would never learn.
+        Where `spec.starts_plain`, the adapted backbone's output equals that of the plain backbone. Every form whose
+        delta starts at zero has one factor at zero and the other at random: with both at zero it would never learn.
         """
         made: dict[str, Tensor] = {}
-        started: Mapping[str, Tensor] = {}
+        initial: Mapping[str, Tensor] = {}
         at: tuple[int, str] | None = None
         for name, one in owned(spec, backbone.shape).items():
             form = one.placement.form
-            if at != (one.layer, one.placement.key):  # once for all tensors of a site
+            if at != (one.layer, one.placement.key):
+                # All tensors of a site start from one call: SORSA's is a singular value decomposition.
                 at = (one.layer, one.placement.key)
-                started = form.start(backbone.stock(one.layer, one.placement.site)) if isinstance(form, Started) else {}
-            own = started.get(one.local)
-            made[name] = one.weight.make(generator) if own is None else own.cpu().float().clone().contiguous()
+                initial = {}
+                if isinstance(form, StartsFromBackbone):
+                    initial = form.start(backbone.stock(one.layer, one.placement.site))
+            value = initial.get(one.local)
+            made[name] = one.weight.make(generator) if value is None else value.cpu().float().clone().contiguous()
         return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()})
 
     @property
@@ -76,7 +83,7 @@ class Adapter:
 
     @contextmanager
     def training_mode(self) -> Iterator[None]:
-        """Let forms act as in training inside the block: running statistics are updated, mixtures drawn at random."""
+        """Run the block in training mode: running statistics are updated, and mixtures draw their parts at random."""
         self._training = True
         try:
             yield
@@ -84,16 +91,16 @@ class Adapter:
             self._training = False
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
-        """What acts at each (layer, site)."""
+        """Return the function that acts at each (layer, site) of the backbone."""
         return self._parts()[0]
 
     def trainable(self) -> list[Tensor]:
-        """The tensors that an optimiser may move, in a fixed order."""
+        """Return the tensors that an optimiser may change, in a fixed order."""
         known = owned(self.spec, self._backbone.shape)
         return [self.tensors[name] for name, one in known.items() if one.weight.trained]
 
     def penalty(self) -> Tensor | None:
-        """What the forms add to the loss (SORSA's regulariser); None for nothing."""
+        """Return what the forms add to the loss, such as SORSA's regulariser; None if they add nothing."""
         terms = [form.penalty(params) for form, params in self._parts()[1]]
         return torch.stack(terms).sum() if terms else None
 
@@ -113,58 +120,62 @@ class Adapter:
 def parts_of(
     spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]
 ) -> dict[tuple[int, str], tuple[Part, ...]]:
-    """What of a method acts at each (layer, site), with its tensors: one set for the batch, or one a row."""
+    """Return the placements that act at each (layer, site), with their tensors.
+
+    Args:
+        tensors: by stored name; of the usual shape, or with a leading batch dimension where each row has its own.
+    """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
     for layer in range(backbone.shape.depth):
         for placement in spec.placements:
             if not placement.acts_in(layer):
                 continue
             params = params_of(tensors, backbone.shape, layer, placement)
-            if isinstance(placement.form, Reading):
+            if isinstance(placement.form, ReadsBackbone):
                 stock = backbone.stock(layer, placement.site)
                 params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
             at = layer, placement.site
-            parts[at] = (*parts.get(at, ()), (placement.fitted(backbone.shape), params))
+            parts[at] = (*parts.get(at, ()), (placement.with_norm_eps(backbone.shape), params))
     return parts
 
 
 def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:
-    """The tensors of one placement in one layer, as its form calls them."""
+    """Return the tensors of one placement in one layer, by the names that its form uses."""
     weights = placement.form.weights(*shape.of(placement.site))
     return {local: tensors[stored_name(layer, placement, local, weight)] for local, weight in weights.items()}
 
 
-# What a file holds: 1-bit weights packed, everything else as it is.
-
-
 def to_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The adapter's tensors as a file holds them."""
+    """Return the adapter's tensors as a file holds them: 1-bit weights are packed, all others stay as they are."""
     bits = {name: one.weight.bits for name, one in owned(spec, backbone.shape).items()}
     return {name: packed(tensor) if bits.get(name) == 1 else tensor for name, tensor in tensors.items()}
 
 
 def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `to_stored` made, as tensors that act the same to the bit.
+    """Undo `to_stored`: return tensors that give bit-identical outputs.
 
     Raises:
-        MethodError: packed weights are not of the size that the method has, or not numbers.
+        MethodError: packed weights have another size than the method's, or are not numbers.
     """
     found = dict(tensors)
     for name, one in owned(spec, backbone.shape).items():
         if one.weight.bits == 1 and name in found:
             check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
             values = unpacked(found[name].cpu(), one.weight.shape)
-            if not torch.isfinite(values.view(-1)[0]):  # they differ in their signs alone
+            if not torch.isfinite(values.view(-1)[0]):  # one is enough, since all have the same magnitude
                 raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
             found[name] = values.to(found[name].device)
     return found
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], what: str) -> None:
-    """Strict: every expected tensor is there with its shape, and nothing else.
+    """Check that every expected tensor is present with its shape, and that there is no other tensor.
+
+    Args:
+        what: whose tensors they are, for the error message.
 
     Raises:
-        MethodError: naming the first tensor that is missing, unknown or of another shape.
+        MethodError: a tensor is missing, unknown or of another shape; the message names the first.
     """
     for name, shape in expected.items():
         if name not in found:

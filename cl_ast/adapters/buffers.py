@@ -1,4 +1,4 @@
-"""Where the tensors of a method lie when they are kept in one buffer a type: gathering many adapters is one copy."""
+"""Stores the tensors of an adapter in one buffer for each type, so that many adapters are gathered in one copy."""
 
 import math
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ from cl_ast.adapters.spec import MethodSpec, owned
 from cl_ast.backbone.sites import Shape
 
 Flat = Mapping[torch.dtype, Tensor]
-"""All numbers of an adapter: a buffer (numbers,) of each type, or (batch, numbers) of several adapters."""
+"""All numbers of an adapter in a buffer (numbers,) for each type; of several adapters, (batch, numbers)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The shapes of a method's tensors by name, in a fixed order, and the names of each type."""
+    """Where each tensor of a method lies in the buffers: shapes by name in a fixed order, and the names by type."""
 
     shapes: Mapping[str, tuple[int, ...]]
     names: Mapping[torch.dtype, tuple[str, ...]]
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Flat:
-        """A copy of the tensors, one buffer a type."""
+        """Return a copy of the tensors, in one buffer for each type."""
         return {
             dtype: torch.cat([tensors[name].detach().reshape(-1) for name in names])
             for dtype, names in self.names.items()
         }
 
     def views(self, flat: Flat) -> dict[str, Tensor]:
-        """Each tensor as a part of its buffer, with the leading batch dimension of the buffer where it has one."""
+        """Return each tensor as a view of its buffer; it has the buffer's leading batch dimension, if there is one."""
         found = {}
         for dtype, names in self.names.items():
             sizes = [math.prod(self.shapes[name]) for name in names]
@@ -41,7 +41,7 @@ class Layout:
 
 @lru_cache(maxsize=256)
 def layout(spec: MethodSpec, shape: Shape) -> Layout:
-    """The layout of a method over a backbone of this shape. Raises MethodError as `owned` does."""
+    """Return the layout of a method on a backbone of this shape. Raises MethodError as `owned` does."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
     types: dict[torch.dtype, list[str]] = {}
     for name, weight in weights.items():
@@ -53,5 +53,5 @@ def layout(spec: MethodSpec, shape: Shape) -> Layout:
 
 
 def gathered(adapters: list[Flat]) -> Flat:
-    """The buffers of several adapters of one method, a row each."""
+    """Stack the buffers of several adapters of one method, one row for each adapter."""
     return {dtype: torch.stack([flat[dtype] for flat in adapters]) for dtype in adapters[0]}

@@ -1,4 +1,4 @@
-"""The table of methods as rows for people and scripts, without weights."""
+"""Lists the methods with their sizes, for people and scripts; no weights are loaded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.sites import Shape
 
-# Every row with its defaults, and the configurations of the papers' tables.
+# Every method with its defaults, and the configurations of the papers' tables.
 SHOWN = (
     *METHODS,
     *(f"auto:{name}" for name in PRESETS),
@@ -42,10 +42,10 @@ SHOWN = (
 def rows(
     specs: Sequence[str], shape: Shape, backbone_parameters: int, *, classes: int | None = None
 ) -> list[dict[str, Any]]:
-    """Method, family, trainable parameters, bytes and source of each spec (all that are shown, for none).
+    """Return method, family, trainable parameters, bytes and source of each spec; of all of `SHOWN` if none is given.
 
     Raises:
-        MethodError: a spec that cannot be read.
+        MethodError: a spec cannot be parsed.
     """
     found = []
     for text in specs or SHOWN:
@@ -54,7 +54,7 @@ def rows(
         preset = text.strip().lower().removeprefix("auto:")
         found.append(
             {
-                # A preset is shown by its name: what it stands for has a row of its own.
+                # A preset is shown by its name, since the method that it stands for has a row of its own.
                 "method": f"auto:{preset}" if preset in PRESETS else spec.text,
                 "family": spec.family,
                 "trainable_parameters": price.trainable_parameters,

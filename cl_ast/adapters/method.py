@@ -1,4 +1,4 @@
-"""What a row of the table of methods is."""
+"""The type of a row in the table of methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,25 +11,27 @@ Trains = Literal["adapter", "head", "backbone"]
 
 
 def nowhere(_: Values) -> tuple[Placement, ...]:
+    """Return no placements: the method has no adapter."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A row of the table.
+    """An adaptation method: a row of the table.
 
     Attributes:
-        name: what `--method` takes.
-        does: one line for a person.
+        name: the name that `--method` takes.
+        does: what the method does, in one line for a person.
         equation: what it computes, in one line.
         source: paper and table.
-        options: what may follow the name.
-        place: the placements that the options mean.
-        trains: besides the head: an adapter, nothing, or the whole backbone.
-        learning_rate: the papers' start of the cosine.
-        settle: fills in what one option decides about another, and refuses what does not go together.
-        counts: tensors of the head that the papers count with the method.
-        still: endings of the names of tensors that no loss can move when the method is alone.
+        options: the options that may follow the name.
+        place: returns the placements for the values of the options.
+        trains: what is trained besides the head: an adapter, nothing ("head"), or the whole backbone.
+        learning_rate: the papers' initial learning rate; it decays to 0 along a cosine.
+        settle: fills in the values that follow from other options; raises MethodError for options that do not fit
+            together.
+        counted_in_head: the head's tensors that the papers count as parameters of the method.
+        without_gradient: endings of the names of tensors whose gradient is always zero when the method is used alone.
     """
 
     name: str
@@ -41,5 +43,5 @@ class Method:
     trains: Trains = "adapter"
     learning_rate: float = 5e-3
     settle: Callable[[Values], Values] = lambda values: values
-    counts: tuple[str, ...] = ()
-    still: tuple[str, ...] = ()
+    counted_in_head: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()

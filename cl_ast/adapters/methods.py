@@ -1,9 +1,9 @@
-"""The table of adaptation methods: a method is a row, a row is a list of placements.
+"""The table of adaptation methods. Each method is a row that says which forms act at which sites.
 
-Sizes and places are the papers' defaults. docs/methods.md is made from this table.
+Default sizes and sites are those of the papers. docs/methods.md is generated from this table.
 
-The table is a plain mapping that nothing changes. A row of your own goes into a mapping of your own, which
-`spec.parse`, `task_file.from_bytes` and `Manager` take: `{**METHODS, "mine": Method("mine", …)}`.
+The table is read-only. To add a method, make a mapping of your own, `{**METHODS, "mine": Method("mine", …)}`, and
+pass it to `spec.parse`, `task_file.from_bytes` or `Manager`.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _ENDS = (
         f"{PETL}, table I",
         trains="head",
         learning_rate=1e-3,
-        counts=("head.norm.weight", "head.norm.bias", "head.weight", "head.bias"),
+        counted_in_head=("head.norm.weight", "head.norm.bias", "head.weight", "head.bias"),
     ),
     Method(
         "full",
@@ -30,8 +30,8 @@ _ENDS = (
         f"{PETL}, table I",
         trains="backbone",
         learning_rate=5e-5,
-        # As for bitfit.
-        still=("k.bias",),
+        # One number added to every key changes no attention, so the bias of the keys has no gradient.
+        without_gradient=("k.bias",),
     ),
 )
 
@@ -39,7 +39,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {method.name: method for method in (*_ENDS, *weights.ROWS, *attention.ROWS, *blocks.ROWS)}
 )
 
-# Written `auto:NAME`. What is stored is what it stands for, so that a better choice later changes no task.
+# Written `auto:NAME`. A task stores the method that the preset stands for, so that a later, better choice of the
+# preset does not change tasks that exist.
 PRESETS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         # The best mean of ESC-50 and US8K, and of GSC and FSC: table 1 of the conformer paper; kernels: section 3.3.

@@ -1,4 +1,4 @@
-"""1-bit weights as files hold them: signs, eight a byte, and one magnitude."""
+"""Packs 1-bit weights for files: the signs, eight to a byte, and one magnitude."""
 
 import math
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 def binary(weight: Tensor) -> Tensor:
-    """a · sign(W) for each matrix (..., out, in), with a = mean|W| in bfloat16; zero counts as positive.
+    """Return a · sign(W) for each matrix (..., out, in), with a = mean|W| in bfloat16; zero counts as positive.
 
-    mean|W| is the a nearest to W in the least squares. It is rounded so that what is quantised already stays the same
-    to the bit: the mean of equal numbers, summed in single precision, may miss its last digits.
+    mean|W| is the best a in the sense of least squares. It is rounded to bfloat16 so that quantising a second time
+    changes no bit: a mean of equal numbers, summed in single precision, can be wrong in its last digits.
     """
     magnitude = weight.abs().mean(dim=(-2, -1), keepdim=True).bfloat16().to(weight.dtype)
     return torch.where(weight >= 0, magnitude, -magnitude)
 
 
 def packed(weight: Tensor) -> Tensor:
-    """A matrix of any shape to bytes: a, as a float32, and the signs. Only binary(weight) is kept."""
+    """Return binary(weight) as bytes: the magnitude a as a float32, then the signs."""
     values = binary(weight.detach().cpu().float()).flatten()
     positive = torch.zeros(-(-len(values) // 8) * 8, dtype=torch.uint8)
     positive[: len(values)] = values >= 0
@@ -27,7 +27,7 @@ def packed(weight: Tensor) -> Tensor:
 
 
 def unpacked(data: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Bytes as `packed` made them to a · sign(W)."""
+    """Return the matrix a · sign(W) that `packed` turned into these bytes."""
     magnitude = data[:4].clone().view(torch.float32)
     bits = torch.from_numpy(np.unpackbits(data[4:].numpy(), count=math.prod(shape), bitorder="little"))
     return (bits.float() * 2 - 1).view(shape) * magnitude

@@ -1,4 +1,8 @@
-"""The options of a method, as data: what may be written after `NAME:`, and what each means."""
+"""The options of a method as data: the words that may follow `NAME:`, and what each means.
+
+Every option has `parse`, which returns the value that a word gives it, or None if the word is not for this option,
+and `text`, which writes a value as it is read.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +15,13 @@ Values = Mapping[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One word of a few, such as parallel or sequential. An empty default means: decided by the others."""
+    """One of a few words, such as parallel or sequential. With an empty default, other options decide the value."""
 
     name: str
     words: tuple[str, ...]
     default: str = ""
 
-    def take(self, word: str) -> Value | None:
+    def parse(self, word: str) -> Value | None:
         return word if word in self.words else None
 
     def text(self, value: Value) -> str:
@@ -30,14 +34,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """A subset of single-letter sites such as qv, or one word that stands for other sites."""
+    """Several sites of one letter each, such as qv, or one word that stands for other sites."""
 
     name: str
     alphabet: str
     words: tuple[str, ...]
     default: str
 
-    def take(self, word: str) -> Value | None:
+    def parse(self, word: str) -> Value | None:
         if word in self.words:
             return word
         if word and set(word) <= set(self.alphabet) and len(set(word)) == len(word):
@@ -54,7 +58,7 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """key=value, within bounds."""
+    """A number, written as name=value, within bounds."""
 
     name: str
     default: int | float
@@ -62,7 +66,7 @@ class Number:
     high: float
     meaning: str
 
-    def take(self, word: str) -> Value | None:
+    def parse(self, word: str) -> Value | None:
         key, equals, value = word.partition("=")
         if not equals or key != self.name:
             return None
@@ -77,7 +81,7 @@ class Number:
         return number
 
     def text(self, value: Value) -> str:
-        # Every digit, since a stored task is rebuilt from this: 8.0 is written 8, and 0.1234567 is not cut short.
+        # All digits, since a stored task is rebuilt from this text: 0.1234567 must not be cut short. 8.0 is written 8.
         whole = isinstance(value, float) and value.is_integer()
         return f"{self.name}={int(value)}" if whole else f"{self.name}={value!r}"
 
@@ -88,20 +92,20 @@ class Number:
 
 Option = Choice | Letters | Number
 
-# Every adapter has it beside its own options. Layers are counted from 0, as the stored tensors' names count them.
+# Every adapter has this option besides its own. Layers are counted from 0, as in the names of stored tensors.
 FROM = Number("from", 0, 0, 999, "the lowest adapted layer")
 
 
 def resolve(method: str, options: tuple[Option, ...], words: list[str]) -> dict[str, Value]:
-    """The values of every option: those written, in any order, and the defaults of the rest.
+    """Return the value of every option: from the words, in any order, or else its default.
 
     Raises:
-        MethodError: a word that no option takes, or two words for one option.
+        MethodError: a word belongs to no option, or two words set the same option.
     """
     given: dict[str, Value] = {}
     for word in words:
         for option in options:
-            value = option.take(word)
+            value = option.parse(word)
             if value is None:
                 continue
             if option.name in given:

@@ -1,4 +1,4 @@
-"""Where and how a form acts: the rows that a method is made of (the unified view, He et al. 2022, table 1)."""
+"""Where and how a form acts; a method is a list of placements (the unified view, He et al. 2022, table 1)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ class Placement:
     """One form at one site of the adapted layers.
 
     Attributes:
-        site: a name of `sites.SITES`.
-        form: what is computed.
-        insertion: "parallel" adds the delta of the block's input to its output; "after" adds the delta of its
-            output; "before" adds it to its input. The others do not add: "input" and "output" give the block another
-            input or its caller another output, "replace" stands in the block's place, and "attend" acts inside
-            attention.
-        layers: of the adapted ones: all, the first, or all but the first.
+        site: one of `sites.SITES`.
+        form: what is computed there.
+        insertion: "parallel" adds a delta, computed from the block's input, to the block's output; "after" adds a
+            delta computed from the output to the output; "before" adds a delta computed from the input to the input.
+            The others do not add: "input" and "output" replace the block's input or output by the form's value,
+            "replace" runs the form instead of the block, and "attend" acts inside attention.
+        layers: in which of the adapted layers it acts: in all, in the first, or in all but the first ("rest").
         first: the lowest adapted layer, counted from 0.
     """
 
@@ -38,78 +38,86 @@ class Placement:
 
     @property
     def key(self) -> str:
-        """How its tensors are called inside a layer."""
+        """The part of its tensors' names that tells this placement from others of the same layer."""
         return f"{self.site}.{self.insertion}.{self.form.label}"
 
     @property
     def starts_plain(self) -> bool:
-        """Whether a fresh one leaves the backbone's output as it is."""
+        """Whether the untrained form leaves the backbone's output as it is."""
         adds = self.insertion in _ADDING or self.insertion == "attend"
         return self.form.fresh == ("zero" if adds else "identity")
 
     def acts_in(self, layer: int) -> bool:
+        """Return whether the form acts in this layer."""
         here = self.layers == "all" or (self.layers == "first") == (layer == self.first)
         return here and layer >= self.first
 
-    def fitted(self, shape: Shape) -> "Placement":
-        """The same placement with what the backbone decides filled in."""
+    def with_norm_eps(self, shape: Shape) -> "Placement":
+        """Return the same placement; a LayerNorm has the backbone's eps, which the method itself does not know."""
         return replace(self, form=Norm(shape.norm_eps)) if isinstance(self.form, Norm) else self
 
 
 Part = tuple[Placement, Params]
+"""A placement with its tensors in one layer."""
 
 
 def act(parts: Sequence[Part], run: Callable[[Any], Tensor], x: Any, *, training: bool = False) -> Tensor:
-    """The adapted block: `run` is the stock block, x its input (batch, tokens, width).
+    """Return the output of the adapted block: `run` is the stock block, x its input (batch, tokens, width).
 
-    Deltas do not see one another, except that "before" changes what the block (and so "after") sees. "input" comes
-    before all of them and "output" after. At the site "heads", x is `Heads`, and the one form there does as it likes.
+    No form reads the delta of another, except that "before" changes the input of the block, and so its output, which
+    "after" reads. "input" acts before all others and "output" after them. At the site "heads", x is `Heads`, and the
+    one form there decides how attention is run.
     """
-    for placement, params in _of(parts, "attend"):
+    for placement, params in _inserted(parts, "attend"):
         assert isinstance(placement.form, HeadsForm)
         return placement.form.attend(run, x, params)
-    x, inner = enter(parts, x, training=training)
-    return leave(parts, x, None if stands_in(parts) else run(inner), training=training)
+    x, block_input = enter_block(parts, x, training=training)
+    return leave_block(parts, x, None if replaces_block(parts) else run(block_input), training=training)
 
 
-# The two halves of it: a bank runs the stock block between them once, for rows of several methods.
+# `act` in two halves: a mixed batch runs the stock block between them once, for rows of several methods.
 
 
-def enter(parts: Sequence[Part], x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
-    """What the deltas read, and what the stock block is given; both x itself where nothing changes it."""
-    for part in _of(parts, "input"):
-        x = _new(part, x, training)
-    inner = x
-    for part in _of(parts, "before"):
-        inner = inner + _new(part, x, training)
-    return x, inner
+def enter_block(parts: Sequence[Part], x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the input of the deltas and the input of the stock block; both are x itself if nothing changes it."""
+    for part in _inserted(parts, "input"):
+        x = _apply(part, x, training)
+    block_input = x
+    for part in _inserted(parts, "before"):
+        block_input = block_input + _apply(part, x, training)
+    return x, block_input
 
 
-def leave(parts: Sequence[Part], x: Tensor, stock: Tensor | None, *, training: bool = False) -> Tensor:
-    """What the adapted block gives, where the stock one gave `stock` (None where a form stands in its place)."""
-    for part in _of(parts, "replace"):
-        return _new(part, x, training)
+def leave_block(parts: Sequence[Part], x: Tensor, stock: Tensor | None, *, training: bool = False) -> Tensor:
+    """Return the output of the adapted block.
+
+    Args:
+        x: the input of the deltas, from `enter_block`.
+        stock: the output of the stock block; None where a form replaces it.
+    """
+    for part in _inserted(parts, "replace"):
+        return _apply(part, x, training)
     assert stock is not None
     out = stock
-    for part in _of(parts, "parallel"):
-        out = out + _new(part, x, training)
-    for part in _of(parts, "after"):
-        out = out + _new(part, stock, training)
-    for part in _of(parts, "output"):
-        out = _new(part, out, training)
+    for part in _inserted(parts, "parallel"):
+        out = out + _apply(part, x, training)
+    for part in _inserted(parts, "after"):
+        out = out + _apply(part, stock, training)
+    for part in _inserted(parts, "output"):
+        out = _apply(part, out, training)
     return out
 
 
-def stands_in(parts: Sequence[Part]) -> bool:
-    """Whether a form stands in the stock block's place, which then need not run."""
+def replaces_block(parts: Sequence[Part]) -> bool:
+    """Return whether a form replaces the stock block, which then need not run."""
     return any(placement.insertion == "replace" for placement, _ in parts)
 
 
-def _of(parts: Sequence[Part], insertion: Insertion) -> list[Part]:
+def _inserted(parts: Sequence[Part], insertion: Insertion) -> list[Part]:
     return [part for part in parts if part[0].insertion == insertion]
 
 
-def _new(part: Part, value: Tensor, training: bool) -> Tensor:
+def _apply(part: Part, value: Tensor, training: bool) -> Tensor:
     placement, params = part
     assert isinstance(placement.form, Form)
     return placement.form.delta(value, params, training=training)

@@ -1,4 +1,4 @@
-"""A method in one word, `NAME[:option,...][+NAME...]`, to its placements and what they cost."""
+"""Parses a method as it is written, `NAME[:option,...][+NAME...]`, and counts what it trains and stores."""
 
 import difflib
 import math
@@ -19,17 +19,17 @@ from cl_ast.errors import MethodError
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec:
-    """A method with every option decided.
+    """A method with the values of all its options.
 
     Attributes:
-        text: canonical; parsing it gives the same spec.
-        family: names of its rows, joined by +.
+        text: the method as it is written, in canonical form; parsing it gives the same spec.
+        family: the names of its rows of the table, joined by +.
         source: paper and table of each row.
-        trains: besides the head: an adapter, nothing, or the whole backbone.
-        placements: what acts in the layers.
-        learning_rate: the papers' for this method.
-        counts: tensors of the head that the papers count with it.
-        still: endings of the names of tensors that no loss can move.
+        trains: what is trained besides the head: an adapter, nothing ("head"), or the whole backbone.
+        placements: the forms that act in the layers.
+        learning_rate: the papers' initial learning rate for this method.
+        counted_in_head: the head's tensors that the papers count as parameters of the method.
+        without_gradient: endings of the names of tensors whose gradient is always zero.
     """
 
     text: str
@@ -38,19 +38,19 @@ class MethodSpec:
     trains: Trains
     placements: tuple[Placement, ...]
     learning_rate: float
-    counts: tuple[str, ...] = ()
-    still: tuple[str, ...] = ()
+    counted_in_head: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def starts_plain(self) -> bool:
-        """Whether a fresh task is the plain backbone under its head."""
+        """Whether the untrained adapter leaves the backbone's output as it is."""
         return all(placement.starts_plain for placement in self.placements)
 
     def frozen_layers(self, depth: int) -> int:
-        """How many of a backbone's layers, from the lowest, are left as they are: nothing acts there or is trained."""
+        """Return how many of the backbone's layers, from the lowest, have no adapter and are not trained."""
         if self.trains == "backbone":
             return 0
         return min((placement.first for placement in self.placements), default=depth)
@@ -58,23 +58,23 @@ class MethodSpec:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a task costs: numbers trained as the papers count them, and bytes stored in single precision."""
+    """The size of a task: parameters trained, as the papers count them, and bytes stored in single precision."""
 
     trainable_parameters: int
     bytes: int
 
 
 def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None) -> MethodSpec:
-    """Read a method as it is written on the command line; options in any order, defaults from the papers.
+    """Read a method as it is written on the command line: options in any order, the papers' values by default.
 
     Args:
-        methods: the table. A row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
-        from_layer: as if `from=N` were written behind each of its parts.
+        methods: the table of methods. With a row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
+        from_layer: adds `from=N` to each part of the method.
 
     Raises:
-        MethodError: no such method, an option it does not have, or methods that cannot be combined.
+        MethodError: there is no such method or option, or the methods cannot be combined.
     """
-    written = "+".join(_expanded(part.strip()) for part in text.strip().lower().split("+"))
+    written = "+".join(_without_preset(part.strip()) for part in text.strip().lower().split("+"))
     rows = [_row(part, methods, from_layer) for part in written.split("+")]
     if len(rows) > 1:
         alone = [method.name for method, _ in rows if method.trains != "adapter"]
@@ -86,10 +86,10 @@ def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int
         family="+".join(names),
         source="; ".join(dict.fromkeys(method.source for method, _ in rows)),
         trains=rows[0][0].trains,
-        placements=_joined(text, [placement for method, values in rows for placement in _placed(method, values)]),
+        placements=_combined(text, [placement for method, values in rows for placement in _placed(method, values)]),
         learning_rate=min(method.learning_rate for method, _ in rows),
-        counts=tuple(dict.fromkeys(name for method, _ in rows for name in method.counts)),
-        still=tuple(name for method, _ in rows for name in method.still),
+        counted_in_head=tuple(dict.fromkeys(name for method, _ in rows for name in method.counted_in_head)),
+        without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
     )
 
 
@@ -98,8 +98,8 @@ def _placed(method: Method, values: Values) -> list[Placement]:
     return [replace(placement, first=first) for placement in method.place(values)]
 
 
-def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
-    """Placements of several rows beside one another."""
+def _combined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
+    """Combine the placements of several methods. Raises MethodError where two cannot act at the same site."""
     found: dict[tuple[str, str], Placement] = {}
     for placement in placements:
         key = (placement.key, placement.layers)
@@ -123,11 +123,12 @@ def _joined(text: str, placements: list[Placement]) -> tuple[Placement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """One tensor of a method over a backbone.
+    """One tensor of a method on a backbone.
 
     Attributes:
-        layer, placement: where it acts; of a shared one, the first place.
-        local: what its form calls it.
+        layer, placement: where it acts; for a tensor that layers share, the first of these places.
+        local: the name that its form uses for it.
+        weight: its shape, and how it starts.
     """
 
     layer: int
@@ -138,12 +139,12 @@ class Owned:
 
 @lru_cache(maxsize=256)
 def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
-    """Every tensor that the method owns over a backbone of this shape, by its stored name, in a fixed order.
+    """Return every tensor that the method owns on a backbone of this shape, by its stored name, in a fixed order.
 
-    Remembered: loading one of a thousand tasks asks this several times.
+    The result is cached, since loading a task needs it several times.
 
     Raises:
-        MethodError: a size does not fit the backbone's widths, or it has no such layers.
+        MethodError: a size does not fit the backbone's widths, or `from` is above its last layer.
     """
     highest = max((placement.first for placement in spec.placements), default=0)
     if highest >= shape.depth:
@@ -159,14 +160,14 @@ def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
 
 
 def stored_name(layer: int, placement: Placement, local: str, weight: Weight) -> str:
-    """By our own layer and site, never by module paths."""
+    """Return the name of a tensor in a file: by layer and site, so that it does not depend on module paths."""
     if weight.shared:
         return f"shared.{placement.form.label}.{local}"
     return f"layers.{layer}.{placement.key}.{local}"
 
 
 def head_shapes(shape: Shape, classes: int, pooling: str) -> Mapping[str, tuple[int, ...]]:
-    """The head: the final LayerNorm, where the backbone has one, and one linear map."""
+    """Return the shapes of the head's tensors: a final LayerNorm, if the backbone has one, and one linear map."""
     width = shape.width * (2 if pooling == POOLINGS[1] else 1)
     norm = {"head.norm.weight": (shape.width,), "head.norm.bias": (shape.width,)}
     return {
@@ -184,26 +185,26 @@ def cost(
     backbone_parameters: int = 0,
     pooling: str = "mean",
 ) -> Cost:
-    """What the method trains and stores over a backbone of this shape, without weights.
+    """Return how many parameters the method trains and stores on a backbone of this shape; no weights are needed.
 
-    `trainable_parameters` counts the adapter, and of the head only what the papers count with the method (all of it
-    for `linear`, the final LayerNorm's bias for `bitfit`); the linear map of the head is counted where `classes` is
-    given. `bytes` adds the head where `classes` is given.
+    `trainable_parameters` counts the adapter, and only those tensors of the head that the papers count with the method:
+    all for `linear`, the final LayerNorm's bias for `bitfit`. The head's linear map is counted if `classes` is given.
+    `bytes` includes the head if `classes` is given.
     """
     weights = [one.weight for one in owned(spec, shape).values()]
     trained = sum(weight.numbers for weight in weights if weight.trained)
     stored = sum(weight.bytes for weight in weights)
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
-    # A linear probe is nothing without its classes.
-    whole = classes or spec.trains != "head"
-    counted = sum(head.get(name, 0) for name in spec.counts) if whole else 0
+    # A linear probe has no size of its own until the number of classes is known.
+    has_size = classes or spec.trains != "head"
+    counted = sum(head.get(name, 0) for name in spec.counted_in_head) if has_size else 0
     if spec.trains == "backbone":
         trained, stored = backbone_parameters - shape.frozen, 4 * backbone_parameters
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 
-def _expanded(text: str) -> str:
-    """A preset, as what it stands for."""
+def _without_preset(text: str) -> str:
+    """Return the method that a preset stands for; any other text as it is."""
     name, _, choice = text.partition(":")
     if name.strip() != "auto":
         return text
@@ -224,12 +225,12 @@ def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tu
     words += [] if from_layer is None else [FROM.text(from_layer)]
     values = resolve(name, _options(method), words)
     first = values.pop(FROM.name, 0)
-    # Nothing is written for the lowest layer of all.
+    # `from=0` is the default, so the canonical text leaves it out.
     return method, {**method.settle(values), FROM.name: first or ""}
 
 
 def _options(method: Method) -> tuple[Option, ...]:
-    """The row's own, and what every adapter takes."""
+    """Return the options of the row, and `from` for an adapter."""
     return (*method.options, FROM) if method.trains == "adapter" else method.options
 
 

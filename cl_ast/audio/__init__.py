@@ -1,1 +1,1 @@
-"""From audio files to what a backbone takes: waveforms at 16 kHz, log-mel features, and windows of long recordings."""
+"""Turns audio files into a backbone's input: waveforms at 16 kHz, log-mel features, and windows of long recordings."""

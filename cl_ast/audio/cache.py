@@ -1,7 +1,7 @@
 """A cache of decoded clips, for work that needs the same clips more than once.
 
-The training of a task and its routing read the same clips, and a stream of tasks measures every task's test clips again
-after each task.
+Training a task and learning its routing read the same clips, and a stream of tasks measures the test clips of every
+task again after each new task.
 """
 
 from collections import OrderedDict
@@ -10,11 +10,14 @@ from pathlib import Path
 
 from cl_ast.audio.reading import Waveform, read_all
 
-WAVEFORM_BYTES = 2**29  # some 8,000 clips of a second
+WAVEFORM_BYTES = 2**29  # enough for some 8,000 clips of one second
 
 
 class DecodedClips:
-    """Reads clips as `read_all` does, and keeps those used last within a budget of bytes. For one thread."""
+    """Reads clips as `read_all` does, and caches the most recently used ones up to a size in bytes.
+
+    It is not safe for use by several threads.
+    """
 
     def __init__(self, most_bytes: int = WAVEFORM_BYTES) -> None:
         self.bytes = 0
@@ -41,9 +44,9 @@ class DecodedClips:
 
 
 def file_key(path: Path) -> Hashable:
-    """Return what tells a file from other files, and from itself before it was written again."""
+    """Return a key that differs between files, and that changes when a file is written again."""
     try:
         found = path.stat()
     except OSError:
-        return path, None  # Reading it will say what is wrong.
+        return path, None  # The error is reported when the file is read.
     return path, found.st_mtime_ns, found.st_size

@@ -1,4 +1,4 @@
-"""The front ends there are, and how a file says which one a task has."""
+"""The types of front end, and how a task's file describes the one that it uses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,16 @@ from cl_ast.audio.raw_samples import WaveformFrontEnd
 FrontEnd = LogMelFrontEnd | WaveformFrontEnd
 
 
-def from_words(words: Mapping[str, Any]) -> FrontEnd:
-    """What `dataclasses.asdict` made of a front end, and a file holds; log-mel, the first one, has no `kind`.
+def from_dict(fields: Mapping[str, Any]) -> FrontEnd:
+    """Return the front end that `dataclasses.asdict` turned into these fields.
+
+    Log-mel has no `kind`, since it was the only front end when the file format was made.
 
     Raises:
-        AudioError: a length that cannot be used.
-        KeyError, TypeError: not a front end of this cl-ast.
+        AudioError: its length is not allowed.
+        KeyError, TypeError: the fields are not those of a front end of this release.
     """
-    given = dict(words)
-    if "kind" not in given:
-        return LogMelFrontEnd(**given)
-    return {"waveform": WaveformFrontEnd}[given.pop("kind")](**given)
+    arguments = dict(fields)
+    if "kind" not in arguments:
+        return LogMelFrontEnd(**arguments)
+    return {"waveform": WaveformFrontEnd}[arguments.pop("kind")](**arguments)

@@ -1,7 +1,7 @@
-"""Waveforms to the backbone's input: Kaldi log-mel frames, batched, on the device the waveforms are on.
+"""Computes Kaldi's log-mel frames of a batch of waveforms, on any device.
 
-Equal to `transformers.ASTFeatureExtractor` with torchaudio (128 bins, 25 ms Hann window, 10 ms shift, no dither,
-DC offset removed, pre-emphasis 0.97, HTK mel scale from 20 Hz), with its padding and its normalisation.
+The result equals that of `transformers.ASTFeatureExtractor` with torchaudio, including its padding and normalisation:
+128 bins, 25 ms Hann window, 10 ms shift, no dither, DC offset removed, pre-emphasis 0.97, HTK mel scale from 20 Hz.
 """
 
 from collections.abc import Sequence
@@ -26,18 +26,19 @@ _FFT = 512
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
 _FLOOR = torch.finfo(torch.float32).eps
-# Frames worked on at once: larger blocks on a CPU spend their time in page faults (docs/performance.md).
+# How many frames are computed at once: larger blocks on a CPU spend their time in page faults (docs/performance.md).
 _BLOCK = 256
 _LARGE_BLOCK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class LogMelFrontEnd:
-    """What a task does to a clip before the backbone sees it; stored with the task.
+    """Turns clips into the log-mel features that AST takes; a task stores it with its weights.
 
     Attributes:
+        spectrogram: whether the features are a spectrogram, which can be masked for augmentation.
         frames: every clip is cut or zero-padded to this many 10 ms frames.
-        mean, std: features become (x - mean) / (2 std), padding included; AudioSet's by default.
+        mean, std: features become (x - mean) / (2 std), padding included; the default values are AudioSet's.
     """
 
     spectrogram: ClassVar[bool] = True
@@ -53,41 +54,41 @@ class LogMelFrontEnd:
 
     @classmethod
     def for_seconds(cls, seconds: float) -> "LogMelFrontEnd":
-        """The front end that holds a clip of this length: 100 frames a second, as the papers count."""
+        """Return the front end for clips of this length: 100 frames a second, as the papers count them."""
         frames = round(seconds * FRAMES_PER_SECOND)
         return cls(min(MAX_FRAMES, max(MIN_FRAMES, frames)))
 
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
-        """Features of a batch: (batch, frames, 128), float32, on `device`."""
+        """Return the features of a batch: (batch, frames, 128), float32, on `device`."""
         return log_mel(waveforms, self.frames, device=device).sub_(self.mean).div_(2 * self.std)
 
     def normalise(self, features: Tensor) -> Tensor:
-        """(x - mean) / (2 std), as the published front end does."""
+        """Return (x - mean) / (2 std), as the published front end does."""
         return (features - self.mean) / (2 * self.std)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one clip's features."""
+        """The shape of one clip's features."""
         return (self.frames, BINS)
 
     @property
     def padding(self) -> float:
-        """What a padded (or masked) bin holds after normalisation."""
+        """The value of a padded (or masked) bin after normalisation."""
         return -self.mean / (2 * self.std)
 
 
 def frame_count(samples: int) -> int:
-    """Whole windows in a waveform; at least one, since shorter ones are zero-padded to a window."""
+    """Return how many whole windows a waveform has; at least one, since a shorter waveform is zero-padded."""
     return 1 + max(0, samples - WINDOW) // SHIFT
 
 
 def log_mel(waveforms: Sequence[Waveform], frames: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Log-mel energies of each waveform, cut or padded with zeros to `frames`, not normalised.
+    """Return the log-mel energies of each waveform, cut or padded with zeros to `frames`, not normalised.
 
     Args:
         waveforms: 16 kHz mono arrays, of any lengths.
-        frames: of 10 ms, for all of them.
-        device: where the work is done and the result lies.
+        frames: the number of 10 ms frames of each result.
+        device: the device of the computation and of the result.
 
     Returns:
         (batch, frames, 128) float32.
@@ -109,7 +110,10 @@ def log_mel(waveforms: Sequence[Waveform], frames: int, *, device: torch.device 
 
 
 def _energies(windows: Tensor, out: Tensor) -> None:
-    """(batch, frames, 400) windows to (batch, frames, 128) log energies, in blocks that stay in the cache."""
+    """Write the log energies (batch, frames, 128) of windows (batch, frames, 400) to `out`, in blocks.
+
+    The blocks are small enough for the CPU's cache.
+    """
     batch, frames, _ = windows.shape
     size = _BLOCK if windows.device.type == "cpu" else _LARGE_BLOCK
     rows, columns = max(1, size // frames), min(frames, size)
@@ -121,10 +125,13 @@ def _energies(windows: Tensor, out: Tensor) -> None:
 
 
 class _Scratch:
-    """The room that one block is worked on in, used again by the next: fresh memory costs more than the arithmetic."""
+    """The buffers for the computation of one block.
+
+    They are reused for the next block, since allocating memory takes longer than the arithmetic.
+    """
 
     def __init__(self, most: int, device: torch.device) -> None:
-        self._window, self._bank = _constants(device)
+        self._window, self._mel_bank = _constants(device)
         self._centred = torch.empty(most, WINDOW, device=device)
         self._shaped = torch.zeros(most, _FFT, device=device)
         self._spectrum = torch.empty(most, _FFT // 2 + 1, dtype=torch.complex64, device=device)
@@ -132,41 +139,44 @@ class _Scratch:
         self._mel = torch.empty(most, BINS, device=device)
 
     def energies(self, windows: Tensor, out: Tensor) -> None:
-        """(rows, columns, 400) windows to (rows, columns, 128) log energies, in the order of Kaldi's roundings."""
+        """Write the log energies (rows, columns, 128) of windows (rows, columns, 400) to `out`.
+
+        The operations come in Kaldi's order, so that rounding errors are the same.
+        """
         rows, columns, _ = windows.shape
         count = rows * columns
         centred, shaped = self._centred[:count], self._shaped[:count]
         torch.sub(windows, windows.mean(dim=-1, keepdim=True), out=centred.view(rows, columns, WINDOW))
         emphasised = shaped[:, :WINDOW]
-        # Kaldi emphasises within a window: the first sample is its own predecessor.
+        # Kaldi's pre-emphasis stays within a window: the first sample counts as its own predecessor.
         torch.mul(centred[:, :-1], _PREEMPHASIS, out=emphasised[:, 1:])
         torch.mul(centred[:, :1], _PREEMPHASIS, out=emphasised[:, :1])
         torch.sub(centred, emphasised, out=emphasised).mul_(self._window)
         spectrum = torch.fft.rfft(shaped, out=self._spectrum[:count])
         real, imaginary = torch.view_as_real(spectrum).unbind(dim=-1)
-        # Not abs().square(): the root alone would take as long as the transform.
+        # Not abs().square(), since the square root alone would take as long as the transform.
         power = torch.mul(real, real, out=self._power[:count]).addcmul_(imaginary, imaginary)
-        mel = torch.mm(power, self._bank, out=self._mel[:count]).clamp_min_(_FLOOR)
+        mel = torch.mm(power, self._mel_bank, out=self._mel[:count]).clamp_min_(_FLOOR)
         torch.log(mel.view(rows, columns, BINS), out=out)
 
 
 @lru_cache(maxsize=8)
 def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The window (400,) and the mel bank (257, 128) on a device."""
+    """Return the window (400,) and the mel bank (257, 128) on a device."""
     window = torch.hann_window(WINDOW, periodic=False)
     return window.to(device), mel_bank().to(device)
 
 
 def mel_bank() -> Tensor:
-    """Kaldi's triangular mel filters: (257, 128), from 20 Hz to half the sample rate; the Nyquist bin is unused."""
+    """Return Kaldi's triangular mel filters (257, 128) from 20 Hz to half the sample rate, without the Nyquist bin."""
     edges = torch.linspace(_mel(_LOWEST), _mel(SAMPLE_RATE / 2), BINS + 2, dtype=torch.float64)
     frequencies = torch.arange(_FFT // 2, dtype=torch.float64) * SAMPLE_RATE / _FFT
     mels = 1127.0 * torch.log1p(frequencies / 700.0)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (mels[:, None] - left) / (centre - left)
     falling = (right - mels[:, None]) / (right - centre)
-    bank = torch.minimum(rising, falling).clamp_min(0)
-    return torch.cat([bank, bank.new_zeros(1, BINS)]).float()
+    filters = torch.minimum(rising, falling).clamp_min(0)
+    return torch.cat([filters, filters.new_zeros(1, BINS)]).float()
 
 
 def _mel(hertz: float) -> float:

@@ -1,4 +1,4 @@
-"""Waveforms to the input of a backbone that takes samples: cut or padded, and brought to one level."""
+"""Prepares waveforms for a backbone that takes raw samples: cut or padded, and normalised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,15 @@ _EPSILON = 1e-7  # under the square root, as transformers' Wav2Vec2FeatureExtrac
 
 @dataclass(frozen=True, slots=True)
 class WaveformFrontEnd:
-    """What a task does to a clip before a backbone of samples hears it; stored with the task.
+    """Turns clips into the samples that a backbone such as Wav2Vec 2.0 takes; a task stores it with its weights.
 
     Attributes:
-        samples: every clip is cut or zero-padded to this many, at 16 kHz.
-        normalise: whether each clip is brought to zero mean and unit variance, as the backbone was trained. The padding
-            comes after it, and takes no part: neither it nor the level of a recording changes what is heard.
-        kind: how a file tells this front end from log-mel.
+        spectrogram: whether the features are a spectrogram, which can be masked for augmentation.
+        samples: every clip is cut or zero-padded to this many samples at 16 kHz.
+        normalise: whether each clip is brought to zero mean and unit variance, as the clips that the backbone was
+            trained on. Clips are padded afterwards, so that neither the padding nor the level of a recording changes
+            the normalised samples.
+        kind: tells this front end from log-mel in a file.
     """
 
     spectrogram: ClassVar[bool] = False
@@ -40,24 +42,24 @@ class WaveformFrontEnd:
 
     @classmethod
     def for_seconds(cls, seconds: float, *, normalise: bool = True) -> "WaveformFrontEnd":
-        """The front end that holds a clip of this length."""
+        """Return the front end for clips of this length."""
         return cls(min(MAX_SAMPLES, max(MIN_SAMPLES, round(seconds * SAMPLE_RATE))), normalise)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one clip's input."""
+        """The shape of one clip's features."""
         return (self.samples,)
 
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
-        """The input of a batch: (batch, samples), float32, on `device`."""
+        """Return the features of a batch: (batch, samples), float32, on `device`."""
         out = np.zeros((len(waveforms), self.samples), dtype=np.float32)
         for row, waveform in zip(out, waveforms, strict=True):
-            heard = waveform[: self.samples]
-            row[: len(heard)] = _normalised(heard) if self.normalise and len(heard) else heard
+            cut = waveform[: self.samples]
+            row[: len(cut)] = _normalised(cut) if self.normalise and len(cut) else cut
         return torch.from_numpy(out).to(device)
 
 
-def _normalised(heard: Waveform) -> Waveform:
-    exact = heard.astype(np.float64)
-    level: Waveform = ((exact - exact.mean()) / np.sqrt(exact.var() + _EPSILON)).astype(np.float32)
-    return level
+def _normalised(samples: Waveform) -> Waveform:
+    exact = samples.astype(np.float64)
+    normalised: Waveform = ((exact - exact.mean()) / np.sqrt(exact.var() + _EPSILON)).astype(np.float32)
+    return normalised

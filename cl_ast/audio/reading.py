@@ -1,4 +1,4 @@
-"""A file, or bytes, to what the front end takes: a mono 16 kHz waveform, or an error that names the clip."""
+"""Reads audio files as mono 16 kHz waveforms; every error names the clip."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from cl_ast.errors import AudioError
 
-SAMPLE_RATE = 16_000  # Hz, what every backbone here was trained on
+SAMPLE_RATE = 16_000  # Hz; every backbone here was trained at this rate
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 AudioInput = str | Path | BinaryIO
-"""What is read as a clip: a path, or an open binary file."""
+"""A clip to read: a path, or an open binary file."""
 
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
-_LOUDEST = 1e9  # far above 16- or 24-bit integers kept as floats; more would overflow the mel power
+_LOUDEST = 1e9  # far above 24-bit integers stored as floats; larger samples would overflow the mel power
 
-# From here on, the length in a wav header is what a program writes that cannot know it: ffmpeg 0xFFFFFFFF, sox
+# Programs that do not know the length yet write one of at least this size into the wav header: ffmpeg 0xFFFFFFFF, sox
 # 0x7FFFF000, arecord 0x80000000. No clip is that long.
 _STREAMED = 0x7FFFF000
 
@@ -33,13 +33,14 @@ def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Wav
 
     Args:
         clip: a path, an open binary file, or the bytes of an audio file (wav, flac, ogg, mp3).
-        name: what to call it in an error; the path by default.
+        name: its name in error messages; the path by default.
 
     Returns:
-        float32 samples at 16 kHz, channels averaged. Peaks above 1 are kept.
+        float32 samples at 16 kHz, channels averaged. Peaks above 1 are not clipped.
 
     Raises:
-        AudioError: missing, empty, truncated, not audio, without samples, or with samples that are not numbers.
+        AudioError: the file is missing, empty, truncated or not audio, or has no samples, or has samples that are not
+            numbers.
     """
     name = name or name_of(clip)
     with _opened(clip, name) as file, _sound(file, name) as sound:
@@ -51,10 +52,13 @@ def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Wav
 def stream(
     clip: Path | str | BinaryIO | bytes, *, name: str | None = None, seconds: float = 10.0
 ) -> Iterator[Waveform]:
-    """The same samples to the bit, in blocks of about this many seconds: a long recording is never held whole.
+    """Yield exactly the samples of `read` (bit-identical) in blocks, so that a long recording need not fit in memory.
+
+    Args:
+        seconds: the approximate length of a block.
 
     Raises:
-        AudioError: as `read`; what is wrong in the middle of a file is said when it is reached.
+        AudioError: as `read` does; an error in the middle of the file is raised when that block is reached.
     """
     name = name or name_of(clip)
     with _opened(clip, name) as file, _sound(file, name) as sound:
@@ -67,11 +71,11 @@ def _resampled(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
     import soxr
 
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-    given = 0
+    total = 0
     for block in blocks:
-        given += len(block)
+        total += len(block)
         yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.zeros(max(0, _shortest(rate) - given), np.float32), last=True)
+    yield resampler.resample_chunk(np.zeros(max(0, _shortest(rate) - total), np.float32), last=True)
 
 
 def read_all(paths: Sequence[Path]) -> list[Waveform]:
@@ -83,7 +87,7 @@ def read_all(paths: Sequence[Path]) -> list[Waveform]:
 
 
 def resample(waveform: Waveform, rate: int) -> Waveform:
-    """To 16 kHz with soxr's high quality filter, which neither dulls nor aliases the top mel bins."""
+    """Resample to 16 kHz with soxr's high-quality filter, which neither damps nor aliases the highest mel bins."""
     if rate == SAMPLE_RATE:
         return np.ascontiguousarray(waveform, dtype=np.float32)
     import soxr
@@ -94,22 +98,22 @@ def resample(waveform: Waveform, rate: int) -> Waveform:
 
 
 def _shortest(rate: int) -> int:
-    """soxr's own length rounds down; a clip of one sample must not vanish."""
+    """Return how many samples at this rate give at least one at 16 kHz: soxr rounds its output length down."""
     return max(1, rate // gcd(rate, SAMPLE_RATE))
 
 
 def name_of(clip: object) -> str:
-    """What a clip is called in an error."""
+    """Return the name of a clip for error messages."""
     return str(clip) if isinstance(clip, str | Path) else "standard input"
 
 
 def seconds(waveform: Waveform) -> float:
-    """Length of a 16 kHz waveform."""
+    """Return the length of a 16 kHz waveform in seconds."""
     return len(waveform) / SAMPLE_RATE
 
 
 def _opened(clip: Path | str | BinaryIO | bytes, name: str) -> BinaryIO:
-    """A file that can be searched, not empty; what comes through a pipe is taken in whole, still encoded."""
+    """Open a clip as a seekable file that is not empty; the bytes of a pipe are first read into memory."""
     if isinstance(clip, str | Path):
         try:
             file: BinaryIO = Path(clip).open("rb")  # noqa: SIM115, the caller closes it
@@ -129,7 +133,7 @@ def _opened(clip: Path | str | BinaryIO | bytes, name: str) -> BinaryIO:
 
 
 def _sound(file: BinaryIO, name: str) -> Any:
-    """The file as soundfile sees it."""
+    """Open the file with soundfile. Raises AudioError if it is truncated or not audio."""
     import soundfile
 
     missing = _missing_wav_bytes(file)
@@ -142,7 +146,7 @@ def _sound(file: BinaryIO, name: str) -> Any:
 
 
 def _mono(sound: Any, size: int | None, name: str) -> Iterator[Waveform]:
-    """Blocks of at most `size` samples (all at once by default), channels averaged, every number looked at."""
+    """Yield blocks of at most `size` samples (all samples for None) with averaged channels, after checking them."""
     import soundfile
 
     found = 0
@@ -159,7 +163,7 @@ def _mono(sound: Any, size: int | None, name: str) -> Iterator[Waveform]:
         yield mono
     if not found:
         raise AudioError(f"{name}: the file holds no samples; record it again or leave it out")
-    # mp3 and vorbis lengths are estimates up to a few blocks; flac and wav are exact.
+    # The lengths of mp3 and vorbis files may be wrong by a few blocks; those of flac and wav files are exact.
     if found < sound.frames - 4096:
         raise AudioError(f"{name}: truncated, {sound.frames - found} samples are missing; copy it again")
 
@@ -176,7 +180,7 @@ def _not_audio(name: str) -> AudioError:
 
 
 def _missing_wav_bytes(file: BinaryIO) -> int:
-    """How many bytes the data chunk of a RIFF file announces but does not have (libsndfile says nothing)."""
+    """Return how many bytes of its data chunk a RIFF file lacks; libsndfile does not report this."""
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)

@@ -1,6 +1,6 @@
-"""Small seeded sounds and speech-like commands: for the demo's tasks and for the router's background.
+"""Synthesises short sounds and speech-like commands, for the demo's tasks and for the router's background.
 
-Everything is procedural, mono, 16 kHz float32 with a peak of at most 1.
+All randomness comes from the generator that is passed in. Clips are mono, 16 kHz, float32, with a peak of at most 1.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,11 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 Random = np.random.Generator
 Signal = npt.NDArray[np.float64]
 Maker = Callable[[Random, int], Signal]
+"""A function that synthesises a sound of this many samples."""
 
 
 def render(maker: Maker, random: Random, seconds: float) -> Waveform:
-    """One clip: the sound at a random level, in a random room, over faint noise."""
+    """Return one clip: the sound at a random level, in a random room, over faint noise."""
     samples = max(1, round(seconds * SAMPLE_RATE))
     signal = maker(random, samples)
     signal = signal / (np.abs(signal).max() + 1e-9)
@@ -30,26 +31,26 @@ def render(maker: Maker, random: Random, seconds: float) -> Waveform:
 
 
 def rain(random: Random, n: int) -> Signal:
-    """Coloured noise with drops."""
+    """Return coloured noise with drops."""
     drops = (random.random(n) < 0.004) * random.uniform(0.5, 4, n)
     return _colour(random.normal(size=n), random.uniform(-0.2, 0.4)) + np.convolve(drops, _decay(400), "same")
 
 
 def siren(random: Random, n: int) -> Signal:
-    """A tone that sweeps up and down."""
+    """Return a tone that sweeps up and down."""
     sweep = np.sin(2 * np.pi * random.uniform(0.4, 1.5) * _time(n) + random.uniform(0, 6))
     return _tone(random.uniform(700, 1000) + random.uniform(200, 400) * sweep, harmonics=3)
 
 
 def engine(random: Random, n: int) -> Signal:
-    """A low harmonic hum, rough and slightly unsteady."""
+    """Return a low harmonic hum, rough and slightly unsteady."""
     wobble = 1 + 0.03 * np.sin(2 * np.pi * random.uniform(2, 6) * _time(n))
     hum = _tone(random.uniform(45, 110) * wobble, harmonics=18)
     return hum * (1 + 0.4 * random.normal(size=n)) + 0.1 * _colour(random.normal(size=n), -0.9)
 
 
 def bell(random: Random, n: int) -> Signal:
-    """Struck inharmonic partials."""
+    """Return decaying inharmonic partials, as of a bell that is struck."""
     base = random.uniform(400, 1400)
     partials = sum(
         np.sin(2 * np.pi * base * ratio * _time(n)) * np.exp(-_time(n) * random.uniform(2, 8) * ratio)
@@ -60,7 +61,7 @@ def bell(random: Random, n: int) -> Signal:
 
 
 def dog(random: Random, n: int) -> Signal:
-    """Short barks: falling harmonic bursts."""
+    """Return short barks, which are falling harmonic bursts."""
     out = np.zeros(n)
     at = int(random.uniform(0, 0.15) * SAMPLE_RATE)
     while at < n:
@@ -72,7 +73,7 @@ def dog(random: Random, n: int) -> Signal:
 
 
 def clock(random: Random, n: int) -> Signal:
-    """Ticks at a steady rate."""
+    """Return ticks at a steady rate."""
     out = np.zeros(n)
     period = int(SAMPLE_RATE / random.uniform(3, 7))
     for at in range(int(random.uniform(0, period)), n, period):
@@ -82,7 +83,7 @@ def clock(random: Random, n: int) -> Signal:
 
 
 def birds(random: Random, n: int) -> Signal:
-    """Fast high chirps."""
+    """Return fast, high chirps."""
     out = np.zeros(n)
     at = int(random.uniform(0, 0.1) * SAMPLE_RATE)
     while at < n:
@@ -95,7 +96,7 @@ def birds(random: Random, n: int) -> Signal:
 
 
 def hammer(random: Random, n: int) -> Signal:
-    """Dull knocks at an uneven rate."""
+    """Return dull knocks at an uneven rate."""
     out = np.zeros(n)
     at = int(random.uniform(0, 0.2) * SAMPLE_RATE)
     while at < n:
@@ -106,7 +107,7 @@ def hammer(random: Random, n: int) -> Signal:
     return out
 
 
-# Speech-like commands: syllables of vowels, each two formants over a glottal buzz
+# Speech-like commands: syllables with vowels, which are a glottal buzz shaped by two formants
 
 _VOWELS: Mapping[str, tuple[float, float]] = {
     "a": (800, 1200),
@@ -118,7 +119,7 @@ _VOWELS: Mapping[str, tuple[float, float]] = {
 
 
 def syllables(word: str) -> Maker:
-    """A maker of one word, such as "ba-di": a vowel a syllable, with a burst where a consonant stands."""
+    """Return a maker of one word, such as "ba-di": each syllable has a vowel, and a burst of noise for a consonant."""
 
     def say(random: Random, n: int) -> Signal:
         out = np.zeros(n)
@@ -162,7 +163,7 @@ COMMANDS: Mapping[str, Maker] = {word: syllables(word) for word in ("ba-di", "to
 
 
 def background(random: Random) -> Signal:
-    """A sound of no task: noise, tones, clicks and vowels mixed at random. (16000,), 1 s."""
+    """Return one second (16000,) of sound of no task: noise, tones, clicks and vowels mixed at random."""
     n = SAMPLE_RATE
     parts: list[Maker] = [
         lambda r, m: _colour(r.normal(size=m), r.uniform(-0.95, 0.9)),
@@ -180,7 +181,7 @@ def background(random: Random) -> Signal:
 
 
 def noise(random: Random) -> Signal:
-    """Noise of some colour, louder in some bands than in others and perhaps swelling; 0.3 to 3 s."""
+    """Return 0.3 to 3 s of coloured noise, louder in some bands than in others, perhaps with a swelling level."""
     n = int(SAMPLE_RATE * random.uniform(0.3, 3))
     coloured = _colour(random.normal(size=n), random.uniform(-1, 1))
     bands = random.uniform(-40, 0, int(random.integers(1, 7)))  # dB
@@ -206,7 +207,7 @@ def _tone(pitch: float | Signal, harmonics: int) -> Signal:
 
 
 def _colour(x: Signal, pole: float) -> Signal:
-    """First-order filtering, in the frequency domain: a negative pole is dull, a positive one bright."""
+    """Filter in the frequency domain; a negative pole makes the sound dull, a positive one makes it bright."""
     spectrum = np.fft.rfft(x)
     frequency = np.linspace(0, 1, len(spectrum)) + 1e-3
     shaped: Signal = np.fft.irfft(spectrum * frequency**pole, n=len(x))
@@ -214,13 +215,13 @@ def _colour(x: Signal, pole: float) -> Signal:
 
 
 def _later(x: Signal, random: Random, most: float) -> Signal:
-    """The same sound starting up to `most` of its length later."""
+    """Delay the sound by a random share of its length, up to `most`."""
     shift = int(random.uniform(0, most) * len(x))
     return np.concatenate([np.zeros(shift), x[: len(x) - shift]])
 
 
 def _room(x: Signal, random: Random) -> Signal:
-    """A short exponentially decaying echo."""
+    """Add a short, exponentially decaying echo."""
     length = int(random.uniform(0.02, 0.12) * SAMPLE_RATE)
     echo = random.normal(size=length) * _decay(length) * random.uniform(0.02, 0.15)
     echo[0] = 1.0

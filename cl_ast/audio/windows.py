@@ -1,4 +1,4 @@
-"""Reads clips ahead in threads, and cuts long recordings into windows without holding them whole in memory."""
+"""Reads clips ahead in threads, and cuts long recordings into windows without loading them whole into memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ _SHIFT = SAMPLE_RATE // 100  # the front end's step
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A clip that could not be answered, and why."""
+    """A clip that could not be classified, and the error that says why."""
 
     path: str
     error: AudioError
@@ -28,7 +28,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How long clips are cut: into windows of `seconds`, one every `hop` seconds."""
+    """How recordings are cut: into windows of `seconds`, one every `hop` seconds."""
 
     seconds: float
     hop: float
@@ -41,17 +41,17 @@ class Window:
 
 
 class SharedBlock:
-    """Sound that several windows lie in."""
+    """Samples that several overlapping windows have in common."""
 
     def __init__(self, samples: Waveform) -> None:
         self.samples = samples
-        self._made: Any = None
+        self._result: Any = None
 
     def once(self, make: Callable[[Waveform], Any]) -> Any:
-        """Return what `make` gives for the samples; it is made once, and all windows share it."""
-        if self._made is None:
-            self._made = make(self.samples)
-        return self._made
+        """Return `make(samples)`; it is computed once, and all windows of the block share it."""
+        if self._result is None:
+            self._result = make(self.samples)
+        return self._result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class Segment:
 
     Attributes:
         start, end: where a window begins and ends, in seconds.
-        block, first: the block that a window lies in, and its first frame of 10 ms there; None where it shares none.
+        block, first: the block that a window lies in, and its first frame of 10 ms there; None if it shares no block.
     """
 
     path: str
@@ -72,7 +72,7 @@ class Segment:
 
 
 def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Segment | Failure]:
-    """Yield all clips in order, cut where a window is given; a clip that cannot be read is one failure."""
+    """Yield all clips in order, cut into windows if `window` is given; a clip that cannot be read gives a failure."""
     if window is None:
         yield from _read_ahead(clips)
         return
@@ -84,29 +84,29 @@ def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Seg
 
 
 def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Segment]:
-    """Yield a long clip's windows in order; no more of it is in memory than a block and a window.
+    """Yield a long clip's windows in order; at most a block and a window of it are in memory.
 
-    The last window may be shorter, but is no shorter than a quarter; the first is there however short the clip is.
+    The last window may be shorter, down to a quarter of the length. A clip of any length has a first window.
     """
     size, hop = round(window.seconds * SAMPLE_RATE), round(window.hop * SAMPLE_RATE)
-    kept = np.zeros(0, np.float32)
-    begin = 0  # where in the clip `kept` begins: the start of the next window
+    buffer = np.zeros(0, np.float32)
+    begin = 0  # the buffer's place in the clip, which is the start of the next window
     for block in blocks:
-        kept = np.concatenate([kept, block])
-        count = (len(kept) - size) // hop + 1
+        buffer = np.concatenate([buffer, block])
+        count = (len(buffer) - size) // hop + 1
         if count > 0:
-            yield from _cut(kept, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
-            kept, begin = kept[count * hop :], begin + count * hop
-    rest = [(start, min(start + size, len(kept))) for start in range(0, len(kept), hop)]
-    yield from _cut(kept, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
+            yield from _cut(buffer, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
+            buffer, begin = buffer[count * hop :], begin + count * hop
+    rest = [(start, min(start + size, len(buffer))) for start in range(0, len(buffer), hop)]
+    yield from _cut(buffer, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
 
 
-def _cut(kept: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
-    # Frames of 10 ms fall together only where windows begin a whole number of them apart.
-    block = SharedBlock(kept) if len(spans) > 1 and hop % _SHIFT == 0 else None
+def _cut(buffer: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
+    # Windows have frames of 10 ms in common only if the hop is a whole number of frames.
+    block = SharedBlock(buffer) if len(spans) > 1 and hop % _SHIFT == 0 else None
     for first, end in spans:
         at = (begin + first) / SAMPLE_RATE, (begin + end) / SAMPLE_RATE
-        yield Segment(path, kept[first:end], *at, block, first // _SHIFT)
+        yield Segment(path, buffer[first:end], *at, block, first // _SHIFT)
 
 
 def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
@@ -116,7 +116,7 @@ def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
         for clip in clips:
             coming.append(pool.submit(_read, clip))
             if not isinstance(clip, str | Path):
-                coming[-1].exception()  # An open file is the caller's, so it is read before the next clip is fetched.
+                coming[-1].exception()  # The caller may close an open file once the next clip is taken, so wait here.
             if len(coming) > READ_AHEAD:
                 yield coming.popleft().result()
         while coming:

@@ -1,1 +1,1 @@
-"""The frozen backbone that all tasks share: its layers, sites and families, its pretrained weights, its device."""
+"""The frozen backbone that all tasks share: its layers, its sites, its families, its weights and its device."""

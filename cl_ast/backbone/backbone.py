@@ -1,8 +1,8 @@
-"""The one frozen backbone: it owns the loop over layers, and the sites where an adapter may act.
+"""The frozen backbone: it runs the loop over the layers and offers the sites where an adapter may act.
 
-The layers stay transformers' own modules. Each site of a layer is wrapped once, when the backbone is loaded; while
-nothing is attached the wrapper hands its input on, and the model is the stock one to the bit. What differs between
-families of backbones (names, input, final norm) is said in `cl_ast/backbones/`.
+The layers stay the stock modules of transformers. Each site of a layer is wrapped once, when the backbone is loaded.
+While no adapter is attached, the wrapper only calls the stock module, so the outputs are bit-identical to those of the
+stock model. The differences between families of backbones (names, input, final norm) are in `cl_ast/backbone/families`.
 """
 
 import hashlib
@@ -20,27 +20,29 @@ from cl_ast.errors import BackboneError
 
 
 class Attachable(Protocol):
-    """Anything that can act at the backbone's sites: one adapter, or a bank of them."""
+    """What can act at the backbone's sites: one adapter, or the adapters of a mixed batch."""
 
-    def acts(self) -> Mapping[tuple[int, str], Act]: ...
+    def acts(self) -> Mapping[tuple[int, str], Act]:
+        """Return the function that acts at each (layer, site)."""
+        ...
 
 
 class Backbone:
-    """A frozen backbone, in evaluation mode, shared by every task and never written.
+    """A frozen backbone in evaluation mode. All tasks share it, and none of them changes its weights.
 
     Attributes:
-        name: as the user gave it.
-        family: what kind of model it is.
-        fingerprint: SHA-256 over its tensors, by our own names, and over what else decides its output.
-        shape: the sizes adapters depend on.
+        name: the name that the user gave.
+        family: the family of models that it belongs to.
+        fingerprint: SHA-256 over its tensors, named by layer and site, and over the settings that change its output.
+        shape: the sizes that adapters depend on.
     """
 
     def __init__(self, model: Any, name: str, *, family: Family | None = None, fingerprint: str | None = None) -> None:
         """
         Args:
-            model: a stock model of one of `backbones.FAMILIES`.
-            family: its family, where that knows more of the checkpoint than its kind alone says.
-            fingerprint: of a copy: that of the original.
+            model: a stock model of one of `families.FAMILIES`.
+            family: its family with the settings of this checkpoint; by default the one for the model's type.
+            fingerprint: for a copy, the fingerprint of the original; it is computed by default.
         """
         # Any: transformers types its modules as `Tensor | Module`.
         self.model: Any = model.eval().requires_grad_(False)
@@ -50,35 +52,35 @@ class Backbone:
         self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
-        self.fingerprint = fingerprint or _fingerprint(self.tensors(), self.family.decisive(model.config))
+        self.fingerprint = fingerprint or _fingerprint(self.tensors(), self.family.output_settings(model.config))
         for layer, module in enumerate(self._layers):
             for site, wrapped in wrap(module, self.family.sites).items():
                 self._sites[layer, site] = wrapped
 
-    # What it is
-
     @property
     def device(self) -> torch.device:
+        """The device that the weights are on."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
     @property
     def parameters(self) -> int:
-        """How many numbers the backbone holds."""
+        """How many parameters the backbone has."""
         return sum(tensor.numel() for tensor in self.tensors().values())
 
     @property
     def bytes(self) -> int:
-        """What a full copy of the backbone takes, in its own precision."""
+        """The size of a full copy of the backbone in memory, in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
 
     def to(self, device: torch.device | str) -> "Backbone":
+        """Move the weights to a device, and return this backbone."""
         self.model.to(device)
         return self
 
     def tensors(self) -> dict[str, nn.Parameter]:
-        """Every tensor of the backbone by our own layer and site names, never by module paths."""
-        found = {name: self._parameter(path) for name, path in self.family.stem(self.model).items()}
+        """Return every tensor of the backbone, named by layer and site so that names do not depend on module paths."""
+        found = {name: self._parameter(path) for name, path in self.family.outer_tensors(self.model).items()}
         for layer in range(self.shape.depth):
             for site in LEAVES:
                 module = self._stock(layer, site)
@@ -87,56 +89,57 @@ class Backbone:
         return found
 
     def tensor(self, layer: int, site: str, kind: str) -> Tensor:
-        """One stock tensor of a layer, such as (0, "norm_ffn", "weight")."""
+        """Return one stock tensor of a layer, such as (0, "norm_ffn", "weight")."""
         stock: Tensor = getattr(self._stock(layer, site), kind)
         return stock.detach()
 
     def stock(self, layer: int, site: str) -> dict[str, Tensor]:
-        """Every stock tensor of a site of `LEAVES`, such as weight and bias."""
+        """Return all stock tensors of a site of `LEAVES`, such as weight and bias."""
         return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
     def copy(self) -> "Backbone":
-        """A backbone of its own with the same weights, for full fine-tuning."""
-        own = type(self.model)(self.model.config)
-        twin = Backbone(own, self.name, family=self.family, fingerprint=self.fingerprint)
+        """Return a separate backbone with the same weights, for full fine-tuning."""
+        model = type(self.model)(self.model.config)
+        copy = Backbone(model, self.name, family=self.family, fingerprint=self.fingerprint)
         weights = self.tensors()
         with torch.no_grad():
-            for name, tensor in twin.tensors().items():
+            for name, tensor in copy.tensors().items():
                 tensor.copy_(weights[name])
-        return twin.to(self.device)
-
-    # What it does
+        return copy.to(self.device)
 
     def front_end(self, seconds: float) -> FrontEnd:
-        """What a task of clips of this length does to a clip before the backbone hears it."""
+        """Return the front end that turns clips of this length (in seconds) into the backbone's input."""
         return self.family.front_end(seconds)
 
     def embed(self, features: Tensor, *, positions: str = "resize") -> Tensor:
-        """A batch of its front end's to tokens (batch, special + n, width), positions added.
+        """Turn a batch of features into tokens (batch, special tokens + n, width), with position embeddings added.
 
         Args:
             features: normalised log-mel (batch, frames, 128) of at least 16 frames, or samples (batch, n).
-            positions: "resize" fits the trained table to the input; "zeros" leaves it out, as the papers'
-                published code does without meaning to (docs/architecture.md).
+            positions: "resize" fits the trained position embeddings to the input's length; "zeros" leaves them out, as
+                the papers' published code does by mistake (docs/architecture.md).
 
         Raises:
-            BackboneError: they are too few for one token.
+            BackboneError: the input is too short for one token.
         """
         return self.family.embed(self.model, features, positions)
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
-        """Layers `first` to `last` (excluded; all by default), with whatever is attached. Not normalised."""
+        """Run layers `first` up to but not including `last` (all by default), with the attached adapter.
+
+        The final LayerNorm is not applied. Tokens are (batch, n, width) before and after.
+        """
         for layer in range(self.shape.depth)[first:last]:
             tokens = self._sites[layer, "layer"](tokens)
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
-        """The backbone's own final LayerNorm; the tokens as they are where it has none."""
+        """Apply the backbone's final LayerNorm; a backbone without one returns the tokens as they are."""
         return self.family.norm(self.model, tokens)
 
     @contextmanager
     def attached(self, adapter: Attachable | None) -> Iterator[None]:
-        """Let `adapter` act at its sites inside the block; what acted before acts again after it."""
+        """Attach `adapter` inside the block; afterwards whatever was attached before is attached again."""
         acts = adapter.acts() if adapter is not None else {}
         before = {key: site.act for key, site in self._sites.items()}
         try:
@@ -146,8 +149,6 @@ class Backbone:
         finally:
             for key, site in self._sites.items():
                 site.act = before[key]
-
-    # How its modules are found
 
     def _check_sites(self) -> None:
         for site in SITES:
@@ -170,8 +171,8 @@ class Backbone:
         return parameter
 
 
-def _fingerprint(tensors: Mapping[str, Tensor], decisive: str) -> str:
-    digest = hashlib.sha256(decisive.encode())
+def _fingerprint(tensors: Mapping[str, Tensor], output_settings: str) -> str:
+    digest = hashlib.sha256(output_settings.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous().float()
         digest.update(f"{name}:{tuple(tensor.shape)}\n".encode())

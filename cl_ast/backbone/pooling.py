@@ -1,4 +1,4 @@
-"""Output tokens to one vector a clip."""
+"""Pools the backbone's output tokens to one vector for each clip."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,10 @@ POOLINGS: Sequence[str] = ("mean", "mean+std")
 
 
 def pooled(tokens: Tensor, pooling: str) -> Tensor:
-    """Pool tokens (batch, n, width) to one vector a clip: their mean (batch, width), or mean and standard deviation.
+    """Pool tokens (batch, n, width) to one vector for each clip.
 
-    The mean over all output tokens, CLS and patches alike, is the "ALL" pooling of the PETL paper.
+    "mean" gives (batch, width), and "mean+std", which appends the standard deviation, (batch, 2 width). The mean is
+    taken over all output tokens, special tokens and patches alike: the "ALL" pooling of the PETL paper.
     """
     mean = tokens.mean(dim=1)
     if pooling == "mean":

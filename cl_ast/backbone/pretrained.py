@@ -1,4 +1,4 @@
-"""Where a backbone comes from: the package, the hub, or a local folder."""
+"""Loads a pretrained backbone from the package, from the hub or from a local folder."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -15,34 +15,34 @@ from cl_ast.errors import BackboneError
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
 SHORT_NAMES = {"ast-base": AST_BASE_HUB}
-# Checkpoints whose configuration is transformers' default one, so that their sizes need no download.
-_USUAL = {AST_BASE_HUB: "audio-spectrogram-transformer", "facebook/wav2vec2-base": "wav2vec2"}
+# Checkpoints that have the default configuration of transformers, so that their sizes are known without a download.
+_DEFAULT_CONFIGS = {AST_BASE_HUB: "audio-spectrogram-transformer", "facebook/wav2vec2-base": "wav2vec2"}
 MINI = "ast-mini"
 MINI_FOLDER = Path(__file__).parents[1] / "data" / MINI
 
 
 def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
-    """Load a backbone, check that nothing of it is missing, and freeze it.
+    """Load a backbone, check that all its tensors are there, and freeze it.
 
-    What kind of backbone it is, its configuration says (`model_type`), never its name.
+    Its family is read from its configuration (`model_type`), never guessed from its name.
 
     Args:
         name: "ast-mini" (in the package), "ast-base" (the AudioSet checkpoint), any hub name, or a local folder
-            in transformers' format.
-        device: where it lives.
+            in the format of transformers.
+        device: the device to put it on.
 
     Raises:
-        BackboneError: it is not there, cannot be fetched, is of no family that cl-ast knows, or lacks tensors.
+        BackboneError: it does not exist, cannot be downloaded, is of no family that cl-ast knows, or lacks tensors.
     """
     place = _place(name)
-    _check_word(place, name)
+    _check_name(place, name)
     family = family_of(_config(place, f"the backbone {name} cannot be loaded").get("model_type"), name)
     model = _pretrained(place, name, family)
-    reason = family.refusal(model.config)
+    reason = family.unsupported_because(model.config)
     if reason:
         raise BackboneError(f"the backbone {name} {reason}; use another backbone")
     with _quiet():
-        backbone = Backbone(model, name, family=family.with_front_end_of(place, name))
+        backbone = Backbone(model, name, family=family.with_checkpoint_settings(place, name))
     for tensor_name, tensor in backbone.tensors().items():
         if not torch.isfinite(tensor).all():
             raise BackboneError(f"the backbone {name} has values that are not numbers in {tensor_name}; fetch it again")
@@ -50,41 +50,41 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
 
 
 def sizes(name: str) -> tuple[Shape, int]:
-    """The shape of a backbone and how many parameters it has, from its configuration alone.
+    """Return the shape of a backbone and its number of parameters, from its configuration alone.
 
     Raises:
-        BackboneError: there is no such configuration at hand.
+        BackboneError: there is no such configuration, or it cannot be downloaded.
     """
     place = _place(name)
-    if place in _USUAL:
-        words: dict[str, Any] = {"model_type": _USUAL[place]}
+    if place in _DEFAULT_CONFIGS:
+        config: dict[str, Any] = {"model_type": _DEFAULT_CONFIGS[place]}
     else:
-        _check_word(place, name)
-        words = _config(place, f"no configuration of a backbone called {name!r}")
-    family = family_of(words.get("model_type"), name)
+        _check_name(place, name)
+        config = _config(place, f"no configuration of a backbone called {name!r}")
+    family = family_of(config.get("model_type"), name)
     model_class = family.model_class()
     with torch.device("meta"):
-        backbone = Backbone(model_class(model_class.config_class.from_dict(words)), name, fingerprint="-")
+        backbone = Backbone(model_class(model_class.config_class.from_dict(config)), name, fingerprint="-")
     return backbone.shape, backbone.parameters
 
 
 def default_name() -> str:
-    """The backbone of a new registry: `ast-base` where the hub cache has it or the hub answers, else `ast-mini`."""
+    """Return the backbone of a new registry: "ast-base" if it is cached or the hub can be reached, else "ast-mini"."""
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI
 
 
 def _config(place: str, failed: str) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
+    """Return a checkpoint's configuration. Raises BackboneError, whose message begins with `failed`."""
     from transformers import PretrainedConfig
 
     if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
         raise BackboneError(f"{failed}: the folder has no config.json")
     try:
         with _quiet():
-            words, _ = PretrainedConfig.get_config_dict(place)
+            config, _ = PretrainedConfig.get_config_dict(place)
     except (OSError, ValueError) as error:
         raise BackboneError(f"{failed}: {_first_line(error)}") from error
-    return dict(words or {})
+    return dict(config or {})
 
 
 def _pretrained(place: str, name: str, family: Family) -> Any:
@@ -109,12 +109,12 @@ def _pretrained(place: str, name: str, family: Family) -> Any:
 
 
 def _place(name: str) -> str:
-    """Where transformers finds a backbone: a folder, or a name on the hub."""
+    """Return where transformers finds the backbone: a folder, or a name on the hub."""
     return str(MINI_FOLDER) if name == MINI else SHORT_NAMES.get(name, name)
 
 
-def _check_word(place: str, name: str) -> None:
-    """Refuse what can be no backbone before anything is asked of the hub."""
+def _check_name(place: str, name: str) -> None:
+    """Raise BackboneError for a name that cannot be a backbone's, before the hub is queried."""
     if not Path(place).exists() and place.count("/") != 1:
         raise BackboneError(
             f"no backbone called {name!r}: not a folder, not a hub name (owner/model), "
@@ -135,7 +135,7 @@ def _cached(hub_name: str) -> bool:
 
 
 def _hub_has(hub_name: str) -> bool:
-    """One short question to the hub; no network, or offline mode, is a no."""
+    """Return whether the hub has this model, by one short request; False without a network or in offline mode."""
     import os
 
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -144,14 +144,14 @@ def _hub_has(hub_name: str) -> bool:
         return False
     try:
         get_hf_file_metadata(hf_hub_url(hub_name, "config.json"), timeout=3)
-    except Exception:  # any failure to reach it means the same to us
+    except Exception:  # whatever the reason is, the model cannot be downloaded now
         return False
     return True
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars or load reports from transformers: what matters is checked and said by us."""
+    """Suppress the progress bars and load reports of transformers: our own checks report what matters."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 

@@ -1,6 +1,7 @@
-"""The sites of a layer: what they are called, what acts there, and the thin modules that let it.
+"""The sites of a layer: their names, and the thin modules at which an adapter can act.
 
-A site is wrapped once, when the backbone is loaded; while nothing is attached the wrapper hands its input on.
+A site is wrapped once, when the backbone is loaded. While no adapter is attached, the wrapper only calls the stock
+module.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SITES = ("layer", "norm_mhsa", "mhsa", "heads", "q", "k", "v", "o", "norm_ffn", "ffn", "fc1", "fc2")
-# The sites that own the layer's weights.
+# The sites whose own modules hold the layer's weights.
 LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
 Paths = Mapping[str, str]
-"""Where each site lies in a layer of one family of backbones: its submodule's path (`cl_ast/backbones/`)."""
+"""The path of each site's submodule inside a layer, for one family of backbones (`cl_ast/backbone/families`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a backbone that decide how large an adapter is.
+    """The sizes of a backbone on which the size of an adapter depends; AST-base's by default.
 
     Attributes:
-        final_norm: whether a LayerNorm follows the last layer; a task's head then starts with one of its own.
-        frozen: how many numbers of the backbone even full fine-tuning leaves as they are.
+        width: the width of a token.
+        depth: the number of layers.
+        hidden: the hidden width of the FFN.
+        norm_eps: the epsilon of its LayerNorms.
+        final_norm: whether a LayerNorm follows the last layer; a task's head then begins with its own LayerNorm.
+        frozen: how many parameters of the backbone even full fine-tuning does not train.
     """
 
     width: int = 768
@@ -34,21 +39,21 @@ class Shape:
     frozen: int = 0
 
     def of(self, site: str) -> tuple[int, int]:
-        """Input and output width of a site."""
+        """Return the input and the output width of a site."""
         return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(site, (self.width, self.width))
 
 
 AST_BASE = Shape()
 
 Act = Callable[[Callable[[Any], Tensor], Any], Tensor]
-"""What an adapter does at a site: (the stock module as a function, its input) -> its output.
+"""The function that an adapter runs at a site: (the stock module as a function, its input) -> its output.
 
-The input is a Tensor (batch, tokens, width), and at the site "heads" a `Heads`.
+The input is a Tensor (batch, tokens, width), except that at the site "heads" it is a `Heads`.
 """
 
 
 class Heads(NamedTuple):
-    """What attention is computed from: q (batch, heads, n, d), k and v (batch, heads, m, d)."""
+    """The inputs of attention: queries q (batch, heads, n, d), keys k and values v (batch, heads, m, d)."""
 
     q: Tensor
     k: Tensor
@@ -81,10 +86,13 @@ class Site(nn.Module):
 
 
 class HeadsSite(Site):
-    """Attention, opened between its linear maps while something acts there; the stock module otherwise."""
+    """The attention module; while an adapter acts there, attention is computed here, between its linear maps."""
 
     def __init__(self, stock: Any, maps: Sequence[str]) -> None:
-        """`maps`: what the stock module calls its linear maps q, k, v and o."""
+        """
+        Args:
+            maps: the stock module's names for its linear maps q, k, v and o.
+        """
         super().__init__(stock)
         self.maps = tuple(maps)
 
@@ -106,12 +114,12 @@ def _attention(x: Heads) -> Tensor:
 
 
 def wrap(layer: Any, paths: Paths) -> dict[str, Site]:
-    """Wrap every site of a stock layer in place, and say where each is now.
+    """Wrap every site of a stock layer in place, and return the wrapped sites by name.
 
-    The layer itself stays where it is in the model: who runs it goes through its site.
+    The layer itself stays in the model as it is; `Backbone.run` calls its wrapper instead.
     """
     found: dict[str, Site] = {}
-    for site in sorted(paths, key=lambda one: _order(one, paths)):
+    for site in sorted(paths, key=lambda one: _wrapping_order(one, paths)):
         if site == "layer":
             found[site] = Site(layer).eval()
             continue
@@ -124,7 +132,10 @@ def wrap(layer: Any, paths: Paths) -> dict[str, Site]:
     return found
 
 
-def _order(site: str, paths: Paths) -> tuple[int, bool]:
-    """Leaves first, since wrapping a block does not change how its own leaves are reached; then what is inside
-    attention before attention as a whole."""
+def _wrapping_order(site: str, paths: Paths) -> tuple[int, bool]:
+    """Return a sort key that puts inner modules first.
+
+    Wrapping an outer module adds a level to the paths of the modules inside it. "heads" comes before "mhsa", which has
+    the same path, so that the wrapper of the whole attention block is the outer one.
+    """
     return -paths[site].count("."), site != "heads"

@@ -135,7 +135,7 @@ class RouterSpace:
         with torch.inference_mode(), self.backbone.attached(None):
             tokens = self.backbone.embed(front_end(sounds, self.backbone.device))
             tokens = self.backbone.run(tokens, last=self.layers)
-            halves = pooled(tokens[:, self.backbone.family.special :].float(), "mean+std").chunk(2, dim=1)
+            halves = pooled(tokens[:, self.backbone.family.special_tokens :].float(), "mean+std").chunk(2, dim=1)
             return torch.cat([normalize(half, dim=1) for half in halves], dim=1).cpu()
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.adapter import Adapter, params_of
-from cl_ast.adapters.forms import Foldable, Simplified
+from cl_ast.adapters.forms import Foldable, Simplifiable
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
 from cl_ast.backbone.backbone import Backbone
@@ -28,7 +28,7 @@ def merged(model: TaskModel) -> TaskModel:
     """
     spec, backbone = model.settings.method, model.backbone
     for placement in spec.placements:
-        if not (_folds(placement) or isinstance(placement.form, Simplified)):
+        if not (_folds(placement) or isinstance(placement.form, Simplifiable)):
             raise MethodError(f"{spec}: {placement.form.label} at {placement.site} cannot be merged into the backbone")
     own = backbone.copy()
     with torch.no_grad():
@@ -46,7 +46,7 @@ def _folds(placement: Placement) -> bool:
 
 
 def _plain(placement: Placement) -> Placement:
-    assert isinstance(placement.form, Simplified)
+    assert isinstance(placement.form, Simplifiable)
     return replace(placement, form=placement.form.simplified())
 
 

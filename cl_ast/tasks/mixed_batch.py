@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cl_ast.adapters.adapter import Adapter, parts_of
 from cl_ast.adapters.buffers import gathered, layout
-from cl_ast.adapters.placement import Part, act, enter, leave, stands_in
+from cl_ast.adapters.placement import Part, act, enter_block, leave_block, replaces_block
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import Act, Heads
@@ -126,13 +126,14 @@ def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Ten
     if isinstance(x, Heads):  # methods give attention keys of different numbers
         return torch.cat([act(share.parts, run, Heads(*(part[share.rows] for part in x))) for share in shares])
     given = [x[share.rows] for share in shares]
-    entered = [enter(share.parts, part) for share, part in zip(shares, given, strict=True)]
-    same = all(inner is part for (_, inner), part in zip(entered, given, strict=True))
-    inner = x if same else torch.cat([inner for _, inner in entered])
-    if all(stands_in(share.parts) for share in shares):
-        return torch.cat([leave(share.parts, read, None) for share, (read, _) in zip(shares, entered, strict=True)])
-    out = run(inner)  # the block's own, so it may be written over
-    for share, (read, _) in zip(shares, entered, strict=True):
+    entered = [enter_block(share.parts, part) for share, part in zip(shares, given, strict=True)]
+    if all(replaces_block(share.parts) for share in shares):
+        pairs = zip(shares, entered, strict=True)
+        return torch.cat([leave_block(share.parts, delta_input, None) for share, (delta_input, _) in pairs])
+    same = all(block_input is part for (_, block_input), part in zip(entered, given, strict=True))
+    out = run(x if same else torch.cat([block_input for _, block_input in entered]))
+    for share, (delta_input, _) in zip(shares, entered, strict=True):
         if share.parts:
-            out[share.rows] = leave(share.parts, read, out[share.rows])
+            # In place, which is safe since `run` has just made this tensor.
+            out[share.rows] = leave_block(share.parts, delta_input, out[share.rows])
     return out

@@ -12,7 +12,7 @@ from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_store
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
-from cl_ast.audio.front_ends import from_words
+from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, MethodError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
@@ -128,7 +128,7 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         name=str(header["name"]),
         method=parse(str(header["method"]), methods),
         labels=tuple(map(str, header["labels"])),
-        front_end=from_words(header["front_end"]),
+        front_end=front_ends.from_dict(header["front_end"]),
         pooling=header["pooling"],
         positions=header["positions"],
     )

@@ -143,7 +143,7 @@ class TaskModel:
 
     def trainable_parameters(self) -> int:
         """As the papers count: without the head, or with what of it they count with the method."""
-        counted = sum(self.head[name].numel() for name in self.settings.method.counts if name in self.head)
+        counted = sum(self.head[name].numel() for name in self.settings.method.counted_in_head if name in self.head)
         if self.settings.method.trains == "backbone":
             return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.backbone.device import halved, precision
+from cl_ast.backbone.device import precision, uses_bf16
 from cl_ast.backbone.pooling import deviation
 from cl_ast.batching import chunks
 from cl_ast.progress import Progress, Step, silent
@@ -51,9 +51,9 @@ class SplitForward:
         self._probe = model.settings.method.trains == "head"
         saves = self._probe or (model.frozen_layers > 0 and not self._whole)
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
-        settings, half = model.settings, halved(model.backbone.device, kind)
+        settings, bf16 = model.settings, uses_bf16(model.backbone.device, kind)
         self.key: Hashable = (
-            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, half,
+            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, bf16,
         )  # fmt: skip
 
     def below(self, features: Tensor) -> Tensor:

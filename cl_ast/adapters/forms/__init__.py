@@ -1,8 +1,8 @@
-"""The functional forms: what a delta computes, whatever the site it acts at (He et al. 2022, table 1).
+"""The functional forms: how a delta is computed, at whatever site it acts (He et al. 2022, table 1).
 
-A form is a frozen row of sizes with two methods: the tensors it owns, and the delta it computes from them. Forms
-hold no weights. Every form accepts tensors with a leading batch dimension too, one set a row, so that a batch
-whose rows belong to different tasks runs the backbone once. One family a module.
+A form is a frozen dataclass of sizes. It says which tensors it has (`weights`) and computes a delta from them
+(`delta`), but holds no weights itself. Every form also accepts tensors with a leading batch dimension, one set for each
+row, so that a batch whose rows belong to different tasks runs the backbone once. Each module has one family of forms.
 """
 
 from cl_ast.adapters.forms.base import (
@@ -13,9 +13,9 @@ from cl_ast.adapters.forms.base import (
     HeadsForm,
     Params,
     Penalised,
-    Reading,
-    Simplified,
-    Started,
+    ReadsBackbone,
+    Simplifiable,
+    StartsFromBackbone,
     Weight,
 )
 from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, ScaledBottleneck, WithResidual
@@ -48,15 +48,15 @@ __all__ = [
     "Penalised",
     "Prefix",
     "Prompt",
-    "Reading",
+    "ReadsBackbone",
     "ScaleShift",
     "ScaledBottleneck",
     "Shift",
-    "Simplified",
+    "Simplifiable",
     "SingularVectors",
     "SoftMixture",
     "SparseMixture",
-    "Started",
+    "StartsFromBackbone",
     "Weight",
     "WithResidual",
     "depthwise",

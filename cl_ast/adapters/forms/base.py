@@ -1,4 +1,4 @@
-"""What a form is: a frozen row of sizes that owns no weights, and the optional things that some forms can do."""
+"""The interface of a form, which every form has, and the further interfaces that some forms have."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,10 +11,12 @@ from torch import Tensor
 from cl_ast.backbone.sites import Heads
 
 Params = Mapping[str, Tensor]
+"""The tensors of one form in one layer, by the form's own names."""
+
 Start = Literal["zeros", "ones", "uniform", "choice"]
 
 Fresh = Literal["zero", "identity", "other"]
-"""What a fresh form computes: a delta of zero, the value it was given, or neither."""
+"""What an untrained form computes: a delta of zero, its input unchanged ("identity"), or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,12 @@ class Weight:
     """One tensor of a form: its shape, and how it starts.
 
     Attributes:
-        start: "zeros", "ones", "uniform" (as torch's Linear and Conv1d start), or "choice" (different whole numbers
+        start: "zeros", "ones", "uniform" (as torch's Linear and Conv1d start), or "choice" (distinct whole numbers
             below `fan_in`, drawn once).
-        fan_in: of a "uniform" or a "choice" start.
-        trained: False for what is stored with the task but not optimised, such as running statistics.
-        shared: one tensor for all layers and sites.
-        bits: 1 where a file holds signs and one magnitude (packing.py), else 32.
+        fan_in: the number of inputs, for a "uniform" or a "choice" start.
+        trained: False for a tensor that is stored with the task but not optimised, such as running statistics.
+        shared: whether all layers and sites share this one tensor.
+        bits: 1 if a file holds only signs and one magnitude (`one_bit`), else 32.
     """
 
     shape: tuple[int, ...]
@@ -38,7 +40,7 @@ class Weight:
     bits: int = 32
 
     def make(self, generator: torch.Generator) -> Tensor:
-        """A fresh tensor on the CPU."""
+        """Return a new, untrained tensor on the CPU."""
         if self.start == "choice":
             return torch.randperm(self.fan_in, generator=generator)[: self.shape[0]].sort().values.int()
         if self.start == "uniform":
@@ -48,47 +50,49 @@ class Weight:
 
     @property
     def numbers(self) -> int:
-        """How many numbers it holds."""
+        """How many numbers the tensor has."""
         return math.prod(self.shape)
 
     @property
     def memory_dtype(self) -> torch.dtype:
-        """The type of its tensor in memory."""
+        """The tensor's type in memory."""
         return torch.int32 if self.start == "choice" else torch.float32
 
     @property
     def file_dtype(self) -> torch.dtype:
-        """The type of its tensor in a file."""
+        """The tensor's type in a file."""
         return torch.uint8 if self.bits == 1 else self.memory_dtype
 
     @property
     def bytes(self) -> int:
-        """What a file holds of it; 1-bit weights add one magnitude of 4 bytes."""
+        """The tensor's size in a file; 1-bit weights need 4 more bytes for their magnitude."""
         return -(-self.numbers // 8) + 4 if self.bits == 1 else 4 * self.numbers
 
 
 class Base(Protocol):
-    """What every form has."""
+    """The part of the interface that every form has."""
 
     @property
     def label(self) -> str:
-        """What its tensors are called inside a site."""
+        """The form's name, which is part of the names of its tensors in a file."""
         ...
 
     @property
-    def fresh(self) -> Fresh: ...
+    def fresh(self) -> Fresh:
+        """What the untrained form computes."""
+        ...
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
-        """The tensors of one layer, by name. Raises MethodError where its sizes do not fit the widths."""
+        """Return the tensors of one layer, by name. Raises MethodError if the form's sizes do not fit the widths."""
         ...
 
 
 @runtime_checkable
 class Form(Base, Protocol):
-    """A way to compute a delta, or a new value, from a hidden state."""
+    """A form that computes a delta, or a new value, from hidden states."""
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        """x (batch, tokens, width_in) to the delta (batch, tokens, width_out)."""
+        """Return the delta (batch, tokens, width_out) for hidden states x (batch, tokens, width_in)."""
         ...
 
 
@@ -97,50 +101,54 @@ class HeadsForm(Base, Protocol):
     """A form that acts inside attention, at the site "heads"."""
 
     def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
-        """The outputs of the heads (batch, heads, n, d); `run` is attention without this form."""
+        """Return the outputs of the heads (batch, heads, n, d); `run` computes attention without this form."""
         ...
 
 
-# What some forms can do besides; found by isinstance, never by name.
+# Further abilities that some forms have. Callers test for them with isinstance, never by the form's name.
 
 
 @runtime_checkable
-class Started(Protocol):
-    """Some of its tensors start from the backbone's own."""
+class StartsFromBackbone(Protocol):
+    """A form some of whose tensors start from those of the backbone."""
 
     def start(self, stock: Params) -> Mapping[str, Tensor]:
-        """Those tensors; `stock` is the backbone's weight and bias at the site."""
+        """Return the initial values of these tensors; `stock` is the backbone's weight and bias at the site."""
         ...
 
 
 @runtime_checkable
-class Reading(Protocol):
-    """Computes with the backbone's own tensors, which it finds in its parameters as `stock.NAME`."""
+class ReadsBackbone(Protocol):
+    """A form that computes with the backbone's tensors, which it gets among its parameters as `stock.NAME`."""
 
     @property
-    def reads(self) -> tuple[str, ...]: ...
+    def reads(self) -> tuple[str, ...]:
+        """The names of the backbone's tensors that the form needs, such as "weight"."""
+        ...
 
 
 @runtime_checkable
 class Penalised(Protocol):
-    """Adds a term to the loss."""
+    """A form that adds a term to the loss."""
 
     def penalty(self, p: Params) -> Tensor:
-        """A scalar, from one set of weights."""
+        """Return the term, a scalar, for the tensors of one layer."""
         ...
 
 
 @runtime_checkable
 class Foldable(Protocol):
-    """Can be folded into the stock module's own weight and bias: no extra cost afterwards."""
+    """A form that can be folded into the stock module's weight and bias, so that it costs nothing afterwards."""
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
-        """The tensors of the stock module that acts as the adapted one did."""
+        """Return the weight and bias with which the stock module computes what the adapted one did."""
         ...
 
 
 @runtime_checkable
-class Simplified(Protocol):
-    """A plainer form computes the same from the same tensors once training is over."""
+class Simplifiable(Protocol):
+    """A form for which, after training, a simpler form computes the same from the same tensors."""
 
-    def simplified(self) -> Base: ...
+    def simplified(self) -> Base:
+        """Return the simpler form."""
+        ...

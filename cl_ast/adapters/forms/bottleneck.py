@@ -1,4 +1,4 @@
-"""Bottlenecks: down to a small width, something there, and up again."""
+"""Bottlenecks: project down to a small width, compute something there, and project up again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ class ScaledBottleneck:
     """s · (ReLU(x W_down + b) W_up + b): He et al. 2022, table 1. Starts at zero.
 
     Attributes:
-        scale: s; where it is learned, its start (table 5, "trainable s").
+        scale: s.
+        learned: whether s is trained (table 5, "trainable s"); `scale` is then its initial value.
     """
 
     label: ClassVar[str] = "scaled"
@@ -53,7 +54,7 @@ class ScaledBottleneck:
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         hidden = F.relu(linear(x, p["down.weight"], p["down.bias"]))
         out = self.scale * linear(hidden, p["up.weight"], p["up.bias"])
-        # What is learned is a factor on s, so that it starts at one.
+        # The trained number is a factor on s, so that it starts at one.
         return out * vector(p["scale"]) if self.learned else out
 
 
@@ -61,8 +62,8 @@ class ScaledBottleneck:
 class Convpass:
     """A bottleneck with a convolution over the tokens (Jie & Deng 2022; PETL paper, figure 1). Starts at zero.
 
-    GELU(conv_k(GELU(x W_down + b))) W_up + b. The convolution is used (the published code drops its result), and is
-    one-dimensional over the sequence, as the papers' parameter counts say.
+    GELU(conv_k(GELU(x W_down + b))) W_up + b. The published code computes the convolution and drops its result; here
+    the result is used. It is one-dimensional over the sequence, which follows from the papers' parameter counts.
     """
 
     label: ClassVar[str] = "convpass"
@@ -88,8 +89,9 @@ class Convpass:
 class Conformer:
     """The convolution module of the Conformer as an adapter (PETL conformer paper, section 2.2 and figure 1).
 
-    LayerNorm, pointwise to 2r, GLU, depthwise convolution of width k over the tokens, BatchNorm, Swish, pointwise
-    back. The norm comes first, as the paper's text says (its code drops the norm's result). Starts at zero.
+    LayerNorm, a pointwise map to 2r, GLU, a depthwise convolution of width k over the tokens, BatchNorm, Swish, and a
+    pointwise map back. The LayerNorm comes first, as in the paper's text; its code drops the LayerNorm's result. Starts
+    at zero.
     """
 
     label: ClassVar[str] = "conformer"
@@ -124,7 +126,7 @@ class Conformer:
 
 @dataclass(frozen=True, slots=True)
 class WithResidual:
-    """x + form(x): a residual connection around a form that has none of its own (PETL paper, table VII)."""
+    """x + form(x): a residual connection around a form that has none (PETL paper, table VII)."""
 
     fresh: ClassVar[Fresh] = "other"
     form: Form

@@ -1,4 +1,4 @@
-"""Bottlenecks that take fewer numbers, or fewer bits."""
+"""Bottlenecks with fewer parameters, or with fewer bits for each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from cl_ast.errors import MethodError
 class Compacter:
     """A bottleneck with W = Σ_i A_i ⊗ (s_i t_iᵀ), i = 1..n (Karimi Mahabadi et al. 2021, eq. 4 and 5).
 
-    The n by n slow weights A_i are shared by all layers, sites and both projections; the fast ones are of rank one.
-    t of the way up starts at zero.
+    All layers, sites and both projections share the slow weights A_i, each n by n; the fast weights s_i t_iᵀ have rank
+    one. t of the up projection starts at zero.
     """
 
     label: ClassVar[str] = "compacter"
@@ -32,7 +32,7 @@ class Compacter:
         if width_in % n or width_out % n or r % n:
             raise MethodError(f"compacter: n={n} must divide r={r} and the widths {width_in} and {width_out}")
         return {
-            # The name carries n: adapters of another n have slow weights of their own.
+            # The name contains n, since adapters with another n cannot share these weights.
             f"slow{n}": Weight((n, n, n), "uniform", n, shared=True),
             "down.s": Weight((n, r // n), "uniform", 1),
             "down.t": Weight((n, width_in // n), "uniform", width_in),
@@ -47,7 +47,7 @@ class Compacter:
         return linear(hidden, self._weight(p, "up"), p["up.bias"])
 
     def _weight(self, p: Params, side: str) -> Tensor:
-        """The sum of Kronecker products: (..., out, in)."""
+        """Return the sum of Kronecker products (..., out, in)."""
         slow, s, t = p[f"slow{self.parts}"], p[f"{side}.s"], p[f"{side}.t"]
         summed = torch.einsum("...iab,...ic,...id->...acbd", slow, s, t)
         return summed.flatten(-4, -3).flatten(-2, -1)
@@ -57,7 +57,8 @@ class Compacter:
 class OneBit:
     """s · GELU(x Q(W_down)) Q(W_up), where Q(W) = mean|W| · sign(W) (Jie et al. 2023). Starts at zero.
 
-    Quantised in training too, with gradients straight through. A file holds signs and a magnitude a matrix.
+    Weights are quantised during training too, with the straight-through gradient. A file holds the signs and one
+    magnitude for each matrix.
     """
 
     label: ClassVar[str] = "onebit"
@@ -77,5 +78,5 @@ class OneBit:
 
 
 def _straight_through(weight: Tensor) -> Tensor:
-    """1-bit values whose gradient is that of the weight behind them."""
+    """Return the 1-bit values of a weight; their gradient is passed on to the weight unchanged."""
     return weight + (binary(weight) - weight).detach() if weight.requires_grad else binary(weight)

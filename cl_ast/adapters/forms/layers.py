@@ -1,4 +1,4 @@
-"""Layers that take one set of weights for the batch, or one a row (a leading batch dimension)."""
+"""Layers whose weights are one set for the whole batch, or one for each row (with a leading batch dimension)."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from cl_ast.adapters.forms.process_sums import several_processes, sum_over_proce
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (batch, tokens, in) with weight (out, in) or (batch, out, in)."""
+    """Apply weight (out, in) or (batch, out, in) to x (batch, tokens, in)."""
     if weight.dim() == 2:
         return F.linear(x, weight, bias)
     if bias is None:
@@ -18,24 +18,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def vector(value: Tensor) -> Tensor:
-    """(width,) or (batch, width) to something that broadcasts over (batch, tokens, width)."""
+    """Reshape a vector (width,) or (batch, width) so that it broadcasts over (batch, tokens, width)."""
     return value if value.dim() == 1 else value.unsqueeze(1)
 
 
 def rows(value: Tensor, batch: int) -> Tensor:
-    """(n, width), one for the batch, or (batch, n, width), to (batch, n, width)."""
+    """Return (batch, n, width) from one (n, width) for the batch, or from (batch, n, width) as it is."""
     return value if value.dim() == 3 else value.expand(batch, -1, -1)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    """LayerNorm over the width, with weight (width,) or (batch, width)."""
+    """Normalise over the width (LayerNorm), with weight (width,) or (batch, width)."""
     if weight.dim() == 1:
         return F.layer_norm(x, weight.shape, weight, bias, eps)
     return torch.addcmul(bias.unsqueeze(1), F.layer_norm(x, x.shape[-1:], eps=eps), weight.unsqueeze(1))
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolution over the tokens, a kernel a channel, same length: weight (r, k) or (batch, r, k)."""
+    """Convolve each channel over the tokens with its own kernel, to the same length: weight (r, k) or (batch, r, k)."""
     batch, tokens, channels = x.shape
     padded = _padded(x, weight.shape[-1])
     if weight.dim() == 2:
@@ -46,7 +46,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolution over the tokens, same length: weight (out, in, k) or (batch, out, in, k)."""
+    """Convolve over the tokens, to the same length: weight (out, in, k) or (batch, out, in, k)."""
     batch, tokens, _ = x.shape
     padded = _padded(x, weight.shape[-1])
     if weight.dim() == 3:
@@ -56,7 +56,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
-    """BatchNorm over (batch, tokens); running statistics are updated in place while training."""
+    """Normalise over batch and tokens (BatchNorm); training updates the running statistics in place."""
     mean, var = p["batchnorm.mean"], p["batchnorm.var"]
     weight, bias = p["batchnorm.weight"], p["batchnorm.bias"]
     if mean.dim() == 1:
@@ -68,18 +68,21 @@ def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
 
 
 def _shared_batch_norm(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same in training, over the rows of all processes that train together: as one process has it of a batch."""
+    """Normalise as in training, with the statistics of the rows of all processes that train together.
+
+    Each process has a share of the batch; the result is that of one process with the whole batch.
+    """
     values = x.float()
     count = sum_over_processes(values.new_tensor(float(values.shape[0] * values.shape[1])))
     centre = sum_over_processes(values.sum(dim=(0, 1))) / count
-    spread = sum_over_processes((values - centre).square().sum(dim=(0, 1))) / count
+    variance = sum_over_processes((values - centre).square().sum(dim=(0, 1))) / count
     with torch.no_grad():
         mean.lerp_(centre, 0.1)
-        var.lerp_(spread * count / (count - 1), 0.1)
-    return ((values - centre) * (spread + 1e-5).rsqrt() * weight + bias).to(x.dtype)
+        var.lerp_(variance * count / (count - 1), 0.1)
+    return ((values - centre) * (variance + 1e-5).rsqrt() * weight + bias).to(x.dtype)
 
 
 def _padded(x: Tensor, kernel: int) -> Tensor:
-    """(batch, tokens, channels) to (batch, channels, tokens + kernel - 1)."""
+    """Pad (batch, tokens, channels) with zeros to (batch, channels, tokens + kernel - 1)."""
     left = (kernel - 1) // 2
     return F.pad(x.mT, (left, kernel - 1 - left))

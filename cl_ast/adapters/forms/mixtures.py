@@ -1,4 +1,4 @@
-"""Several adapters in the place of one."""
+"""Mixtures: several adapters take the place of one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from cl_ast.adapters.forms.layers import linear
 
 @dataclass(frozen=True, slots=True)
 class SparseMixture:
-    """A bottleneck whose W_up is split into n sparse parts, one of them active a step (MoSA, Zhang et al. 2023).
+    """A bottleneck whose W_up is split into n sparse parts (MoSA, Zhang et al. 2023).
 
-    The parts do not overlap, so that their sum, which is what answers, is one bottleneck: merged without a cost.
-    W_down is shared, the paper's default. Starts at zero.
+    Each training step uses one part, drawn at random. The parts do not overlap, so their sum, which is used after
+    training, is one bottleneck at no extra cost. They share W_down, which is the paper's default. Starts at zero.
     """
 
     label: ClassVar[str] = "mosa"
@@ -39,7 +39,7 @@ class SparseMixture:
         return Bottleneck(self.rank)
 
     def mask(self, weight: Tensor, part: int) -> Tensor:
-        """Ones where the part's weights are: (width_out, rank). Diagonals, so that every unit is in every part."""
+        """Return ones at the weights of a part: (width_out, rank). Parts are diagonals, so each has every unit."""
         rows, columns = (torch.arange(size, device=weight.device) for size in weight.shape[-2:])
         return ((rows[:, None] + columns) % self.experts == part).to(weight.dtype)
 
@@ -68,7 +68,7 @@ class DenseMixture:
 
 @dataclass(frozen=True, slots=True)
 class SoftMixture:
-    """Y = C · experts(Dᵀ X): each expert sees its slots, weighted means of all tokens (soft MoA).
+    """Y = C · experts(Dᵀ X): each expert is applied to its slots, which are weighted means of all tokens (soft MoA).
 
     With L = X Φ, D is its softmax over the tokens and C over the slots (Puigcerver et al. 2024, eq. 1 to 3;
     Cappellazzo et al. 2024). Starts at zero.
@@ -103,6 +103,6 @@ def _experts(rank: int, experts: int, width_in: int, width_out: int) -> dict[str
 
 
 def _each(x: Tensor, p: Params) -> Tensor:
-    """x (batch, experts or 1, n, width) through every expert's own bottleneck, to (batch, experts, n, width)."""
+    """Apply each expert's bottleneck to x (batch, experts or 1, n, width); return (batch, experts, n, width)."""
     hidden = F.gelu(x @ p["down.weight"].mT + p["down.bias"].unsqueeze(-2))
     return hidden @ p["up.weight"].mT + p["up.bias"].unsqueeze(-2)

@@ -1,4 +1,4 @@
-"""Sums over the processes that train one task together, for forms whose statistics are of a whole batch."""
+"""Sums over the processes that train one task together, for forms that need the statistics of a whole batch."""
 
 import torch
 import torch.distributed as dist
@@ -11,7 +11,10 @@ def several_processes() -> bool:
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
-    """Sum a tensor over the processes, with its gradient: every process's loss depends on every process's part."""
+    """Sum a tensor over the processes.
+
+    The gradient is summed too, since the loss of every process depends on the part of every process.
+    """
     total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
     return total
 

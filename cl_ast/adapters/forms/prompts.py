@@ -1,4 +1,4 @@
-"""Trained tokens, keys and values, and what else acts inside attention."""
+"""Forms with trained tokens, keys or values, and other forms that act inside attention."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cl_ast.backbone.sites import Heads
 
 
 def _tokens(count: int, width: int) -> Weight:
-    """As visual prompt tuning starts its prompts: uniform within √(6 / (3·16² + width)) (Jia et al. 2022)."""
+    """Return tokens that start as in visual prompt tuning: uniform within √(6 / (3·16² + width)) (Jia et al. 2022)."""
     return Weight((count, width), "uniform", (768 + width) // 6)
 
 
@@ -23,7 +23,7 @@ class Prompt:
     """[P; X]: trained tokens before the layer's input (PETL conformer paper, section 2.2; Jia et al. 2022).
 
     Attributes:
-        instead: the layer's input begins with an earlier layer's prompts, which these replace (deep prompts).
+        instead: whether these replace the prompts of the layer before, which the input begins with (deep prompts).
     """
 
     label: ClassVar[str] = "prompt"
@@ -44,7 +44,7 @@ class Prefix:
     """Attn(q, [P_k; K], [P_v; V]) in every head (Li & Liang 2021; He et al. 2022, eq. 5).
 
     Attributes:
-        count: keys and values together, half each, as the papers count.
+        count: the number of keys and values in all, half of each, as the papers count.
     """
 
     label: ClassVar[str] = "prefix"
@@ -64,8 +64,8 @@ class Prefix:
 class GatedPrefix:
     """(1 − λ) h + λ softmax(q P_kᵀ) P_v: prefix tuning as an adapter of each head (He et al. 2022, eq. 7 to 9).
 
-    λ is the attention that the prefix takes. Without the gate (table 4) it is h + softmax(q P_kᵀ) P_v, which can start
-    at zero.
+    λ is the share of the attention that falls on the prefix. Without the gate (table 4) the form is
+    h + softmax(q P_kᵀ) P_v, which can start at zero.
     """
 
     label: ClassVar[str] = "prefix_adapter"
@@ -85,19 +85,19 @@ class GatedPrefix:
         delta = F.scaled_dot_product_attention(x.q, keys, values)
         if not self.gated:
             return run(x) + delta
-        # A prefix whose values are zero takes its share and gives nothing: what is left is (1 − λ) h. Its share comes
-        # from the same pass, as the lack in a channel of ones.
-        ones, none = torch.ones_like(x.v[..., :1]), torch.zeros_like(values[..., :1])
-        v = torch.cat([torch.cat([torch.zeros_like(values), none], -1), torch.cat([x.v, ones], -1)], dim=2)
-        kept = run(Heads(x.q, torch.cat([keys, x.k], dim=2), v))
-        return kept[..., :-1] + (1 - kept[..., -1:]) * delta
+        # Attention with the prefix's keys and with zeros as its values gives (1 − λ) h. A further channel, one for the
+        # clip's own values and zero for the prefix, gives 1 − λ in the same pass.
+        ones, zeros = torch.ones_like(x.v[..., :1]), torch.zeros_like(values[..., :1])
+        v = torch.cat([torch.cat([torch.zeros_like(values), zeros], -1), torch.cat([x.v, ones], -1)], dim=2)
+        scaled = run(Heads(x.q, torch.cat([keys, x.k], dim=2), v))
+        return scaled[..., :-1] + (1 - scaled[..., -1:]) * delta
 
 
 @dataclass(frozen=True, slots=True)
 class HeadBottleneck:
-    """h + ReLU(q W_down) W_up in each head by itself: the multi-head parallel adapter (He et al. 2022, section 3.3).
+    """h + ReLU(q W_down) W_up for each head: the multi-head parallel adapter (He et al. 2022, section 3.3).
 
-    As in the prefix's adapter form, a head reads its own query, so r costs what a prefix of r keys and values does.
+    As in `GatedPrefix`, a head reads its own query, so a width of r costs as much as a prefix of r keys and r values.
     """
 
     label: ClassVar[str] = "multihead"
@@ -116,6 +116,6 @@ class HeadBottleneck:
 
 
 def split(tokens: Tensor, x: Heads) -> Tensor:
-    """(n, width) or (batch, n, width) to (batch, heads, n, d), in the arithmetic of the heads."""
+    """Split tokens (n, width) or (batch, n, width) into heads (batch, heads, n, d), in the type of the queries."""
     batch, heads, _, size = x.q.shape
     return rows(tokens, batch).to(x.q.dtype).reshape(batch, -1, heads, size).transpose(1, 2)

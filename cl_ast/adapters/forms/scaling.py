@@ -1,4 +1,4 @@
-"""A handful of numbers a channel: a norm of the task's own, offsets, scale and shift."""
+"""Forms with one or two numbers for each channel: LayerNorm, shift, and scale and shift."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cl_ast.adapters.forms.layers import layer_norm, vector
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A LayerNorm of the task's own, in place of the backbone's, from which it starts."""
+    """A LayerNorm that replaces the backbone's and starts as a copy of it."""
 
     label: ClassVar[str] = "norm"
     fresh: ClassVar[Fresh] = "identity"
@@ -33,9 +33,9 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """b, added to what a Linear or LayerNorm gives (BitFit, Ben Zaken et al. 2022). Starts at zero.
+    """A bias b, added to the output of a Linear or LayerNorm (BitFit, Ben Zaken et al. 2022). Starts at zero.
 
-    It is how far the module's own bias has moved, so that a task stores no copy of the backbone's.
+    b is the change of the module's own bias, so that a task stores no copy of the backbone's biases.
     """
 
     label: ClassVar[str] = "shift"
@@ -53,7 +53,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class ScaleShift:
-    """γ · h + β for what a Linear or LayerNorm gives (SSF, Lian et al. 2022, eq. 3). Starts at γ = 1, β = 0."""
+    """γ · h + β for the output h of a Linear or LayerNorm (SSF, Lian et al. 2022, eq. 3). Starts at γ = 1, β = 0."""
 
     label: ClassVar[str] = "ssf"
     fresh: ClassVar[Fresh] = "identity"

@@ -1,4 +1,4 @@
-"""Updates of a linear map's own weight: each can be folded into it."""
+"""Forms that update the weight of a linear map; each can be folded into it after training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class LowRank:
         }
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        # The scale acts on r numbers a token, not on the wide output.
+        # Scaling the r hidden numbers of a token is cheaper than scaling the wide output.
         return linear(linear(x, p["a"]) * self.scale, p["b"])
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
@@ -37,10 +37,10 @@ class LowRank:
 
 @dataclass(frozen=True, slots=True)
 class PartialConnections:
-    """x[:, C] D for r input connections C drawn at random (PaCA, Woo et al. 2025). D starts at zero.
+    """x[:, C] D for r input columns C drawn at random (PaCA, Woo et al. 2025). D starts at zero.
 
-    The paper trains those columns of W themselves; D is how far they have moved, which is the same update and keeps
-    weight decay from pulling the backbone's own weights to zero.
+    The paper trains these columns of W themselves. D is their change: the update is the same, and weight decay does not
+    pull the backbone's own weights to zero.
     """
 
     label: ClassVar[str] = "paca"
@@ -70,7 +70,8 @@ class PartialConnections:
 class BlockAffine:
     """ΔW_ij = W_ij B_i + B_i over r by r blocks of W (Bone, Kang 2024). B starts at zero.
 
-    The backbone's own weight guides the update: B_i, one a row of blocks, is multiplied by each block of that row.
+    There is one B_i for each row of blocks, and each block W_ij of the backbone's weight in that row is multiplied by
+    it.
     """
 
     label: ClassVar[str] = "bone"
@@ -91,23 +92,24 @@ class BlockAffine:
         return {**stock, "weight": stock["weight"] + self._update(stock["weight"], p["blocks"])}
 
     def _update(self, weight: Tensor, blocks: Tensor) -> Tensor:
-        """W (out, in) and B (..., out / r, r, r) to ΔW (..., out, in)."""
+        """Return ΔW (..., out, in) for W (out, in) and B (..., out / r, r, r)."""
         out, width = weight.shape
         r = self.rank
         grid = weight.view(out // r, r, width // r, r).transpose(1, 2)  # (rows, columns, r, r)
-        own = blocks.unsqueeze(-3)
-        update = grid @ own + own
+        row_blocks = blocks.unsqueeze(-3)
+        update = grid @ row_blocks + row_blocks
         return update.transpose(-3, -2).reshape(*blocks.shape[:-3], out, width)
 
 
 @dataclass(frozen=True, slots=True)
 class SingularVectors:
-    """x (U S Vᵀ − U₀ S₀ V₀ᵀ)ᵀ, the r largest singular parts of W in training (SORSA, Cao 2024).
+    """x (U S Vᵀ − U₀ S₀ V₀ᵀ)ᵀ: trains the r largest singular values of W with their vectors (SORSA, Cao 2024).
 
-    They start as W's own; what they started as is stored with them, since it is what the frozen backbone contains.
+    U, S and V start as those of W. Their initial values are stored too, since they have to be subtracted from the
+    frozen backbone.
 
     Attributes:
-        gamma: of the regulariser γ(‖UᵀU − I‖² + ‖VᵀV − I‖²), which keeps scaling in S.
+        gamma: the weight of the regulariser γ(‖UᵀU − I‖² + ‖VᵀV − I‖²), which leaves all scaling to S.
     """
 
     label: ClassVar[str] = "sorsa"

@@ -1,1 +1,1 @@
-"""The rows of the table of methods, one family a module."""
+"""The rows of the table of methods, one module for each family of methods."""

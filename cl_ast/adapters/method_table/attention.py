@@ -1,4 +1,4 @@
-"""Trained tokens before a layer, trained keys and values inside attention, and adapters of single heads."""
+"""Methods at attention: trained tokens before a layer, trained keys and values, and adapters of single heads."""
 
 from cl_ast.adapters.forms import GatedPrefix, HeadBottleneck, Prefix, Prompt, ScaledBottleneck
 from cl_ast.adapters.method import Method
@@ -7,12 +7,12 @@ from cl_ast.adapters.options import Choice, Number, Values
 from cl_ast.adapters.placement import Placement
 from cl_ast.errors import MethodError
 
-_COUNTS = {"deep": 25, "shallow": 300}
-_PREFIX = Number("n", 24, 2, 4096, "the number of keys and values together")
+_PAPER_PROMPTS = {"deep": 25, "shallow": 300}
+_PREFIX = Number("n", 24, 2, 4096, "the number of keys and values in all")
 
 
 def _settle_prompt(values: Values) -> Values:
-    return {**values, "n": values["n"] or _COUNTS[str(values["depth"])]}
+    return {**values, "n": values["n"] or _PAPER_PROMPTS[str(values["depth"])]}
 
 
 def _prompt(values: Values) -> tuple[Placement, ...]:
@@ -42,7 +42,7 @@ ROWS = (
         f"{PETL}, table I; {CONFORMER}, section 2.2; Jia et al. (2022)",
         (
             Choice("depth", ("deep", "shallow"), "deep"),
-            Number("n", 0, 1, 4096, "the number of prompts"),  # 0: the papers', by depth
+            Number("n", 0, 1, 4096, "the number of prompts"),  # 0 stands for `_PAPER_PROMPTS`
         ),
         _prompt,
         learning_rate=1e-2,
@@ -50,7 +50,7 @@ ROWS = (
     ),
     Method(
         "prefix",
-        "trained keys and values in every attention, n together",
+        "trained keys and values in every attention, n in all",
         "head = Attn(q, [P_k; K], [P_v; V])",
         f"{PETL}, table I; Li and Liang (2021)",
         (_PREFIX,),
@@ -60,7 +60,7 @@ ROWS = (
     ),
     Method(
         "prefix-adapter",
-        "the prefix as an adapter of each head, gated or plainly added",
+        "the prefix as an adapter of each head, gated or simply added",
         "h ← (1 − λ) h + λ softmax(q P_kᵀ) P_v, λ the attention on P_k; added: h + softmax(q P_kᵀ) P_v",
         f"{UNIFIED}, eq. 7 to 9, table 4",
         (Choice("gate", ("gated", "added"), "gated"), _PREFIX),
@@ -71,7 +71,7 @@ ROWS = (
     Method(
         "multihead",
         "a small bottleneck in each attention head",
-        "h ← h + ReLU(q W_down) W_up, a head at a time",
+        "h ← h + ReLU(q W_down) W_up, for each head",
         f"{UNIFIED}, section 3.3, table 4",
         (width(12),),
         lambda v: (Placement("heads", HeadBottleneck(int(v["r"])), "attend"),),
@@ -82,7 +82,7 @@ ROWS = (
         "prefix:n at attention, h ← h + s · (ReLU(x W_down + b) W_up + b) at the FFN",
         f"{UNIFIED}, section 4.6, tables 2 and 6",
         (
-            Number("n", 32, 2, 4096, "the number of keys and values together"),
+            Number("n", 32, 2, 4096, "the number of keys and values in all"),
             width(16),
             Number("s", 4.0, 0.0, 1e4, "the scale"),
         ),

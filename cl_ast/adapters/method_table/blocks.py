@@ -1,4 +1,4 @@
-"""Adapters at a block: bottlenecks of every kind, beside MHSA or FFN, before or after."""
+"""Adapters at a block: bottlenecks of every kind, parallel to MHSA or FFN, before it or after it."""
 
 from cl_ast.adapters.forms import (
     Bottleneck,
@@ -34,7 +34,7 @@ def _kernel(default: int) -> Number:
 
 
 def _hydra(values: Values) -> tuple[Placement, ...]:
-    # Table V rounds to 470K; two adapters of r=12 and one LayerNorm are 479,520.
+    # Two adapters of r=12 and one LayerNorm are 479,520 parameters; table V says 470K.
     block, form = str(values["block"]), Bottleneck(int(values["r"]))
     return with_norm(block, Placement(block, form, "parallel"), Placement(block, form, "after"))
 
@@ -51,7 +51,7 @@ def _one_bit(values: Values) -> tuple[Placement, ...]:
 ROWS = (
     Method(
         "bottleneck",
-        "down to r, GELU, up again, at a block",
+        "a bottleneck at a block: down to width r, GELU, and up again",
         "Δh = GELU(x W_down + b) W_up + b",
         f"{PETL}, eq. 6 and 7, tables I, III, V and VII; Houlsby et al. (2019)",
         (*BLOCKS, width(12)),
@@ -86,7 +86,7 @@ ROWS = (
     ),
     Method(
         "parallel",
-        "the parallel adapter: a bottleneck with ReLU beside a block",
+        "the parallel adapter: a bottleneck with ReLU, parallel to a block",
         "h ← h + ReLU(x W_down + b) W_up + b",
         f"{UNIFIED}, table 1",
         (_FFN, width(12)),
@@ -102,7 +102,7 @@ ROWS = (
     ),
     Method(
         "compacter",
-        "a bottleneck of Kronecker sums; their slow factors are shared by all layers",
+        "a bottleneck whose weights are sums of Kronecker products; all layers share the slow factors",
         "Δh = GELU(x W_down + b) W_up + b, W = Σᵢ Aᵢ ⊗ (sᵢ tᵢᵀ)",
         "Karimi Mahabadi et al., Compacter (2021), eq. 4 and 5",
         (*BLOCKS, width(24), Number("n", 4, 1, 64, "the number of Kronecker products")),
@@ -111,7 +111,7 @@ ROWS = (
     ),
     Method(
         "mosa",
-        "a bottleneck trained as n sparse parts, one a step, and merged into one",
+        "a bottleneck split into n sparse parts, of which each step trains one; afterwards they act as one bottleneck",
         "Δh = GELU(x W_down + b) (Σᵢ Mᵢ ∘ W_up) + b; in training one Mᵢ at random",
         "Zhang et al., Split & Merge: mixture of sparse adapters (2023)",
         (*BLOCKS, width(12), Number("n", 4, *_EXPERTS, "the number of sparse parts")),
@@ -120,7 +120,7 @@ ROWS = (
     ),
     Method(
         "moa",
-        "a dense mixture of n bottlenecks, weighed a token",
+        "a dense mixture of n bottlenecks, with weights of its own for each token",
         "Δh = Σₑ softmax(x W_g + b)ₑ fₑ(x)",
         "Cappellazzo et al., soft mixture of adapters for AST (2024), dense MoA",
         (*BLOCKS, width(3), Number("n", 4, *_EXPERTS, "the number of adapters")),
@@ -129,7 +129,7 @@ ROWS = (
     ),
     Method(
         "softmoa",
-        "a soft mixture of n bottlenecks, each over p slots of mixed tokens",
+        "a soft mixture of n bottlenecks, each applied to p weighted means of all tokens",
         "Δh = C f(Dᵀ x), D and C the softmax of x Φ over tokens and over slots",
         "Cappellazzo et al., soft mixture of adapters for AST (2024); Puigcerver et al. (2024), eq. 1 to 3",
         (
@@ -143,7 +143,7 @@ ROWS = (
     ),
     Method(
         "onebit",
-        "a bottleneck of 1-bit weights, quantised while training and stored packed",
+        "a bottleneck of 1-bit weights, quantised during training and stored eight to a byte",
         "Δh = s · GELU(x Q(W_down)) Q(W_up), Q(W) = mean|W| · sign(W)",
         "Jie et al., Parameter efficiency of adapters from precision redundancy (2023)",
         (_FFN, width(32), Number("s", 1.0, 0.0, 1e4, "the scale")),

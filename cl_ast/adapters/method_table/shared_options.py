@@ -1,4 +1,4 @@
-"""Options and places that several rows share."""
+"""Options and placements that several methods share."""
 
 from collections.abc import Callable
 
@@ -23,11 +23,19 @@ MAPS = Letters("sites", "qkvo", ("ffn",), "qv")
 
 
 def width(default: int) -> Number:
-    return Number("r", default, *RANK, "the bottleneck's width")
+    """Return the option `r`, the width of a bottleneck."""
+    return Number("r", default, *RANK, "the width of the bottleneck")
 
 
 def settle_blocks(values: Values) -> Values:
-    """Pfeiffer adapts one block, MHSA unless said; Houlsby both; what the insertion implies is left out."""
+    """Return the options in their canonical form.
+
+    Pfeiffer adapts one block, MHSA by default; Houlsby adapts both. An order or a residual that follows from the
+    insertion is left empty, so that the same method is always written in the same way.
+
+    Raises:
+        MethodError: the options do not fit together.
+    """
     insertion, block = values["insertion"], values["block"]
     if values["configuration"] == "houlsby" and block:
         raise MethodError(f"houlsby adapts both blocks; leave out {block!r} or say pfeiffer")
@@ -47,7 +55,7 @@ def settle_blocks(values: Values) -> Values:
 
 
 def in_blocks(make: Callable[[Values], Form]) -> Callable[[Values], tuple[Placement, ...]]:
-    """A form at one block or at both, with the LayerNorm of each trained beside it."""
+    """Return a `Method.place` that puts a form at one block or at both, and trains the LayerNorm of each block."""
 
     def place(values: Values) -> tuple[Placement, ...]:
         form = make(values)
@@ -58,7 +66,7 @@ def in_blocks(make: Callable[[Values], Form]) -> Callable[[Values], tuple[Placem
 
 
 def with_norm(block: str, *placements: Placement) -> tuple[Placement, ...]:
-    """The papers train the LayerNorm of a block that holds an adapter."""
+    """Add the LayerNorm of the block to the placements: the papers train it in every block that has an adapter."""
     return (Placement(f"norm_{block}", Norm(), "replace"), *placements)
 
 
@@ -72,7 +80,10 @@ def _at_block(values: Values, block: str, form: Form) -> Placement:
 
 
 def _insertion(insertion: str, order: str, block: str) -> Insertion:
-    """Table III of the PETL paper: its parallel "before" reads the block's input, "after" its output."""
+    """Return our insertion for the words of table III of the PETL paper.
+
+    The paper's parallel "before" reads the block's input, and its parallel "after" the block's output.
+    """
     if insertion == "mixed":
         return "parallel" if block == "mhsa" else "after"
     if insertion == "parallel":
@@ -81,7 +92,7 @@ def _insertion(insertion: str, order: str, block: str) -> Insertion:
 
 
 def at_maps(make: Callable[[Values], Base]) -> Callable[[Values], tuple[Placement, ...]]:
-    """A form at linear maps: any of q, k, v, o, or the two of the FFN."""
+    """Return a `Method.place` that puts a form at linear maps: any of q, k, v and o, or the two of the FFN."""
 
     def place(values: Values) -> tuple[Placement, ...]:
         form = make(values)

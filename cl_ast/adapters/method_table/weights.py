@@ -1,4 +1,4 @@
-"""Updates of the backbone's own weights and biases, which can all be folded into them."""
+"""Methods that update the backbone's own weights and biases; each can be folded into them after training."""
 
 from cl_ast.adapters.forms import BlockAffine, LowRank, PartialConnections, ScaleShift, Shift, SingularVectors
 from cl_ast.adapters.method import Method
@@ -14,18 +14,18 @@ ROWS = (
         "h ← h + β",
         f"Ben Zaken et al., BitFit (2022); {PETL}, table I",
         place=lambda _: tuple(Placement(site, Shift()) for site in LEAVES),
-        # The backbone's last LayerNorm lives in the head here.
-        counts=("head.norm.bias",),
+        # The backbone's last LayerNorm is part of the head here.
+        counted_in_head=("head.norm.bias",),
         # One number added to every key changes no attention.
-        still=("k.parallel.shift.bias",),
+        without_gradient=("k.parallel.shift.bias",),
     ),
     Method(
         "ssf",
-        "scale and shift of what every Linear and LayerNorm gives",
+        "a scale and a shift of the output of every Linear and LayerNorm",
         "h ← γ ∘ h + β",
         "Lian et al., Scaling and shifting your features (2022), eq. 3",
         place=lambda _: tuple(Placement(site, ScaleShift(), "output") for site in LEAVES),
-        still=("k.output.ssf.shift",),
+        without_gradient=("k.output.ssf.shift",),  # as for bitfit
     ),
     Method(
         "lora",
@@ -45,21 +45,21 @@ ROWS = (
     ),
     Method(
         "bone",
-        "blocks of linear maps, each guided by the backbone's own",
+        "an update of linear maps in blocks, each multiplied by the backbone's own block",
         "W ← W + ΔW, ΔWᵢⱼ = Wᵢⱼ Bᵢ + Bᵢ",
         "Kang, Bone: block affine transformation (2024)",
-        (MAPS, Number("r", 8, *RANK, "the blocks' size")),
+        (MAPS, Number("r", 8, *RANK, "the size of a block")),
         at_maps(lambda v: BlockAffine(int(v["r"]))),
     ),
     Method(
         "sorsa",
-        "the r largest singular parts of linear maps, kept orthonormal",
+        "the r largest singular values of linear maps with their vectors, which stay nearly orthonormal",
         "W ← W + U S Vᵀ − U₀ S₀ V₀ᵀ; loss + γ(‖UᵀU − I‖² + ‖VᵀV − I‖²)",
         "Cao, SORSA: singular values and orthonormal regularised singular vectors (2024)",
         (
             MAPS,
             Number("r", 6, *RANK, "the number of singular values"),
-            Number("g", 4e-4, 0.0, 1e2, "the regulariser's weight"),
+            Number("g", 4e-4, 0.0, 1e2, "the weight of the regulariser"),
         ),
         at_maps(lambda v: SingularVectors(int(v["r"]), float(v["g"]))),
     ),

@@ -1,4 +1,4 @@
-"""The families of backbones there are, by `model_type` of a checkpoint's configuration."""
+"""The families of backbones that cl-ast knows, by the `model_type` of a checkpoint's configuration."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ FAMILIES: Mapping[str, Family] = {"audio-spectrogram-transformer": Ast(), "wav2v
 
 
 def family_of(kind: object, name: str) -> Family:
-    """The family of the backbone called `name`, by its `model_type`. Raises BackboneError where there is none."""
+    """Return the family for a `model_type`. Raises BackboneError, which names the backbone, if there is none."""
     if kind not in FAMILIES:
         known = " and ".join(f"{family.title} ({word})" for word, family in FAMILIES.items())
         raise BackboneError(f"the backbone {name} is of the kind {kind!r}; cl-ast knows {known}")

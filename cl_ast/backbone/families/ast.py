@@ -14,7 +14,7 @@ from cl_ast.backbone.sites import Paths, Shape
 from cl_ast.errors import BackboneError
 
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
-_STEM: Mapping[str, str] = {
+_OUTER_TENSORS: Mapping[str, str] = {
     "embed.cls": "embeddings.cls_token",
     "embed.distillation": "embeddings.distillation_token",
     "embed.position": "embeddings.position_embeddings",
@@ -27,14 +27,17 @@ _STEM: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Ast:
-    """`ASTModel`. Submodule names are in this one place: they differ between releases and from the checkpoints'."""
+    """The family of `ASTModel`.
+
+    The names of submodules are only written here, since they differ between releases and from those in checkpoints.
+    """
 
     title: ClassVar[str] = "AST"
     sites: ClassVar[Paths] = {
         "layer": "",
         "norm_mhsa": "layernorm_before",
         "mhsa": "attention",
-        "heads": "attention",  # inside it, between its linear maps
+        "heads": "attention",  # the same module, at the point between its linear maps
         "q": "attention.q_proj",
         "k": "attention.k_proj",
         "v": "attention.v_proj",
@@ -44,9 +47,9 @@ class Ast:
         "fc1": "mlp.fc1",
         "fc2": "mlp.fc2",
     }
-    special: ClassVar[int] = _SPECIAL
+    special_tokens: ClassVar[int] = _SPECIAL
     frozen: ClassVar[tuple[str, ...]] = ()
-    # The hub checkpoint carries a classifier for AudioSet.
+    # The checkpoint on the hub has a classifier for AudioSet.
     unneeded: ClassVar[tuple[str, ...]] = ("classifier.",)
     front_end_class: ClassVar[type[FrontEnd]] = LogMelFrontEnd
 
@@ -60,10 +63,10 @@ class Ast:
             ) from error
         return ASTModel
 
-    def with_front_end_of(self, place: str, name: str) -> "Ast":
-        return self  # the papers' front end, whatever the checkpoint says
+    def with_checkpoint_settings(self, place: str, name: str) -> "Ast":
+        return self  # the front end is always that of the papers, whatever the checkpoint says
 
-    def refusal(self, config: Any) -> str:
+    def unsupported_because(self, config: Any) -> str:
         if config.num_mel_bins != BINS:
             return f"takes {config.num_mel_bins} mel bins, and the front end makes {BINS}"
         return ""
@@ -76,10 +79,10 @@ class Ast:
         layers: Sequence[Any] = model.layers
         return layers
 
-    def stem(self, model: Any) -> Mapping[str, str]:
-        return _STEM
+    def outer_tensors(self, model: Any) -> Mapping[str, str]:
+        return _OUTER_TENSORS
 
-    def decisive(self, config: Any) -> str:
+    def output_settings(self, config: Any) -> str:
         return (
             f"heads={config.num_attention_heads} eps={config.layer_norm_eps} act={config.hidden_act} "
             f"stride={config.frequency_stride}x{config.time_stride}"
@@ -89,7 +92,7 @@ class Ast:
         return LogMelFrontEnd.for_seconds(seconds)
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
-        """Normalised log-mel (batch, frames, 128), at least 16 frames, to tokens (batch, 2 + patches, width)."""
+        """Turn normalised log-mel (batch, frames, 128), at least 16 frames, into tokens (batch, 2 + patches, width)."""
         patch = model.config.patch_size
         if features.shape[1] < patch:
             raise BackboneError(f"{features.shape[1]} frames are fewer than one patch of {patch}; pad the clip first")
@@ -114,7 +117,7 @@ class Ast:
 
 
 def grid(config: Any) -> tuple[int, int]:
-    """Rows (frequency) and columns (time) of the trained position table."""
+    """Return how many rows (frequency) and columns (time) of patches the trained position embeddings have."""
     return (
         (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1,
         (config.max_length - config.patch_size) // config.time_stride + 1,
@@ -122,15 +125,15 @@ def grid(config: Any) -> tuple[int, int]:
 
 
 def positions_for(model: Any, columns: int) -> Tensor:
-    """The position table for `columns` patches in time: (1, 2 + patches, width)."""
+    """Return the position embeddings (1, 2 + patches, width) for `columns` patches in time."""
     return resized_positions(model.embeddings.position_embeddings, grid(model.config), columns)
 
 
 def resized_positions(table: Tensor, grid: tuple[int, int], columns: int) -> Tensor:
-    """A position table (1, 2 + rows · trained, width) for a `grid` of (rows, trained), fitted to `columns` in time.
+    """Resize position embeddings (1, 2 + rows · trained, width) from a `grid` of (rows, trained) to `columns` in time.
 
-    As the original AST does (Gong et al. 2021, section 2.2): cut from the middle when the input is shorter than the
-    table, interpolated bilinearly on the (frequency, time) grid when longer; the two special tokens keep theirs.
+    This is done as in the original AST (Gong et al. 2021, section 2.2): for a shorter input the middle columns are cut
+    out, for a longer one the grid is interpolated bilinearly. The two special tokens keep their embeddings.
     """
     rows, trained = grid
     if columns == trained:

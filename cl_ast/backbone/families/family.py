@@ -1,4 +1,7 @@
-"""What sets one family of backbones apart from another; the loop over layers and the sites are `Backbone`'s."""
+"""The interface of a family of backbones: everything that differs between families.
+
+The loop over the layers and the sites are the same for all families, and are in `Backbone`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -10,79 +13,81 @@ from cl_ast.backbone.sites import Paths, Shape
 
 
 class Family(Protocol):
-    """One kind of model of transformers: how it is loaded and checked, where its sites are, which front end feeds it.
+    """One type of model of transformers: how it is loaded and checked, its sites, and the front end for its input.
 
-    A frozen row without weights; `model` is transformers' own module, and `config` its configuration.
+    A family is a frozen dataclass without weights. `model` is always the stock module, and `config` its configuration.
     """
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The name of the family for people."""
         ...
 
     @property
     def sites(self) -> Paths:
-        """Where each of `SITES` lies in a layer."""
+        """The path of each of `SITES` inside a layer."""
         ...
 
     @property
-    def special(self) -> int:
-        """How many tokens stand before those of the sound."""
+    def special_tokens(self) -> int:
+        """How many tokens come before those of the audio, such as a CLS token."""
         ...
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """How the names of the tensors begin that even full fine-tuning leaves as they are."""
+        """The prefixes of the names of tensors that even full fine-tuning does not train."""
         ...
 
     @property
     def unneeded(self) -> tuple[str, ...]:
-        """How the names of a checkpoint's tensors begin that a backbone does without, such as a classifier's."""
+        """The prefixes of a checkpoint's tensors that a backbone does not need, such as those of a classifier."""
         ...
 
     @property
     def front_end_class(self) -> type[FrontEnd]:
-        """The kind of front end that its input comes from."""
+        """The class of the front ends whose output this family takes."""
         ...
 
     def model_class(self) -> Any:
-        """The stock class. Raises BackboneError where transformers cannot load it."""
+        """Return the stock class. Raises BackboneError if transformers cannot load it."""
         ...
 
-    def with_front_end_of(self, place: str, name: str) -> "Family":
-        """The same, with what the checkpoint at `place` says of its front end.
+    def with_checkpoint_settings(self, place: str, name: str) -> "Family":
+        """Return this family with the settings that the checkpoint at `place` has for its front end.
 
         Raises:
-            BackboneError: the backbone `name` is to hear what no front end makes.
+            BackboneError: no front end makes the input that the backbone `name` takes.
         """
         ...
 
-    def refusal(self, config: Any) -> str:
-        """Why a checkpoint of this family cannot be a backbone, as the end of a sentence; empty where it can."""
+    def unsupported_because(self, config: Any) -> str:
+        """Return why a checkpoint of this family cannot be used, as the end of a sentence; empty if it can be used."""
         ...
 
-    def shape(self, model: Any) -> Shape: ...
+    def shape(self, model: Any) -> Shape:
+        """Return the sizes of the model."""
+        ...
 
     def layers(self, model: Any) -> Sequence[Any]:
-        """The stock layers, first to last."""
+        """Return the stock layers, first to last."""
         ...
 
-    def stem(self, model: Any) -> Mapping[str, str]:
-        """The tensors outside the layers: our name to the parameter's path."""
+    def outer_tensors(self, model: Any) -> Mapping[str, str]:
+        """Return the tensors outside the layers, as a mapping from our names to the paths of the parameters."""
         ...
 
-    def decisive(self, config: Any) -> str:
-        """What decides the output besides the weights, and cannot be seen in their shapes."""
+    def output_settings(self, config: Any) -> str:
+        """Return the settings on which the output depends and that do not show in the shapes of the weights."""
         ...
 
     def front_end(self, seconds: float) -> FrontEnd:
-        """The front end that holds a clip of this length."""
+        """Return the front end for clips of this length."""
         ...
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
-        """A front end's batch to the tokens before the first layer: (batch, n, width)."""
+        """Turn a batch of the front end's output into the tokens (batch, n, width) before the first layer."""
         ...
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
-        """The final LayerNorm; the tokens as they are, where there is none."""
+        """Apply the final LayerNorm; a family without one returns the tokens as they are."""
         ...

@@ -1,11 +1,11 @@
-"""Wav2Vec 2.0 (Baevski et al. 2020): samples through convolutions, then layers; no special tokens.
+"""Wav2Vec 2.0 (Baevski et al. 2020): raw samples go through convolutions and then layers; no special tokens.
 
-Two variants, told apart by the configuration. The base model is post-norm: each LayerNorm follows its block's
-residual sum, and nothing follows the last layer. The "stable layer norm" one (large, XLSR) is pre-norm, as AST is.
-Either way `norm_mhsa` is the LayerNorm of the attention block and `norm_ffn` that of the FFN block.
+The configuration says which of two variants a model is. The base model is post-norm: each LayerNorm follows its
+block's residual sum, and none follows the last layer. The "stable layer norm" variant (large, XLSR) is pre-norm, like
+AST. In both, `norm_mhsa` is the LayerNorm of the attention block and `norm_ffn` that of the FFN block.
 
-Masking, dropout and layer drop belong to pretraining and never act here. There is no attention mask: clips are cut or
-zero-padded to the task's length, as for AST, and the padding is heard as silence (docs/architecture.md).
+Masking, dropout and layer drop are only used in pretraining, never here. There is no attention mask: clips are cut or
+zero-padded to the task's length, as for AST, and the model takes the padding for silence (docs/architecture.md).
 """
 
 import re
@@ -22,10 +22,10 @@ from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone.sites import Paths, Shape
 from cl_ast.errors import BackboneError
 
-# Convolved at once: the first map is a hundred times as large as its samples, so whole batches of long clips would
-# take gigabytes.
+# The most samples that are convolved at once. The output of the first convolution is a hundred times as large as its
+# input, so whole batches of long clips would take gigabytes.
 _BLOCK = 20 * SAMPLE_RATE
-# A weight-normed convolution has its weight as magnitudes and directions (Salimans & Kingma 2016).
+# A weight-normed convolution stores its weight as magnitudes and directions (Salimans & Kingma 2016).
 _RENAMED = (
     (r"^feature_extractor\.conv_layers\.(\d+)\.conv\.", r"embed.conv.\1."),
     (r"^feature_extractor\.conv_layers\.(\d+)\.layer_norm\.", r"embed.conv.\1.norm."),
@@ -39,7 +39,7 @@ _RENAMED = (
 
 @dataclass(frozen=True, slots=True)
 class Wav2Vec2:
-    """`Wav2Vec2Model`.
+    """The family of `Wav2Vec2Model`.
 
     Attributes:
         normalise: whether the checkpoint was trained on clips of zero mean and unit variance.
@@ -50,7 +50,7 @@ class Wav2Vec2:
         "layer": "",
         "norm_mhsa": "layer_norm",
         "mhsa": "attention",
-        "heads": "attention",  # inside it, between its linear maps
+        "heads": "attention",  # the same module, at the point between its linear maps
         "q": "attention.q_proj",
         "k": "attention.k_proj",
         "v": "attention.v_proj",
@@ -60,10 +60,10 @@ class Wav2Vec2:
         "fc1": "feed_forward.intermediate_dense",
         "fc2": "feed_forward.output_dense",
     }
-    special: ClassVar[int] = 0
-    # As the papers' code has it, and transformers' own recipes: the convolutions stay as they are.
+    special_tokens: ClassVar[int] = 0
+    # The papers' code and the examples of transformers do not train the convolutions either.
     frozen: ClassVar[tuple[str, ...]] = ("embed.conv.",)
-    # What masked, quantised, transcribed or classified; and the stand-in for masked frames.
+    # The heads of pretraining, transcription and classification, and the vector that replaces masked frames.
     unneeded: ClassVar[tuple[str, ...]] = (
         "quantizer.",
         "project_q.",
@@ -83,21 +83,22 @@ class Wav2Vec2:
             raise BackboneError(f"transformers cannot load its Wav2Vec 2.0 model: {error}") from error
         return Wav2Vec2Model
 
-    def with_front_end_of(self, place: str, name: str) -> "Wav2Vec2":
-        """As the checkpoint's `preprocessor_config.json` says; without one, as the published ones were trained."""
+    def with_checkpoint_settings(self, place: str, name: str) -> "Wav2Vec2":
+        """Read `normalise` from `preprocessor_config.json`; True without one, as for the published checkpoints."""
         from transformers import Wav2Vec2FeatureExtractor
 
         try:
-            said = Wav2Vec2FeatureExtractor.from_pretrained(place)
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(place)
         except (OSError, ValueError):
             return replace(self, normalise=True)
-        if said.sampling_rate != SAMPLE_RATE:
+        if extractor.sampling_rate != SAMPLE_RATE:
             raise BackboneError(
-                f"the backbone {name} takes {said.sampling_rate} samples a second; the front end makes {SAMPLE_RATE}"
+                f"the backbone {name} takes {extractor.sampling_rate} samples a second; the front end makes "
+                f"{SAMPLE_RATE}; use another backbone"
             )
-        return replace(self, normalise=bool(said.do_normalize))
+        return replace(self, normalise=bool(extractor.do_normalize))
 
-    def refusal(self, config: Any) -> str:
+    def unsupported_because(self, config: Any) -> str:
         if config.add_adapter or getattr(config, "adapter_attn_dim", None):
             return "has adapters of its own, which shorten or change its output"
         return ""
@@ -117,19 +118,19 @@ class Wav2Vec2:
         layers: Sequence[Any] = model.encoder.layers
         return layers
 
-    def stem(self, model: Any) -> Mapping[str, str]:
+    def outer_tensors(self, model: Any) -> Mapping[str, str]:
         last = "norm." if model.config.do_stable_layer_norm else "embed.norm."
         renamed = (*_RENAMED, (r"^encoder\.layer_norm\.", last))
         found: dict[str, str] = {}
         for path, _ in model.named_parameters():
             for pattern, name in renamed:
-                ours, hit = re.subn(pattern, name, path)
-                if hit:
+                ours, matches = re.subn(pattern, name, path)
+                if matches:
                     found[ours] = path
                     break
         return found
 
-    def decisive(self, config: Any) -> str:
+    def output_settings(self, config: Any) -> str:
         return (
             f"wav2vec2 heads={config.num_attention_heads} eps={config.layer_norm_eps} act={config.hidden_act} "
             f"conv={config.feat_extract_activation},{config.feat_extract_norm} stride={list(config.conv_stride)} "
@@ -140,14 +141,14 @@ class Wav2Vec2:
         return WaveformFrontEnd.for_seconds(seconds, normalise=self.normalise)
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
-        """Samples (batch, n), at least the convolutions' reach, to tokens (batch, m, width)."""
-        samples, least = features.shape[1], reach(model.config)
+        """Turn samples (batch, n), enough for one token, into tokens (batch, m, width)."""
+        samples, least = features.shape[1], samples_per_token(model.config)
         if samples < least:
             raise BackboneError(f"{samples} samples are fewer than the {least} of one token; pad the clip first")
         rows = max(1, _BLOCK // samples)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
-        heard = torch.cat([model.feature_extractor(part) for part in parts]).transpose(1, 2)
-        tokens: Tensor = model.feature_projection(heard)[0]
+        features = torch.cat([model.feature_extractor(part) for part in parts]).transpose(1, 2)
+        tokens: Tensor = model.feature_projection(features)[0]
         if positions != "zeros":
             tokens = tokens + model.encoder.pos_conv_embed(tokens)
         return tokens if model.config.do_stable_layer_norm else model.encoder.layer_norm(tokens)
@@ -156,8 +157,8 @@ class Wav2Vec2:
         return model.encoder.layer_norm(tokens) if model.config.do_stable_layer_norm else tokens
 
 
-def reach(config: Any) -> int:
-    """How many samples one token is made of."""
+def samples_per_token(config: Any) -> int:
+    """Return how many samples one token is computed from."""
     samples = 1
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel

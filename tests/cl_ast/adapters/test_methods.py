@@ -157,7 +157,7 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
     if model.settings.method.trains == "backbone":
         trained |= {name for name in before if name.startswith(f"{OWN_BACKBONE}layers.")}
     for name in trained:
-        if not name.endswith(model.settings.method.still or (" ",)):
+        if not name.endswith(model.settings.method.without_gradient or (" ",)):
             assert not torch.equal(model.state()[name], before[name]), f"{name} did not move"
     for name in set(before) - trained - {f"{OWN_BACKBONE}norm.weight", f"{OWN_BACKBONE}norm.bias"}:
         if not name.endswith(("batchnorm.mean", "batchnorm.var")) and not name.startswith(f"{OWN_BACKBONE}embed"):
