@@ -1,6 +1,6 @@
-"""`python -m benchmarks [NAME ...]`: measures, writes RESULTS.md and results.json, and says what changed.
+"""Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
-Each module of MODULES has `measure() -> list[Row]`. A name measures that module only; the other rows stay.
+Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
 """
 
 import argparse
@@ -24,12 +24,13 @@ from benchmarks.timing import processor_flags
 MODULES = ("frontend", "storage", "training", "serving")
 HERE = Path(__file__).parent
 RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
-_HEADS = "| what | against | ratio | measured | spread | target | met | note |"
+_HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
+_RULE = "|---|---|--:|--:|---|---|---|---|"
 _PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
 
 
 def main(names: Sequence[str]) -> None:
-    """Measure the modules of those names, all for none."""
+    """Measure the modules of these names, or all modules for no names."""
     there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
     before = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
     now = dict(before)
@@ -44,7 +45,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def machine() -> str:
-    """The machine and what ran on it, in words."""
+    """Return the date, the machine, its load and the versions of the packages, in words."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "unknown"
@@ -62,36 +63,34 @@ def _processor() -> str:
 
 
 def changes(before: Sequence[dict[str, object]], now: Sequence[dict[str, object]]) -> list[str]:
-    """Rows whose ratio left the other run's spread, both ways."""
+    """Return a line for each ratio that lies outside the spread of the other run, both ways."""
     old = {(row["what"], row["against"]): row for row in before}
     lines = []
     for row in now:
         was = old.get((row["what"], row["against"]))
         if was and was["ratio"] and row["ratio"] and not (_within(was, row) or _within(row, was)):
-            lines.append(f"{row['what']}: {was['ratio']:.3g} then, {row['ratio']:.3g} now ({row['spread']})")
+            lines.append(f"{row['what']}: {was['ratio']:.3g} before, {row['ratio']:.3g} now ({row['spread']})")
     return lines
 
 
 def _within(row: dict[str, object], other: dict[str, object]) -> bool:
-    """Whether a ratio lies in the spread of the other run; of an exact one, whether it is the same."""
+    """Return whether a ratio lies in the spread of the other run, or equals it where that one is exact."""
     ends = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(other["spread"]))[:2]]
     low, high = (min(ends), max(ends)) if len(ends) == 2 else (other["ratio"], other["ratio"])
     return bool(0.98 * low <= row["ratio"] <= 1.02 * high)  # type: ignore[operator]
 
 
 def page(results: dict[str, dict[str, object]]) -> str:
-    """RESULTS.md."""
+    """Return the text of RESULTS.md."""
     lines = [
         "# Results",
         "",
-        "Made by `make bench`. Ratios are medians of rounds in turns; docs/performance.md explains.",
+        "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",
+        "and the spread is its smallest and largest value. docs/performance.md explains the figures.",
     ]
     for name, found in results.items():
         lines += ["", f"## {name}", "", f"{found['machine']}.", ""]
-        lines += [
-            "| what | against | ratio | measured | spread | target | met | note |",
-            "|---|---|--:|--:|---|---|---|---|",
-        ]
+        lines += [_HEADS, _RULE]
         lines += [_line(Row(**row)) for row in found["rows"]]  # type: ignore[attr-defined]
     return "\n".join(lines) + "\n"
 
@@ -112,8 +111,8 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; all by default")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MODULES):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(MODULES)}")
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES)}")
     main(options.names)

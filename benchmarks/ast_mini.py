@@ -1,11 +1,11 @@
-"""What frozen `ast-mini` features are worth on real recordings.
+"""Measures what the frozen features of `ast-mini` are worth on real recordings.
 
     python -m benchmarks.ast_mini --data FOLDER
 
-A linear probe on the mean and standard deviation over all output tokens, against the same backbone with random
-weights and against plain statistics of the log-mel. Official folds, or speakers never trained on; the
-probe's C is chosen by cross-validation inside the training part (by recording, fold or speaker), never on
-test. Prints a markdown table.
+A linear probe is fitted to the mean and standard deviation over all output tokens. It is compared with the same probe
+on a backbone with random weights, and on plain statistics of the log-mel. Test clips are of official folds, or of
+speakers that the training does not have. The probe's C is chosen by cross-validation inside the training part (by
+recording, fold or speaker), never on test clips. Prints a markdown table.
 """
 
 import csv
@@ -30,13 +30,13 @@ from cl_ast.pretrain.model import Backbone, pooled
 
 Array = NDArray[np.float64]
 PENALTIES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-# Kept elsewhere too (the data's README): never trained on here.
+# Recordings that are in two of the data sets (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A data set: the frames its clips are cut or padded to, and which column keeps train and test apart."""
+    """Names a data set, the frames of its clips (cut or padded), and the column that separates training from test."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ TASKS = (
 
 @dataclass
 class Data:
-    """A task's clips as log-mel, labels, the column that separates, and groups for choosing C."""
+    """Has a task's clips as log-mel, their labels, the column that separates, and groups for choosing C."""
 
     task: Task
     features: list[NDArray[np.float32]]
@@ -65,7 +65,7 @@ class Data:
     shared: NDArray[np.bool_]
 
     def splits(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """(train, test) rows."""
+        """Yield the rows of training and of test clips, one pair a split."""
         if self.task.apart == "split":
             yield np.flatnonzero((self.apart != "test") & ~self.shared), np.flatnonzero(self.apart == "test")
             return
@@ -74,7 +74,7 @@ class Data:
 
 
 def load(folder: Path, task: Task) -> Data:
-    """Read a task's clips."""
+    """Read the clips of a task."""
     with (folder / task.name / "metadata.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     features = []
@@ -93,7 +93,7 @@ def load(folder: Path, task: Task) -> Data:
 
 
 def statistics(data: Data) -> Array:
-    """Mean, standard deviation and mean change of each band over a clip's own frames."""
+    """Return mean, standard deviation and mean change of each band over a clip's own frames: (clips, 3 · bands)."""
     out = []
     for x in data.features:
         change = np.abs(np.diff(x, axis=0)).mean(0) if len(x) > 1 else np.zeros(x.shape[1])
@@ -103,7 +103,7 @@ def statistics(data: Data) -> Array:
 
 @torch.no_grad()
 def embed(backbone: Backbone, data: Data, mean_only: bool = False) -> Array:
-    """Pooled tokens of every clip, cut or zero-padded to the task's frames."""
+    """Return the pooled tokens of every clip, cut or zero-padded to the task's frames."""
     frames, out = data.task.frames, []
     for start in range(0, len(data.features), 32):
         batch = torch.zeros(len(data.features[start : start + 32]), frames, mel.BINS)
@@ -115,7 +115,7 @@ def embed(backbone: Backbone, data: Data, mean_only: bool = False) -> Array:
 
 
 def probe(data: Data, x: Array) -> float:
-    """Accuracy in percent, the mean over the splits."""
+    """Return the accuracy of a linear probe in percent, the mean over the splits."""
     scores = []
     for train, test in data.splits():
         c = _choose(x[train], data.labels[train], data.groups[train])
@@ -133,7 +133,7 @@ def _choose(x: Array, y: NDArray[np.str_], groups: NDArray[np.str_]) -> float:
 
 
 def backbone_of(folder: Path, seed: int | None = None) -> Backbone:
-    """The backbone of a folder, or one of its shape with random weights."""
+    """Return the backbone in a folder, or with a seed one of its shape with random weights."""
     stock = ASTModel.from_pretrained(folder, dtype=torch.float32)
     if seed is not None:
         torch.manual_seed(seed)
@@ -145,11 +145,11 @@ def backbone_of(folder: Path, seed: int | None = None) -> Backbone:
 @click.command()
 @click.option("--data", "folder", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--backbone", "weights", type=click.Path(path_type=Path), default=Path("cl_ast/data/ast-mini"))
-@click.option("--seeds", default=3, show_default=True, help="Random backbones to average.")
+@click.option("--seeds", default=3, show_default=True, help="How many random backbones to average.")
 @click.option("--rows", "wanted", default="statistics,random,mean,mean+std", show_default=True)
 @click.option("--tasks", default=",".join(t.name for t in TASKS), show_default=True)
 def main(folder: Path, weights: Path, seeds: int, wanted: str, tasks: str) -> None:
-    """Print the table."""
+    """Measure, and print the table."""
     backbone = backbone_of(weights)
     random = [backbone_of(weights, seed) for seed in range(seeds)]
     # One row: its title, and features of a task for each of its runs.

@@ -1,10 +1,11 @@
-"""Adapters and full fine-tuning of `ast-mini` on real recordings, against a random backbone of the same shape.
+"""Compares adapters and full fine-tuning of `ast-mini` on real recordings with those of a random backbone.
 
     python -m benchmarks.ast_mini_methods --data FOLDER --out docs/ast-mini-methods.csv
 
-One line of the file a training, appended as it ends; trainings that are in the file are not made again, so that a
-run that was stopped goes on. A seed draws the adapter, the order of clips and, where data has folds or speakers, who
-tests. Validation clips choose the epoch (and full fine-tuning's rate); test clips choose nothing. `--table` prints.
+Each training appends one line to the file when it ends. A training that is in the file is not made again, so a stopped
+run goes on. The seed decides the adapter's start, the order of clips and, where data has folds or speakers, which of
+them are tested on. Validation clips choose the epoch (and full fine-tuning's rate); test clips choose nothing.
+`--table` only prints the table.
 """
 
 import csv
@@ -21,12 +22,12 @@ from transformers import ASTConfig, ASTModel
 
 import streams
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.evaluation.comparing import compare
 from cl_ast.training.options import HEADS, Hyperparameters
 
-# Kept elsewhere too (the data's README): never trained on here.
+# Recordings that are in two of the data sets (the data's README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 METHODS = ("conformer", "bottleneck", "lora", "full", "linear")
 # The papers' rate of full fine-tuning (5e-5) is for a backbone 35 times as large: the better of two on validation clips
@@ -39,7 +40,7 @@ LINEAR_TIMES = 15
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: how many epochs it gets with a fresh head, and the folds that test, a seed each."""
+    """Names a data set, its epochs with a fresh head, and the fold that each seed tests on."""
 
     title: str
     epochs: int
@@ -57,7 +58,7 @@ DATA = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training. `backbone` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
+    """Describes one training. `backbone` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
 
     backbone: str
     head: str
@@ -73,11 +74,12 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, str, str, int, float]:
+        """What tells this training from the others."""
         return self.backbone, self.head, self.task, self.method, self.seed, self.rate
 
 
 def read(path: Path) -> list[Run]:
-    """What is there already."""
+    """Return the trainings that the file has already."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -89,6 +91,7 @@ def read(path: Path) -> list[Run]:
 
 
 def append(path: Path, run: Run) -> None:
+    """Add a training to the file."""
     new = not path.exists()
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -98,7 +101,7 @@ def append(path: Path, run: Run) -> None:
 
 
 def load(folder: Path, name: str, seed: int) -> streams.Task:
-    """The task of a seed, without the recordings that are kept elsewhere too in what it trains on."""
+    """Return the task as a seed splits it, without training on recordings that are in two data sets."""
     folds = DATA[name].folds
     task = streams.load(str(folder / name), fold=folds[seed % len(folds)] if folds else None, seed=seed)
     training = [clip for clip in task.train if clip.path.stem not in SHARED]
@@ -109,20 +112,20 @@ def load(folder: Path, name: str, seed: int) -> streams.Task:
 
 
 def apart(clips: list[streams.Clip], seed: int) -> tuple[list[streams.Clip], list[streams.Clip]]:
-    """A sixth of the clips to validate, no recording on both sides.
+    """Split clips into training and a sixth for validation, with no recording in both.
 
-    A clip of US8K is cut from a recording whose number comes first in its name; with its own fold for training alone,
-    validation clips of the same recordings would choose the epoch that knows them by heart.
+    Several clips of US8K are cut from one recording, whose number comes first in their names. If training and
+    validation shared recordings, the best epoch would be the one that has memorised them.
     """
     recordings = [clip.path.stem.split("-")[0] for clip in clips]
     labels = [clip.label for clip in clips]
     folds = StratifiedGroupKFold(6, shuffle=True, random_state=seed).split(clips, labels, recordings)
-    # Recordings differ in length: of the six, the one with most classes as they are on the whole.
+    # Recordings differ in length: choose the fold whose classes are distributed most like those of all clips.
     whole = Counter(labels)
-    train, held = min(
+    train, validation = min(
         folds, key=lambda pair: sum(abs(6 * n - whole[label]) for label, n in _counted(labels, pair[1], whole))
     )
-    return [clips[i] for i in train], [clips[i] for i in held]
+    return [clips[i] for i in train], [clips[i] for i in validation]
 
 
 def _counted(labels: list[str], rows: Iterable[int], whole: Iterable[str]) -> list[tuple[str, int]]:
@@ -131,9 +134,9 @@ def _counted(labels: list[str], rows: Iterable[int], whole: Iterable[str]) -> li
 
 
 def random_backbone(seed: int) -> Backbone:
-    """A backbone of ast-mini's shape that has learned nothing."""
+    """Return a backbone of ast-mini's shape with random weights."""
     torch.manual_seed(seed)
-    config = ASTConfig.from_pretrained(checkpoints.MINI_FOLDER)
+    config = ASTConfig.from_pretrained(pretrained.MINI_FOLDER)
     config._attn_implementation = "sdpa"
     model = ASTModel(config)
     torch.nn.init.trunc_normal_(model.embeddings.position_embeddings, std=0.02)
@@ -141,7 +144,7 @@ def random_backbone(seed: int) -> Backbone:
 
 
 def plan(backbones: list[str], tasks: list[str], methods: list[str], seeds: int) -> Iterator[tuple[str, str, int, str]]:
-    """What to train, in the order of its worth: a run that is stopped has whole seeds of the trained backbone."""
+    """Yield what to train, seed by seed, so that a stopped run has complete seeds of the trained backbone."""
     for backbone in backbones:
         for seed in range(seeds):
             for task in tasks:
@@ -150,7 +153,7 @@ def plan(backbones: list[str], tasks: list[str], methods: list[str], seeds: int)
 
 
 def rates_of(method: str, earlier: list[Run], seed: int) -> tuple[float, ...]:
-    """What to try: the method's own rate, and for full fine-tuning those of `FULL_RATES`, or the one they settled."""
+    """Return the rates to try: the method's own; for full fine-tuning `FULL_RATES`, then the better one of seed 0."""
     if method != "full":
         return (parse(method).learning_rate,)
     tried = [run for run in earlier if run.seed == 0]
@@ -162,6 +165,7 @@ def rates_of(method: str, earlier: list[Run], seed: int) -> tuple[float, ...]:
 def train(
     backbone: Backbone, name: str, task: streams.Task, method: str, rate: float, seed: int, which: str, head: str
 ) -> Run:
+    """Train a method on a task, and return what came of it."""
     epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
     options = Hyperparameters(epochs, learning_rate=rate, head=head, seed=seed)
     (found,) = compare(task, backbone, [parse(method)], options, pooling="mean+std")
@@ -173,7 +177,7 @@ def train(
 
 
 def chosen(runs: list[Run]) -> list[Run]:
-    """One run a (backbone, head, task, method, seed): the rate that was best on validation."""
+    """Return one run per backbone, head, task, method and seed: that of the rate with the best validation accuracy."""
     best: dict[tuple[str, str, str, str, int], Run] = {}
     for run in runs:
         key = run.key[:-1]
@@ -183,12 +187,12 @@ def chosen(runs: list[Run]) -> list[Run]:
 
 
 def table(runs: list[Run]) -> Iterator[str]:
-    """Markdown: mean ± standard deviation over the seeds, in percent."""
+    """Yield the lines of a markdown table: mean ± standard deviation over the seeds, in percent."""
     cells: dict[tuple[str, str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in chosen(runs):
         cells[run.backbone, run.head, run.method][run.task].append(run)
     yield (
-        "| backbone | head's start | method | parameters | "
+        "| backbone | initial head | method | parameters | "
         + " | ".join(one.title for one in DATA.values())
         + " | average |"
     )
@@ -215,7 +219,7 @@ def _cell(tests: list[float]) -> str:
 @click.option("--methods", default=",".join(METHODS), show_default=True)
 @click.option("--head", type=click.Choice(HEADS), default="probe", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
-@click.option("--table", "only_table", is_flag=True, help="Print the table of what is in the file.")
+@click.option("--table", "only_table", is_flag=True, help="Only print the table of what is in the file.")
 def main(
     folder: Path | None, out: Path, backbones: str, tasks: str, methods: str, head: str, seeds: int, only_table: bool
 ) -> None:
@@ -224,7 +228,7 @@ def main(
         if folder is None:
             raise click.UsageError("--data says where the recordings are")
         done = {run.key for run in read(out)}
-        mini = checkpoints.load(checkpoints.MINI, device=torch.device("cpu"))
+        mini = pretrained.load(pretrained.MINI, device=torch.device("cpu"))
         for which, name, seed, method in plan(backbones.split(","), tasks.split(","), methods.split(","), seeds):
             rates = rates_of(method, [run for run in read(out) if run.key[:4] == (which, head, name, method)], seed)
             missing = [rate for rate in rates if (which, head, name, method, seed, rate) not in done]

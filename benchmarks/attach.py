@@ -1,8 +1,9 @@
-"""Attaching tasks, and more tasks than fit into memory; `peft` beside it.
+"""Measures attaching tasks, and serving more tasks than fit into memory; `peft` for comparison.
 
     python -m benchmarks.attach [--tasks 2000] [--place DIR]
 
-LoRA (r=6, q and v) on ast-mini. A miss is all of it: the question to the database, reading, the SHA-256, the checks.
+Tasks are LoRAs (r=6, q and v) over ast-mini. Attaching is all of it: the query to the database, reading the file, its
+SHA-256 and the checks.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from benchmarks.rows import Row
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.windows import Segment
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.inference.answering import SEGMENTS, answer
 from cl_ast.inference.session import Session
@@ -36,7 +37,7 @@ from registry.manifest import Manifest
 
 
 def fill(place: Path, backbone: Backbone, tasks: int) -> int:
-    """A registry of so many tasks, as commit would have written it, at once; the bytes of a task's file."""
+    """Make a registry of so many tasks, as commits would have written it; return the size of a task's file in bytes."""
     (place / "adapters").mkdir(parents=True)
     labels = tuple(f"label {n}" for n in range(10))
     model = TaskModel.fresh(
@@ -56,6 +57,7 @@ def fill(place: Path, backbone: Backbone, tasks: int) -> int:
 
 @contextmanager
 def opened(place: Path, backbone: Backbone, memory: int) -> Iterator[Session]:
+    """Open a session of a registry with so many bytes of memory for tasks."""
     with Registry.open(place) as registry:
         session = Session(registry, backbone=backbone, device="cpu", memory=memory)
         yield session
@@ -63,6 +65,7 @@ def opened(place: Path, backbone: Backbone, memory: int) -> Iterator[Session]:
 
 
 def attaching(place: Path, backbone: Backbone) -> list[Row]:
+    """Return the time and the memory that attaching a task takes."""
     rows = []
     with opened(place, backbone, 2**40) as session:
         session.task("t0")
@@ -71,14 +74,14 @@ def attaching(place: Path, backbone: Backbone) -> list[Row]:
             started = time.process_time()
             session.task(f"t{number}")
             taken.append(1000 * (time.process_time() - started))
-        for there in (10, 100, 1_000):
-            near = taken[there : there + 60]
+        for attached in (10, 100, 1_000):
+            near = taken[attached : attached + 60]
             found = statistics.median(near)
             rows.append(
-                Row(f"attach a task, {there} there", "", None, found, "ms", _spread(near), "<= 5", found <= 5, "")
+                Row(f"attach a task after {attached}", "", None, found, "ms", _spread(near), "≤ 5", found <= 5, "")
             )
         first = sum(taken[:200]) / 1000
-        rows.append(Row("attach 200 tasks", "", None, first, "s", "once", "<= 1", first <= 1, ""))
+        rows.append(Row("attach 200 tasks", "", None, first, "s", "once", "≤ 1", first <= 1, ""))
     gc.collect()
     with opened(place, backbone, 2**40) as session:
         session.task("t0")
@@ -95,15 +98,15 @@ def attaching(place: Path, backbone: Backbone) -> list[Row]:
     objects -= 100 * sum(t.numel() * t.element_size() for t in (*one.model.head.values(), *one.router.values()))
     share = (tensors + objects) / tensors
     rows.append(
-        Row("memory of 100 LoRAs, ast-mini", "their tensors", share, None, "x", "once", "<= 1.05", share <= 1.05,
-            f"{objects / 100 / 1000:.1f} kB of Python a task (settings, header, labels) beside "
+        Row("memory of 100 LoRAs, ast-mini", "their tensors", share, None, "x", "once", "≤ 1.05", share <= 1.05,
+            f"{objects / 100 / 1000:.1f} kB of Python per task (settings, header, labels) beside "
             f"{tensors / 100 / 1000:.0f} kB of tensors")
     )  # fmt: skip
     return rows
 
 
 def beyond(place: Path, backbone: Backbone, tasks: int, size: int) -> list[Row]:
-    """Groups of clips under tasks drawn at random, with room for all of them down to a twentieth."""
+    """Return the speed on clips of tasks drawn at random, with memory for all tasks down to a twentieth of them."""
     rows = []
     draw = random.Random(0)
     clip = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
@@ -120,26 +123,27 @@ def beyond(place: Path, backbone: Backbone, tasks: int, size: int) -> list[Row]:
         rate = len(names) * SEGMENTS / used
         full = full or rate
         rows.append(
-            Row(f"{tasks:,} tasks, room for {share:.0%}", "room for all", full / rate, rate, "clips a processor second",
-                "once", "falls smoothly", full / rate < 2, f"{len(names) * SEGMENTS / wall:.0f} clips/s by the clock")
+            Row(f"{tasks:,} tasks, memory for {share:.0%}", "memory for all", full / rate, rate,
+                "clips a processor second", "once", "< 2: no sudden fall", full / rate < 2,
+                f"{len(names) * SEGMENTS / wall:.0f} clips/s by the clock")
         )  # fmt: skip
     return rows
 
 
 def _spread(values: list[float]) -> str:
-    """The middle half."""
+    """Return the range of the middle half of the values, in words."""
     ordered = sorted(values)
     cut = len(ordered) // 4
     return f"{ordered[cut]:.2f} to {ordered[-1 - cut]:.2f}, the middle half of {len(ordered)}"
 
 
 def peft() -> Row:
-    """`load_adapter` of a LoRA of the same size, with 4 and with 32 there."""
+    """Return the time of `load_adapter` for a LoRA of the same size in `peft`, after 4 and after 32 adapters."""
     from peft import LoraConfig, get_peft_model
     from transformers import ASTConfig, ASTModel
 
     config = LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
-    model = get_peft_model(ASTModel(ASTConfig.from_pretrained(checkpoints.MINI_FOLDER)), config, adapter_name="a")
+    model = get_peft_model(ASTModel(ASTConfig.from_pretrained(pretrained.MINI_FOLDER)), config, adapter_name="a")
     taken = []
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, selected_adapters=["a"])
@@ -148,12 +152,13 @@ def peft() -> Row:
             model.load_adapter(f"{folder}/a", adapter_name=f"a{number}")
             taken.append(1000 * (time.process_time() - started))
     late = statistics.median(taken[30:])
-    return Row("the same in peft, 32 there", "", None, late, "ms", _spread(taken[30:]), "", True,
-               f"{statistics.median(taken[2:6]):.0f} ms with 4 there")  # fmt: skip
+    return Row("load an adapter in peft after 32", "", None, late, "ms", _spread(taken[30:]), "", True,
+               f"{statistics.median(taken[2:6]):.0f} ms after 4")  # fmt: skip
 
 
 def measure(tasks: int = 2_000, place: Path | None = None) -> list[Row]:
-    backbone = checkpoints.load("ast-mini")
+    """Return all rows, measured with a registry of so many tasks in a temporary folder."""
+    backbone = pretrained.load("ast-mini")
     with tempfile.TemporaryDirectory(dir=place) as folder:
         size = fill(Path(folder) / "registry", backbone, tasks)
         rows = attaching(Path(folder) / "registry", backbone)

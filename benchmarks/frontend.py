@@ -1,4 +1,4 @@
-"""The front end beside transformers' feature extractor, and resampling beside torchaudio's default."""
+"""Compares the front end with transformers' feature extractor, and resampling with torchaudio's default."""
 
 import numpy as np
 import soxr
@@ -10,7 +10,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, ratio
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.trainer import trainable
 
@@ -21,7 +21,7 @@ _PEER = "transformers' ASTFeatureExtractor"
 
 
 def measure() -> list[Row]:
-    """Log-mel features, resampling, and the front end's share of a training step."""
+    """Return rows for log-mel features, for resampling, and for the front end's share of a training step."""
     torch.set_num_threads(1)
     return [*(_features(*batch) for batch in BATCHES), *(_resampling(*clip) for clip in RATES), _share()]
 
@@ -59,8 +59,8 @@ def _resampling(rate: int, seconds: float) -> Row:
 
 
 def _share() -> Row:
-    """Of a step with ast-mini, the smallest backbone, if features were computed again each time (they are kept)."""
-    backbone = checkpoints.load("ast-mini")
+    """Return the front end's share of a step over ast-mini, the smallest backbone, while nothing is cached yet."""
+    backbone = pretrained.load("ast-mini")
     front_end = LogMelFrontEnd(100)
     settings = TaskSettings("bench", parse("lora"), ("a", "b"), front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
@@ -74,7 +74,7 @@ def _share() -> Row:
 
     times = in_turns({"front end": lambda: front_end(clips), "step": step}, ROUNDS)
     found, spread = ratio(times, "front end", "step")
-    note = "features are kept after the first epoch: over 30 epochs the share is a thirtieth of this"
+    note = "features are cached after the first epoch: over 30 epochs the share is a thirtieth of this"
     what = "front end, share of one step of LoRA on ast-mini, 16 x 1 s, in the first epoch"
     ms = median_ms(times, "front end")
     return Row(what, "the step", found, ms, "ms", spread, "≤ 0.05 of a training's steps", found / 30 <= 0.05, note)

@@ -1,9 +1,10 @@
-"""16 clips with 16 different adapters, of 64 loaded, against one adapter for all; `peft` beside it.
+"""Compares 16 clips with 16 different adapters (of 64 in memory) with one adapter for all clips; also in `peft`.
 
     python -m benchmarks.mixed [--rounds 9] [--base-rounds 3]
 
-One second a clip (100 frames), 35 classes, random weights for AST-base (its sizes are the checkpoint's). "bf16" is
-autocast, as `cl_ast` runs it on a GPU. A mixture is held against the mean of its methods, each alone for all clips.
+Clips are one second (100 frames), tasks have 35 classes, and AST-base has random weights in the sizes of the
+checkpoint. "bf16" is autocast, as `cl_ast` uses it on a GPU. A mixture of methods is compared with the mean of its
+methods, each used alone for all clips.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from benchmarks.rows import Row
 from benchmarks.timing import in_turns, ratio
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.tasks import mixed_batch as bank
+from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 
-CLIPS, LOADED, FRAMES = 16, 64, 100
+CLIPS, TASKS, FRAMES = 16, 64, 100
 MIXTURES = {
     "lora": ("lora",),
     "conformer": ("conformer",),
@@ -33,6 +34,7 @@ MIXTURES = {
 
 
 def base() -> Backbone:
+    """Return a backbone of AST-base's sizes with random weights."""
     from transformers import ASTConfig, ASTModel
 
     torch.manual_seed(0)
@@ -40,6 +42,7 @@ def base() -> Backbone:
 
 
 def task(backbone: Backbone, method: str, seed: int) -> TaskModel:
+    """Return a task that is ready to answer, with random weights."""
     settings = TaskSettings(f"{method} {seed}", parse(method), tuple(map(str, range(35))), LogMelFrontEnd(FRAMES))
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(seed))
     model.adapter.pack()
@@ -47,33 +50,34 @@ def task(backbone: Backbone, method: str, seed: int) -> TaskModel:
 
 
 def ours(backbone: Backbone, name: str, methods: Sequence[str], count: int, half: AbstractContextManager[Any]) -> Row:
-    tasks = [task(backbone, methods[n % len(methods)], n) for n in range(LOADED)]
+    """Return a mixed batch of these methods, compared with each method alone."""
+    tasks = [task(backbone, methods[n % len(methods)], n) for n in range(TASKS)]
     features = torch.randn(CLIPS, FRAMES, 128, generator=torch.Generator().manual_seed(0))
-    asked = list(zip(tasks, features, strict=False))
+    rows = list(zip(tasks, features, strict=False))
     runs: dict[str, Callable[[], object]] = {
         f"one {m}": partial(tasks[n].logits, features) for n, m in enumerate(methods)
     }
-    runs["mixed"] = partial(bank.logits, asked)
+    runs["mixed"] = partial(mixed_batch.logits, rows)
     with torch.inference_mode(), half:
         taken = in_turns(runs, count)
     alone = [sum(each) / len(methods) for each in zip(*(taken[f"one {m}"] for m in methods), strict=True)]
     found, spread = ratio({**taken, "alone": alone}, "mixed", "alone")
     return Row(
-        what=f"16 clips, 16 adapters: {name}", against="one adapter for all", ratio=found, value=None, unit="x",
-        spread=spread, target="<= 1.10", met=found <= 1.10,
-        note="blocks of four rows use a core less well than sixteen" if len(methods) > 1 else "",
+        what=f"16 clips, 16 adapters: {name}", against="one adapter for all clips", ratio=found, value=None, unit="x",
+        spread=spread, target="≤ 1.10", met=found <= 1.10,
+        note="four clips at a time use a core less well than sixteen" if len(methods) > 1 else "",
     )  # fmt: skip
 
 
 def peft(backbone: str, count: int, half: AbstractContextManager[Any]) -> Row:
-    """LoRA on q and v in `peft`, its mixed batch and its `set_adapter`."""
+    """Return a mixed batch of LoRAs on q and v in `peft`, compared with one LoRA for all clips."""
     from peft import LoraConfig, get_peft_model
     from transformers import ASTConfig, ASTModel
 
     torch.manual_seed(0)
-    place = checkpoints.MINI_FOLDER if backbone == "ast-mini" else None
+    place = pretrained.MINI_FOLDER if backbone == "ast-mini" else None
     shape = ASTConfig.from_pretrained(place, max_length=FRAMES) if place else ASTConfig(max_length=FRAMES)
-    model = ASTModel(shape).float().eval()  # of these sizes, with random weights: it takes one length only
+    model = ASTModel(shape).float().eval()  # random weights: the stock model takes one length only
     config = LoraConfig(r=6, lora_alpha=48, target_modules=["q_proj", "v_proj"])
     mixed = get_peft_model(model, config, adapter_name="a0")
     for n in range(1, CLIPS):
@@ -91,16 +95,16 @@ def peft(backbone: str, count: int, half: AbstractContextManager[Any]) -> Row:
         )
     found, spread = ratio(taken, "mixed", "one")
     return Row(
-        what=f"the same in peft, lora, {backbone}", against="one adapter for all", ratio=found, value=None, unit="x",
-        spread=spread, target="", met=True, note="16 loaded",
+        what=f"the same in peft, lora, {backbone}", against="one adapter for all clips", ratio=found, value=None,
+        unit="x", spread=spread, target="", met=True, note="16 adapters in memory",
     )  # fmt: skip
 
 
 def measure(count: int = 9, base_count: int = 3) -> list[Row]:
-    """Without AST-base where `base_count` is 0."""
+    """Return all rows; those over AST-base are left out where `base_count` is 0."""
     plain = nullcontext()
     half = torch.autocast("cpu", dtype=torch.bfloat16)
-    mini = checkpoints.load("ast-mini")
+    mini = pretrained.load("ast-mini")
     rows = [ours(mini, f"{name}, ast-mini", methods, count, plain) for name, methods in MIXTURES.items()]
     rows.append(peft("ast-mini", count, plain))
     if base_count:

@@ -1,12 +1,11 @@
-"""A registry of 10,000 tasks: how long listing, committing and rebuilding take; and with five, how long starting does.
+"""Measures listing, committing and rebuilding with 10,000 tasks, and starting the program with five.
 
     python -m benchmarks.registry [--tasks 10000] [--kilobytes 600] [--place DIR]
 
-Prints one JSON object. The tasks have small files, and each was measured once, by itself, when it was learned: the
-database is what is measured. `commit_beyond_write_ms` is a commit of a file of full size to that registry, less the
-writing, syncing and renaming of as many bytes alone: medians over 100, taken in turns; `fsync_ms` is one of 4 kB beside
-them. A command's numbers are medians of five processes: seconds, and seconds of CPU, which other work on the machine
-changes less.
+Prints one JSON object. The tasks have small files, and each has one measurement, of itself: the database is what is
+timed. `commit_beyond_write_ms` is a commit of a file of full size to that registry, minus writing, syncing and renaming
+as many bytes alone (medians over 100, taken in turns). `fsync_ms` is an fsync of 4 kB at the same time. The figures of
+a command are medians of five processes: seconds, and seconds of CPU, which depend less on other work of the machine.
 """
 
 import argparse
@@ -36,7 +35,7 @@ BACKBONE = BackboneRecord("backbone", "f" * 64, 1, 4)
 
 
 def adapter(number: int, floats: int) -> bytes:
-    """A file as cl_ast writes it, of that many numbers."""
+    """Return a file as cl_ast writes it, with so many numbers in it."""
     tensor = number.to_bytes(4, "little") * floats
     own = json.dumps({"format": 1, "front_end": {"frames": 500, "mean": -4.2677393, "std": 4.5689974}})
     entry = {"dtype": "F32", "shape": [floats], "data_offsets": [0, len(tensor)]}
@@ -45,6 +44,7 @@ def adapter(number: int, floats: int) -> bytes:
 
 
 def new(number: int) -> NewVersion:
+    """Return what is known of a learned version."""
     return NewVersion(
         method="lora:qv,r=6,s=8",
         labels=tuple(f"label {number} {i}" for i in range(10)),
@@ -57,6 +57,7 @@ def new(number: int) -> NewVersion:
 
 
 def commit(registry: Registry, number: int, floats: int) -> float:
+    """Commit one more task; return the seconds that it took."""
     data, name = adapter(number, floats), f"t{number}"
     start = time.perf_counter()
     registry.commit(name, data, new(number), [Accuracy(name, "oracle", 0.9, 40), Accuracy(name, "auto", 0.8, 40)])
@@ -64,7 +65,7 @@ def commit(registry: Registry, number: int, floats: int) -> float:
 
 
 def fill(folder: Path, tasks: int) -> None:
-    """Small adapters as commit would have stamped them, on the disk at once."""
+    """Write so many small adapter files, with the headers that commits would have given them."""
     folder.mkdir(parents=True)
     for number in range(1, tasks + 1):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
@@ -74,7 +75,7 @@ def fill(folder: Path, tasks: int) -> None:
 
 
 def measure(path: Path, tasks: int) -> None:
-    """Each task by name and routed, right after it was learned."""
+    """Record a measurement of each task, by name and routed."""
     versions = range(1, tasks + 1)
     values = [(i, mode, json.dumps({str(i): 40})) for i in versions for mode in ("oracle", "auto")]
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -89,7 +90,7 @@ def measure(path: Path, tasks: int) -> None:
 
 
 def command(*words: str) -> dict[str, float]:
-    """A whole process: the medians of five, and its CPU time."""
+    """Return the seconds and the CPU seconds of a whole process, medians of five."""
     walls, used = [], []
     for _ in range(5):
         before, start = os.times(), time.perf_counter()
@@ -101,7 +102,7 @@ def command(*words: str) -> dict[str, float]:
 
 
 def commits(registry: Registry, first: int, floats: int, folder: Path) -> dict[str, float]:
-    """A hundred commits, and as many plain writes of the same size, in turns."""
+    """Time a hundred commits, and as many plain writes of the same size, in turns."""
     plain, both, used, writes, syncs = LocalFolder(folder), [], [], [], []
     for number in range(first, first + 100):
         before = time.process_time()
@@ -128,6 +129,7 @@ def commits(registry: Registry, first: int, floats: int, folder: Path) -> dict[s
 
 
 def main() -> None:
+    """Measure everything, and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--kilobytes", type=int, default=600)

@@ -1,10 +1,10 @@
-"""Which router finds a clip's task, and knows when there is none.
+"""Measures how well each router finds a clip's task, and how well it says that there is none.
 
     python -m benchmarks.routing --data FOLDER [--registry FOLDER] [--cache FOLDER] [--split validation|test]
 
-Descriptions of real recordings by `ast-mini`, cached in a folder; the protocol is in docs/routing.md. `--registry`
-holds the five tasks learned with `cl-ast stream`: with it, label accuracy and the baselines that ask every head are
-measured too. Prints markdown tables.
+`ast-mini` describes real recordings; descriptions are cached in a folder. The protocol is in docs/routing.md. With
+`--registry`, which has the five tasks learned by `cl-ast stream`, label accuracy and the baselines that run every head
+are measured too. Prints markdown tables.
 """
 
 import statistics
@@ -22,21 +22,21 @@ from torch import Tensor
 
 from benchmarks.routing_baselines import BASELINES, energy, entropy
 from benchmarks.routing_bench import Bench, by_class, whole
-from benchmarks.routing_features import NAMES, WholeClips, load, strangers
+from benchmarks.routing_features import NAMES, WholeClips, foreign_sounds, load
 from benchmarks.routing_metrics import ALIKE, Rows, Task, accuracy, auroc, false_positives, table
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.router import ALPHA, DEFAULT, KINDS, Router, RouterSpace
 from cl_ast.router.kinds import noise_fits
 from cl_ast.router.tie_break import confidence_calibration, decide
 
 SEEDS = (0, 1, 2)
-SLOW = ("RanPAC, M = 1,024", "joint linear (upper bound)")  # not on every set of tasks
+SLOW = ("RanPAC, M = 1,024", "joint linear (upper bound)")  # these are not measured on every set of tasks
 TABLES = ("choosing", "altered", "labels", "rejecting", "twenty", "many", "costs", "whole")
 VIEWS = ("plain", "band")
 
 
 def choosing(bench: Bench) -> Rows:
-    """All sets of 2, 3, 4 and 5 tasks: mean task accuracy, plain and with everything below 3.4 kHz."""
+    """Return the mean task accuracy over all sets of 2, 3, 4 and 5 tasks, plain and cut at 3.4 kHz."""
     rows: Rows = []
     everything = whole(bench.features)
     for method in (*KINDS, *BASELINES):
@@ -62,10 +62,10 @@ def choosing(bench: Bench) -> Rows:
 
 
 def per_task(bench: Bench) -> Rows:
-    """Five tasks, clip by clip altered: where each task's clips go, mean of the seeds."""
+    """Return the share of each task's clips that reach it, for each way to alter them; means over the seeds."""
     tasks = whole(bench.features)
     rows: Rows = []
-    views = list(bench.features["asc"][bench.asked].views)
+    views = list(bench.features["asc"][bench.split].views)
     for method in KINDS:
         for view in views:
             choices = [bench.choices(tasks, bench.scores(tasks, method, seed), view) for seed in SEEDS]
@@ -77,7 +77,7 @@ def per_task(bench: Bench) -> Rows:
 
 
 def splitting(bench: Bench, groups: int, faster: bool) -> Rows:
-    """Tasks of some of a set's classes, or of one."""
+    """Return the task accuracy where every set is split into tasks of some of its classes, or of one."""
     rows: Rows = []
     for method in (*KINDS, *BASELINES):
         each: dict[str, list[float]] = {view: [] for view in VIEWS}
@@ -92,21 +92,21 @@ def splitting(bench: Bench, groups: int, faster: bool) -> Rows:
 
 
 def rejecting(bench: Bench, foreign: Mapping[str, Tensor]) -> Rows:
-    """Each task left out in turn, and both of ESC-10 and US8K: are its clips told from the others'?"""
+    """Return how well clips of a task are told from the others' when it is left out: each in turn, and a pair."""
     everything = whole(bench.features)
     outs = [[task] for task in everything] + [[task for task in everything if task[0] in ALIKE]]
     rows: Rows = []
-    for method in (*KINDS, *list(BASELINES)[:-1]):  # the upper bound is of choosing
+    for method in (*KINDS, *list(BASELINES)[:-1]):  # the upper bound only chooses
         for view in VIEWS:
             left: dict[str, list[float]] = {}
-            refused: list[float] = []
-            strange: dict[str, list[float]] = {name: [] for name in foreign}
+            rejected: list[float] = []
+            known: dict[str, list[float]] = {name: [] for name in foreign}
             for seed in SEEDS[:1] if method in SLOW else SEEDS:
                 trust = _trust(bench, everything, method, seed)
                 own = trust(torch.cat([bench.clips(task, view) for task in everything]))
                 for name, clips in foreign.items():
-                    strange[name].append(float((trust(clips) >= ALPHA).float().mean()))
-                refused.append(float((own < ALPHA).float().mean()))
+                    known[name].append(float((trust(clips) >= ALPHA).float().mean()))
+                rejected.append(float((own < ALPHA).float().mean()))
                 for out in outs:
                     rest = [task for task in everything if task not in out]
                     trust = _trust(bench, rest, method, seed)
@@ -117,15 +117,21 @@ def rejecting(bench: Bench, foreign: Mapping[str, Tensor]) -> Rows:
                     if len(out) == 1:
                         left.setdefault("FPR at 95 % TPR", []).append(false_positives(inside, outside))
             cells = {name: [statistics.mean(values)] for name, values in left.items()}
-            shown = {name: values if method in KINDS else "–" for name, values in strange.items()}
+            shown = {name: values if method in KINDS else "–" for name, values in known.items()}
             rows.append(
-                {"router": method, "clips": view, **cells, "own refused": refused if method in KINDS else "–", **shown}
+                {
+                    "router": method,
+                    "clips": view,
+                    **cells,
+                    "own rejected": rejected if method in KINDS else "–",
+                    **shown,
+                }
             )
     return rows
 
 
 def _trust(bench: Bench, tasks: Sequence[Task], method: str, seed: int) -> Callable[[Tensor], Tensor]:
-    """How far a clip is believed to be of the task it was sent to: the p-value, or a baseline's best score."""
+    """Return a function from clips to how well they fit their chosen task: a p-value, or a baseline's best score."""
     if method not in KINDS:
         scores = bench.scores(tasks, method, seed)
         return lambda clips: scores(clips).amax(dim=1)
@@ -142,13 +148,13 @@ def _trust(bench: Bench, tasks: Sequence[Task], method: str, seed: int) -> Calla
 
 
 def labelling(bench: Bench, view: str) -> Rows:
-    """Task and label right, against the label with the task given; and every head asked."""
+    """Return how often task and label are right, beside the label by name and the baselines that run every head."""
     tasks = whole(bench.features)
-    splits = [bench.features[name][bench.asked] for name in NAMES]
+    splits = [bench.features[name][bench.split] for name in NAMES]
     heads = [split.logits[view] for split in splits]
     right = [logits[n].argmax(dim=1) == s.labels for n, s, logits in zip(NAMES, splits, heads, strict=True)]
     given = statistics.mean(float(one.float().mean()) for one in right)
-    rows: Rows = [{"router": "the task given", "task": "–", "task, apart": "–", "task and label": [given]}]
+    rows: Rows = [{"router": "by name", "task": "–", "task, apart": "–", "task and label": [given]}]
 
     def add(method: str, all_choices: Sequence[Sequence[Tensor]]) -> None:
         both = [
@@ -164,7 +170,7 @@ def labelling(bench: Bench, view: str) -> Rows:
     for method in (*KINDS, *BASELINES):
         add(method, [bench.choices(tasks, bench.scores(tasks, method, seed), view) for seed in SEEDS])
     for kind in KINDS:
-        add(f"{kind}, two asked where close", [_settled(bench, tasks, kind, seed, view) for seed in SEEDS])
+        add(f"{kind}, two heads where close", [_settled(bench, tasks, kind, seed, view) for seed in SEEDS])
     for name, way in (("entropy over all heads", entropy), ("energy over all heads", energy)):
         add(name, [[way(logits).argmax(dim=1) for logits in heads]])
     return rows
@@ -172,7 +178,7 @@ def labelling(bench: Bench, view: str) -> Rows:
 
 @dataclass(frozen=True)
 class Answer:
-    """The logits of one head for one clip."""
+    """Has the logits of one head for one clip."""
 
     logits: Tensor
 
@@ -182,7 +188,7 @@ def _answers(logits: Mapping[str, Tensor], pairs: Sequence[tuple[int, str]]) -> 
 
 
 def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: str) -> list[Tensor]:
-    """Of each task's clips, the task that has each after the heads of close ones were asked."""
+    """Return the task of each clip, task by task, after the tie-break between two close tasks."""
     routing = [
         replace(one, confidence=confidence_calibration(bench.features[name]["validation"].logits["plain"][name]))
         for one, (name, _) in zip(bench.shipped(tasks, kind, seed), tasks, strict=True)
@@ -190,7 +196,7 @@ def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: st
     router = Router(dict(zip(NAMES, routing, strict=True)), bench.noise[kind])
     out = []
     for task in tasks:
-        answers = partial(_answers, bench.features[task[0]][bench.asked].logits[view])
+        answers = partial(_answers, bench.features[task[0]][bench.split].logits[view])
         decided = decide(router, bench.clips(task, view), answers)
         chosen = [NAMES.index(route.task) for route, _ in decided]
         out.append(torch.tensor(chosen))
@@ -198,9 +204,9 @@ def _settled(bench: Bench, tasks: Sequence[Task], kind: str, seed: int, view: st
 
 
 def costs(bench: Bench) -> Rows:
-    """Bytes a task, and milliseconds a clip beyond its description with 1,000 tasks, in batches of 32."""
+    """Return the size per task, and the milliseconds to route a described clip among 1,000 tasks, in batches of 32."""
     tasks = whole(bench.features)
-    asked = torch.cat([bench.clips(task, "plain") for task in tasks])[:32]
+    clips = torch.cat([bench.clips(task, "plain") for task in tasks])[:32]
     rows: Rows = []
     for kind in KINDS:
         routing = bench.shipped(tasks, kind, 0)
@@ -210,13 +216,13 @@ def costs(bench: Bench) -> Rows:
         spans = []
         for _ in range(15):
             start = time.process_time()
-            scores(asked).sort(dim=1, descending=True)
-            spans.append((time.process_time() - start) / len(asked))
+            scores(clips).sort(dim=1, descending=True)
+            spans.append((time.process_time() - start) / len(clips))
         size = max(sum(t.numel() * t.element_size() for t in one.tensors().values()) for one in routing)
         rows.append(
             {
                 "router": kind,
-                "bytes a task, at most": f"{size:,}",
+                "size per task, at most (bytes)": f"{size:,}",
                 "CPU ms a clip, 1,000 tasks": f"{1e3 * statistics.median(spans):.2f}",
                 "CPU s to put 1,000 tasks together": f"{made:.1f}",
             }
@@ -226,22 +232,26 @@ def costs(bench: Bench) -> Rows:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--registry", type=click.Path(path_type=Path, exists=True), help="A copy: old routing in it is not used.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where descriptions are kept between runs.")
-@click.option("--table", "wanted", multiple=True, type=click.Choice(TABLES), help="Only these.  [default: all]")
-@click.option("--split", "asked", type=click.Choice(["validation", "test"]), default="test", show_default=True)
-def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[str, ...], asked: str) -> None:
+@click.option(
+    "--registry", type=click.Path(path_type=Path, exists=True), help="The five tasks; their stored routing is not used."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Where descriptions are cached between runs.")
+@click.option(
+    "--table", "wanted", multiple=True, type=click.Choice(TABLES), help="Print only these tables.  [default: all]"
+)
+@click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[str, ...], split: str) -> None:
     """Measure the routers and print the tables."""
     wanted = wanted or TABLES
     torch.set_num_threads(1)
-    backbone = checkpoints.load("ast-mini", device="cpu")
+    backbone = pretrained.load("ast-mini", device="cpu")
     spaces = {kind: RouterSpace.of(backbone, kind) for kind in KINDS}
-    space = spaces[DEFAULT]  # all describe alike
+    space = spaces[DEFAULT]  # all of them describe clips alike
     noise = {kind: one.noise for kind, one in spaces.items()}
     cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing"
-    splits = sorted({"train", "validation", asked})
+    splits = sorted({"train", "validation", split})
     features = load(data, registry, cache, space, splits, "many" in wanted)
-    bench = Bench(features, asked, noise)
+    bench = Bench(features, split, noise)
     if "choosing" in wanted:
         table("Choosing: task accuracy %", choosing(bench))
     if "altered" in wanted:
@@ -250,7 +260,7 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
         for view in VIEWS:
             table(f"Five tasks, {view}: label accuracy %", labelling(bench, view))
     if "rejecting" in wanted:
-        table("Rejecting: AUROC %, a task left out", rejecting(bench, strangers(space)))
+        table("Rejecting: AUROC %, a task left out", rejecting(bench, foreign_sounds(space)))
     if "twenty" in wanted:
         table("Twenty tasks, made by splitting by class: task accuracy %", splitting(bench, 4, faster=False))
     if "many" in wanted:
@@ -258,8 +268,8 @@ def main(data: Path, registry: Path | None, cache: Path | None, wanted: tuple[st
     if "costs" in wanted:
         table("What it costs", costs(bench))
     if "whole" in wanted:
-        seen = load(data, None, cache / "whole", WholeClips.of(backbone), splits, many=False)
-        table("A pass shared with the answer: % to its own task", per_task(Bench(seen, asked, dict.fromkeys(KINDS))))
+        shared = load(data, None, cache / "whole", WholeClips.of(backbone), splits, many=False)
+        table("A pass shared with the answer: % to its own task", per_task(Bench(shared, split, dict.fromkeys(KINDS))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Other ways to choose a task from the same descriptions: what the two routers that ship are measured against."""
+"""Other ways to choose a task from the same descriptions, as a comparison for the routers of cl_ast."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,37 +17,37 @@ Training = Sequence[Tensor]  # (n, d) described clips of each task
 
 
 def nearest_mean(tasks: Training) -> Scores:
-    """Cosine to the mean of a task (SimpleCIL, Zhou et al. 2023)."""
+    """Score clips by the cosine to the mean of each task (SimpleCIL, Zhou et al. 2023)."""
     means = torch.stack([normalize(task.mean(dim=0), dim=0) for task in tasks])
-    return lambda asked: asked @ means.T
+    return lambda clips: clips @ means.T
 
 
 def mahalanobis(tasks: Training) -> Scores:
-    """Shared covariance, shrunk by a tenth (SLDA, Hayes & Kanan 2020): adding a task moves every score."""
+    """Score clips with one covariance of all tasks, shrunk by a tenth (SLDA, Hayes & Kanan 2020)."""
     means = torch.stack([task.double().mean(dim=0) for task in tasks])
     away = torch.cat([task.double() - mean for task, mean in zip(tasks, means, strict=True)])
     covariance = away.T @ away / len(away)
     inverse = torch.linalg.inv(shrunk(covariance, 0.1))
 
-    def scores(asked: Tensor) -> Tensor:
-        each = asked.double()[:, None] - means
+    def scores(clips: Tensor) -> Tensor:
+        each = clips.double()[:, None] - means
         return -torch.einsum("ntd,de,nte->nt", each, inverse, each).float()
 
     return scores
 
 
 def ranpac(tasks: Training, width: int = 1024, penalty: float = 1e-3) -> Scores:
-    """Random projection to 1,024 dimensions, ReLU, ridge (McDonnell et al. 2023), a task weighing 1."""
+    """Score clips by a random projection, ReLU and ridge (McDonnell et al. 2023); each task weighs the same."""
     projection = torch.randn(tasks[0].shape[1], width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    spread = [torch.relu(task.double() @ projection) for task in tasks]
-    gram = sum((one.T @ one / len(one) for one in spread), torch.zeros(width, width, dtype=torch.float64))
+    projected = [torch.relu(task.double() @ projection) for task in tasks]
+    gram = sum((one.T @ one / len(one) for one in projected), torch.zeros(width, width, dtype=torch.float64))
     penalties = penalty * gram.diagonal().mean() * torch.eye(width, dtype=torch.float64)
-    weights = torch.linalg.solve(gram + penalties, torch.stack([one.mean(dim=0) for one in spread], dim=1))
-    return lambda asked: (torch.relu(asked.double() @ projection) @ weights).float()
+    weights = torch.linalg.solve(gram + penalties, torch.stack([one.mean(dim=0) for one in projected], dim=1))
+    return lambda clips: (torch.relu(clips.double() @ projection) @ weights).float()
 
 
 def joint(tasks: Training, strength: float = 30.0) -> Scores:
-    """The upper bound: logistic regression trained on all tasks at once, each weighing the same."""
+    """Score clips by logistic regression on all tasks at once, each weighing the same: the upper bound."""
     x = torch.cat(list(tasks)).numpy()
     y = np.repeat(np.arange(len(tasks)), [len(task) for task in tasks])
     with warnings.catch_warnings():
@@ -57,11 +57,11 @@ def joint(tasks: Training, strength: float = 30.0) -> Scores:
     if len(tasks) == 2:  # scikit-learn keeps one column then
         columns = np.vstack([-columns[0], columns[0]]), np.hstack([-columns[1], columns[1]])
     weight, bias = (torch.from_numpy(one).float() for one in columns)
-    return lambda asked: (asked @ weight.T + bias).softmax(dim=1)
+    return lambda clips: (clips @ weight.T + bias).softmax(dim=1)
 
 
 def entropy(logits: Mapping[str, Tensor]) -> Tensor:
-    """Every head asked, the surest believed: -entropy as a share of its largest, (n, tasks)."""
+    """Return minus the entropy of every head as a share of the largest possible: (n, tasks). The highest is chosen."""
     out = []
     for values in logits.values():
         chances = values.softmax(dim=1)
@@ -70,7 +70,7 @@ def entropy(logits: Mapping[str, Tensor]) -> Tensor:
 
 
 def energy(logits: Mapping[str, Tensor]) -> Tensor:
-    """Every head asked, the lowest energy believed (Liu et al. 2020): log-sum-exp, (n, tasks)."""
+    """Return the log-sum-exp of every head, minus its energy (Liu et al. 2020): (n, tasks). The highest is chosen."""
     return torch.stack([values.logsumexp(dim=1) for values in logits.values()], dim=1)
 
 

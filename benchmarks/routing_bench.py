@@ -1,4 +1,4 @@
-"""The described clips of a routing benchmark, and what each router makes of some of the tasks."""
+"""The described clips of a routing benchmark, and the scores of each router for a set of tasks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,23 +13,29 @@ from cl_ast.router import KINDS, TaskRouting, learn
 from cl_ast.router.copies import COPIES
 from cl_ast.router.kinds import State
 
-_KEEP = 0.8  # of the training clips, drawn by the seed
+_KEEP = 0.8  # share of the training clips that a seed learns from
 
 
 def rows_of(split: Split, classes: Sequence[int]) -> Tensor:
+    """Return the rows of a split whose clips are of these classes."""
     return torch.isin(split.labels, torch.tensor(list(classes))).nonzero().flatten()
 
 
 class Bench:
-    """The described clips, and what each router makes of some of the tasks."""
+    """Has the described clips, and learns and caches each router for each set of tasks.
 
-    def __init__(self, features: Features, asked: str, noise: Mapping[str, State | None]) -> None:
-        self.features, self.asked, self.noise = features, asked, noise
+    Attributes:
+        split: which clips are scored, "validation" or "test".
+        noise: by router, how it describes noise.
+    """
+
+    def __init__(self, features: Features, split: str, noise: Mapping[str, State | None]) -> None:
+        self.features, self.split, self.noise = features, split, noise
         self._learned: dict[tuple[str, tuple[int, ...], str, int], TaskRouting] = {}
         self._scores: dict[tuple[tuple[tuple[str, tuple[int, ...]], ...], str, int], Scores] = {}
 
     def training(self, task: Task, seed: int) -> tuple[Tensor, list[int]]:
-        """(copies · n, d) and (n,) classes: four fifths of the clips."""
+        """Return described clips (copies · n, d) and their classes (n,): four fifths of the training clips."""
         split = self.features[task[0]]["train"]
         rows = rows_of(split, task[1])
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
@@ -37,11 +43,13 @@ class Bench:
         return torch.cat([view[rows] for view in split.views.values()]), split.labels[rows].tolist()
 
     def clips(self, task: Task, view: str) -> Tensor:
-        split = self.features[task[0]][self.asked]
+        """Return a task's described clips (n, d) that are scored, as recorded or altered."""
+        split = self.features[task[0]][self.split]
         described, rows = split.views[view], rows_of(split, task[1])
-        return described[rows[rows < len(described)]]  # some views are of the first clips only
+        return described[rows[rows < len(described)]]  # some views have the first clips only
 
     def shipped(self, tasks: Sequence[Task], kind: str, seed: int) -> list[TaskRouting]:
+        """Return the routing of these tasks, learned as cl_ast learns it."""
         return [self._routing(task, kind, seed) for task in tasks]
 
     def _routing(self, task: Task, kind: str, seed: int) -> TaskRouting:
@@ -57,6 +65,7 @@ class Bench:
         return self._learned[key]
 
     def scores(self, tasks: Sequence[Task], method: str, seed: int) -> Scores:
+        """Return how a router of cl_ast, or a baseline, scores clips for these tasks."""
         key = tuple((name, tuple(classes)) for name, classes in tasks), method, seed
         if key not in self._scores:
             if method in KINDS:
@@ -67,16 +76,17 @@ class Bench:
         return self._scores[key]
 
     def choices(self, tasks: Sequence[Task], scores: Scores, view: str) -> list[Tensor]:
-        """Of each task's clips, the task that each is sent to."""
+        """Return the task that each clip is sent to, task by task."""
         return [scores(self.clips(task, view)).argmax(dim=1) for task in tasks]
 
 
 def whole(features: Features) -> list[Task]:
+    """Return the five tasks with all of their classes."""
     return [(name, range(int(features[name]["train"].labels.max()) + 1)) for name in NAMES]
 
 
 def by_class(features: Features, groups: int, faster: bool, seed: int) -> list[Task]:
-    """Every set split into `groups` tasks by class, dealt by the seed; `faster` doubles them."""
+    """Split every set by class into `groups` tasks, as the seed says; `faster` doubles them."""
     out: list[Task] = []
     for name, classes in whole(features):
         order = np.random.default_rng(seed).permutation(len(classes))

@@ -1,4 +1,4 @@
-"""Recordings as the router sees them, and what every task's head says of them: computed once, kept in a folder."""
+"""Describes recordings as the router does, and computes every head's logits for them; both are cached in a folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of
 
 NAMES = ("esc10", "us8k", "asc", "fsdd", "emodb")
-# Kept elsewhere too (the data's README): never learned from here.
+# Recordings that are in two of the data sets (the data's README): never learned from here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
-COUNTS = {"train": 150, "validation": 60, "test": 100}  # clips of a task, at most, drawn with seed 0
-ALTERED_CLIPS = 40  # of the test clips
+COUNTS = {"train": 150, "validation": 60, "test": 100}  # most clips of a task, chosen with seed 0
+ALTERED_CLIPS = 40  # how many test clips are altered
 FASTER = 4 / 3
 
 
 @dataclass(frozen=True)
 class Split:
-    """Described clips of one split of a task.
+    """Has the described clips of one split of a task.
 
     Attributes:
         views: by name ("plain", "band", …): (n, d).
         labels: (n,) classes.
-        logits: by view ("plain", "band"), by the task whose head was asked: (n, classes); empty without a registry.
+        logits: by view ("plain", "band"), by the task whose head answers: (n, classes); empty without a registry.
     """
 
     views: Mapping[str, Tensor]
@@ -44,7 +44,7 @@ Features = Mapping[str, Mapping[str, Split]]  # by task (and task + "-faster"), 
 def load(
     data: Path, registry: Path | None, cache: Path, space: RouterSpace, splits: Sequence[str], many: bool
 ) -> Features:
-    """Every task's splits, as recorded; with `many`, also played a third faster."""
+    """Return every task's splits, as recorded; with `many`, also played a third faster."""
     out: dict[str, dict[str, Split]] = {}
     for change, suffix in ((None, ""), (faster, "-faster"))[: 2 if many else 1]:
         for split in splits:
@@ -66,16 +66,16 @@ def _compute(
     clips = [clip for clip in getattr(task, split) if clip.path.stem not in SHARED]
     order = np.random.default_rng(0).permutation(len(clips))[: COUNTS[split]]
     chosen = [clips[i] for i in order]
-    heard = read_all([clip.path for clip in chosen])
-    heard = [change(clip) for clip in heard] if change else heard
+    decoded = read_all([clip.path for clip in chosen])
+    decoded = [change(clip) for clip in decoded] if change else decoded
     views: dict[str, list[Waveform]]
     if split == "train":
-        each = zip(*(copies(clip) for clip in heard), strict=True)
+        each = zip(*(copies(clip) for clip in decoded), strict=True)
         views = {f"copy {number}": list(one) for number, one in enumerate(each)}
     else:
-        views = {"plain": heard, "band": [low_passed(clip) for clip in heard]}
+        views = {"plain": decoded, "band": [low_passed(clip) for clip in decoded]}
         if split == "test" and change is None:
-            views |= {name: [alter(clip) for clip in heard[:ALTERED_CLIPS]] for name, alter in ALTERED.items()}
+            views |= {name: [alter(clip) for clip in decoded[:ALTERED_CLIPS]] for name, alter in ALTERED.items()}
     labels = torch.tensor([task.labels.index(clip.label) for clip in chosen])
     logits = {}
     if registry and change is None and split != "train":
@@ -86,21 +86,21 @@ def _compute(
 
 
 def faster(clip: Waveform) -> Waveform:
-    """Played a third faster, a fourth higher: another sound, as another speaker is (Ko et al. 2015)."""
+    """Play a clip a third faster, and so a fourth higher: another sound, as another speaker is (Ko et al. 2015)."""
     places = np.arange(0, len(clip) - 1, FASTER)
     out: Waveform = np.interp(places, np.arange(len(clip)), clip).astype(np.float32)
     return out
 
 
 def _noise_around(clip: Waveform) -> Waveform:
-    """Half a second of noise before and one after, 40 dB under the clip."""
+    """Add half a second of noise before the clip and a second after it, 40 dB under the clip."""
     level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-40 / 20)
     noise = np.random.default_rng(len(clip)).normal(size=3 * SAMPLE_RATE // 2) * level
     return np.concatenate([noise[:8000], clip, noise[8000:]]).astype(np.float32)
 
 
 class WholeClips(RouterSpace):
-    """What a pass shared with the answer would see: the clip at its own length and level, in one piece."""
+    """Describes clips as a pass shared with the answer would: at their own length and level, in one piece."""
 
     def _project(self, clips: Sequence[Waveform]) -> Tensor:
         return torch.cat([self._pooled([clip[: 10 * SAMPLE_RATE]]) for clip in clips]) @ self._projection
@@ -118,8 +118,8 @@ ALTERED: Mapping[str, Callable[[Waveform], Waveform]] = {
 }
 
 
-def strangers(space: RouterSpace) -> dict[str, Tensor]:
-    """Described sounds of no task: silence, noise of many colours, and made-up tunes."""
+def foreign_sounds(space: RouterSpace) -> dict[str, Tensor]:
+    """Return described sounds that belong to no task: silence, noise of many colours, and synthetic tunes."""
     random = np.random.default_rng(7)
     made = {
         "silence": [np.zeros(SAMPLE_RATE, np.float32)] + [_faint(random) for _ in range(9)],
@@ -143,7 +143,7 @@ def _noise(random: np.random.Generator) -> Waveform:
 
 
 def _shaped_noise(random: np.random.Generator) -> Waveform:
-    """As loud as it happens to be in each of eight bands, within 40 dB, and swelling."""
+    """Return noise that swells, with a random level in each of eight bands, within 40 dB."""
     spectrum = np.fft.rfft(random.normal(size=2 * SAMPLE_RATE))
     bands = np.interp(np.linspace(0, 7, len(spectrum)), np.arange(8), random.uniform(-40, 0, 8))
     clip = np.fft.irfft(spectrum * 10 ** (bands / 20))
@@ -153,7 +153,7 @@ def _shaped_noise(random: np.random.Generator) -> Waveform:
 
 
 def _tune(random: np.random.Generator) -> Waveform:
-    """Up to three voices of plucked harmonic notes on a pentatonic scale."""
+    """Return up to three voices of plucked harmonic notes on a pentatonic scale."""
     out = np.zeros(3 * SAMPLE_RATE)
     root = random.uniform(110, 440)
     for voice in range(random.integers(1, 4)):
@@ -170,5 +170,5 @@ def _tune(random: np.random.Generator) -> Waveform:
 
 
 def timing_clips(data: Path) -> list[Waveform]:
-    """A few clips of each task, for the clock."""
+    """Return a few clips of each task, to be timed."""
     return [audio.read(clip.path) for name in NAMES for clip in streams.load(str(data / name)).test[:4]]

@@ -1,4 +1,4 @@
-"""What is measured of a router, and how it is printed."""
+"""Metrics of a router, and the tables that show them."""
 
 import statistics
 import sys
@@ -15,7 +15,7 @@ Rows = list[dict[str, object]]
 
 
 def accuracy(tasks: Sequence[Task], choices: Sequence[Tensor], alike: bool = False) -> float:
-    """Mean over tasks; with `alike`, ESC-10 and US8K taken for each other count as right."""
+    """Return the task accuracy, averaged over tasks; with `alike`, ESC-10 and US8K count as one task."""
     out = []
     for index, (task, chosen) in enumerate(zip(tasks, choices, strict=True)):
         same = [i for i, (name, _) in enumerate(tasks) if i == index or (alike and {name, task[0]} == ALIKE)]
@@ -24,7 +24,7 @@ def accuracy(tasks: Sequence[Task], choices: Sequence[Tensor], alike: bool = Fal
 
 
 def auroc(own: Tensor, foreign: Tensor) -> float:
-    """Chance that an own clip scores above a foreign one, ties counting half."""
+    """Return the chance that an own clip scores above a foreign one, ties counting half."""
     both = torch.cat([own, foreign]).double()
     ranks = torch.from_numpy(_ranks(both.numpy()))[: len(own)]
     return float((ranks.sum() - len(own) * (len(own) + 1) / 2) / (len(own) * len(foreign)))
@@ -36,11 +36,12 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def false_positives(own: Tensor, foreign: Tensor) -> float:
-    """Foreign clips accepted where 95 % of the own are."""
+    """Return the share of foreign clips that are accepted where 95 % of the own clips are."""
     return float((foreign >= own.sort().values[int(0.05 * len(own))]).float().mean())
 
 
 def table(title: str, rows: Rows) -> None:
+    """Print rows as a markdown table; lists are seeds, and shown as mean ± standard deviation in percent."""
     names = list(rows[0])
     click.echo(f"\n{title}\n\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
     for row in rows:

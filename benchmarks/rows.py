@@ -1,16 +1,17 @@
-"""One line of the results, as every benchmark gives it."""
+"""A line of the results, as every benchmark returns it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, beside what, and whether the target was met.
+    """Says what was measured, what it was compared with, and whether the target was met.
 
     Attributes:
-        ratio: to `against`, where there is a peer; `value` is what was measured, in `unit`.
-        spread: of the rounds.
-        note: what limits it, or what a reader must know.
+        ratio: what was measured, divided by the same of `against`; None where it is compared with nothing.
+        value: what was measured, in `unit`.
+        spread: the range over the rounds, in words.
+        note: what limits the figure, or what a reader must know.
     """
 
     what: str

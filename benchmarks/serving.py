@@ -1,4 +1,4 @@
-"""Answering: mixed batches, attaching, more tasks than memory, short clips, long ones, and a process of its own.
+"""Measures serving: mixed batches, attaching tasks, more tasks than memory, short and long clips, and whole processes.
 
 The parts can be run alone, with options: `python -m benchmarks.mixed`, `.attach`, `.predicting`, `.starting`.
 """
@@ -8,4 +8,5 @@ from benchmarks.rows import Row
 
 
 def measure() -> list[Row]:
+    """Return the rows of all parts."""
     return [*mixed.measure(), *attach.measure(), *predicting.measure(), *starting.measure()]

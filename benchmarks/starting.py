@@ -1,8 +1,8 @@
-"""What a process costs before it does anything: `--help`, `tasks`, `stats`, and one `predict`.
+"""Measures whole processes: `--help`, `tasks`, `stats`, and one `predict`.
 
     python -m benchmarks.starting [--rounds 5]
 
-Processor seconds of whole processes, in turns, with the bytecode that Python keeps beside modules.
+Figures are processor seconds, taken in turns, with the bytecode that Python writes next to modules.
 """
 
 import argparse
@@ -19,25 +19,24 @@ from benchmarks.attach import fill
 from benchmarks.predicting import clips, registry
 from benchmarks.rows import Row
 from benchmarks.timing import Times, in_turns, ratio
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 
 TASKS = 1_000
 
-
-# A command, what it is held against, and how many times as long it may take.
+# A command, what it is compared with, and how many times as long it may take.
 AGAINST = (
     ("cl-ast --help", "python -c 'import click'", 2.0),
     ("one predict, whole process", "python -c 'from transformers import ASTModel'", 1.15),
 )
-MOST = 0.3  # seconds, of the others
+MOST = 0.3  # seconds that each of the other commands may take
 
 
 def measure(rounds: int = 5) -> list[Row]:
-    """A registry of a thousand tasks for `tasks` and `stats`, one of a single task for `predict`."""
+    """Return all rows: `tasks` and `stats` list a thousand tasks, `predict` has a single one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fill(folder / "many", checkpoints.load(checkpoints.MINI), TASKS)
-        one = registry(folder / "one", checkpoints.MINI)
+        fill(folder / "many", pretrained.load(pretrained.MINI), TASKS)
+        one = registry(folder / "one", pretrained.MINI)
         (clip,) = clips(folder / "clips", 1)
         many, single = (["-m", "cli", "--registry", str(place)] for place in (folder / "many", one))
         listing = {f"cl-ast {name}, {TASKS:,} tasks": [*many, name] for name in ("tasks", "stats")}
@@ -60,21 +59,21 @@ def _run(words: list[str]) -> None:
 
 
 def _of_children() -> float:
-    """Processor seconds of all processes that ended."""
+    """Return the processor seconds of all child processes that ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _beside(taken: Times, name: str, against: str, most: float) -> Row:
     found, width = ratio(taken, name, against)
-    note = f"theirs: {statistics.median(taken[against]):.3g} s"
-    return Row(name, against, found, statistics.median(taken[name]), "s", width, f"<= {most:g}", found <= most, note)
+    note = f"the other takes {statistics.median(taken[against]):.3g} s"
+    return Row(name, against, found, statistics.median(taken[name]), "s", width, f"≤ {most:g}", found <= most, note)
 
 
 def _alone(taken: Times, name: str) -> Row:
     seconds = statistics.median(taken[name])
     width = f"{min(taken[name]):.2f} to {max(taken[name]):.2f} s in {len(taken[name])} rounds"
-    return Row(name, "", None, seconds, "s", width, f"<= {MOST:g}", seconds <= MOST, "")
+    return Row(name, "", None, seconds, "s", width, f"≤ {MOST:g}", seconds <= MOST, "")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a task's file takes: AST-base, 50 classes, routing state and header included."""
+"""Measures the size of a task's file over AST-base with 50 classes, routing state and header included."""
 
 from collections.abc import Mapping
 
@@ -21,14 +21,14 @@ _CLIPS = 400
 
 
 def measure() -> list[Row]:
-    """A row for each method and each way to hold numbers; the target is for half precision."""
+    """Return a row for each method and each number format; the target is for half precision."""
     backbone = Backbone(ASTModel(ASTConfig()), "ast-base", fingerprint="f" * 64)
     routing = _routing()
     return [_size(backbone, method, kind, routing) for method in METHODS for kind in KINDS]
 
 
 def _routing() -> dict[str, torch.Tensor]:
-    """What the default router keeps of a task: its size does not depend on what was described."""
+    """Return what the default router keeps for a task; its size does not depend on the clips."""
     generator = torch.Generator().manual_seed(0)
     described = torch.nn.functional.normalize(torch.randn(_CLIPS, DIMENSIONS, generator=generator), dim=1)
     targets = [clip % 50 for clip in range(_CLIPS // 2)]
@@ -45,4 +45,14 @@ def _size(backbone: Backbone, method: str, kind: Kind, routing: Mapping[str, tor
     met = not target or size <= _TARGET
     note = "" if met else f"{model.trainable_parameters():,} numbers at two bytes; smaller with --store int8"
     full = size / backbone.bytes
-    return Row(f"file of {method}, {kind}", "a full copy", full, size / 1e6, "MB", "exact", target, met, note)
+    return Row(
+        f"task file, {method}, {kind}",
+        "a full copy of the backbone",
+        full,
+        size / 1e6,
+        "MB",
+        "exact",
+        target,
+        met,
+        note,
+    )

@@ -1,6 +1,6 @@
-"""Times of several candidates, taken in turns, so that what else the machine does hits all of them alike.
+"""Times several candidates in turns, so that other work on the machine affects all of them alike.
 
-Processor time of this process, all on one thread: what others take of the machine is not counted.
+The clock is the processor time of this process on one thread: what other processes use is not counted.
 """
 
 import statistics
@@ -14,7 +14,7 @@ Times = Mapping[str, Sequence[float]]
 def in_turns(
     candidates: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
 ) -> dict[str, list[float]]:
-    """Processor seconds of each candidate, one a round, after one that does not count."""
+    """Return the processor seconds of each candidate, one a round, after a first round that does not count."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, run in candidates.items():
@@ -26,16 +26,17 @@ def in_turns(
 
 
 def ratio(times: Times, name: str, against: str) -> tuple[float, str]:
-    """The median over rounds of the ratio of two candidates, and from which to which it went."""
+    """Return the median over rounds of the ratio of two candidates, and its range in words."""
     ratios = [mine / theirs for mine, theirs in zip(times[name], times[against], strict=True)]
     return statistics.median(ratios), f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds"
 
 
 def median_ms(times: Times, name: str) -> float:
+    """Return the median time of a candidate in milliseconds."""
     return 1e3 * statistics.median(times[name])
 
 
 def processor_flags() -> str:
-    """What the processor can do, in its own words; nothing where the system does not say."""
+    """Return what /proc/cpuinfo says of the processor; nothing where there is no such file."""
     info = Path("/proc/cpuinfo")
     return info.read_text() if info.exists() else ""

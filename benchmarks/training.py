@@ -1,6 +1,6 @@
-"""A training step of each method, beside full fine-tuning and peft's LoRA on the same backbone and batch.
+"""Compares a training step of each method with full fine-tuning and peft's LoRA on the same backbone and batch.
 
-The backbone is AST-base with random weights and clips are one second, so that nothing has to be fetched. One thread.
+The backbone is AST-base with random weights and the clips are made here, so nothing is downloaded. One thread is used.
 `python -m benchmarks.training METHOD` prints what a step of that method adds to the memory of a process, in MB.
 """
 
@@ -21,7 +21,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import bf16_is_faster
 from cl_ast.backbone.families.ast import positions_for
@@ -40,7 +40,7 @@ _FULL = "full fine-tuning"
 
 
 def measure() -> list[Row]:
-    """Steps in turns, a probe's epochs, and the memory of processes of their own."""
+    """Return rows for steps in turns, for a probe's epochs, and for the memory of separate processes."""
     torch.set_num_threads(1)
     backbone = Backbone(ASTModel(ASTConfig()), "AST-base with random weights", fingerprint="random")
     with tempfile.TemporaryDirectory() as place:
@@ -55,12 +55,12 @@ def _steps(backbone: Backbone, paths: list[Path]) -> list[Row]:
     steps: dict[str, Callable[[], object]] = {"full": _step(_split(backbone, paths, "full"))}
     steps["peft"] = _peft_step(backbone, paths)
     steps |= {method: _step(_split(backbone, paths, method)) for method in (*METHODS, TOP)}
-    kept = _split(backbone, paths, TOP)
-    kept.load("")
-    steps["kept"] = _step(kept)
+    cached = _split(backbone, paths, TOP)
+    cached.load("")
+    steps["cached"] = _step(cached)
     times = in_turns(steps, ROUNDS)
     note = f"batch {BATCH}, {FRAMES} frames, fp32, one thread"
-    kept_note = "fp16 in memory, from the first epoch on; arithmetic alone is 0.215"
+    cached_note = "cached in fp16 from the first epoch on; the arithmetic alone is 0.215"
 
     def row(name: str, what: str, target: float | None, more: str = "") -> Row:
         found, spread = ratio(times, name, "full")
@@ -70,15 +70,15 @@ def _steps(backbone: Backbone, paths: list[Path]) -> list[Row]:
 
     return [
         row("full", _FULL, None),
-        row("peft", "training step, peft's LoRA r=6 at q and v (a peer)", None),
+        row("peft", "training step, peft's LoRA r=6 at q and v (for comparison)", None),
         *(row(method, f"training step, {method}", 0.68) for method in METHODS),
         row(TOP, f"training step, {TOP}, lower layers computed", 0.45),
-        row("kept", f"training step, {TOP}, lower layers' outputs kept", 0.20, kept_note),
+        row("cached", f"training step, {TOP}, lower layers' outputs cached", 0.20, cached_note),
     ]
 
 
 def _probe(backbone: Backbone, paths: list[Path]) -> Row:
-    """Seconds a clip: through the backbone once, and in an epoch after that."""
+    """Return how much faster a clip is in later epochs of a linear probe than through the backbone."""
     split = _split(backbone, paths, "linear")
     started = time.process_time()
     split.load("")
@@ -89,30 +89,32 @@ def _probe(backbone: Backbone, paths: list[Path]) -> Row:
     found = backbone_once / epoch
     spread = f"{backbone_once / (max(times) / (50 * BATCH)):.0f} to {found:.0f} in {len(times)} rounds"
     what = "linear probe, a clip from the second epoch on (how many times faster)"
-    return Row(what, "the backbone every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, "")
+    return Row(
+        what, "running the backbone every epoch", found, 1e6 * epoch, "µs a clip", spread, "≥ 1000", found >= 1000, ""
+    )
 
 
 def _half(paths: list[Path]) -> Row:
-    """A step in bf16 beside one in fp32, and whether `--precision fast` takes it here."""
-    mini = checkpoints.load(checkpoints.MINI)
+    """Compare a step in bf16 with one in fp32, and say which of them `--precision fast` chooses here."""
+    mini = pretrained.load(pretrained.MINI)
     kinds = {kind: _step(_split(mini, paths, "conformer", kind)) for kind in ("fp32", "bf16")}
     times = in_turns(kinds, 5 * ROUNDS)
     found, spread = ratio(times, "bf16", "fp32")
     taken = bf16_is_faster()
-    wanted = "≤ 0.50 on AMX, not taken above 1"
+    wanted = "≤ 0.50 on AMX, not chosen above 1"
     met = found <= (0.5 if "amx_bf16" in processor_flags() else 1.0) if taken else found > 0.85
-    note = f"--precision fast takes {'bf16' if taken else 'fp32'} here"
+    note = f"--precision fast chooses {'bf16' if taken else 'fp32'} here"
     return Row("training step, conformer over ast-mini, bf16", "fp32", found, median_ms(times, "bf16"), "ms a step",
                spread, wanted, met, note)  # fmt: skip
 
 
 def _memory() -> list[Row]:
-    """What a step adds to the peak of a process that holds the backbone."""
+    """Return what a step adds to the memory of a process that has the backbone, at its peak."""
     added = {method: _added(method) for method in ("full", *METHODS)}
     rows = []
     for method in METHODS:
         found = added[method] / added["full"]
-        note = "the peak of a process less what it held before; gradients and optimiser included"
+        note = "the peak of a process minus its memory before the step; gradients and optimiser included"
         what = f"memory that a step adds, {method}"
         rows.append(Row(what, _FULL, found, added[method], "MB", "one process each", "≤ 0.50", found <= 0.5, note))
     return rows
@@ -142,7 +144,7 @@ def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto
 
 
 def _step(split: CachedStates) -> Callable[[], object]:
-    """One step of the trainer's own, with the first clips."""
+    """Return a function that makes one step of the trainer with the first clips."""
     model = split.forward.model
     optimiser = torch.optim.AdamW(model.trainable(), lr=1e-4)
 
@@ -175,20 +177,21 @@ def _peft_step(backbone: Backbone, paths: list[Path]) -> Callable[[], object]:
 
 
 def _memory_of(key: str) -> float:
-    """A line of this process's status, in MB: VmRSS now, VmHWM at most."""
+    """Return a line of this process's status in MB: VmRSS is its memory now, VmHWM its peak."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) / 1024
 
 
 def main(method: str) -> None:
+    """Print what a step of a method adds to the memory of this process, in MB."""
     torch.set_num_threads(1)
     backbone = Backbone(ASTModel(ASTConfig()), "random", fingerprint="random")
     with tempfile.TemporaryDirectory() as place:
         step = _step(_split(backbone, _clips(Path(place), BATCH), method))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # set the peak back
         before = _memory_of("VmRSS")
         step()
-        step()  # only now are the optimiser's moments there beside the activations
+        step()  # the optimiser's moments exist from the second step on
     print(_memory_of("VmHWM") - before)
 
 
