@@ -38,21 +38,31 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     rows = [("seed", str(v.seed)), ("trained in", f"{v.seconds:.0f} s")]
     if "epochs" not in record:
         return rows
-    rows.append(
-        (
-            "training",
-            f"{record['epochs']} epochs, batch {record.get('batch_size')}, learning rate "
-            f"{_number(record.get('learning_rate'))}, weight decay {_number(record.get('weight_decay'))}, "
-            f"head {record.get('head')}, masks {record.get('frequency_mask')} bins and {record.get('time_mask')} "
-            f"frames, pooling {record.get('pooling')}, precision {record.get('precision')} on {record.get('device')}",
-        )
-    )
+    rows.append(("training", _options(record)))
     best = record.get("best_epoch")
-    when = f"epoch {best}" if best else "the linear probe"
-    accuracy, loss = (_number(record.get(f"validation_{name}")) for name in ("accuracy", "loss"))
-    rows.append(("best", f"{when}: validation accuracy {accuracy}, loss {loss}"))
+    when = f"epoch {best}" if best else "the linear probe, which training did not improve on"
+    accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
+    shown = percent(accuracy) if isinstance(accuracy, int | float) else "–"
+    rows.append(("best", f"{when}: validation accuracy {shown} %, loss {_number(loss)}"))
     curve = _curve(record)
     return [*rows, ("validation %", curve)] if curve else rows
+
+
+def _options(record: Mapping[str, Any]) -> str:
+    """Return the options of a training in one sentence."""
+    masks = f"masks of {record.get('frequency_mask')} bins and {record.get('time_mask')} frames"
+    return ", ".join(
+        (
+            f"{record.get('epochs')} epochs",
+            f"batch {record.get('batch_size')}",
+            f"learning rate {_number(record.get('learning_rate'))}",
+            f"weight decay {_number(record.get('weight_decay'))}",
+            f"head {record.get('head')}",
+            masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
+            f"pooling {record.get('pooling')}",
+            f"precision {record.get('precision')} on {record.get('device')}",
+        )
+    )
 
 
 def _curve(record: Mapping[str, Any]) -> str:
@@ -64,7 +74,7 @@ def _curve(record: Mapping[str, Any]) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else "–"
+    return f"{value:.4g}" if isinstance(value, int | float) else "–"
 
 
 def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> Table:
