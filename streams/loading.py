@@ -1,6 +1,8 @@
 """Loads a task from the name of a data set or from a folder, and loads it again later."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cl_ast.errors import StreamError
@@ -70,34 +72,29 @@ def reload(source: Source) -> Task:
     Raises:
         StreamError: the data are missing, incomplete or unusable, or the options do not fit.
     """
-    root = Path(source.data)
-    if source.task != FOLDER and source.task not in DATASETS:
-        raise StreamError(f"{source.task!r} is no known data set; known are {', '.join(DATASETS)}")
-    try:
-        return _task(source, root, DATASETS.get(source.task))
-    except StreamError as error:
-        raise StreamError(f"{root}: {error}") from None
-    except OSError as error:
-        raise StreamError(
-            f"{error.filename or root}: cannot be read ({error.strerror}); check its permissions"
-        ) from None
+    with _named(source):
+        return _task(source)
 
 
-def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
-    if dataset is None:
-        collection, splits, protocol = _read_folder(source, root)
-        seconds = typical_seconds(splits.train, source.seed)
-    else:
-        collection, splits, protocol = _read_dataset(source, root, dataset)
-        seconds = dataset.clip_seconds
-    _check_listed_once(collection.records, root)
-    if source.few_shot is not None:
-        splits = splits._replace(train=keep_per_class(splits.train, source.few_shot, source.seed))
-        protocol += f"; {source.few_shot} training clips per class (seed {source.seed})"
-    trained = {r.label for r in splits.train}
-    labels = tuple(label for label in collection.labels if label in trained)
-    if len(labels) < 2:
-        raise StreamError("fewer than two classes have clips to train on; give more, or choose another split")
+def read_records(source: Source) -> Collection:
+    """Read all records of the data as they are now, before they are split.
+
+    Raises:
+        StreamError: the data are missing, incomplete or unusable.
+    """
+    with _named(source):
+        root = Path(source.data)
+        dataset = DATASETS.get(source.task)
+        if dataset is None:
+            return clip_folder.read(root)
+        check_complete(dataset, root)
+        return dataset.read(root)
+
+
+def task_of(source: Source, labels: tuple[str, ...], splits: Splits, protocol: str) -> Task:
+    """Put a task together from splits that were decided elsewhere."""
+    dataset = DATASETS.get(source.task)
+    seconds = typical_seconds(splits.train, source.seed) if dataset is None else dataset.clip_seconds
     return Task(
         name=source.name,
         labels=labels,
@@ -108,6 +105,37 @@ def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
         protocol=protocol,
         source=source,
     )
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Name the data in every error inside the block."""
+    if source.task != FOLDER and source.task not in DATASETS:
+        raise StreamError(f"{source.task!r} is no known data set; known are {', '.join(DATASETS)}")
+    try:
+        yield
+    except StreamError as error:
+        raise StreamError(f"{source.data}: {error}") from None
+    except OSError as error:
+        place = error.filename or source.data
+        raise StreamError(f"{place}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def _task(source: Source) -> Task:
+    root, dataset = Path(source.data), DATASETS.get(source.task)
+    if dataset is None:
+        collection, splits, protocol = _read_folder(source, root)
+    else:
+        collection, splits, protocol = _read_dataset(source, root, dataset)
+    _check_listed_once(collection.records, root)
+    if source.few_shot is not None:
+        splits = splits._replace(train=keep_per_class(splits.train, source.few_shot, source.seed))
+        protocol += f"; {source.few_shot} training clips per class (seed {source.seed})"
+    trained = {r.label for r in splits.train}
+    labels = tuple(label for label in collection.labels if label in trained)
+    if len(labels) < 2:
+        raise StreamError("fewer than two classes have clips to train on; give more, or choose another split")
+    return task_of(source, labels, splits, protocol)
 
 
 def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:

@@ -1,7 +1,7 @@
 """Trains the tasks of one registry again, in another: the way to a better backbone, or to another method."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streams
 from cl_ast.adapters.spec import MethodSpec, parse
@@ -51,7 +51,7 @@ def _again(record: TaskRecord, target: Session, method: str | None, progress: Pr
     try:
         target.registry.task(record.name)
     except TaskNotFoundError:
-        task = streams.reload(loadable(version.source))
+        task = replace(streams.reload(loadable(version.source)), name=record.name)  # which may have been renamed
         return add_task(target, task, _request(record, target, method), progress=progress)
     return Skipped(record.name, "the other registry has it already", already_there=True)
 

@@ -11,6 +11,7 @@ import click
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
+from cl_ast.terminal.encoding import prepare_streams
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
@@ -62,6 +63,7 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     cl-ast predict clip.wav --task auto
     cl-ast stats
     """
+    prepare_streams()
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
 
 

@@ -59,6 +59,13 @@ def test_a_stopped_run_goes_on(registry: Path, run: Run, backbone: Path, tmp_pat
     assert after["tones"] == {**first, "nearest": after["tones"]["nearest"]}
 
 
+def test_a_task_keeps_the_name_that_it_has_now(registry: Path, run: Run, backbone: Path, tmp_path: Path) -> None:
+    run(registry, "rename", "tones", "whistles").fine()
+    for _ in range(2):
+        run(registry, "relearn", "whistles", "--to", tmp_path / "again", "--backbone", backbone).fine()
+    assert list(_tasks(run, tmp_path / "again")) == ["whistles"]
+
+
 def test_a_task_whose_clips_are_gone_is_named_and_the_others_are_trained(
     stage: Callable[..., Path],
     run: Run,

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cl_ast.terminal.encoding import fits
+
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
 
@@ -16,11 +18,18 @@ _MOST_INDENTED = 1_000
 
 
 def as_json(value: Any) -> str:
-    """Indented, with every letter as it is; very long lists with an entry a line, as indenting is slow."""
+    """Return indented JSON; a very long list has an entry on each line, because indenting it is slow.
+
+    Letters stay as they are where standard output can hold them; else all that is not ASCII is escaped.
+    """
     if isinstance(value, list) and len(value) > _MOST_INDENTED:
-        line = json.JSONEncoder(ensure_ascii=False).encode
-        return "[\n" + ",\n".join(map(line, value)) + "\n]"
-    return json.dumps(value, indent=2, ensure_ascii=False)
+        return "[\n" + ",\n".join(map(_encoded, value)) + "\n]"
+    return _encoded(value, indent=2)
+
+
+def _encoded(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if fits(text) else json.dumps(value, indent=indent)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
@@ -36,8 +45,8 @@ def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
 
 
 def as_line(answer: Prediction) -> str:
-    """One prediction as a line of JSON."""
-    return json.dumps(answer.to_json(), ensure_ascii=False)
+    """Return one prediction as a line of JSON."""
+    return _encoded(answer.to_json())
 
 
 def predictions(answers: Iterable[Prediction], kind: str) -> str:

@@ -1,0 +1,101 @@
+"""Finds the split that a version of a task recorded again, in data that may have changed since.
+
+A split that is drawn at random moves when clips are added: a clip that was trained on may then be among the test clips.
+So a version records which clip was in which split, as a hash of four bytes a clip.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cl_ast.errors import StreamError
+from streams.loading import read_records, reload, task_of
+from streams.records import Record, Splits
+from streams.task import Clip, Source, Task
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSplit:
+    """What a version recorded of its split.
+
+    Attributes:
+        labels: the classes, in the order of the head's outputs.
+        fingerprint: `Task.fingerprint` of the data as they were.
+        protocol: the sentence that says how the split was made.
+        members: the hashes of the clips of each of `SPLITS`; empty for a version of an older release.
+    """
+
+    labels: tuple[str, ...]
+    fingerprint: str
+    protocol: str
+    members: Mapping[str, frozenset[int]]
+
+
+def members_of(task: Task) -> dict[str, list[int]]:
+    """Return the hashes of the clips of each split, in rising order.
+
+    Raises:
+        StreamError: a clip no longer exists.
+    """
+    root = Path(task.source.data)
+    return {split: sorted(_hashes(getattr(task, split), root)) for split in SPLITS}
+
+
+def reload_recorded(source: Source, recorded: RecordedSplit) -> Task:
+    """Load a task of an earlier `load` again, with exactly the clips of each split that it had then.
+
+    Clips that were added since are left out.
+
+    Raises:
+        StreamError: the data are missing or unusable; or clips of the task are gone or have changed; or the data have
+            changed and the version did not record its split.
+    """
+    if not recorded.members:
+        return _unchanged(source, recorded)
+    collection = read_records(source)
+    root = Path(source.data)
+    found: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    for record in collection.records:
+        if record.label in recorded.labels:
+            number = _hash(record.path, record.label, root)
+            for split in SPLITS:
+                if number in recorded.members.get(split, ()):
+                    found[split].append(record)
+                    break
+    for split in SPLITS:
+        missing = len(recorded.members.get(split, ())) - len(found[split])
+        if missing:
+            raise StreamError(
+                f"{root}: {max(missing, 1)} of its {len(recorded.members[split])} {split} clips are gone or have "
+                "changed since it was trained; put them back, or train it again with `cl-ast add-task --replace`"
+            )
+    return task_of(source, recorded.labels, Splits(*(found[split] for split in SPLITS)), recorded.protocol)
+
+
+def _unchanged(source: Source, recorded: RecordedSplit) -> Task:
+    task = reload(source)
+    if recorded.fingerprint and task.fingerprint() != recorded.fingerprint:
+        raise StreamError(
+            f"{source.data}: the data have changed since it was trained, and its version did not record which clips it "
+            "was trained on; train it again with `cl-ast add-task --replace`"
+        )
+    return task
+
+
+def _hashes(clips: Iterable[Clip], root: Path) -> set[int]:
+    return {_hash(clip.path, clip.label, root) for clip in clips}
+
+
+def _hash(path: Path, label: str, root: Path) -> int:
+    """Return four bytes of SHA-256 over a clip's path in the data, its label and its size in bytes."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise StreamError(f"{path}: the clip is gone ({error.strerror}); load the task again") from None
+    text = "\0".join((path.relative_to(root).as_posix(), label, str(size)))
+    encoded = unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:4], "little")

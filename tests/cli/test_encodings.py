@@ -1,0 +1,74 @@
+"""What an encoding cannot hold is escaped: no answer is lost after the work, whatever a file or a label is called."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ENCODINGS = ["utf-8:strict", "cp1252", "cp437", "latin-1", "ascii", "koi8-r", "shift_jis"]
+Output = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def output(registry: Path) -> Output:
+    """output(encoding, "show", "tones"): what a process of its own writes under that encoding, in bytes."""
+
+    def run(encoding: str, *words: object, home: Path = registry) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-c", "import cli; cli.main(prog_name='cl-ast')", "--registry", home, *words]
+        environment = os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
+        return subprocess.run([os.fsencode(str(word)) if not isinstance(word, bytes) else word for word in command],
+                              capture_output=True, env=environment, check=False)  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("command", [("tasks",), ("show", "tones"), ("stats",), ("show", "tones", "--format", "json")])
+def test_every_command_ends_well_under_every_encoding(output: Output, encoding: str, command: tuple[str, ...]) -> None:
+    done = output(encoding, *command)
+    assert done.returncode == 0, done.stderr
+    assert b"tones" in done.stdout
+    if "json" in command:
+        assert json.loads(done.stdout.decode(encoding.partition(":")[0]))["name"] == "tones"
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, bytes]:
+    """Clips under names that some encoding cannot hold, or that are no text at all."""
+    folder = os.fsencode(tmp_path_factory.mktemp("odd"))
+    names = {"latin": b"caf\xe9.wav", "japanese": "日本語.wav".encode(), "emoji": "🐕.wav".encode(),
+             "combining": "cafe\u0301.wav".encode(), "bytes": b"\xff\xfe\x80.wav"}  # fmt: skip
+    for name in names.values():
+        shutil.copy(data / "tones" / "low" / "00.wav", folder + b"/" + name)
+    return {name: folder + b"/" + path for name, path in names.items()}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
+@pytest.mark.parametrize("name", ["latin", "japanese", "emoji", "combining", "bytes"])
+def test_a_clip_of_any_name_is_answered_in_every_format(
+    output: Output, odd: dict[str, bytes], encoding: str, name: str
+) -> None:
+    for kind in ("json", "csv"):
+        done = output(encoding, "predict", odd[name], "--format", kind, "--task", "tones")
+        assert done.returncode == 0, done.stderr
+        assert b"low" in done.stdout
+        if kind == "json":  # the path can be used as it was printed
+            (answer,) = json.loads(done.stdout.decode(encoding.partition(":")[0]))
+            assert os.fsencode(answer["path"]) == odd[name]
+
+
+def test_a_name_that_is_no_text_is_printed_as_its_bytes(output: Output, odd: dict[str, bytes]) -> None:
+    done = output("utf-8:strict", "predict", odd["latin"], "--format", "csv", "--task", "tones")
+    assert odd["latin"] in done.stdout
+    gone = odd["latin"].replace(b"caf", b"gone")
+    assert gone in output("utf-8:strict", "predict", gone, "--task", "tones").stderr
+
+
+def test_json_stays_readable_where_it_can(output: Output, odd: dict[str, bytes]) -> None:
+    assert "日本語".encode() in output("utf-8", "predict", odd["japanese"], "--format", "json").stdout
+    assert b"\\u65e5" in output("ascii", "predict", odd["japanese"], "--format", "json").stdout
