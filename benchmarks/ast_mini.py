@@ -30,7 +30,7 @@ from cl_ast.pretrain.model import Backbone, pooled
 
 Array = NDArray[np.float64]
 PENALTIES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-# Recordings that are in two of the data sets (the data's README): never trained on here.
+# Other clips of these recordings are kept apart from the data (its README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 
 

@@ -27,7 +27,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.evaluation.comparing import compare
 from cl_ast.training.options import HEADS, Hyperparameters
 
-# Recordings that are in two of the data sets (the data's README): never trained on here.
+# Other clips of these recordings are kept apart from the data (its README): never trained on here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 METHODS = ("conformer", "bottleneck", "lora", "full", "linear")
 # The papers' rate of full fine-tuning (5e-5) is for a backbone 35 times as large: the better of two on validation clips
@@ -101,7 +101,7 @@ def append(path: Path, run: Run) -> None:
 
 
 def load(folder: Path, name: str, seed: int) -> streams.Task:
-    """Return the task as a seed splits it, without training on recordings that are in two data sets."""
+    """Return the task as a seed splits it, without training on the recordings of `SHARED`."""
     folds = DATA[name].folds
     task = streams.load(str(folder / name), fold=folds[seed % len(folds)] if folds else None, seed=seed)
     training = [clip for clip in task.train if clip.path.stem not in SHARED]

@@ -16,7 +16,7 @@ from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of
 
 NAMES = ("esc10", "us8k", "asc", "fsdd", "emodb")
-# Recordings that are in two of the data sets (the data's README): never learned from here.
+# Other clips of these recordings are kept apart from the data (its README): never learned from here.
 SHARED = ("1-30344-A", "1-59513-A", "3-163459-A", "4-199261-A", *(f"203128-3-{i}-0" for i in (1, 3, 6, 9)))
 COUNTS = {"train": 150, "validation": 60, "test": 100}  # most clips of a task, chosen with seed 0
 ALTERED_CLIPS = 40  # how many test clips are altered
