@@ -1,7 +1,7 @@
 """Metrics of a stream of tasks, as pure functions of its accuracy matrix.
 
-R[i][j] is the test accuracy on task j after learning task i; entries above the diagonal may be None (not learned
-yet). Nothing here reads a model, and no argument is changed.
+R[i][j] is the test accuracy on task j after learning task i. Entries may be None if they were not measured; those above
+the diagonal usually are, since these tasks were not learned yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,22 @@ Matrix = Sequence[Row]
 
 
 def average_accuracy(matrix: Matrix) -> float | None:
-    """Mean of the last row: (1/T) Σ_j R[T][j] (Lopez-Paz & Ranzato, GEM, 2017)."""
+    """Return the mean of the last row: (1/T) Σ_j R[T][j] (Lopez-Paz & Ranzato, GEM, 2017)."""
     return _mean(matrix[-1]) if matrix else None
 
 
 def learned_accuracy(matrix: Matrix) -> float | None:
-    """Mean of the diagonal: each task when it had just been learned."""
+    """Return the mean of the diagonal: the accuracy on each task right after learning it."""
     return _mean([row[i] for i, row in enumerate(matrix)])
 
 
 def average_incremental_accuracy(matrix: Matrix) -> float | None:
-    """Mean over rows of the mean over tasks learned so far (iCaRL's tradition)."""
+    """Return the mean over rows of the mean over the tasks learned so far (Rebuffi et al., iCaRL, 2017)."""
     return _mean([_mean(row[: i + 1]) for i, row in enumerate(matrix)])
 
 
 def backward_transfer(matrix: Matrix) -> float | None:
-    """(1/(T-1)) Σ_{i<T} (R[T][i] - R[i][i]) (GEM). Negative is forgetting; 0 for one task."""
+    """Return (1/(T-1)) Σ_{i<T} (R[T][i] - R[i][i]) (GEM); negative means forgetting; 0 for one task."""
     changes = [
         now - learned
         for now, learned in ((matrix[-1][j], matrix[j][j]) for j in range(len(matrix) - 1))
@@ -36,9 +36,9 @@ def backward_transfer(matrix: Matrix) -> float | None:
 
 
 def forgetting(matrix: Matrix) -> float | None:
-    """(1/(T-1)) Σ_{j<T} (max_{l<T} R[l][j] - R[T][j]) (Chaudhry et al., RWalk, 2018).
+    """Return (1/(T-1)) Σ_{j<T} (max_{l<T} R[l][j] - R[T][j]) (Chaudhry et al., RWalk, 2018); 0 for one task.
 
-    The maximum is over earlier rows only, so it can be negative: the task got better. 0 for one task.
+    The maximum is over earlier rows only, so the result is negative if the tasks got better.
     """
     drops = []
     for j in range(len(matrix) - 1):
@@ -51,9 +51,12 @@ def forgetting(matrix: Matrix) -> float | None:
 
 
 def forward_transfer(matrix: Matrix, untrained: Sequence[float]) -> float | None:
-    """(1/(T-1)) Σ_{i≥2} (R[i-1][i] - b[i]) (GEM), b the accuracy before any training.
+    """Return (1/(T-1)) Σ_{i≥2} (R[i-1][i] - b[i]) (GEM).
 
-    None where tasks have no head before they are learned, as with isolated adapters.
+    It is None if tasks have no head before they are learned, as with isolated adapters.
+
+    Args:
+        untrained: b, the accuracy on each task before any training.
     """
     ahead = [matrix[i - 1][i] for i in range(1, len(matrix))]
     if not ahead or any(value is None for value in ahead):
@@ -62,9 +65,13 @@ def forward_transfer(matrix: Matrix, untrained: Sequence[float]) -> float | None
 
 
 def of_cells(cells: Mapping[tuple[int, int], float], tasks: int) -> dict[str, float | None]:
-    """Average accuracy, forgetting and backward transfer of a matrix of which `cells` is all that is known.
+    """Return average accuracy, forgetting and backward transfer of a matrix that is given by its measured cells.
 
-    The same numbers as the functions above, in time of what was measured and not of tasks².
+    The numbers are those of the functions above, computed in time proportional to the number of cells, not to tasks².
+
+    Args:
+        cells: R[i][j] by (i, j).
+        tasks: the number of tasks.
     """
     last = tasks - 1
     now = {j: value for (i, j), value in cells.items() if i == last}
@@ -73,18 +80,18 @@ def of_cells(cells: Mapping[tuple[int, int], float], tasks: int) -> dict[str, fl
         if i < last:
             best[j] = max(value, best.get(j, value))
     earlier = [j for j in sorted(now) if j < last]
-    one = 0.0 if tasks == 1 and now else None
     drops = [best[j] - now[j] for j in earlier if j in best]
     changes = [now[j] - cells[j, j] for j in earlier if (j, j) in cells]
+    single_task = bool(tasks == 1 and now)
     return {
         "average_accuracy": _mean([now[j] for j in sorted(now)]),
-        "forgetting": one if one is not None else _mean(drops),
-        "backward_transfer": one if one is not None else _mean(changes),
+        "forgetting": 0.0 if single_task else _mean(drops),
+        "backward_transfer": 0.0 if single_task else _mean(changes),
     }
 
 
 def _over_earlier_tasks(matrix: Matrix, values: Sequence[float]) -> float | None:
-    """Their mean; 0 for a stream of one measured task, None where nothing was measured."""
+    """Return the mean of the values; 0 for a stream of one measured task, None if nothing was measured."""
     if len(matrix) == 1 and matrix[0][0] is not None:
         return 0.0
     return _mean(values)

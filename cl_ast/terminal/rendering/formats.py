@@ -1,4 +1,4 @@
-"""Results as text for machines: json, jsonl, csv, and Audacity's label track."""
+"""Writes results as text for programs: json, jsonl, csv, and Audacity's label track."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
 
 
-_MOST_INDENTED = 1_000
+_MOST_INDENTED = 1_000  # entries of a list; indenting more takes too long
 
 
 def as_json(value: Any) -> str:
-    """Indented, with every letter as it is; very long lists with an entry a line, as indenting is slow."""
+    """Return the value as indented JSON; a very long list has one entry on each line, since indenting is slow."""
     if isinstance(value, list) and len(value) > _MOST_INDENTED:
         line = json.JSONEncoder(ensure_ascii=False).encode
         return "[\n" + ",\n".join(map(line, value)) + "\n]"
@@ -24,7 +24,7 @@ def as_json(value: Any) -> str:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
-    """A header and a line a row; nothing for no rows."""
+    """Return a header and one line for each row; an empty text if there are no rows."""
     if not rows:
         return ""
     out = io.StringIO()
@@ -36,12 +36,12 @@ def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
 
 
 def as_line(answer: Prediction) -> str:
-    """One prediction as a line of JSON."""
+    """Return one prediction as a line of JSON."""
     return json.dumps(answer.to_json(), ensure_ascii=False)
 
 
 def predictions(answers: Iterable[Prediction], kind: str) -> str:
-    """Predictions as json, csv (a line a label) or audacity (start, end, best label)."""
+    """Return predictions as "json", "csv" (one line for each label) or "audacity" (start, end and best label)."""
     found = list(answers)
     if kind == "json":
         return as_json([answer.to_json() for answer in found])
