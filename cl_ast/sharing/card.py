@@ -18,23 +18,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     """
     backbone, labels = facts["backbone"], facts["labels"]
     model_input = _input_of(facts["front_end"])
-    rows = {
-        "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
-        "backbone's fingerprint": _code(backbone["fingerprint"]),
-        "method": _code(facts["method"]),
-        "trainable parameters": f"{facts['trainable_parameters']:,}",
-        "bytes": f"{size:,}",
-        "data": f"fingerprint {_code(facts.get('data_fingerprint') or 'unknown')}",
-        "split": _line(facts.get("protocol") or "unknown"),
-        "seed": facts.get("seed", "unknown"),
-        "test accuracy after training, with the task named": _percent(facts.get("learned_accuracy")),
-        "test accuracy last measured, with the task chosen by the router": _percent(auto),
-        "front end": model_input.preparation,
-        "pooling": _code(facts["pooling"]),
-        "positions": _code(facts["positions"]),
-        "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
-        "licence": "unknown",
-    }
+    rows = _rows(facts, size, auto, model_input.preparation)
     shown = ", ".join(map(_line, labels[:_LABELS_SHOWN]))
     more = f" and {len(labels) - _LABELS_SHOWN} more (in the file's header)" if len(labels) > _LABELS_SHOWN else ""
     parts = [
@@ -50,6 +34,28 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **model_input._asdict()).strip())
     parts += ["## Train it again", f"    {_command(facts)}", _REST]
     return "\n\n".join(parts) + "\n"
+
+
+def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: str) -> dict[str, Any]:
+    """Return the rows of the card's table."""
+    backbone = facts["backbone"]
+    return {
+        "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
+        "backbone's fingerprint": _code(backbone["fingerprint"]),
+        "method": _code(facts["method"]),
+        "trainable parameters": f"{facts['trainable_parameters']:,}",
+        "bytes": f"{size:,}",
+        "data": f"fingerprint {_code(facts.get('data_fingerprint') or 'unknown')}",
+        "split": _line(facts.get("protocol") or "unknown"),
+        "seed": facts.get("seed", "unknown"),
+        "test accuracy after training, with the task named": _percent(facts.get("learned_accuracy")),
+        "test accuracy last measured, with the task chosen by the router": _percent(auto),
+        "front end": preparation,
+        "pooling": _code(facts["pooling"]),
+        "positions": _code(facts["positions"]),
+        "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
+        "licence": "unknown",
+    }
 
 
 _PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the backbone's weights; the head is in

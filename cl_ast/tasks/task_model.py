@@ -17,7 +17,7 @@ from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
 
-OWN_BACKBONE = "trunk."  # the prefix of the tensors of a task's own backbone in files; it is older than the word here
+OWN_BACKBONE = "trunk."  # the prefix of the tensors of a task's own backbone, which files that exist have
 
 
 @dataclass(frozen=True, slots=True)
