@@ -1,4 +1,4 @@
-"""What `cl-ast stats` reports, from the registry alone: no torch, no model, no audio."""
+"""Computes the report of `cl-ast stats` from the registry alone, without torch, model or audio."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 from cl_ast.evaluation import metrics
 from registry import Overview, Registry, TaskRecord
 
-MOST_SQUARE = 40  # tasks, in a table of tasks by tasks that a person can read
+MOST_SQUARE = 40  # the most tasks for which a person can read a table of tasks by tasks
 
 
 def stats(registry: Registry) -> dict[str, Any]:
-    """The whole report, key for key as the command-line contract has it."""
+    """Return the whole report, with the keys that `cl-ast stats --format json` promises."""
     return report(registry.overview())
 
 
 def report(overview: Overview) -> dict[str, Any]:
-    """As `stats`, of what was read already."""
+    """Return the whole report for an overview that was already read from the registry."""
     count = len(overview.tasks)
-    told = outline(overview)
-    told["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in overview.accuracies.items()}
-    told["routing"]["confusion"] = _table(overview.routed.get, count, 0)
-    return told
+    found = outline(overview)
+    found["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in overview.accuracies.items()}
+    found["routing"]["confusion"] = _table(overview.routed.get, count, 0)
+    return found
 
 
 def outline(overview: Overview) -> dict[str, Any]:
-    """The report with its three tables of tasks by tasks left empty: what thousands of tasks can be told by."""
+    """Return the report with its three tables of tasks by tasks left empty, since these are too large to print."""
     backbone, tasks, storage = overview.backbone, overview.tasks, overview.storage
     full = len(tasks) * (backbone.bytes if backbone else 0)
     return {
@@ -71,13 +71,13 @@ def _metrics(cells: metrics.Cells, tasks: int) -> dict[str, float | None]:
         "average_accuracy": metrics.average_accuracy(cells, tasks),
         "forgetting": metrics.forgetting(cells, tasks),
         "backward_transfer": metrics.backward_transfer(cells, tasks),
-        # Isolated adapters have no head before they are learned, and none is started from another.
+        # It is not defined here: a task has no head before it is learned, and none starts from another task's.
         "forward_transfer": None,
     }
 
 
 def _task_accuracy(routed: Mapping[tuple[int, int], int]) -> float | None:
-    """Share of test clips that were sent to their own task, over all tasks measured."""
+    """Return the share of test clips that were sent to their own task, over all tasks measured."""
     clips = sum(routed.values())
     return sum(count for (i, j), count in routed.items() if i == j) / clips if clips else None
 

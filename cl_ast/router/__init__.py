@@ -1,7 +1,8 @@
-"""Which task is this clip, or none: a description that belongs to the backbone alone, and three exact routers over it.
+"""Finds the task that a clip belongs to, or that it belongs to none.
 
-A clip is described by the frozen backbone's first layers over its sound (`sound`, `space`). A task adds its own state
-and its own calibration (`routing`) and reads no other's; a router puts them side by side (`choosing`).
+The first layers of the frozen backbone describe the sound of a clip (`sound`, `space`); the description does not depend
+on any task. Each task adds a state and a calibration, learned from its own clips alone (`learning`, `task_routing`). A
+router compares the clip with the states of all tasks (`router`); three kinds of router are in `kinds`.
 """
 
 from cl_ast.router.calibration import ALPHA

@@ -1,4 +1,4 @@
-"""A cache of descriptions: a stream of tasks routes every task's test clips again after each task."""
+"""A cache of descriptions, since a stream of tasks routes the test clips of every task again after each new task."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -11,11 +11,14 @@ from cl_ast.audio.cache import file_key
 from cl_ast.audio.reading import Waveform
 from cl_ast.router.space import RouterSpace
 
-_MOST = 50_000  # clips; a description takes two kilobytes
+_MOST = 50_000  # clips, of two kilobytes each
 
 
 class DescriptionCache:
-    """Describes clips in one router space, and keeps the descriptions made last. For one thread."""
+    """Describes clips in one router space, and caches the latest descriptions.
+
+    It is not safe for use by several threads.
+    """
 
     def __init__(self) -> None:
         self._found: OrderedDict[Hashable, Tensor] = OrderedDict()

@@ -1,4 +1,4 @@
-"""The one interface of a router, and the table of those that there are."""
+"""The interface of a kind of router, and the table of all kinds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,54 +10,59 @@ from cl_ast.router import discriminant, prototypes, ridge
 
 
 class State(Protocol):
-    """What a task adds to a router; it is learned from that task's clips alone."""
+    """A task's part of a router, learned from that task's clips alone."""
 
-    def tensors(self) -> dict[str, Tensor]: ...
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that a file stores."""
+        ...
 
     def fit(self, described: Tensor) -> Tensor:
-        """How well clips (n, d) fit this task, whatever else there is: (n,) in [-1, 1]. What rejects."""
+        """Return how well described clips (n, d) fit this task, regardless of other tasks: (n,) in [-1, 1].
+
+        The calibration turns this into the decision whether a clip belongs to the task.
+        """
         ...
 
 
 def noise_fits(noise: State | None, described: Tensor) -> Tensor | None:
-    """How well clips (n, d) fit noise, once for all tasks: (n,)."""
+    """Return how well described clips (n, d) fit noise: (n,), the same for all tasks."""
     return None if noise is None else noise.fit(described)
 
 
-def fit_beside(noise: Tensor | None, state: State, described: Tensor) -> Tensor:
-    """How well clips (n, d) fit a task, less 1 where they fit noise better: (n,) in [-2, 1].
+def fit_or_noise(noise: Tensor | None, state: State, described: Tensor) -> Tensor:
+    """Return how well described clips (n, d) fit a task, minus 1 where they fit noise better: (n,) in [-2, 1].
 
-    Rain is nearly noise: without this, noise would be nearly rain.
+    Some tasks have sounds like noise, such as rain; without the comparison, noise would be accepted as rain.
 
     Args:
-        noise: (n,) what `noise_fits` says of the same clips.
+        noise: the `noise_fits` (n,) of the same clips.
     """
     fits = state.fit(described)
     return fits if noise is None else fits - (noise > fits).float()
 
 
 class Kind(Protocol):
-    """A router: how a task's state is learned, and how those of all tasks choose."""
+    """A kind of router: how a task's state is learned, and how a task is chosen from the states of all tasks."""
 
     @property
     def margin(self) -> float:
-        """By how much the nearest task may lead and still go to the tie-break; chosen on validation clips."""
+        """The lead of the nearest task over the second below which the tie-break decides; set on validation clips."""
         ...
 
     def names(self) -> frozenset[str]:
-        """Of a state's tensors."""
+        """Return the names of a state's tensors."""
         ...
 
     def learn(self, described: Tensor, targets: Tensor, generator: torch.Generator) -> State:
-        """From a task's described clips (n, d) and their classes (n,)."""
+        """Learn a task's state from its described clips (n, d) and their classes (n,)."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], dimensions: int) -> State:
-        """Raises CorruptRegistryError for a state that none of its learning could have made."""
+        """Return the state with these tensors. Raises CorruptRegistryError if `learn` cannot have made them."""
         ...
 
     def chooser(self, states: Sequence[Any]) -> Callable[[Tensor], Tensor]:
-        """Described clips (n, d) to a score a task (n, tasks), of which the highest is chosen."""
+        """Return a function from described clips (n, d) to a score for each task (n, tasks); the highest is chosen."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The mean and the covariance of a task's descriptions in 70 kB, by which `ridge` and `discriminant` choose."""
+"""The mean and the covariance of a task's descriptions in 70 kB; `ridge` and `discriminant` choose by them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,20 @@ from torch import Tensor
 
 from cl_ast.errors import CorruptRegistryError
 
-RANK = 64  # directions a task, at most
-_FLOOR = 0.3  # how much of every dimension's variance is taken from their mean
+RANK = 64  # the largest number of directions that are stored for a task
+_SHRINKAGE = 0.3  # the share of every dimension's variance that is replaced by the mean variance
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """The first two moments of a task's descriptions; together they weigh 1, as unit vectors do.
+    """The first two moments of a task's descriptions.
+
+    Descriptions are unit vectors, so the squared mean and the variances sum to 1.
 
     Attributes:
         mean: (d,) float32.
-        factor: (r, d) float16; the covariance's leading directions, times their spread.
-        rest: (d,) float32; what they leave of its diagonal.
+        factor: (r, d) float16; the leading directions of the covariance, times their standard deviations.
+        rest: (d,) float32; the variances that remain without these directions.
     """
 
     mean: Tensor
@@ -30,37 +32,39 @@ class Moments:
         return {"mean": self.mean, "factor": self.factor, "rest": self.rest}
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """G_t (d + 1, d + 1) and q_t (d + 1,) in float64, over descriptions with a 1 behind them."""
+        """Return the mean of x xᵀ (d + 1, d + 1) and of x (d + 1,) in float64, for descriptions x with a 1 appended."""
         q = torch.cat([self.mean.double(), torch.ones(1, dtype=torch.float64)])
         second = torch.outer(q, q)
         second[:-1, :-1] += self.covariance()
         return second, q
 
     def covariance(self) -> Tensor:
-        """(d, d) float64."""
+        """Return the covariance (d, d) in float64."""
         factor = self.factor.double()
         return factor.T @ factor + torch.diag(self.rest.double())
 
     def fit(self, described: Tensor) -> Tensor:
-        """Clips (n, d) to 1 / (1 + m / d), where m is their squared Mahalanobis distance from this task alone."""
+        """Return 1 / (1 + m / d) for clips (n, d), where m is their squared Mahalanobis distance from this task."""
         rest, factor = self.rest.double(), self.factor.double()
         mean_variance = (rest.sum() + factor.square().sum()) / len(rest)
-        spread = (1 - _FLOOR) * rest + _FLOOR * mean_variance + 1e-6
-        away = described.double() - self.mean.double()
-        # Woodbury: the inverse of diag(spread) + F^T F costs one of the size of F.
-        inner = torch.eye(len(factor), dtype=torch.float64) + (factor / spread) @ factor.T
-        along = torch.linalg.solve_triangular(torch.linalg.cholesky(inner), (factor / spread) @ away.T, upper=False)
-        distance = (away.square() / spread).sum(dim=1) - along.square().sum(dim=0)
+        diagonal = (1 - _SHRINKAGE) * rest + _SHRINKAGE * mean_variance + 1e-6
+        offsets = described.double() - self.mean.double()
+        # By Woodbury's identity, diag(diagonal) + F^T F is inverted through an r by r matrix, where F is (r, d).
+        inner = torch.eye(len(factor), dtype=torch.float64) + (factor / diagonal) @ factor.T
+        along = torch.linalg.solve_triangular(
+            torch.linalg.cholesky(inner), (factor / diagonal) @ offsets.T, upper=False
+        )
+        distance = (offsets.square() / diagonal).sum(dim=1) - along.square().sum(dim=0)
         fit: Tensor = 1 / (1 + distance.clamp_min(0) / len(rest))
         return fit.float()
 
 
-def learned(described: Tensor) -> Moments:
-    """Of described clips (n, d)."""
+def moments_of(described: Tensor) -> Moments:
+    """Return the moments of described clips (n, d)."""
     points = described.double()
     mean = points.mean(dim=0)
-    away = points - mean
-    covariance = away.T @ away / len(points)
+    offsets = points - mean
+    covariance = offsets.T @ offsets / len(points)
     values, vectors = torch.linalg.eigh(covariance)
     leading = slice(-min(RANK, len(values)), None)
     factor = (vectors[:, leading] * values[leading].clamp_min(0).sqrt()).T.half()
@@ -68,20 +72,20 @@ def learned(described: Tensor) -> Moments:
     return Moments(mean.float(), factor.contiguous(), rest.float())
 
 
-def restored(tensors: Mapping[str, Tensor], dimensions: int) -> Moments:
-    """Raises CorruptRegistryError for what no clips could have."""
+def moments_from(tensors: Mapping[str, Tensor], dimensions: int) -> Moments:
+    """Return the moments with these tensors. Raises CorruptRegistryError if no clips can have such moments."""
     mean, factor, rest = tensors["mean"], tensors["factor"], tensors["rest"]
     types = (mean.dtype, factor.dtype, rest.dtype) == (torch.float32, torch.float16, torch.float32)
     shapes = mean.shape == rest.shape == (dimensions,) and factor.dim() == 2 and factor.shape[1] == dimensions
     if not types or not shapes or not 1 <= len(factor) <= RANK:
         raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
-    weight = sum(float(part.double().sum()) for part in (mean.square(), factor.double().square(), rest))
-    if abs(weight - 1) > 0.02 or bool((rest < 0).any()):
+    total = sum(float(part.double().sum()) for part in (mean.square(), factor.double().square(), rest))
+    if abs(total - 1) > 0.02 or bool((rest < 0).any()):
         raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
     return Moments(mean, factor, rest)
 
 
 def shrunk(covariance: Tensor, share: float) -> Tensor:
-    """A covariance (d, d) with a share of it replaced by its mean variance in every dimension."""
-    level = covariance.diagonal().mean()
-    return (1 - share) * covariance + share * level * torch.eye(len(covariance), dtype=covariance.dtype)
+    """Return a covariance (d, d), a share of which is replaced by its mean variance times the identity."""
+    mean_variance = covariance.diagonal().mean()
+    return (1 - share) * covariance + share * mean_variance * torch.eye(len(covariance), dtype=covariance.dtype)

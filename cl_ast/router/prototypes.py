@@ -1,8 +1,8 @@
-"""Prototypes under a fixed metric: a task's score is the best cosine to its own, and no score reads another task.
+"""Prototypes: a task's score for a clip is the largest cosine between the clip and the task's own prototypes.
 
-Exact by arithmetic: prototypes and descriptions are whole numbers (unit vectors times `_SCALE`), so every product and,
-by Cauchy and Schwarz, every partial sum of a cosine stays under 2^24, where float32 is exact. Any number of tasks in
-any order, on any BLAS, gives the same bits.
+Scores are exact. Prototypes and descriptions are whole numbers (unit vectors times `_SCALE`), so every product and, by
+the Cauchy–Schwarz inequality, every partial sum of a cosine stays below 2^24, where float32 is exact. The scores are
+therefore bit-identical for any number of tasks, in any order, with any BLAS.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +15,19 @@ from torch.nn.functional import normalize
 
 from cl_ast.errors import CorruptRegistryError
 
-PROTOTYPES = 32  # at most, a task
-WIDTH = 256  # the first so many dimensions of a description: 16 kB a task
+PROTOTYPES = 32  # the most that a task has
+WIDTH = 256  # only the first dimensions of a description are used, so that a task takes 16 kB
 _SCALE = 4000
 _ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Prototypes:
-    """points: (p, width) unit vectors times 4000, int16."""
+    """A task's prototypes.
+
+    Attributes:
+        points: (p, width) int16; unit vectors times 4000, rounded.
+    """
 
     points: Tensor
 
@@ -31,12 +35,12 @@ class Prototypes:
         return {"prototypes": self.points}
 
     def fit(self, described: Tensor) -> Tensor:
-        """(n, d) described clips to (n,) cosines to the nearest prototype."""
+        """Return the cosine (n,) of each described clip (n, d) to its nearest prototype."""
         return (_whole(described) @ self.points.float().T).amax(dim=1) / _SCALE**2
 
 
 class PrototypeRouter:
-    """At most 32 centres a task (17 kB with its calibration), a share for each class."""
+    """The router by prototypes: at most 32 for each task (17 kB with its calibration), shared out among its classes."""
 
     margin: ClassVar[float] = 0.05
 
@@ -58,7 +62,7 @@ class PrototypeRouter:
 
     def chooser(self, states: Sequence[Prototypes]) -> Callable[[Tensor], Tensor]:
         most = max(len(state.points) for state in states)
-        # A prototype twice changes no maximum, and lets all tasks be one matrix.
+        # Repeating a prototype changes no maximum, and gives all tasks the same number, so that they fit one matrix.
         filled = [torch.cat([s.points, s.points[:1].expand(most - len(s.points), -1)]) for s in states]
         matrix = torch.cat(filled).float().T.contiguous()
 
@@ -70,12 +74,15 @@ class PrototypeRouter:
 
 
 def _whole(described: Tensor) -> Tensor:
-    """Described clips as unit vectors of whole numbers."""
+    """Return described clips as unit vectors times `_SCALE`, rounded to whole numbers."""
     return (normalize(described[:, :WIDTH].float(), dim=1) * _SCALE).round()
 
 
 def _centres(points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Unit centres, a share of `PROTOTYPES` a class; with more classes than that, centres of class means."""
+    """Return unit centres: an equal share of `PROTOTYPES` for each class.
+
+    If there are more classes than `PROTOTYPES`, the means of the classes are clustered instead.
+    """
     classes = sorted(set(labels.tolist()))
     share = PROTOTYPES // len(classes)
     if share:
@@ -85,12 +92,12 @@ def _centres(points: Tensor, labels: Tensor, generator: torch.Generator) -> Tens
 
 
 def _k_means(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Spherical k-means (Dhillon & Modha 2001) with seeded starts; at most one centre for three points."""
+    """Cluster by spherical k-means (Dhillon & Modha 2001) from random points; at most one centre for three points."""
     k = max(1, min(k, len(points) // 3))
     centres = points[torch.randperm(len(points), generator=generator)[:k]]
     for _ in range(_ROUNDS):
-        owner = (points @ centres.T).argmax(dim=1)
-        moved = torch.zeros_like(centres).index_add_(0, owner, points)
+        nearest = (points @ centres.T).argmax(dim=1)
+        moved = torch.zeros_like(centres).index_add_(0, nearest, points)
         empty = moved.norm(dim=1) < 1e-6
         moved[empty] = centres[empty]
         moved = normalize(moved, dim=1)

@@ -1,4 +1,4 @@
-"""All tasks' routing side by side: which task a clip is sent to, and whether it fits there at all."""
+"""Chooses the task that a clip is sent to, from the routing of all tasks, and whether the clip belongs to it at all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,15 +13,16 @@ from cl_ast.router.task_routing import TaskRouting
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a clip is sent.
+    """The task that a clip is sent to.
 
     Attributes:
-        task: the nearest.
-        score: in [0, 1]; what the router chose by.
-        known: whether the clip fits that task at all.
-        nearest: (task, score), best first.
-        p_value: how often a clip of that task fits it no better; it is known from `ALPHA` on.
-        runner_up: the second nearest task, where it is nearly as near; the tie-break decides between the two.
+        task: the name of the task.
+        score: the router's score for it, in [0, 1].
+        known: whether the clip belongs to the task, that is, whether `p_value` is at least `ALPHA`.
+        nearest: the tasks with the highest scores, as (task, score), best first.
+        p_value: the share of the task's own clips that fit it no better than this clip.
+        runner_up: the route to the second nearest task, if that is nearly as near; the tie-break then decides between
+            the two.
     """
 
     task: str
@@ -33,14 +34,16 @@ class Route:
 
 
 class Router:
-    """All tasks' routing, by name. The order in which tasks are given or were learned changes nothing."""
+    """A router over all tasks. Its answers do not depend on the order in which tasks are passed or were learned."""
 
     def __init__(self, tasks: Mapping[str, TaskRouting], noise: State | None = None) -> None:
         """
         Args:
-            noise: `RouterSpace.noise`, which the tasks were calibrated with.
+            tasks: the routing of each task, by name.
+            noise: `RouterSpace.noise`, which was used to calibrate the tasks.
 
-        Raises RegistryError where they were not all learned for the same router.
+        Raises:
+            RegistryError: the tasks were learned for different kinds of router.
         """
         self._noise = noise
         self._tasks = {name: tasks[name] for name in sorted(tasks)}
@@ -48,15 +51,19 @@ class Router:
         kinds = {task.kind for task in tasks.values()}
         if len(kinds) != 1:
             raise RegistryError(
-                f"tasks are routed in different ways here ({', '.join(sorted(kinds))}); "
-                "learn their routing anew with `cl-ast route`"
+                f"the tasks were learned for different routers ({', '.join(sorted(kinds))}); "
+                "rebuild their routing with `cl-ast route`"
             )
         (kind,) = kinds
         self._margin = KINDS[kind].margin
         self._scores = KINDS[kind].chooser([task.state for task in self._tasks.values()])
 
     def choose(self, described: Tensor, *, nearest: int = 5) -> list[Route]:
-        """The nearest task of each described clip (n, d), and whether it fits. Equal scores: by name."""
+        """Return the route of each described clip (n, d) to its nearest task; equal scores are ordered by name.
+
+        Args:
+            nearest: how many of the nearest tasks each route lists.
+        """
         if not len(described):
             return []
         scores = self._scores(described)
@@ -73,7 +80,7 @@ class Router:
         return self._tasks[task].confidence
 
     def fitting(self, described: Tensor) -> list[list[Route]]:
-        """Every task that each described clip (n, d) is known to, the best first; none where it fits nowhere."""
+        """Return the routes of each described clip (n, d) to all tasks that it belongs to, best first."""
         scores = self._scores(described).tolist()
         noise = noise_fits(self._noise, described)
         p_values = [task.p_values(described, noise).tolist() for task in self._tasks.values()]
@@ -86,7 +93,7 @@ class Router:
         return out
 
     def _p_values(self, described: Tensor, chosen: Tensor) -> list[float]:
-        """Of each clip under the task it was sent to; one pass a task that was chosen."""
+        """Return the p-value of each described clip (n, d) under its task, whose index is in `chosen` (n,)."""
         out = described.new_zeros(len(described))
         for index in sorted(set(chosen.tolist())):
             rows = chosen == index
@@ -95,7 +102,7 @@ class Router:
         return [round(value, 2) for value in out.tolist()]
 
     def _routes(self, described: Tensor, values: Tensor, order: Tensor, nearest: int, place: int) -> list[Route]:
-        """Each clip's route to the task in that place of its order."""
+        """Return each clip's route to its nearest task (place 0), its second nearest (place 1), and so on."""
         p_values = self._p_values(described, order[:, place])
         out = []
         for row_values, row, p_value in zip(values.tolist(), order.tolist(), p_values, strict=True):

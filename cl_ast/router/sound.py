@@ -1,4 +1,4 @@
-"""What of a clip the router hears: its sound, at one level and without silence, for three seconds at most."""
+"""Extracts the sound that describes a clip to the router: at a fixed level, without silence, at most three seconds."""
 
 import numpy as np
 
@@ -6,46 +6,47 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 
 _LONGEST = 3 * SAMPLE_RATE
 SHORTEST = 3 * SAMPLE_RATE // 10
-_STEP = SAMPLE_RATE // 10  # lengths are multiples of it, so that clips go in batches
-_QUIET = 50.0  # dB under the loudest 10 ms: silence
-_PADDING = 40.0  # the same at either end, where faint noise may be padding
-_LEVEL = 0.05  # RMS that every clip is brought to
-_BLOCK = SAMPLE_RATE // 100
+_STEP = SAMPLE_RATE // 10  # lengths are multiples of this, so that many clips have the same length and form a batch
+_SILENCE = 50.0  # blocks this many dB below the loudest block are silence
+_SILENCE_AT_ENDS = 40.0  # the same for both ends of a clip, where faint noise may be padding
+_LEVEL = 0.05  # the RMS of every sound
+_BLOCK = SAMPLE_RATE // 100  # 10 ms
 
 
 def sound_of(clip: Waveform) -> Waveform:
-    """The sound in a clip, in whole tenths of a second; less than 0.3 s is repeated.
+    """Return the sound in a clip, in whole tenths of a second; a sound shorter than 0.3 s is repeated.
 
-    Of more than three seconds one is heard at the beginning, in the middle and at the end. Neither padding nor level
-    can be seen. Length can: a task learns from parts of its clips too (`altered`).
+    Of a sound longer than three seconds, one second each from the beginning, the middle and the end is used. The result
+    does not depend on the padding and the level of the clip. It does depend on the clip's length, which is why a task
+    also learns from parts of its clips (`copies`).
     """
-    heard = without_silence(clip)
-    if len(heard) > _LONGEST:
-        piece = _LONGEST // 3 + _BLOCK  # they overlap where they meet
-        starts = (0, (len(heard) - piece) // 2, len(heard) - piece)
-        heard = _joined([heard[start : start + piece] for start in starts])[:_LONGEST]
-    heard = repeated(heard, max(SHORTEST, len(heard) // _STEP * _STEP))
-    level = max(float(np.sqrt(np.mean(heard.astype(np.float64) ** 2))), 1e-8)
-    return (heard * (_LEVEL / level)).astype(np.float32)
+    sound = without_silence(clip)
+    if len(sound) > _LONGEST:
+        piece = _LONGEST // 3 + _BLOCK  # 10 ms more than a second, for the crossfades
+        starts = (0, (len(sound) - piece) // 2, len(sound) - piece)
+        sound = _crossfaded([sound[start : start + piece] for start in starts])[:_LONGEST]
+    sound = repeated(sound, max(SHORTEST, len(sound) // _STEP * _STEP))
+    level = max(float(np.sqrt(np.mean(sound.astype(np.float64) ** 2))), 1e-8)
+    return (sound * (_LEVEL / level)).astype(np.float32)
 
 
 def without_silence(clip: Waveform) -> Waveform:
-    """The clip without what may be padding: faint ends and silence; all of it where it is silent throughout."""
-    return _joined(_sounding(clip))
+    """Return the clip without silence and without faint ends, which may be padding; a silent clip is returned whole."""
+    return _crossfaded(_audible_parts(clip))
 
 
 def repeated(clip: Waveform, samples: int) -> Waveform:
-    """Exactly so many samples: the beginning of the clip, or the clip again and again."""
+    """Return exactly this many samples: the beginning of the clip, or the clip repeated."""
     if len(clip) >= samples:
         return clip[:samples]
     if not len(clip):
         return np.zeros(samples, np.float32)
     times = -(-samples // max(1, len(clip) - min(_BLOCK, len(clip) // 2)))
-    return _joined([clip] * (times + 1))[:samples]
+    return _crossfaded([clip] * (times + 1))[:samples]
 
 
-def _sounding(clip: Waveform) -> list[Waveform]:
-    """The runs of the clip that are not silent, in whole 10 ms blocks."""
+def _audible_parts(clip: Waveform) -> list[Waveform]:
+    """Return the parts of the clip that are not silent, in whole 10 ms blocks."""
     whole = len(clip) // _BLOCK * _BLOCK
     if not whole:
         return [clip]
@@ -53,17 +54,17 @@ def _sounding(clip: Waveform) -> list[Waveform]:
     loudest = power.max()
     if loudest <= 0:
         return [clip]
-    sounding = np.flatnonzero(power > loudest * 10 ** (-_PADDING / 10))
-    first, last = sounding[0], sounding[-1] + 1
-    keep = np.concatenate([[False], power[first:last] > loudest * 10 ** (-_QUIET / 10), [False]])
-    edges = np.flatnonzero(np.diff(keep.astype(int))).reshape(-1, 2) + first
+    loud = np.flatnonzero(power > loudest * 10 ** (-_SILENCE_AT_ENDS / 10))
+    first, last = loud[0], loud[-1] + 1
+    audible = np.concatenate([[False], power[first:last] > loudest * 10 ** (-_SILENCE / 10), [False]])
+    edges = np.flatnonzero(np.diff(audible.astype(int))).reshape(-1, 2) + first
     return [clip[start * _BLOCK : end * _BLOCK] for start, end in edges]
 
 
-def _joined(pieces: list[Waveform]) -> Waveform:
-    """Pieces one after another, each fading into the next over at most 10 ms and half of it.
+def _crossfaded(pieces: list[Waveform]) -> Waveform:
+    """Concatenate pieces, with crossfades over at most 10 ms and at most half of a piece.
 
-    A click has every frequency, and would hide that a clip has no treble.
+    Without crossfades there would be clicks, which have all frequencies and would hide that a clip has no treble.
     """
     out = [pieces[0]]
     for piece in pieces[1:]:

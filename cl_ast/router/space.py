@@ -1,4 +1,7 @@
-"""How a backbone describes a clip to the router. Only audio comes in: no task, no path, no label."""
+"""Describes clips to the router by the first layers of the backbone.
+
+A description is computed from audio alone: it does not depend on tasks, paths or labels.
+"""
 
 import hashlib
 import math
@@ -21,25 +24,26 @@ from cl_ast.router.moments import shrunk
 from cl_ast.router.sound import sound_of
 from registry import header as safetensors_header
 
-DESCRIPTION_VERSION = 3  # counts up whenever the same clip is described otherwise
-DIMENSIONS = 512  # at most; a narrow backbone has fewer
+DESCRIPTION_VERSION = 3  # must be increased whenever a release describes the same clip differently
+DIMENSIONS = 512  # the most that a description has; a narrow backbone gives fewer
 _BACKGROUND_CLIPS = 512
 _NOISES = 100
-_NOISE = "noise."  # in front of the names of its tensors
+_NOISE_PREFIX = "noise."  # of the names of the noise state's tensors
 _SHRINKAGE = 0.1
 _BATCH = 32
 
 
 class RouterSpace:
-    """How a backbone describes a clip to the router: the first layers, pooled, projected and whitened.
+    """Describes clips: the tokens after the backbone's first layers are pooled, projected and whitened.
 
     Attributes:
-        layers: how many of the backbone's are run.
-        dimensions: of a description.
-        kind: the router of this registry, one of `KINDS`; kept here since it is as lasting.
-        noise: what noise is here, learned as a task is: no clip that fits it better is known to a task.
-        description_id: 16 bytes that differ wherever descriptions cannot be compared: another backbone, other layers or
-            another way to describe.
+        layers: how many layers of the backbone are run.
+        dimensions: the number of dimensions of a description.
+        kind: the kind of router of the registry, one of `KINDS`; it is stored with the space.
+        noise: the state of noise, learned like that of a task; a clip that fits noise better than a task is not
+            accepted as a clip of that task. None while it has not been learned.
+        description_id: 16 bytes that are equal only for descriptions that can be compared: those of the same backbone
+            and layers, made by the same version of the method.
     """
 
     def __init__(self, backbone: Backbone, mean: Tensor, whitening: Tensor, kind: str = DEFAULT) -> None:
@@ -54,18 +58,19 @@ class RouterSpace:
 
     @classmethod
     def of(cls, backbone: Backbone, kind: str = DEFAULT) -> "RouterSpace":
-        """Measure the background once: 512 seconds of synthetic audio and noise, through the first layers.
+        """Make the space of a backbone: measure mean and whitening on 512 s of synthetic audio, and learn noise.
 
-        Raises BackboneError for a router that there is not.
+        Raises:
+            BackboneError: there is no router of this kind.
         """
         if kind not in KINDS:
             raise BackboneError(f"no router called {kind!r}; there are {', '.join(KINDS)}")
-        plain = cls(backbone, torch.zeros(0), torch.zeros(0))
+        unwhitened = cls(backbone, torch.zeros(0), torch.zeros(0))
         random = np.random.default_rng(20260101)
         clips = [synth.background(random).astype(np.float32) for _ in range(_BACKGROUND_CLIPS)]
-        described = plain._project(clips).double()
-        mean = described.mean(dim=0)
-        centred = described - mean
+        projected = unwhitened._project(clips).double()
+        mean = projected.mean(dim=0)
+        centred = projected - mean
         covariance = centred.T @ centred / len(centred)
         values, vectors = torch.linalg.eigh(shrunk(covariance, _SHRINKAGE))
         whitening = vectors @ torch.diag((covariance.diagonal().mean() / values).sqrt()) @ vectors.T
@@ -74,63 +79,74 @@ class RouterSpace:
         return space
 
     def _learn_noise(self, random: np.random.Generator) -> State:
-        """As a task that learned from noises, from their lower half and from what a codec leaves of them."""
+        """Learn the state of a task of noises, which are also low-passed and coded."""
         noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
         described = self.describe([copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))])
         one_class = torch.zeros(len(described), dtype=torch.long)
         return KINDS[self.kind].learn(described, one_class, torch.Generator().manual_seed(0))
 
     def to_bytes(self) -> bytes:
-        """The background and the router's kind, to be kept beside the backbone's fingerprint: half a megabyte."""
+        """Return the background (mean, whitening, noise and kind of router) as a file of half a megabyte."""
         from safetensors.torch import save
 
-        noise = {f"{_NOISE}{name}": tensor for name, tensor in self.noise.tensors().items()} if self.noise else {}
+        noise = (
+            {f"{_NOISE_PREFIX}{name}": tensor for name, tensor in self.noise.tensors().items()} if self.noise else {}
+        )
         tensors = {"mean": self._mean, "whitening": self._whitening.half(), **noise}
         return bytes(save(tensors, metadata=self._header()))
 
     def _header(self) -> dict[str, str]:
+        # "recipe" is the name in files of registries that exist.
         facts = {"recipe": str(DESCRIPTION_VERSION), "layers": str(self.layers), "router": self.kind}
         return {**facts, "fingerprint": self.backbone.fingerprint}
 
     @classmethod
     def from_bytes(cls, data: bytes, backbone: Backbone) -> "RouterSpace":
-        """Raises BackboneError if the background is of another backbone, of other layers or of an older recipe."""
+        """Return the space that `to_bytes` wrote.
+
+        Raises:
+            BackboneError: it is for another backbone or other layers, or was written by another version of the method.
+        """
         from safetensors.torch import load
 
         header = _header_in(data)
         tensors = load(data)
         if header.get("recipe") != str(DESCRIPTION_VERSION):
             raise BackboneError(
-                "the routing here was learned by another release of cl-ast; learn it anew with `cl-ast route`"
+                "the routing here was learned by another release of cl-ast; rebuild it with `cl-ast route`"
             )
         space = cls(backbone, tensors["mean"], tensors["whitening"], header["router"])
         if header != space._header():
             raise BackboneError(
                 f"the router was made with another backbone than {backbone.name}, or with other layers of it; "
-                "open the registry with its own backbone, or learn the routing anew with `cl-ast route`"
+                "open the registry with its own backbone, or rebuild the routing with `cl-ast route`"
             )
-        noise = {name.removeprefix(_NOISE): t for name, t in tensors.items() if name.startswith(_NOISE)}
+        noise = {name.removeprefix(_NOISE_PREFIX): t for name, t in tensors.items() if name.startswith(_NOISE_PREFIX)}
         if noise:
             space.noise = KINDS[space.kind].restore(noise, space.dimensions)
         return space
 
     def describe(self, clips: Sequence[Waveform]) -> Tensor:
-        """Waveforms to unit vectors (n, dimensions), float32 on the CPU."""
+        """Return the descriptions of waveforms: unit vectors (n, dimensions), float32 on the CPU."""
         if not clips:
             return torch.zeros(0, self.dimensions)
         return normalize((self._project(clips) - self._mean) @ self._whitening, dim=1)
 
     def _project(self, clips: Sequence[Waveform]) -> Tensor:
+        """Return the pooled and projected tokens of waveforms (n, dimensions), which are not whitened yet."""
         sounds = [sound_of(clip) for clip in clips]
         rows: dict[int, Tensor] = {}
         for length in sorted({len(sound) for sound in sounds}):
-            alike = [row for row, sound in enumerate(sounds) if len(sound) == length]
-            for part in (alike[i : i + _BATCH] for i in range(0, len(alike), _BATCH)):
+            same_length = [row for row, sound in enumerate(sounds) if len(sound) == length]
+            for part in (same_length[i : i + _BATCH] for i in range(0, len(same_length), _BATCH)):
                 rows |= zip(part, self._pooled([sounds[row] for row in part]), strict=True)
         return torch.stack([rows[row] for row in range(len(sounds))]) @ self._projection
 
     def _pooled(self, sounds: Sequence[Waveform]) -> Tensor:
-        """Sounds of one length to mean and spread over their tokens, each half of unit length: (n, 2 width)."""
+        """Return mean and standard deviation over the tokens of sounds of one length: (n, 2 width).
+
+        Each half is scaled to unit length.
+        """
         front_end = self.backbone.front_end(len(sounds[0]) / SAMPLE_RATE)
         with torch.inference_mode(), self.backbone.attached(None):
             tokens = self.backbone.embed(front_end(sounds, self.backbone.device))
@@ -140,34 +156,34 @@ class RouterSpace:
 
 
 def layers_of(depth: int) -> int:
-    """How many layers describe a clip: a quarter, at least two."""
+    """Return how many layers describe a clip: a quarter of the backbone's, at least two."""
     return min(depth, max(2, math.ceil(depth / 4)))
 
 
 def description_id(backbone: Backbone) -> bytes:
-    """16 bytes that say how this cl-ast describes clips by that backbone."""
-    told = f"{DESCRIPTION_VERSION} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
-    return hashlib.sha256(told.encode()).digest()[:16]
+    """Return 16 bytes that identify how this release describes clips with that backbone."""
+    text = f"{DESCRIPTION_VERSION} {layers_of(backbone.shape.depth)} {backbone.fingerprint}"
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def dimensions_of(shape: Shape) -> int:
-    """Of a description: the mean and the spread, projected where they have more than `DIMENSIONS`."""
+    """Return the number of dimensions of a description: that of mean and deviation, or `DIMENSIONS` if it is less."""
     return min(DIMENSIONS, 2 * shape.width)
 
 
 def kind_in(background: bytes) -> str:
-    """The router that a registry's background asks for, whatever recipe wrote it."""
+    """Return the kind of router in a registry's background, whatever version of the method wrote it."""
     kind = _header_in(background).get("router", DEFAULT)
     return kind if kind in KINDS else DEFAULT
 
 
 def is_current(background: bytes) -> bool:
-    """Whether this recipe wrote it."""
+    """Return whether this version of the method wrote the background."""
     return _header_in(background).get("recipe") == str(DESCRIPTION_VERSION)
 
 
 def _header_in(data: bytes) -> dict[str, str]:
-    """What a background says of itself; nothing where it is none."""
+    """Return the metadata of a background; empty if the bytes are not a background."""
     try:
         return dict(safetensors_header.read(data).metadata)
     except CorruptRegistryError:
@@ -175,10 +191,10 @@ def _header_in(data: bytes) -> dict[str, str]:
 
 
 def _projection(width: int, dimensions: int) -> Tensor:
-    """A seeded map (width, dimensions) with orthonormal columns; the identity where nothing is left out."""
+    """Return a fixed random map (width, dimensions) with orthonormal columns; the identity if no dimension is lost."""
     if width == dimensions:
         return torch.eye(width)
     generator = torch.Generator().manual_seed(1)
     basis, _ = torch.linalg.qr(torch.randn(width, dimensions, generator=generator, dtype=torch.float64))
-    chosen: Tensor = basis
-    return chosen.float()
+    projection: Tensor = basis.float()
+    return projection

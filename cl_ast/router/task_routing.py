@@ -1,4 +1,4 @@
-"""What a task adds to the router, as its file holds it."""
+"""A task's part of the router, and how it is stored in the task's file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,22 +8,23 @@ from torch import Tensor
 
 from cl_ast.errors import CorruptRegistryError
 from cl_ast.router.calibration import LOWEST, p_values
-from cl_ast.router.kinds import KINDS, State, fit_beside
+from cl_ast.router.kinds import KINDS, State, fit_or_noise
 from registry import header
 
-_OWN = {"calibration", "sureness", "recipe"}
+_COMMON = {"calibration", "sureness", "recipe"}  # the tensors that every kind of router has
 _PREFIX = "router."
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRouting:
-    """A task's state, its calibration, and under which descriptions they were learned.
+    """A task's state and calibration, and the identity of the descriptions that they were learned from.
 
     Attributes:
-        kind: the router, one of `KINDS`.
+        kind: the kind of router, one of `KINDS`.
+        state: the task's state for that kind of router.
         calibration: (101,) order statistics of the fits of clips that the state was not learned from.
         confidence: (101,) order statistics of how confident the task's head is of clips that it was not trained on.
-        description_id: 16 bytes; `RouterSpace.description_id` of the descriptions.
+        description_id: the `RouterSpace.description_id` of the descriptions, 16 bytes.
     """
 
     kind: str
@@ -33,13 +34,24 @@ class TaskRouting:
     description_id: bytes
 
     def tensors(self) -> dict[str, Tensor]:
-        # The names in a file are older than those of this class.
-        recipe = torch.frombuffer(bytearray(self.description_id), dtype=torch.uint8)
-        return {**self.state.tensors(), "calibration": self.calibration, "sureness": self.confidence, "recipe": recipe}
+        """Return the tensors that the task's file stores."""
+        # "sureness" and "recipe" are the names in files of registries that exist.
+        identity = torch.frombuffer(bytearray(self.description_id), dtype=torch.uint8)
+        own = {"calibration": self.calibration, "sureness": self.confidence, "recipe": identity}
+        return {**self.state.tensors(), **own}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], dimensions: int) -> "TaskRouting":
-        """Read it strictly; ask `description_id_of` before. Raises CorruptRegistryError for what cannot be one."""
+        """Return the routing with these tensors, after strict checks.
+
+        The caller first compares `description_id_of` with its own: other descriptions may have other shapes.
+
+        Args:
+            dimensions: the number of dimensions of a description.
+
+        Raises:
+            CorruptRegistryError: the tensors cannot be the routing of a task.
+        """
         kind = kind_of(tensors)
         calibration, confidence = tensors["calibration"], tensors["sureness"]
         for one in (calibration, confidence):
@@ -50,24 +62,28 @@ class TaskRouting:
         return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, confidence, description_id_of(tensors))
 
     def p_values(self, described: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Clips (n, d), and how well they fit noise (n,), to how often a clip of this task fits it no better (n,)."""
-        return p_values(self.calibration, fit_beside(noise, self.state, described))
+        """Return the p-value (n,) of described clips (n, d): the share of the task's clips that fit it no better.
+
+        Args:
+            noise: the `noise_fits` (n,) of the same clips.
+        """
+        return p_values(self.calibration, fit_or_noise(noise, self.state, described))
 
 
 def description_id_of(tensors: Mapping[str, Tensor]) -> bytes:
-    """Under which descriptions it was learned; empty for what a cl-ast before recipes wrote."""
-    recipe = tensors.get("recipe")
-    if recipe is None or recipe.dtype != torch.uint8 or recipe.shape != (16,):
+    """Return the identity of the descriptions that routing was learned from; empty for a release that had none."""
+    identity = tensors.get("recipe")
+    if identity is None or identity.dtype != torch.uint8 or identity.shape != (16,):
         return b""
-    return bytes(recipe.tolist())
+    return bytes(identity.tolist())
 
 
 def kind_of(tensors: Mapping[str, Tensor]) -> str:
-    """Which router it is for. Raises CorruptRegistryError for tensors that are no router's."""
-    found = [name for name, kind in KINDS.items() if kind.names() | _OWN == set(tensors)]
+    """Return the kind of router that a task's tensors are for. Raises CorruptRegistryError if there is none."""
+    found = [name for name, kind in KINDS.items() if kind.names() | _COMMON == set(tensors)]
     if not found:
         raise CorruptRegistryError(
-            "the routing of the task is not what this cl-ast knows; learn it with `cl-ast route`"
+            "the routing of the task is of no kind that this cl-ast knows; rebuild it with `cl-ast route`"
         )
     return found[0]
 
@@ -76,10 +92,10 @@ _TYPES = {"F32": torch.float32, "F16": torch.float16, "I16": torch.int16, "U8": 
 
 
 def routing_in(data: bytes) -> dict[str, Tensor]:
-    """The routing tensors of an adapter file, and nothing else of it: some microseconds instead of a model.
+    """Return only the routing tensors of an adapter file, which takes microseconds since no model is loaded.
 
     Raises:
-        CorruptRegistryError: they are not numbers, or of a type that no routing has.
+        CorruptRegistryError: they have values that are not numbers, or a type that routing never has.
     """
     file = header.read(data)
     found = {}

@@ -1,6 +1,6 @@
-"""Decides between the two nearest tasks where both are nearly as near: by the confidence of their heads.
+"""Decides between the two nearest tasks of a clip, if they are about equally near, by the confidence of their heads.
 
-This is the one place where a routed answer is decided; predicting and measuring both call `decide`.
+All routed answers are decided here: predicting and measuring both call `decide`.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,19 +28,19 @@ A = TypeVar("A", bound=HasLogits)
 def decide(
     router: Router, described: Tensor, answers: Callable[[Sequence[tuple[int, str]]], Sequence[A]]
 ) -> list[tuple[Route, A]]:
-    """Return the task that each described clip (n, d) is sent to, with that task's answer.
+    """Return the route of each described clip (n, d), with the answer of the task that it is sent to.
 
     Args:
-        answers: the answers for pairs of a clip's row and a task's name, in their order. A clip with a runner-up
-            appears twice.
+        answers: computes the answers for pairs of a clip's row and a task's name, in the same order. A clip with a
+            runner-up appears twice.
     """
     choices = [(route, route.runner_up) if route.runner_up else (route,) for route in router.choose(described)]
     pairs = [(row, route.task) for row, several in enumerate(choices) for route in several]
     found = iter(answers(pairs))
-    return [_settled(router, [(route, next(found)) for route in several]) for several in choices]
+    return [_most_confident(router, [(route, next(found)) for route in several]) for several in choices]
 
 
-def _settled(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
+def _most_confident(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
     """Return the nearest task, or its runner-up where the runner-up's head is more confident."""
     nearest, *others = answered
     for route, answer in others:
@@ -51,24 +51,26 @@ def _settled(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return minus the entropy of logits (n, classes) as a share of the largest possible: (n,) in [-1, 0]."""
-    chances = logits.float().softmax(dim=1)
-    entropy = -(chances * chances.clamp_min(1e-12).log()).sum(dim=1)
+    """Return minus the entropy of logits (n, classes), divided by the largest possible entropy: (n,) in [-1, 0]."""
+    probabilities = logits.float().softmax(dim=1)
+    entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(dim=1)
     return -entropy / max(1e-6, float(torch.tensor(logits.shape[1]).log()))
 
 
 def confidence_calibration(logits: Tensor) -> Tensor:
-    """Return the order statistics (101,) of how confident a head is of validation clips (n, classes)."""
+    """Return the order statistics (101,) of a head's confidence for the logits (n, classes) of validation clips."""
     return calibrate(confidence(logits)) if len(logits) else torch.zeros(101)
 
 
 def more_confident(first: Tensor, second: Tensor, calibrations: tuple[Tensor, Tensor]) -> bool:
-    """Return whether the second head is more confident of a clip than the first, each by its own standards.
+    """Return whether the second head is more confident of a clip than the first.
+
+    Each confidence is first turned into a p-value among those of the head's own clips, so that the two can be compared.
 
     Args:
         first, second: logits (classes,) of the nearest task and of its runner-up.
         calibrations: the `confidence_calibration` of each.
     """
     pairs = zip((first, second), calibrations, strict=True)
-    mine, other = (p_values(own, confidence(logits[None])).item() for logits, own in pairs)
-    return other > mine
+    nearest, runner_up = (p_values(own, confidence(logits[None])).item() for logits, own in pairs)
+    return runner_up > nearest

@@ -1,4 +1,4 @@
-"""From what a folder claims to a task that fits this backbone, or a sentence that says why not."""
+"""Checks that a task to import fits this backbone, or says in a sentence why it does not."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,10 @@ from registry.manifest import Manifest
 
 
 def known_backbone(incoming: Incoming) -> str | None:
-    """The backbone a folder asks for, if it is one of ours: a stranger's folder must not choose what is fetched."""
+    """Return the short name of the backbone that a folder names, or None if it has no short name here.
+
+    A folder from a stranger must not choose what is downloaded, so other names are ignored.
+    """
     backbone = incoming.facts.get("backbone")
     name = backbone.get("name") if isinstance(backbone, Mapping) else None
     short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
@@ -35,18 +38,23 @@ def known_backbone(incoming: Incoming) -> str | None:
 def accept(
     incoming: Incoming, backbone: Backbone, name: str | None, methods: Mapping[str, Method] = METHODS
 ) -> tuple[StoredTask, NewVersion]:
-    """The task on this backbone, and what the registry will say of it.
+    """Return the task on this backbone, and its facts for the registry.
+
+    Args:
+        name: the name for the task; by default the one in the folder.
+        methods: the table of methods.
 
     Raises:
-        CorruptRegistryError: it does not fit the backbone, its labels or itself, or holds what are not numbers.
-        RegistryError: its name cannot be one.
+        CorruptRegistryError: the task does not fit the backbone, contradicts itself, or has values that are no numbers.
+        RegistryError: its name is not allowed.
         MethodError: its method does not exist, or has other tensors.
     """
     facts = _completed(incoming.facts, backbone, name, methods)
-    new = Manifest.from_header(facts, datetime.now(UTC)).new  # typed and within bounds, labels included
-    own = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
+    new = Manifest.from_header(facts, datetime.now(UTC)).new  # this also checks types and bounds, labels included
+    # A LoRA that peft trained may lack the head's LayerNorm, which is then the backbone's.
+    norm = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
     try:
-        task = from_bytes(Incoming(facts, {**own, **incoming.tensors}).to_bytes(), backbone, methods)
+        task = from_bytes(Incoming(facts, {**norm, **incoming.tensors}).to_bytes(), backbone, methods)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
     if description_id_of(task.router) == description_id(backbone):
@@ -63,11 +71,13 @@ def accept(
 def _completed(
     facts: Mapping[str, Any], backbone: Backbone, name: str | None, methods: Mapping[str, Method]
 ) -> dict[str, Any]:
-    """With what a description made by hand may leave out: the backbone's facts, the front end's usual numbers."""
-    front_end, said = facts.get("front_end"), facts.get("backbone") or {}
-    if not isinstance(front_end, Mapping) or not isinstance(said, Mapping):
-        raise CorruptRegistryError("the task to import does not say how a clip is heard: its front_end is missing")
-    heard = _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end)
+    """Return the facts with what a handwritten description may leave out: the backbone's facts, and default values."""
+    front_end, stated = facts.get("front_end"), facts.get("backbone") or {}
+    if not isinstance(front_end, Mapping) or not isinstance(stated, Mapping):
+        raise CorruptRegistryError(
+            "the description of the task to import lacks its front_end, or its backbone is no JSON object; "
+            "export the task again"
+        )
     described = {
         "name": backbone.name,
         "fingerprint": backbone.fingerprint,
@@ -78,34 +88,34 @@ def _completed(
         **facts,
         "name": names.checked(name if name is not None else facts.get("name", "")),
         "method": parse(str(facts.get("method", ""))[:1_000], methods).text,
-        "front_end": heard,
+        "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end),
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
-        "backbone": {**described, **said},
+        "backbone": {**described, **stated},
     }
 
 
 def _waveform(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
-    usual = asdict(backbone.front_end(1.0))
-    found = {key: front_end.get(key, usual.get(key)) for key in ("kind", "samples", "normalise")}
+    default = asdict(backbone.front_end(1.0))
+    found = {key: front_end.get(key, default.get(key)) for key in ("kind", "samples", "normalise")}
     if found["kind"] != "waveform" or type(found["samples"]) is not int or type(found["normalise"]) is not bool:
         raise CorruptRegistryError("the front_end of the task to import is none that this cl-ast knows")
     return found
 
 
 def _log_mel(front_end: Mapping[str, Any]) -> dict[str, Any]:
-    frames, mean, std = (front_end.get(key, usual) for key, usual in (("frames", 0), ("mean", None), ("std", None)))
-    usual = LogMelFrontEnd(frames) if type(frames) is int and frames else None
-    numbers = [usual.mean if mean is None else mean, usual.std if std is None else std] if usual else []
-    if usual is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
-        raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be")
+    frames, mean, std = (front_end.get(key) for key in ("frames", "mean", "std"))
+    default = LogMelFrontEnd(frames) if type(frames) is int and frames else None
+    numbers = [default.mean if mean is None else mean, default.std if std is None else std] if default else []
+    if default is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
+        raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be used")
     if numbers[1] <= 0:
-        raise CorruptRegistryError("the front_end of the task to import divides by a spread that is not positive")
+        raise CorruptRegistryError("the front_end of the task to import has a std that is not positive")
     return {"frames": frames, "mean": float(numbers[0]), "std": float(numbers[1])}
 
 
 def _word(facts: Mapping[str, Any], key: str) -> str:
     value = facts.get(key)
     if not isinstance(value, str) or len(value) > 40:
-        raise CorruptRegistryError(f"the task to import does not say its {key} in a word")
+        raise CorruptRegistryError(f"the description of the task to import has no valid {key}, which is one word")
     return value

@@ -1,4 +1,4 @@
-"""The model card of an exported adapter: what a stranger needs to judge it, use it and make it again."""
+"""Writes the model card of an exported task: what somebody needs to judge it, use it and train it again."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,38 @@ _LABELS_SHOWN = 100
 
 
 def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None) -> str:
-    """A `README.md` with the front matter that the Hugging Face hub reads.
+    """Return a `README.md` with the front matter that the Hugging Face hub reads.
 
     Args:
-        facts: what the adapter says of itself.
+        facts: the description of the task in its file.
         peft: whether peft can load the folder.
-        size: bytes of its weights.
-        auto: test accuracy with the task chosen by the router of the registry it comes from.
+        size: the size of its weights in bytes.
+        auto: its test accuracy with the task chosen by the router, in the registry that it comes from.
     """
     backbone, labels = facts["backbone"], facts["labels"]
-    hearing = _hearing(facts["front_end"])
-    rows = {
+    model_input = _input_of(facts["front_end"])
+    rows = _rows(facts, size, auto, model_input.preparation)
+    shown = ", ".join(map(_line, labels[:_LABELS_SHOWN]))
+    more = f" and {len(labels) - _LABELS_SHOWN} more (in the file's header)" if len(labels) > _LABELS_SHOWN else ""
+    parts = [
+        _front_matter(backbone["name"], peft),
+        f"# {_line(facts['name'])}",
+        f"One audio task for one frozen {model_input.family}, learned with cl-ast.",
+        "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
+        f"Labels ({len(labels)}), in the order of the head's outputs: {shown}{more}",
+        "## Use",
+        "    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav",
+    ]
+    if peft:
+        parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **model_input._asdict()).strip())
+    parts += ["## Train it again", f"    {_command(facts)}", _REST]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: str) -> dict[str, Any]:
+    """Return the rows of the card's table."""
+    backbone = facts["backbone"]
+    return {
         "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
         "backbone's fingerprint": _code(backbone["fingerprint"]),
         "method": _code(facts["method"]),
@@ -27,29 +48,14 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         "data": f"fingerprint {_code(facts.get('data_fingerprint') or 'unknown')}",
         "split": _line(facts.get("protocol") or "unknown"),
         "seed": facts.get("seed", "unknown"),
-        "test accuracy when learned, task given": _percent(facts.get("learned_accuracy")),
-        "test accuracy last measured, task routed": _percent(auto),
-        "front end": hearing.heard,
+        "test accuracy after training, with the task named": _percent(facts.get("learned_accuracy")),
+        "test accuracy last measured, with the task chosen by the router": _percent(auto),
+        "front end": preparation,
         "pooling": _code(facts["pooling"]),
         "positions": _code(facts["positions"]),
         "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
         "licence": "unknown",
     }
-    shown = ", ".join(map(_line, labels[:_LABELS_SHOWN]))
-    more = f" and {len(labels) - _LABELS_SHOWN} more (in the file's header)" if len(labels) > _LABELS_SHOWN else ""
-    parts = [
-        _front_matter(backbone["name"], peft),
-        f"# {_line(facts['name'])}",
-        f"One audio task for one frozen {hearing.family}, learned with cl-ast.",
-        "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
-        f"Labels ({len(labels)}), in the order of the head's outputs: {shown}{more}",
-        "## Use",
-        "    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav",
-    ]
-    if peft:
-        parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **hearing._asdict()).strip())
-    parts += ["## Make it again", f"    {_command(facts)}", _REST]
-    return "\n\n".join(parts) + "\n"
 
 
 _PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the backbone's weights; the head is in
@@ -63,30 +69,41 @@ _POOLED = {
     "mean": "tokens.mean(dim=1)",
     "mean+std": "torch.cat([tokens.mean(1), tokens.var(1, correction=0).clamp_min(1e-12).sqrt()], -1)",
 }
-_REST = "Epochs, batch size and learning rate, where they were given, are not recorded: add them."
+_REST = "Epochs, batch size and learning rate are not recorded: add them if the training did not use the defaults."
 
 
-class _Hearing(NamedTuple):
-    """The backbone's family, its stock class, what that takes, how a clip becomes that, and what to mind."""
+class _ModelInput(NamedTuple):
+    """How a clip becomes the input of the backbone, for the card.
+
+    Attributes:
+        family: the name of the backbone's family.
+        model: the name of the stock class.
+        takes: the name of the input that the stock class takes.
+        preparation: how a clip becomes this input.
+        hint: what the user of the stock class has to take care of; may be empty.
+    """
 
     family: str
     model: str
     takes: str
-    heard: str
+    preparation: str
     hint: str
 
 
-def _hearing(front_end: Mapping[str, Any]) -> _Hearing:
+def _input_of(front_end: Mapping[str, Any]) -> _ModelInput:
     if front_end.get("kind") == "waveform":
         level = "zero mean and unit variance before the padding" if front_end["normalise"] else "as recorded"
-        heard = f"16 kHz mono, {front_end['samples']} samples, {level}"
-        return _Hearing("Wav2Vec 2.0", "Wav2Vec2Model", "samples", heard, "")
-    heard = (
+        preparation = f"16 kHz mono, {front_end['samples']} samples, {level}"
+        return _ModelInput("Wav2Vec 2.0", "Wav2Vec2Model", "samples", preparation, "")
+    preparation = (
         f"16 kHz mono, Kaldi log-mel, 128 bins, {front_end['frames']} frames of 10 ms, "
         f"(x - ({front_end['mean']:g})) / {2 * front_end['std']:g}"
     )
-    hint = "The position table must be as long as the clip: cl-ast resizes it, `ASTModel` takes `max_length` frames."
-    return _Hearing("Audio Spectrogram Transformer (AST)", "ASTModel", "features", heard, hint)
+    hint = (
+        "The position embeddings must be as long as the clip: cl-ast resizes them, and `ASTModel` takes clips of "
+        "`max_length` frames."
+    )
+    return _ModelInput("Audio Spectrogram Transformer (AST)", "ASTModel", "features", preparation, hint)
 
 
 def _front_matter(backbone: str, peft: bool) -> str:
@@ -116,7 +133,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _line(value: object) -> str:
-    """On one line, and no end of a table's cell: names and labels are whatever people wrote."""
+    """Return the value on one line and without Markdown's table syntax: names and labels may have any characters."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 

@@ -1,4 +1,4 @@
-"""Tasks out of a registry and into one, as folders and over the hub."""
+"""Exports tasks from a registry and imports them into one, as folders and over the hub."""
 
 import tempfile
 from pathlib import Path
@@ -25,12 +25,12 @@ def import_(session: Session, folder: Path, name: str | None, replace: bool) -> 
     incoming = read(folder, session.methods)
     session.suggest_backbone(known_backbone(incoming))
     task, new = accept(incoming, session.backbone, name, session.methods)
-    kept = session.free_name(task.model.settings.name, replace=replace)
+    free = session.free_name(task.model.settings.name, replace=replace)
     session.routing.keep_space()
-    # Routing of another router or release says nothing here: the task then answers by name only.
+    # Routing of another kind of router or of another release cannot be used here: such a task is used by name only.
     routing = task.router if session.routing.is_usable(task.router) else {}
     data = to_bytes(task.model, session.backbone, {}, routing)
-    return session.registry.commit(kept, data, new, replace=replace)
+    return session.registry.commit(free, data, new, replace=replace)
 
 
 def push(session: Session, name: str, repository: str, public: bool, endpoint: str | None) -> str:

@@ -1,12 +1,13 @@
-"""A task as a folder, out and in.
+"""Writes a task as a folder, and reads such a folder.
 
-    adapter_model.safetensors   LoRA: as peft names it. Any other method: the whole task, as the registry stores it
-    adapter_config.json         peft's; for what peft does not know, `peft_type` is "CL_AST"
-    task.safetensors            LoRA only: head, routing, and in its header what the task is
+    adapter_model.safetensors   LoRA: with peft's tensor names. Any other method: the task's file of the registry
+    adapter_config.json         peft's; for a method that peft does not have, `peft_type` is "CL_AST"
+    task.safetensors            LoRA only: head and routing, and in its header the description of the task
     README.md                   the model card
 
-A folder to import may come from anybody: files are read with a limit, as JSON and safetensors only, each claim checked
-against the file, before torch sees a byte. What this module returns still has to fit the backbone: `from_bytes` says.
+A folder to import may come from anybody. Files are read up to a size limit, as JSON and safetensors only, and every
+claim in a header is checked against the file before torch reads it. Whether the task fits the backbone is checked
+later, by `from_bytes`.
 """
 
 import json
@@ -36,40 +37,47 @@ from registry.file_stores import sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
 TYPE = "CL_AST"
-LARGEST = 4 * 2**30  # bytes: a copy of the largest AST is a tenth of it
+LARGEST = 4 * 2**30  # bytes; a copy of the largest AST is a tenth of this
 _LARGEST_CONFIG = 2**20
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-# What only its registry needs to know, or nobody else's business: where the data lies on this machine.
+# Facts that only matter in the registry that the task comes from.
 _PRIVATE = {"task_id", "task_created", "version"}
+# The parts of the source that are exported; where the data lies on this machine is not.
 _SOURCE = ("task", "fold", "few_shot", "max_seconds", "seed", "split_by")
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What a folder holds, not yet checked against a backbone: what it says of itself, and tensors by our own names."""
+    """A task read from a folder, which has not been checked against a backbone yet.
+
+    Attributes:
+        facts: the description of the task.
+        tensors: its tensors by their names in a task's file.
+    """
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
     def to_bytes(self) -> bytes:
-        """As the registry stores a task."""
+        """Return the task's file."""
         return _safetensors(self.tensors, self.facts)
 
 
 def write(folder: Path, data: bytes, *, auto: float | None, methods: Mapping[str, Method] = METHODS) -> Path:
-    """Write the task in `data`, a registry's file, as a folder: all of it or nothing.
+    """Write a task as a folder, completely or not at all.
 
     Args:
-        auto: its accuracy by the router, for the card.
-        methods: the table that its method is a row of.
+        data: the task's file from the registry.
+        auto: its test accuracy with the task chosen by the router, for the card.
+        methods: the table of methods that has its method.
 
     Raises:
-        RegistryError: the folder holds something already, or cannot be written.
+        RegistryError: the folder is not empty, or cannot be written.
     """
     files = _files(data, auto, methods)
     with file_errors(folder, "export to"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RegistryError(f"{folder} holds something already: export to a folder that is new or empty")
+            raise RegistryError(f"{folder} is not empty: export to a folder that is new or empty")
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
         fresh.mkdir()
@@ -91,19 +99,19 @@ def write(folder: Path, data: bytes, *, auto: float | None, methods: Mapping[str
 
 
 def read(folder: Path, methods: Mapping[str, Method] = METHODS) -> Incoming:
-    """What a folder holds, each claim checked against its files.
+    """Read a folder, and check that its files agree with what they say.
 
     Args:
-        methods: the table that its method is a row of.
+        methods: the table of methods that has its method.
 
     Raises:
-        CorruptRegistryError: a file is damaged, lies, or is too large.
-        RegistryError: it is no such folder, or it lacks the head.
-        MethodError: its method is not one of ours.
+        CorruptRegistryError: a file is damaged, contradicts itself, or is too large.
+        RegistryError: it is not the folder of a task, or it lacks the head.
+        MethodError: cl-ast does not have its method.
     """
     with file_errors(folder, "import"):
         if not folder.is_dir():
-            raise RegistryError(f"{folder} is no folder: name one that `cl-ast export` or peft wrote")
+            raise RegistryError(f"{folder} is no folder: use one that `cl-ast export` or peft wrote")
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PICKLES)
     if pickles and not (folder / ADAPTER).exists():
         raise RegistryError(
@@ -133,7 +141,7 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
         layout = peft.layout_of(facts)
         routing = {name: tensor for name, tensor in tensors.items() if name.startswith("router.")}
         own = {name: tensor for name, tensor in tensors.items() if name not in routing}
-        # In single precision, as its users expect: the same numbers. Routing has types of its own.
+        # Users of peft expect single precision, so the numbers are decoded; those of routing keep their types.
         theirs, ours = peft.to_peft(all_decoded(own, {}, str(facts["name"]))[0] | routing, layout)
         files = {ADAPTER: _safetensors(theirs, None), TASK: _safetensors(ours, facts)}
         layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
@@ -155,26 +163,27 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
 def _read_lora(folder: Path, config: Mapping[str, Any], methods: Mapping[str, Method]) -> Incoming:
     if not (folder / TASK).exists():
         raise RegistryError(
-            f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and what the task "
-            "is (docs/registry.md says how), or learn the task here"
+            f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and a description "
+            "of the task (docs/registry.md says how), or learn the task here"
         )
-    words, ours = _load(folder / TASK)
-    layout = peft.layout_of(words)
+    description, ours = _load(folder / TASK)
+    layout = peft.layout_of(description)
     method, found = peft.from_peft(config, _load(folder / ADAPTER)[1], layout)
-    facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(words, TASK)}
-    said = parse(str(facts["method"]), methods)
-    if not peft.fits(said) or not _same_lora(said, config, layout):
+    facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(description, TASK)}
+    stated = parse(str(facts["method"]), methods)
+    if not peft.fits(stated) or not _same_lora(stated, config, layout):
         raise MethodError(
-            f"{folder}: {TASK} says {said.text}, and {CONFIG} says {method}: one of them is of another task"
+            f"{folder}: the method is {stated.text} in {TASK} and {method} in {CONFIG}: one of the two files is of "
+            "another task; export it again"
         )
     twice = sorted(set(found) & set(ours))
     if twice:
-        raise CorruptRegistryError(f"{folder}: {twice[0]} is in both files: which of the two counts?")
+        raise CorruptRegistryError(f"{folder}: both files have the tensor {twice[0]}; remove it from one of them")
     return Incoming(facts, {**found, **ours})
 
 
 def _same_lora(spec: MethodSpec, config: Mapping[str, Any], layout: peft.Layout) -> bool:
-    """Same rank and scale at every site; the sites themselves are checked by the tensors that are there."""
+    """Return whether rank and scale are the same at every site; the sites themselves follow from the tensors."""
     pairs = [(form, *peft.size(config, path)) for path, form in peft.paths(spec, layout).items()]
     return all(form.rank == rank and math.isclose(form.scale, scale, rel_tol=1e-6) for form, rank, scale in pairs)
 
@@ -190,7 +199,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a safetensors file says of itself (nothing, perhaps) and its tensors."""
+    """Return the description in a safetensors file, which may be empty, and its tensors."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -204,9 +213,9 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _bounded(path: Path, most: int) -> bytes:
-    """The bytes of a plain file of a bearable size."""
+    """Return the bytes of a regular file of at most `most` bytes."""
     with file_errors(path, "read"):
-        if not path.is_file():  # a pipe or a device would never end
+        if not path.is_file():  # reading a pipe or a device might never end
             raise RegistryError(f"{path} is missing: an adapter's folder has {CONFIG} and {ADAPTER}")
         with path.open("rb") as file:
             data = file.read(most + 1) if path.stat().st_size <= most else None
@@ -215,10 +224,10 @@ def _bounded(path: Path, most: int) -> bytes:
     return data
 
 
-def _described(words: dict[str, Any], name: str) -> dict[str, Any]:
-    if not words:
-        raise CorruptRegistryError(f"{name} does not say what the task is: its header has no `cl_ast` entry")
-    return words
+def _described(description: dict[str, Any], name: str) -> dict[str, Any]:
+    if not description:
+        raise CorruptRegistryError(f"{name} has no description of the task: its header lacks the entry `cl_ast`")
+    return description
 
 
 def _safetensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None) -> bytes:
@@ -231,16 +240,16 @@ def _safetensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None)
 
 
 def _public(source: Mapping[str, Any]) -> dict[str, Any]:
-    """How the task was loaded, without where its data lay."""
-    given = original(source)
-    found = {key: given[key] for key in _SOURCE if given.get(key) is not None}
-    if not str(found.get("task", "")).isidentifier():  # a data set's name, not a folder's
+    """Return how the task's data was loaded, without where it lies on this machine."""
+    recorded = original(source)
+    found = {key: recorded[key] for key in _SOURCE if recorded.get(key) is not None}
+    if not str(found.get("task", "")).isidentifier():  # then it is a path, and not the name of a data set
         found.pop("task", None)
     return found
 
 
 def _public_name(backbone: str) -> str:
-    """A hub name as it is; of a folder on this machine its last part."""
+    """Return a name on the hub as it is, and only the last part of a folder on this machine."""
     return (
         backbone
         if backbone == MINI or (backbone.count("/") == 1 and not Path(backbone).is_absolute())

@@ -1,7 +1,7 @@
-"""A task's folder on the Hugging Face hub, there and back.
+"""Uploads a task's folder to the Hugging Face hub, and downloads one.
 
-What comes from the hub is a stranger's folder like any other: only the files of a task are fetched, their sizes are
-looked at first, and `read` trusts none of them.
+A downloaded folder is trusted no more than any other: only the files of a task are downloaded, their sizes are checked
+before that, and `read` checks their contents.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,18 @@ _FILES = (ADAPTER, CONFIG, TASK, README)
 
 
 def push(folder: Path, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
-    """Upload an exported folder as a model repository, made if need be, private unless `public`; returns its address.
+    """Upload an exported folder as a model repository, which is created if it does not exist; return its address.
+
+    Args:
+        public: whether anybody can read a repository that is created; otherwise it is private.
 
     Raises:
-        RegistryError: the hub cannot be reached, or refuses.
+        RegistryError: the hub cannot be reached, or refuses the upload.
     """
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint, library_name="cl-ast")
-    with _in_words(f"push to {repository}"):
+    with _hub_errors(f"push to {repository}"):
         address = api.create_repo(repository, private=not public, exist_ok=True)
         api.upload_folder(
             repo_id=repository, folder_path=folder, allow_patterns=list(_FILES), commit_message="A task of cl-ast"
@@ -32,36 +35,38 @@ def push(folder: Path, repository: str, *, public: bool = False, endpoint: str |
 
 
 def pull(repository: str, *, revision: str | None = None, endpoint: str | None = None) -> Path:
-    """Download a repository's task into the hub's own cache; returns the folder, to be read like any other.
+    """Download a repository's task into the hub's own cache; return the folder, for `read`.
 
     Raises:
-        RegistryError: the hub cannot be reached, or has no such task, or a file of it is too large.
+        RegistryError: the hub cannot be reached or has no such task, or a file is too large.
     """
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint, library_name="cl-ast")
-    with _in_words(f"pull {repository}"):
-        # The commit that was looked at is the one that is fetched.
+    with _hub_errors(f"pull {repository}"):
+        # The download names the commit whose sizes were checked, in case the repository changes meanwhile.
         found = api.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in found.siblings or [] if file.rfilename in _FILES}
         if not {ADAPTER, CONFIG} <= set(sizes):
-            raise RegistryError(f"{repository} is no adapter: it lacks {CONFIG} or {ADAPTER}")
+            raise RegistryError(f"{repository} is no adapter: it lacks {CONFIG} or {ADAPTER}; check the name")
         if any(size is None or size > LARGEST for size in sizes.values()):
             raise RegistryError(f"{repository} has a file larger than the {LARGEST:,} bytes that a task may have")
         return Path(api.snapshot_download(repository, revision=found.sha, allow_patterns=sorted(sizes)))
 
 
 @contextmanager
-def _in_words(doing: str) -> Iterator[None]:
+def _hub_errors(doing: str) -> Iterator[None]:
+    """Turn the errors of the hub's library into RegistryErrors that say what could not be done."""
     from huggingface_hub import errors
 
-    transport = errors.HTTPError  # type: ignore[attr-defined]  # of whichever client this release of the hub's library uses
+    # The base error of the HTTP client, which differs between releases of the hub's library.
+    transport = errors.HTTPError  # type: ignore[attr-defined]
     try:
         yield
     except errors.HfHubHTTPError as error:
         reason = _first_line(error)
         raise RegistryError(f"cannot {doing}: {reason}; is the name right, and `hf auth login` done?") from error
-    except (errors.OfflineModeIsEnabled, ValueError) as error:  # a name that cannot be is a ValueError of some kind
+    except (errors.OfflineModeIsEnabled, ValueError) as error:  # an invalid name raises a subclass of ValueError
         raise RegistryError(f"cannot {doing}: {_first_line(error)}") from error
     except (transport, OSError) as error:
         raise RegistryError(f"cannot {doing}: the hub cannot be reached ({_first_line(error)}); try again") from error

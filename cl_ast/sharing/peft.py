@@ -1,9 +1,9 @@
-"""LoRA in the layout of the `peft` library: its tensor names and its configuration, both ways.
+"""Converts LoRA to and from the layout of the `peft` library: the names of tensors, and the configuration.
 
-`peft` is not imported: its format is names and a JSON file. The adapter is made for transformers' stock model of the
-backbone's family. The task's final LayerNorm, where it has one, goes along as one of peft's `modules_to_save`, so the
-model that peft makes of the folder ends with the tokens that the head expects; the head itself is a file of ours
-beside it.
+`peft` is not imported, since its format is only names and a JSON file. The adapter is for the stock model of the
+backbone's family in transformers. The final LayerNorm of the task's head, if there is one, is stored as one of peft's
+`modules_to_save`, so that the model that peft loads ends with the tokens that the head takes. The rest of the head is
+in a file of its own.
 """
 
 import math
@@ -23,7 +23,7 @@ TYPE = "LORA"
 _PREFIX = "base_model.model."
 _SIDES = {"a": "lora_A.weight", "b": "lora_B.weight"}
 _LINEAR = ("q", "k", "v", "o", "fc1", "fc2")
-# What changes the sum that a LoRA computes; with any of these set, our form of it would answer differently.
+# Options that change what a LoRA computes; if one of them is set, our form would compute something else.
 _VARIANTS = (
     "use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters",
     "layers_to_transform", "trainable_token_indices", "alora_invocation_tokens", "arrow_config", "exclude_modules",
@@ -33,12 +33,12 @@ _VARIANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are in a stock model.
+    """The names of modules in a stock model.
 
     Attributes:
         model, package: the class, and its package in `transformers.models`.
         layers, norm: the paths of its layers and of its final LayerNorm.
-        paths: of the sites in a layer.
+        paths: the paths of the sites inside a layer.
     """
 
     model: str
@@ -48,7 +48,7 @@ class Layout:
     paths: Paths
 
     def site_of(self, path: str) -> str | None:
-        """The linear map at a path in a layer."""
+        """Return the site of the linear map at a path inside a layer; None if there is none."""
         return next((site for site in _LINEAR if self.paths[site] == path), None)
 
 
@@ -57,30 +57,30 @@ _WAVEFORM = Layout("Wav2Vec2Model", "wav2vec2", "encoder.layers", "encoder.layer
 
 
 def layout_of(facts: Mapping[str, Any]) -> Layout:
-    """Of the stock model that a task is for: its front end says whether that hears samples."""
+    """Return the layout of the stock model that a task is for; the kind of front end tells which one that is."""
     front_end = facts.get("front_end")
     kind = front_end.get("kind") if isinstance(front_end, Mapping) else None
     return _WAVEFORM if kind == "waveform" else _SPECTROGRAM
 
 
 def fits(spec: MethodSpec) -> bool:
-    """Whether peft knows this method."""
+    """Return whether peft has this method."""
     return bool(spec.placements) and all(isinstance(placement.form, LowRank) for placement in spec.placements)
 
 
 def paths(spec: MethodSpec, layout: Layout) -> dict[str, LowRank]:
-    """The module paths that a LoRA updates in a layer, with its form at each."""
+    """Return the paths of the modules that a LoRA updates in a layer, with its form at each."""
     forms = {layout.paths[placement.site]: placement.form for placement in spec.placements}
     return {path: form for path, form in forms.items() if isinstance(form, LowRank)}
 
 
 def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, *, norm: bool) -> dict[str, Any]:
-    """`adapter_config.json` for a LoRA.
+    """Return the contents of `adapter_config.json` for a LoRA.
 
     Args:
-        backbone: its hub name, if it has one.
-        layers: how many it has.
-        norm: whether it has a final LayerNorm, which goes along.
+        backbone: the backbone's name on the hub, if it has one.
+        layers: the number of the backbone's layers.
+        norm: whether a final LayerNorm is stored with the LoRA.
     """
     sizes = {path: (form.rank, form.scale * form.rank) for path, form in paths(spec, layout).items()}
     rank, alpha = next(iter(sizes.values()))
@@ -109,10 +109,10 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
 
 
 def to_peft(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A task's tensors, by where they go: peft's file, by its names, and the rest."""
+    """Split a task's tensors into those of peft's file, by peft's names, and the rest, by our names."""
     theirs, ours = {}, {}
     for name, tensor in tensors.items():
-        parts = name.split(".")  # layers.3.q.parallel.lora.a
+        parts = name.split(".")  # such as layers.3.q.parallel.lora.a
         if parts[0] == "layers":
             path = f"{layout.layers}.{parts[1]}.{layout.paths[parts[2]]}"
             theirs[f"{_PREFIX}{path}.{_SIDES[parts[-1]]}"] = tensor
@@ -126,18 +126,18 @@ def to_peft(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Te
 def from_peft(
     config: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: Layout
 ) -> tuple[str, dict[str, Tensor]]:
-    """The method in a word, and the tensors by our names (the final LayerNorm if it was saved).
+    """Return the method as it is written, and the tensors by our names, with the final LayerNorm if it was saved.
 
     Raises:
-        MethodError: the folder holds a variant of LoRA, a place or a module that cl-ast does not have.
+        MethodError: the folder has a variant of LoRA, a site or a module that cl-ast does not have.
     """
     _refuse_variants(config, layout)
     found: dict[str, Tensor] = {}
-    sites: dict[str, int] = {}  # with the lowest layer of each
+    sites: dict[str, int] = {}  # the lowest layer of each site
     for name, tensor in tensors.items():
         ours = _our_name(name, layout)
         if ours is None:
-            raise MethodError(f"the LoRA holds {name[:100]!r}, which is no q, k, v, o or FFN map of {layout.model}")
+            raise MethodError(f"the LoRA has {name[:100]!r}, which is no q, k, v, o or FFN map of {layout.model}")
         found[ours] = tensor
         if ours.startswith("layers."):
             layer, site = ours.split(".")[1:3]
@@ -166,32 +166,32 @@ def _refuse_variants(config: Mapping[str, Any], layout: Layout) -> None:
     extra = sorted(set(map(str, _listed(config.get("modules_to_save")))) - {layout.norm})
     if extra:
         raise MethodError(
-            f"the LoRA saves the module {extra[0][:80]!r}, which makes no tokens of {layout.model}: train it on "
-            "that, and put the head into task.safetensors (docs/registry.md)"
+            f"the LoRA also saves the module {extra[0][:80]!r}, and cl-ast only takes the final LayerNorm: train it on "
+            f"{layout.model} without that module, and put the head into task.safetensors (docs/registry.md)"
         )
 
 
 def _method(config: Mapping[str, Any], sites: Mapping[str, int], layout: Layout) -> str:
-    """Sites of equal rank, scale and lowest layer make one `lora:…`; several are joined by +."""
+    """Return the method as it is written: one `lora:…` for all sites of equal rank, scale and lowest layer."""
     if not sites:
-        raise MethodError("the LoRA holds no low-rank update at all")
+        raise MethodError("the LoRA has no low-rank update at all")
     groups: dict[tuple[int, float, int], set[str]] = {}
     for site, first in sites.items():
         groups.setdefault((*size(config, layout.paths[site]), first), set()).add(site)
-    words = []
+    parts = []
     for (rank, scale, first), members in sorted(groups.items()):
         sizes = f"r={rank},s={scale!r}" + (f",from={first}" if first else "")
         letters = "".join(letter for letter in "qkvo" if letter in members)
         dense = members - set("qkvo")
         if dense and dense != {"fc1", "fc2"}:
-            raise MethodError("the LoRA updates one of the FFN's two maps; cl-ast has both (lora:ffn) or none")
-        words += [f"lora:{letters},{sizes}"] if letters else []
-        words += [f"lora:ffn,{sizes}"] if dense else []
-    return "+".join(words)
+            raise MethodError("the LoRA updates only one of the FFN's two maps; cl-ast updates both (lora:ffn) or none")
+        parts += [f"lora:{letters},{sizes}"] if letters else []
+        parts += [f"lora:ffn,{sizes}"] if dense else []
+    return "+".join(parts)
 
 
 def size(config: Mapping[str, Any], path: str) -> tuple[int, float]:
-    """Rank and scale at one module; a pattern's key is the module's path or the end of it."""
+    """Return the rank and the scale at one module; the key of a pattern is the module's path or the end of it."""
     rank, alpha = config.get("r"), config.get("lora_alpha")
     for name, value in _mapped(config.get("rank_pattern")).items():
         rank = value if path == name or path.endswith(f".{name}") else rank

@@ -1,1 +1,1 @@
-"""A task on a backbone: adapter, head, labels and front end; the file that holds it; many tasks in one batch."""
+"""A task on a backbone: adapter, head, labels and front end; its file; and many tasks in one batch."""

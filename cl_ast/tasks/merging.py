@@ -1,4 +1,4 @@
-"""A task's adapter folded into a backbone of its own, where the maths allows it: the same answers at no extra cost."""
+"""Folds a task's adapter into a copy of the backbone, if the method allows it: the same answers at no extra cost."""
 
 from dataclasses import replace
 
@@ -14,63 +14,64 @@ from cl_ast.backbone.sites import LEAVES
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel
 
-_FOLDING = ("replace", "parallel", "output")  # in the order in which they act
+_FOLDABLE = ("replace", "parallel", "output")  # in the order in which they act
 
 
 def merged(model: TaskModel) -> TaskModel:
-    """The same task over a copy of its backbone with the deltas folded in.
+    """Return the same task on a copy of its backbone into whose weights the deltas are folded.
 
-    LoRA, SSF, SORSA, PaCA, Bone, BitFit and LayerNorms disappear into the backbone's weights; MoSA becomes one plain
-    bottleneck. The result is to answer with, not to store: the backbone it stands on is no longer the registry's.
+    LoRA, SSF, SORSA, PaCA, Bone, BitFit and LayerNorms become part of the backbone's weights; MoSA becomes one ordinary
+    bottleneck. The result can answer but cannot be stored, since its backbone is not the registry's any more.
 
     Raises:
         MethodError: a part of the method is no update of the backbone's weights, such as a bottleneck or a prompt.
     """
     spec, backbone = model.settings.method, model.backbone
     for placement in spec.placements:
-        if not (_folds(placement) or isinstance(placement.form, Simplifiable)):
+        if not (_can_fold(placement) or isinstance(placement.form, Simplifiable)):
             raise MethodError(f"{spec}: {placement.form.label} at {placement.site} cannot be merged into the backbone")
-    own = backbone.copy()
+    copy = backbone.copy()
     with torch.no_grad():
         for layer in range(backbone.shape.depth):
             for site in LEAVES:
-                _fold(model, own, layer, site)
-    kept = tuple(_plain(placement) for placement in spec.placements if not _folds(placement))
-    settings = replace(model.settings, method=replace(spec, placements=kept))
-    return TaskModel(settings, own, Adapter(settings.method, own, _renamed(model, spec)), model.head)
+                _fold(model, copy, layer, site)
+    remaining = tuple(_simplified(placement) for placement in spec.placements if not _can_fold(placement))
+    settings = replace(model.settings, method=replace(spec, placements=remaining))
+    return TaskModel(settings, copy, Adapter(settings.method, copy, _remaining_tensors(model, spec)), model.head)
 
 
-def _folds(placement: Placement) -> bool:
-    at_weights = placement.site in LEAVES and placement.insertion in _FOLDING
+def _can_fold(placement: Placement) -> bool:
+    at_weights = placement.site in LEAVES and placement.insertion in _FOLDABLE
     return at_weights and isinstance(placement.form, Foldable)
 
 
-def _plain(placement: Placement) -> Placement:
+def _simplified(placement: Placement) -> Placement:
     assert isinstance(placement.form, Simplifiable)
     return replace(placement, form=placement.form.simplified())
 
 
-def _fold(model: TaskModel, own: Backbone, layer: int, site: str) -> None:
-    """Write into `own` what the site's weights become."""
+def _fold(model: TaskModel, copy: Backbone, layer: int, site: str) -> None:
+    """Fold what acts at a site into the site's weights in `copy`."""
     stock = model.backbone.stock(layer, site)
-    now: dict[str, Tensor] = dict(stock)
+    folded: dict[str, Tensor] = dict(stock)
     placed = [one for one in model.settings.method.placements if one.site == site and one.acts_in(layer)]
-    for placement in sorted(placed, key=lambda one: _FOLDING.index(one.insertion)):
+    for placement in sorted(placed, key=lambda one: _FOLDABLE.index(one.insertion)):
         assert isinstance(placement.form, Foldable)
-        params = params_of(model.adapter.tensors, own.shape, layer, placement)
-        if placement.insertion == "parallel":  # deltas do not see one another
+        params = params_of(model.adapter.tensors, copy.shape, layer, placement)
+        if placement.insertion == "parallel":
+            # Parallel deltas are all computed from the stock weights, so their changes are added up.
             new = placement.form.folded(stock, params)
-            now = {kind: now[kind] + (new[kind] - stock[kind]) for kind in now}
+            folded = {kind: folded[kind] + (new[kind] - stock[kind]) for kind in folded}
         else:
-            now = dict(placement.form.folded(now, params))
-    for kind, tensor in now.items():
-        own.tensors()[f"layers.{layer}.{site}.{kind}"].copy_(tensor)
+            folded = dict(placement.form.folded(folded, params))
+    for kind, tensor in folded.items():
+        copy.tensors()[f"layers.{layer}.{site}.{kind}"].copy_(tensor)
 
 
-def _renamed(model: TaskModel, spec: MethodSpec) -> dict[str, Tensor]:
-    """What is left of the adapter, under the names of the plainer forms."""
+def _remaining_tensors(model: TaskModel, spec: MethodSpec) -> dict[str, Tensor]:
+    """Return the tensors of the adapter that were not folded, by their names in the simplified forms."""
     return {
-        stored_name(one.layer, _plain(one.placement), one.local, one.weight): model.adapter.tensors[name]
+        stored_name(one.layer, _simplified(one.placement), one.local, one.weight): model.adapter.tensors[name]
         for name, one in owned(spec, model.backbone.shape).items()
-        if not _folds(one.placement)
+        if not _can_fold(one.placement)
     }

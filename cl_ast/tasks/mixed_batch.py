@@ -1,10 +1,11 @@
-"""Many tasks over the one backbone at once: a batch whose rows belong to different tasks runs the backbone once.
+"""Classifies a batch whose rows belong to different tasks in one run of the backbone.
 
-Rows of one method share a form, with a set of weights a row, gathered from the adapters' buffers in one copy. Rows of
-different methods share the stock blocks: at each site every method acts on its own rows. Each row has its own head.
+Rows with the same method are computed together, with one set of weights for each row, which is gathered from the
+buffers of the adapters in one copy. Rows with different methods share the stock blocks: at each site, every method acts
+on its own rows. Each row has its own head.
 
-A row's answer equals that of its task asked alone, but for the last digits: a matrix product of another size is summed
-in another order. What must be the same to the bit is asked by name (`measuring.logits_of`).
+The logits of a row differ from those of its task run alone in the last digits, since a matrix product of another size
+is summed in another order. Results that must be bit-identical are computed by the task alone (`TaskModel.logits`).
 """
 
 import itertools
@@ -26,31 +27,32 @@ from cl_ast.backbone.sites import Act, Heads
 from cl_ast.tasks.task_model import TaskModel
 
 Row = tuple[TaskModel, Tensor]
-"""A task, and one clip's features, such as (frames, 128), as that task's front end makes them."""
+"""A task, and the features of one clip, such as (frames, 128), from that task's front end."""
 
 
 def logits(batch: Sequence[Row]) -> list[Tensor]:
-    """The logits (classes,) of each clip under its task, in order; for answering, not for training.
+    """Return the logits (classes,) of each clip under its task, in order; for classifying, not for training.
 
-    The backbone runs once for all rows that can share it: those of one length, and of methods that leave the number of
-    tokens as it is. Prompts share it with their own method only; full fine-tuning has a backbone of its own.
+    The backbone runs once for all rows that can share a run: those of the same length whose methods do not change the
+    number of tokens. Rows with prompts only share a run with rows of the same method. A fully fine-tuned task has its
+    own backbone.
     """
     passes: dict[object, list[int]] = defaultdict(list)
-    seen: dict[int, int] = {}  # where a task first appears
+    first_row: dict[int, int] = {}  # of each task
     for row, (model, features) in enumerate(batch):
-        passes[_shared_by(model, features)].append(row)
-        seen.setdefault(id(model), row)
+        passes[_pass_key(model, features)].append(row)
+        first_row.setdefault(id(model), row)
     out: list[Tensor] = [torch.empty(0)] * len(batch)
     for rows in passes.values():
-        # Rows of one method act together, and rows of one task share its head.
-        rows.sort(key=lambda row: (batch[row][0].settings.method.text, seen[id(batch[row][0])]))
+        # `MixedBatch` needs rows of the same method, and the heads rows of the same task, next to each other.
+        rows.sort(key=lambda row: (batch[row][0].settings.method.text, first_row[id(batch[row][0])]))
         for row, values in zip(rows, _one_pass([batch[row] for row in rows]), strict=True):
             out[row] = values
     return out
 
 
-def _shared_by(model: TaskModel, features: Tensor) -> object:
-    """Equal for rows that one pass through the backbone can serve."""
+def _pass_key(model: TaskModel, features: Tensor) -> object:
+    """Return a key that is equal for rows that can share a run of the backbone."""
     spec = model.settings.method
     lengthens = any(one.site == "layer" for one in spec.placements)
     return id(model.backbone), len(features), model.settings.positions, spec.text if lengthens else ""
@@ -75,14 +77,14 @@ def _one_pass(batch: Sequence[Row]) -> list[Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Neighbouring rows of a batch, and what acts on them at one site; nothing where there are no parts."""
+    """Neighbouring rows of a batch, and the parts of their method at one site; empty if nothing acts on these rows."""
 
     rows: slice
     parts: tuple[Part, ...]
 
 
 class MixedBatch:
-    """The adapters of a batch, one a row; rows of one method are neighbours."""
+    """The adapters of a batch, one for each row; rows with the same method are next to each other."""
 
     def __init__(self, backbone: Backbone, adapters: Sequence[Adapter]) -> None:
         self._rows = len(adapters)
@@ -96,7 +98,7 @@ class MixedBatch:
             first = rows.stop
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
-        """What acts at each (layer, site)."""
+        """Return the function that acts at each (layer, site)."""
         return {at: self._act(shares) for at, shares in self._at.items()}
 
     def _act(self, shares: Sequence[Share]) -> Act:
@@ -105,7 +107,7 @@ class MixedBatch:
         return partial(_mixed, self._all_rows(shares))
 
     def _all_rows(self, shares: Sequence[Share]) -> list[Share]:
-        """The shares, with those between them on which nothing acts."""
+        """Return the shares, and between them empty ones for the rows on which nothing acts."""
         found, first = [], 0
         for share in shares:
             found += [Share(slice(first, share.rows.start), ()), share]
@@ -115,15 +117,15 @@ class MixedBatch:
 
 
 def _weights(spec: MethodSpec, backbone: Backbone, adapters: Sequence[Adapter]) -> Mapping[str, Tensor]:
-    """By stored name: one set where all rows have the same adapter, else one a row."""
+    """Return the tensors by stored name: one set if all rows have the same adapter, else one for each row."""
     if all(adapter is adapters[0] for adapter in adapters):
         return adapters[0].tensors
     return layout(spec, backbone.shape).views(gathered([adapter.flat() for adapter in adapters]))
 
 
 def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Tensor:
-    """One site under several methods, each on its own rows; the stock block runs once for all of them."""
-    if isinstance(x, Heads):  # methods give attention keys of different numbers
+    """Run one site at which several methods act, each on its own rows; the stock block runs once for all rows."""
+    if isinstance(x, Heads):  # attention runs once for each share, since methods add different numbers of keys
         return torch.cat([act(share.parts, run, Heads(*(part[share.rows] for part in x))) for share in shares])
     given = [x[share.rows] for share in shares]
     entered = [enter_block(share.parts, part) for share, part in zip(shares, given, strict=True)]

@@ -1,7 +1,8 @@
-"""How a file holds the numbers of a task: in single precision, in half, or in 8 bits with a scale a row.
+"""The number formats of a task's file: single precision, half precision, or 8 bits with a scale for each row.
 
-What is kept is what answers: a task is rounded before it is measured and committed (rounding.py), and reading the file
-gives the same numbers back to the bit. So all of these are exact on what they made: encoding is idempotent.
+The stored numbers are those that classify: a task is rounded before it is measured and committed
+(`training.quantising`), and reading its file gives the same numbers bit for bit. Encoding is therefore idempotent:
+numbers that were decoded from a format are encoded in it without any change.
 """
 
 from collections.abc import Mapping
@@ -16,15 +17,15 @@ from cl_ast.backbone.sites import Shape
 from cl_ast.errors import CorruptRegistryError
 
 Kind = Literal["fp32", "fp16", "int8"]
-SCALE = ".scale"  # behind the name of a tensor in 8 bits
+SCALE = ".scale"  # appended to the name of a tensor in 8 bits
 _STEPS = 127
-_TINY = 1e-30  # a row of nothing larger is stored as zeros
+_TINY = 1e-30  # a row with no larger number is stored as zeros
 
 
 def encoded(name: str, tensor: Tensor, kind: Kind) -> dict[str, Tensor]:
-    """A float32 tensor as a file holds it.
+    """Return a float32 tensor as a file holds it, under `name`, with its scales if it is in 8 bits.
 
-    In 8 bits a matrix has a scale for each row or each column, whichever are fewer; vectors stay in half precision.
+    In 8 bits a matrix has a scale for each row or for each column, whichever are fewer; vectors are in half precision.
     """
     if kind == "fp32":
         return {name: tensor}
@@ -32,13 +33,13 @@ def encoded(name: str, tensor: Tensor, kind: Kind) -> dict[str, Tensor]:
         return {name: tensor.half()}
     matrix = tensor.flatten(1)
     scale = _scale(matrix.abs().amax(dim=1 if _by_row(matrix) else 0))
-    by = scale[:, None] if _by_row(matrix) else scale
-    steps = (matrix / torch.where(by > 0, by, 1)).round().clamp(-_STEPS, _STEPS)
-    return {name: torch.where(by > 0, steps, 0).to(torch.int8).view(tensor.shape), name + SCALE: scale}
+    divisor = scale[:, None] if _by_row(matrix) else scale
+    steps = (matrix / torch.where(divisor > 0, divisor, 1)).round().clamp(-_STEPS, _STEPS)
+    return {name: torch.where(divisor > 0, steps, 0).to(torch.int8).view(tensor.shape), name + SCALE: scale}
 
 
 def decoded(name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Kind]:
-    """What `encoded` made, in float32. Any other tensor is handed back as it is, for others to judge.
+    """Return the tensor `name` in float32, with the format it was in; a tensor of another type is returned as it is.
 
     Raises:
         CorruptRegistryError: a tensor in 8 bits has no scales, or scales of another size or type.
@@ -58,7 +59,7 @@ def decoded(name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Kind]:
 
 @lru_cache(maxsize=256)
 def fixed_types(spec: MethodSpec, shape: Shape) -> dict[str, torch.dtype]:
-    """The tensors of a method that are not rounded, with their types in a file: 1-bit, drawn, or not trained."""
+    """Return the types in a file of the tensors that are not rounded: those that are 1-bit, drawn or not trained."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
     return {
         name: weight.file_dtype
@@ -70,14 +71,14 @@ def fixed_types(spec: MethodSpec, shape: Shape) -> dict[str, torch.dtype]:
 def all_decoded(
     tensors: Mapping[str, Tensor], fixed: Mapping[str, torch.dtype], what: str
 ) -> tuple[dict[str, Tensor], dict[str, Kind]]:
-    """A file's tensors as they compute, and how those were held that were rounded.
+    """Return a file's tensors decoded for computing, and the formats of those that were rounded.
 
     Args:
-        fixed: those that are of one type only, with that type.
-        what: whose they are, for the error.
+        fixed: the types of the tensors that are not rounded (`fixed_types`).
+        what: whose tensors they are, for error messages.
 
     Raises:
-        CorruptRegistryError: a tensor is of a type that it cannot be held in.
+        CorruptRegistryError: a tensor has a type that it must not have in a file.
     """
     found: dict[str, Tensor] = {}
     kinds: dict[str, Kind] = {}
@@ -89,8 +90,8 @@ def all_decoded(
             tensor, kind = decoded(name, tensors)
         expected = fixed.get(name, torch.float32)
         if tensor.dtype != expected:
-            given, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
-            raise CorruptRegistryError(f"{what} has {name} in {given}, expected {right}")
+            found_type, right = (str(one).removeprefix("torch.") for one in (tensor.dtype, expected))
+            raise CorruptRegistryError(f"{what} has {name} in {found_type}, expected {right}")
         found[name] = tensor
         if kind != "fp32":
             kinds[name] = kind
@@ -102,6 +103,9 @@ def _by_row(matrix: Tensor) -> bool:
 
 
 def _scale(largest: Tensor) -> Tensor:
-    """largest / 127 in 16 bits of mantissa: 127 times that is exact, so that what is rounded stays as it is."""
+    """Return largest / 127, rounded to a mantissa of 16 bits.
+
+    127 times this scale is then exact in float32, so that encoding decoded numbers gives the same scale again.
+    """
     scale = torch.where(largest > _TINY, largest / _STEPS, 0).contiguous()
     return ((scale.view(torch.int32) + 128) & ~255).view(torch.float32)

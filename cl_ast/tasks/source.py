@@ -1,4 +1,4 @@
-"""Where a task's clips are: recorded with each version, or left behind where the task was imported."""
+"""Where the clips of a task are: each version records it, except that an imported task came without its clips."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ _IMPORTED = "imported"
 
 
 def as_imported(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the source to record for a task that is imported: its clips did not come along."""
+    """Return the source to record for an imported task, whose clips are not here."""
     return {_IMPORTED: dict(original(source))}
 
 
 def is_imported(source: Mapping[str, Any]) -> bool:
-    """Return whether the task was imported, and not learned here."""
+    """Return whether the task was imported rather than learned here."""
     return _IMPORTED in source
 
 
 def original(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the source as it was recorded where the task was learned."""
+    """Return the source that was recorded where the task was learned."""
     found = source.get(_IMPORTED, source)
     return found if isinstance(found, Mapping) else {}
 

@@ -1,4 +1,4 @@
-"""The file of a task: a safetensors file that says of itself all that is needed to answer."""
+"""Writes and reads the file of a task: a safetensors file with everything that is needed to classify with the task."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,13 @@ from registry import header
 
 @dataclass(frozen=True, slots=True)
 class StoredTask:
-    """What an adapter file holds."""
+    """The contents of a task's file.
+
+    Attributes:
+        model: the task's model.
+        router: the tensors of the task's routing, by their names without "router."; none if it has no routing.
+        header: the description of the task in the file's header.
+    """
 
     model: TaskModel
     router: Mapping[str, Tensor]
@@ -30,19 +36,19 @@ class StoredTask:
 
     @property
     def bytes(self) -> int:
-        """What its tensors take in memory."""
+        """The size of its tensors in memory, in bytes."""
         own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
         backbone = self.model.backbone.bytes if self.model.settings.method.trains == "backbone" else 0
         return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
 def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
-    """A safetensors file that describes itself: everything needed to answer, and to rebuild a lost row.
+    """Return the file of a task, whose header describes it so that a lost row of the database can be rebuilt from it.
 
     Args:
-        backbone: the registry's backbone (not the copy that full fine-tuning made).
-        extra: further facts for the header: source, seed, version and the like.
-        router: the task's routing state.
+        backbone: the registry's backbone, not the copy that full fine-tuning made.
+        extra: further facts for the header, such as source, seed and version.
+        router: the tensors of the task's routing.
     """
     from safetensors.torch import save
 
@@ -68,18 +74,18 @@ def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], rou
         state |= encoded(name, state[name].detach(), kind)
     tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Sorted keys: the same task is the same bytes.
+    # With sorted keys the same task gives the same bytes.
     return bytes(save(stored, metadata={header.KEY: json.dumps(description, sort_keys=True, ensure_ascii=False)}))
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
-    """Read an adapter file strictly: right backbone, every tensor there, none too many, all numbers, of its type.
+    """Read a task's file strictly: its backbone must be this one, and its tensors exactly those of its method.
 
     Args:
-        methods: the table that its method is a row of.
+        methods: the table of methods that has its method.
 
     Raises:
-        CorruptRegistryError: it is not such a file, or was made for another backbone.
+        CorruptRegistryError: it is not such a file, was made for another backbone, or has values that are not numbers.
         MethodError: its tensors do not fit its method.
     """
     from safetensors import SafetensorError
@@ -114,7 +120,10 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
 
 
 def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
-    """All at once: a question a tensor is most of what loading takes."""
+    """Raise CorruptRegistryError for values that are not numbers.
+
+    All tensors are first checked together: checking one by one would take most of the time of loading.
+    """
     floating = [tensor.reshape(-1) for tensor in tensors.values() if tensor.is_floating_point()]
     if not floating or torch.isfinite(torch.cat(floating)).all():
         return
@@ -135,18 +144,17 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
 
 
 def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
-    own_tensors = _under(OWN_BACKBONE, state)
+    backbone_tensors = _under(OWN_BACKBONE, state)
     head = {name: t for name, t in state.items() if name.startswith("head.")}
     rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
     if settings.method.trains == "backbone":
-        own = backbone.copy()
-        shapes = {name: tuple(t.shape) for name, t in own.tensors().items()}
-        check_shapes(shapes, own_tensors, f"the copy of the backbone of {settings.name}")
+        backbone = backbone.copy()
+        shapes = {name: tuple(t.shape) for name, t in backbone.tensors().items()}
+        check_shapes(shapes, backbone_tensors, f"the copy of the backbone of {settings.name}")
         with torch.no_grad():
-            for name, tensor in own.tensors().items():
-                tensor.copy_(own_tensors[name])
-        backbone = own
-    elif own_tensors:
+            for name, tensor in backbone.tensors().items():
+                tensor.copy_(backbone_tensors[name])
+    elif backbone_tensors:
         raise MethodError(f"the adapter of {settings.name} holds backbone tensors that {settings.method} does not")
     adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
     return TaskModel(settings, backbone, adapter, head)

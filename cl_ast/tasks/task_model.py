@@ -17,18 +17,20 @@ from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
 
-OWN_BACKBONE = "trunk."  # in front of the names of a backbone of its own
+OWN_BACKBONE = "trunk."  # the prefix of the tensors of a task's own backbone, which files that exist have
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
-    """What a task is, apart from its weights.
+    """Everything about a task except its weights.
 
     Attributes:
+        name: the task's name.
+        method: its adaptation method.
         labels: in the order of the head's outputs.
-        front_end: what is done to a clip.
-        pooling: of the output tokens, one of `POOLINGS`.
-        positions: "resize", or "zeros" to reproduce the papers' published code.
+        front_end: how a clip becomes the backbone's input.
+        pooling: how the output tokens are pooled, one of `POOLINGS`.
+        positions: "resize", or "zeros" to reproduce the papers' published code (`Backbone.embed`).
     """
 
     name: str
@@ -46,12 +48,16 @@ class TaskSettings:
 
 
 class TaskModel:
-    """One task: features in, logits out, over a shared backbone that it never writes.
+    """One task, which turns features into logits with a shared backbone whose weights it never changes.
 
-    Full fine-tuning is the exception that the comparison needs: it holds a backbone of its own.
+    Full fine-tuning, which is there for comparison, is the exception: such a task has its own copy of the backbone.
 
     Attributes:
-        stored: how a file holds its tensors, by name; in single precision where nothing is said.
+        settings: everything about the task except its weights.
+        backbone: the shared backbone, or the task's own copy.
+        adapter: the task's adapter.
+        head: the tensors of the head by name.
+        stored: the number format of each tensor in a file, by name; single precision for tensors that are not listed.
     """
 
     def __init__(
@@ -67,7 +73,7 @@ class TaskModel:
 
     @classmethod
     def fresh(cls, settings: TaskSettings, backbone: Backbone, generator: torch.Generator) -> "TaskModel":
-        """A task that has learned nothing: the plain backbone under a random head."""
+        """Return an untrained task, with an untrained adapter and a random head."""
         if settings.method.trains == "backbone":
             backbone = backbone.copy()
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
@@ -80,87 +86,87 @@ class TaskModel:
         return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator), head)
 
     def logits(self, features: Tensor) -> Tensor:
-        """The front end's features of a batch to logits (batch, classes)."""
+        """Return the logits (batch, classes) for the front end's features of a batch."""
         return self.classify(self.tokens(features))
 
     def tokens(self, features: Tensor) -> Tensor:
-        """The front end's features of a batch to the backbone's last tokens (batch, n, width), not yet normalised."""
+        """Return the backbone's last tokens (batch, n, width), before the final LayerNorm, for a batch of features."""
         with self.acting():
             return self.backbone.run(self.embed(features))
 
     def lower(self, features: Tensor) -> Tensor:
-        """Features to the tokens (batch, n, width) at which the task begins: what its training leaves as it is."""
+        """Run the layers below the adapter, which training does not change, on features; return (batch, n, width)."""
         return self.backbone.run(self.embed(features), last=self.frozen_layers)
 
     def upper(self, tokens: Tensor) -> Tensor:
-        """What `lower` gave, to the backbone's last tokens (batch, n, width)."""
+        """Run the remaining layers on the output of `lower`; return the backbone's last tokens (batch, n, width)."""
         with self.acting():
             return self.backbone.run(tokens, first=self.frozen_layers)
 
     @property
     def frozen_layers(self) -> int:
-        """How many of the backbone's layers, from the lowest, the task leaves as they are."""
+        """How many layers of the backbone, from the lowest, the task does not change."""
         return self.settings.method.frozen_layers(self.backbone.shape.depth)
 
     def embed(self, features: Tensor) -> Tensor:
-        """The front end's features of a batch to the tokens before the first layer."""
+        """Return the tokens (batch, n, width) before the first layer for a batch of features."""
         return self.backbone.embed(features, positions=self.settings.positions)
 
     def acting(self) -> AbstractContextManager[None]:
-        """The block in which the backbone's layers run with this task's adapter."""
+        """Return a context in which the backbone's layers run with this task's adapter."""
         return self.backbone.attached(self.adapter)
 
     def classify(self, tokens: Tensor) -> Tensor:
-        """The backbone's last tokens (batch, n, width), not yet normalised, to logits (batch, classes)."""
+        """Return the logits (batch, classes) for the backbone's last tokens (batch, n, width)."""
         return self.decide(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """The backbone's last tokens (batch, n, width) to one vector a clip, which the head's linear map takes."""
+        """Normalise and pool the backbone's last tokens (batch, n, width) to the inputs of the head's linear map."""
         if self.backbone.shape.final_norm:
             eps = self.backbone.shape.norm_eps
             tokens = layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
         return pooled(tokens, self.settings.pooling)
 
     def decide(self, vectors: Tensor) -> Tensor:
-        """What `pool` gave, to logits (batch, classes)."""
+        """Return the logits (batch, classes) for the output of `pool`."""
         return F.linear(vectors, self.head["head.weight"], self.head["head.bias"])
 
     def trainable(self) -> list[Tensor]:
-        """Everything an optimiser may move, in a fixed order."""
+        """Return all tensors that an optimiser may change, in a fixed order."""
         backbone: Iterable[Tensor] = ()
         if self.settings.method.trains == "backbone":
-            # The head's norm stands in for the backbone's last one.
-            still = ("norm.", *self.backbone.family.frozen)
-            backbone = (t for name, t in self.backbone.tensors().items() if not name.startswith(still))
+            # The backbone's final LayerNorm is not used: the head has its own.
+            untrained = ("norm.", *self.backbone.family.frozen)
+            backbone = (t for name, t in self.backbone.tensors().items() if not name.startswith(untrained))
         return [*backbone, *self.adapter.trainable(), *self.head.values()]
 
     def state(self) -> dict[str, Tensor]:
-        """The explicit list of tensors that are this task."""
+        """Return all tensors of the task by their names in a file."""
         backbone = {}
         if self.settings.method.trains == "backbone":
             backbone = {f"{OWN_BACKBONE}{name}": t.detach() for name, t in self.backbone.tensors().items()}
         return {**backbone, **self.adapter.tensors, **self.head}
 
     def trainable_parameters(self) -> int:
-        """As the papers count: without the head, or with what of it they count with the method."""
+        """Return the number of trained parameters as the papers count: of the head only `counted_in_head`."""
         counted = sum(self.head[name].numel() for name in self.settings.method.counted_in_head if name in self.head)
         if self.settings.method.trains == "backbone":
             return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
     def round(self, kind: Kind) -> None:
-        """Every trained number becomes what a file of that kind gives back, and files will be of it."""
+        """Round every trained number to a number format, which the task's file will then have."""
         fixed = fixed_types(self.settings.method, self.backbone.shape)
-        moved = {name: tensor for name, tensor in self.state().items() if name not in fixed}
+        trained = {name: tensor for name, tensor in self.state().items() if name not in fixed}
         with torch.no_grad():
-            held = {name: decoded(name, encoded(name, tensor, kind)) for name, tensor in moved.items()}
-            for name, (value, _) in held.items():
-                moved[name].copy_(value)
-        self.stored = {name: own for name, (_, own) in held.items() if own != "fp32"}
+            rounded = {name: decoded(name, encoded(name, tensor, kind)) for name, tensor in trained.items()}
+            for name, (value, _) in rounded.items():
+                trained[name].copy_(value)
+        self.stored = {name: used for name, (_, used) in rounded.items() if used != "fp32"}
 
 
 def head_norm(backbone: Backbone) -> dict[str, Tensor]:
-    """What a head's own LayerNorm starts as: a copy of the backbone's final one; nothing where it has none."""
+    """Return the initial LayerNorm of a head: a copy of the backbone's final one; empty if the backbone has none."""
     if not backbone.shape.final_norm:
         return {}
     tensors = backbone.tensors()
@@ -168,7 +174,7 @@ def head_norm(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:
-    """The best labels of each row with their softmax probabilities, best first."""
+    """Return the `top_k` best labels of each row of logits (all for None) with their probabilities, best first."""
     probabilities = logits.float().softmax(dim=-1)
     best = probabilities.topk(min(top_k or len(labels), len(labels)), dim=-1)
     return [

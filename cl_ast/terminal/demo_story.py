@@ -1,4 +1,4 @@
-"""The whole story in minutes, offline: three small tasks made here, learned one after another."""
+"""The steps of `cl-ast demo`: three small tasks are synthesised and learned one after another, offline, in minutes."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,13 @@ _SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class DemoTask:
-    """A task of the demo: its classes, and how long its clips are."""
+    """A task of the demo.
+
+    Attributes:
+        name: the task's name.
+        makers: the function that synthesises the clips of each class.
+        shortest, longest: the range of the clips' lengths, in seconds.
+    """
 
     name: str
     makers: Mapping[str, Maker]
@@ -42,22 +48,24 @@ TASKS = (
 
 
 def make_room(home: Path) -> None:
-    """Remove the registry of an earlier demo, so that the story can be told again.
+    """Remove the registry of an earlier demo, so that the demo can run again.
 
     Raises:
-        ClAstError: it holds a task that the demo did not make.
+        ClAstError: the registry has a task that the demo did not make.
     """
     if not home.exists():
         return
     with Registry.open(home, create=False) as registry:
         others = {task.name for task in registry.tasks()} - {task.name for task in TASKS}
     if others:
-        raise ClAstError(f"{home} holds {', '.join(sorted(others))} besides the demo; name another folder")
+        raise ClAstError(
+            f"{home} has other tasks than the demo's ({', '.join(sorted(others))}); use another folder for the demo"
+        )
     shutil.rmtree(home)
 
 
 def make_clips(folder: Path) -> list[Path]:
-    """Write each task as a folder of labelled wav files, seeded; return the folders."""
+    """Write each task as a folder of labelled wav files, the same in each run; return the folders."""
     import soundfile
 
     random = np.random.default_rng(_SEED)
@@ -74,7 +82,7 @@ def make_clips(folder: Path) -> list[Path]:
 
 
 def learn_all(manager: Manager, folders: list[Path], progress: Progress = silent) -> Iterator[Learned]:
-    """Learn the tasks one after another."""
+    """Learn the tasks one after another, and yield the result of each."""
     for folder in folders:
         yield manager.add_task(
             streams.load(folder), method=METHOD, options=OPTIONS, pooling="mean+std", progress=progress
@@ -82,12 +90,12 @@ def learn_all(manager: Manager, folders: list[Path], progress: Progress = silent
 
 
 def unseen_clips(folders: list[Path]) -> list[Path]:
-    """Two test clips of each task, which no adapter has seen."""
+    """Return two test clips of each task, which no adapter was trained on."""
     return [clip.path for folder in folders for clip in streams.load(folder).test[:: max(1, _CLIPS_A_CLASS // 3)][:2]]
 
 
 def make_strangers(folder: Path) -> list[Path]:
-    """Clips of no task: white noise, and a steady chord."""
+    """Write clips that belong to no task, white noise and a steady chord; return their paths."""
     import soundfile
 
     random = np.random.default_rng(_SEED)

@@ -1,4 +1,4 @@
-"""A training's state between epochs, so that one that was killed goes on to the same weights."""
+"""Saves the state of a training between epochs, so that a killed training can be resumed and gives the same weights."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from cl_ast.errors import CorruptRegistryError, TrainingError
 from cl_ast.tasks.task_model import TaskModel
 from registry import header
 
-_EVERY = 60.0  # seconds; short trainings are faster to do again than to keep
+_EVERY = 60.0  # seconds; repeating a short training takes less time than saving it
 
 
 class EpochScores(NamedTuple):
@@ -34,7 +34,7 @@ class EpochScores(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a training has come to so far.
+    """The progress of a training.
 
     Attributes:
         epoch, accuracy, loss: the best epoch on validation clips, and its scores on them.
@@ -52,21 +52,21 @@ class History:
 
 
 class Checkpoint:
-    """One training's file: weights, best weights, optimiser, schedule and random state, as safetensors."""
+    """The file of one training: weights, best weights, optimiser, schedule and random state, as safetensors."""
 
     def __init__(self, path: Path, training: Mapping[str, Any], *, every: float = _EVERY) -> None:
         """
         Args:
-            path: of the file; written whole or not at all.
-            training: what the training is (method, data, options); another one is refused on resume.
-            every: seconds between two writes at least.
+            path: the path of the file, which is written completely or not at all.
+            training: everything that identifies the training (method, data, options); only the same one can resume.
+            every: the shortest time between two writes, in seconds.
         """
         self.path = path
         self._key = hashlib.sha256(json.dumps(training, sort_keys=True, default=str).encode()).hexdigest()
         self._every = every
         self._last = time.perf_counter()
 
-    def keep(
+    def save(
         self,
         model: TaskModel,
         optimiser: torch.optim.Optimizer,
@@ -75,7 +75,11 @@ class Checkpoint:
         history: History,
         seconds: float,
     ) -> None:
-        """Write the state after an epoch, unless the last was written just now."""
+        """Write the state after an epoch, unless the last write was less than `every` seconds ago.
+
+        Args:
+            seconds: the time spent in this process so far.
+        """
         if time.perf_counter() - self._last < self._every:
             return
         from safetensors.torch import save
@@ -94,8 +98,8 @@ class Checkpoint:
             "curve": [list(one) for one in history.curve],
             "schedule": schedule.state_dict(),
         }
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = save(plain, metadata={header.KEY: json.dumps(facts)})
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        data = save(on_cpu, metadata={header.KEY: json.dumps(facts)})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.part")
         temporary.write_bytes(data)
@@ -108,18 +112,34 @@ class Checkpoint:
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> tuple[int, History]:
-        """Put the state back; return how many epochs are done, and their history.
+        """Restore the state; return how many epochs are done, and their history.
 
         Raises:
             TrainingError: there is no checkpoint, it is damaged, or it is of another training.
         """
+        tensors, facts = self._read()
+        with torch.no_grad():
+            for name, tensor in model.state().items():
+                tensor.copy_(tensors[f"model.{name}"])
+        _put_moments(optimiser, _under("optimiser", tensors))
+        schedule.load_state_dict(facts["schedule"])
+        # The cosine schedule computes the next rate from the one in the optimiser.
+        for group, rate in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        _put_random_state(_under("random", tensors))
+        epoch, accuracy, loss = facts["best"]
+        curve = tuple(EpochScores(*one) for one in facts["curve"])
+        return facts["epoch"], History(epoch, accuracy, loss, _under("best", tensors), facts["seconds"], curve)
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and the facts in the file. Raises TrainingError as `restore` does."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
             data = self.path.read_bytes()
             tensors = load(data)
-            facts = json.loads(header.read(data).metadata[header.KEY])
+            facts: dict[str, Any] = json.loads(header.read(data).metadata[header.KEY])
         except FileNotFoundError:
             raise TrainingError("there is no interrupted training of this task; leave out --resume") from None
         except (OSError, SafetensorError, CorruptRegistryError, KeyError, ValueError) as error:
@@ -129,21 +149,10 @@ class Checkpoint:
                 "the interrupted training had other data, another method or other options; "
                 "give the same ones, or leave out --resume"
             )
-        with torch.no_grad():
-            for name, tensor in model.state().items():
-                tensor.copy_(tensors[f"model.{name}"])
-        _put_moments(optimiser, _under("optimiser", tensors))
-        schedule.load_state_dict(facts["schedule"])
-        # The cosine goes on from the rate it finds in the optimiser.
-        for group, rate in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
-        _put_random_state(_under("random", tensors))
-        epoch, accuracy, loss = facts["best"]
-        curve = tuple(EpochScores(*one) for one in facts["curve"])
-        return facts["epoch"], History(epoch, accuracy, loss, _under("best", tensors), facts["seconds"], curve)
+        return tensors, facts
 
     def drop(self) -> None:
-        """Forget the training: it is committed, or starts again."""
+        """Remove the file, because the training was committed or starts again."""
         self.path.unlink(missing_ok=True)
 
 
@@ -156,10 +165,10 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's step counts and moments, by the place of their parameter."""
+    """Return AdamW's step counts and moments, named by the index of their parameter."""
     return {
-        f"{place}.{name}": value
-        for place, state in optimiser.state_dict()["state"].items()
+        f"{index}.{name}": value
+        for index, state in optimiser.state_dict()["state"].items()
         for name, value in state.items()
     }
 
@@ -167,8 +176,8 @@ def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _put_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        place, name = key.split(".", 1)
-        state.setdefault(int(place), {})[name] = tensor
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 

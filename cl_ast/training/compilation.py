@@ -1,4 +1,4 @@
-"""A function of tensors, compiled by torch."""
+"""Compiles a function of tensors with torch."""
 
 from collections.abc import Callable
 
@@ -9,22 +9,22 @@ from cl_ast.errors import TrainingError
 
 
 def compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The same function, compiled when it is first called, and again for another shape.
+    """Return the function compiled; compilation takes place at the first call and for each new shape.
 
-    Raises:
-        TrainingError: by the function, where the machine has no compiler for the device.
+    The returned function raises TrainingError if the machine has no compiler for the device.
     """
-    from torch._dynamo import reset  # two seconds
+    # Imported here, since this import takes two seconds.
+    from torch._dynamo import reset
     from torch._dynamo.exc import BackendCompilerFailed
 
-    reset()  # the limit of compilations is the process's: each training gets all of it
+    reset()  # torch limits the number of compilations in a process; this lets each training have the full number
     fast = torch.compile(function)
 
     def call(x: Tensor) -> Tensor:
         try:
             return fast(x)
         except BackendCompilerFailed as error:
-            said = str(error.inner_exception).splitlines()[0]
-            raise TrainingError(f"the training step could not be compiled: {said}; leave --compile out") from error
+            reason = str(error.inner_exception).splitlines()[0]
+            raise TrainingError(f"the training step could not be compiled: {reason}; leave --compile out") from error
 
     return call

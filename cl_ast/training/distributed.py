@@ -1,8 +1,9 @@
-"""Several processes that train one task together, each on its share of every batch, to the same weights.
+"""Trains one task in several processes, each on its share of every batch; all get the same weights.
 
-`torchrun` and `accelerate launch` start them and say in the environment which of how many each one is. All draw the
-same random numbers, so that batches, masks and mixtures are those of one process; gradients are added up after each
-step's backward pass, in one buffer. A group of one does nothing.
+`torchrun` and `accelerate launch` start the processes, and tell each its rank and their number by environment
+variables. All processes draw the same random numbers, so that batches, masks and mixtures are the same as in a single
+process. Gradients are summed after the backward pass of each step, in one buffer. For a group of one process, nothing
+is communicated.
 """
 
 import os
@@ -19,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from cl_ast.backbone.device import pick_device
 from cl_ast.errors import TrainingError
 
-_PATIENCE = timedelta(days=1)  # the others wait while the main process measures every task
+_TIMEOUT = timedelta(days=1)  # the other processes wait while the main one measures all tasks
 _FAILED = "cl-ast failed"
 
 T = TypeVar("T")
@@ -27,23 +28,25 @@ R = TypeVar("R")
 
 
 class Counters(Protocol):
-    """What all processes can read and write before and beside their training: torch's store has it."""
+    """Counters that all processes share; torch's store has this method."""
 
-    def add(self, key: str, amount: int, /) -> int: ...
+    def add(self, key: str, amount: int, /) -> int:
+        """Add to a counter, and return its new value."""
+        ...
 
 
 class Group:
-    """The processes that train together, as one of them sees them.
+    """The group of processes that train together, from the point of view of one of them.
 
     Attributes:
-        rank: which of them this is, from 0.
-        size: how many there are.
+        rank: the number of this process, counted from 0.
+        size: the number of processes.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Counters | None = None) -> None:
         """
         Args:
-            store: of a launched group.
+            store: counters that all processes share; None for a group that no launcher started.
         """
         self.rank = rank
         self.size = size
@@ -51,19 +54,19 @@ class Group:
 
     @property
     def main(self) -> bool:
-        """Whether this is the one process that writes: registry, checkpoints, progress and output."""
+        """Whether this is the process that writes registry, checkpoints, progress and output."""
         return self.rank == 0
 
     def share(self, batch: Sequence[int]) -> Sequence[int]:
-        """This process's part of a batch, every `size`-th row; the whole of a batch with fewer rows than processes."""
+        """Return this process's part of a batch: every `size`-th row, or all rows if they are fewer than processes."""
         return batch if len(batch) < self.size else batch[self.rank :: self.size]
 
     def weight(self, rows: int) -> float:
-        """How much the mean over this share counts in the mean over a batch of so many rows; all sum to 1."""
+        """Return the weight of this process's mean in the mean over a batch of `rows` rows; all weights sum to 1."""
         return 1 / self.size if rows < self.size else len(range(self.rank, rows, self.size)) / rows
 
     def add_gradients(self, tensors: Sequence[Tensor]) -> None:
-        """Each tensor's gradient becomes the sum of all processes'."""
+        """Replace each tensor's gradient by the sum of the gradients of all processes."""
         if self.size == 1:
             return
         parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in tensors]
@@ -77,27 +80,27 @@ class Group:
 
         Where there are several processes, results must be on the CPU.
         """
-        mine = [work(item) for item in items[self.rank :: self.size]]
+        own = [work(item) for item in items[self.rank :: self.size]]
         if self.size == 1:
-            return mine
-        every: list[list[R]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(every, mine)
-        return [every[place % self.size][place // self.size] for place in range(len(items))]
+            return own
+        results: list[list[R]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(results, own)
+        return [results[index % self.size][index // self.size] for index in range(len(items))]
 
     def same(self, tensors: Iterable[Tensor]) -> None:
-        """Every process takes the main one's numbers: a decomposition may differ between processors."""
+        """Copy the main process's values to all processes: a matrix decomposition may differ between processors."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), 0)
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have come to this call."""
         if self.size > 1:
             dist.all_reduce(torch.zeros(1))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The main process runs the block before the others: it makes what they find."""
+        """Run the block in the main process first, since the others need what it makes."""
         if not self.main:
             self.wait()
         yield
@@ -105,7 +108,7 @@ class Group:
             self.wait()
 
     def first_to_fail(self) -> bool:
-        """Whether no other process has failed before: that one says why."""
+        """Return whether no other process has failed before; only the first one reports its error."""
         return self._store is None or self._store.add(_FAILED, 1) == 1
 
     def close(self) -> None:
@@ -118,14 +121,14 @@ ALONE = Group()
 
 
 def launched(device: str) -> Group:
-    """The group that a launcher started this process in; a group of one where none did.
+    """Return the group that a launcher started this process in; a group of one if no launcher did.
 
     Args:
-        device: "auto", "cpu" or "cuda"; the processes of one machine take a GPU each.
+        device: "auto", "cpu" or "cuda"; each process on a machine takes a GPU of its own.
 
     Raises:
-        TrainingError: there are fewer GPUs than processes.
-        ClAstError: no such device here.
+        TrainingError: there are fewer GPUs than processes, or the device cannot be shared.
+        ClAstError: the device is not available.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "MASTER_ADDR" not in os.environ:
         return ALONE
@@ -140,7 +143,7 @@ def launched(device: str) -> Group:
                 "or add --device cpu"
             )
         torch.cuda.set_device(own)
-    store, rank, size = next(iter(rendezvous("env://", timeout=_PATIENCE)))
+    store, rank, size = next(iter(rendezvous("env://", timeout=_TIMEOUT)))
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
     return Group(rank, size, store)

@@ -1,7 +1,7 @@
-"""A head's start: ridge-penalised logistic regression on what the untrained task gives its head.
+"""Fits the initial head of a task: logistic regression with an L2 penalty on the pooled features of the untrained task.
 
-A random head's first steps spoil the features under it; one that is a linear probe lets them be (Kumar et al. 2022,
-Fine-tuning can distort pretrained features). The adapter then begins at the probe's accuracy, not at chance.
+The first training steps under a random head distort the features; under a linear probe they do not (Kumar et al. 2022,
+Fine-tuning can distort pretrained features). Training then starts at the probe's accuracy and not at chance.
 """
 
 import torch
@@ -13,20 +13,20 @@ from cl_ast.progress import Progress, silent
 from cl_ast.training.cached_states import CachedStates
 from cl_ast.training.distributed import ALONE, Group
 
-# Of half the squared weights, beside the mean loss of a clip. Strong: a head that has used up the loss leaves the
-# adapter nothing to learn from.
+# The factor of half the squared weights, which is added to the mean loss. It is large on purpose: a head that fits the
+# training clips perfectly leaves no loss for the adapter to learn from.
 PENALTY = 0.1
 _STEPS = 100
 
 
 def start(states: CachedStates, progress: Progress = silent, group: Group = ALONE) -> None:
-    """Give the model of these training clips a head that is fitted to them.
+    """Fit the head of the model to these training clips.
 
     Args:
-        group: the processes that share the clips, and all come to the same head.
+        group: the processes that share the clips; all get the same head.
 
     Raises:
-        TrainingError: the backbone gives something else than numbers.
+        TrainingError: the backbone's output for some clips has values that are not numbers.
     """
     model = states.forward.model
     vectors, targets = states.gather(
@@ -34,7 +34,8 @@ def start(states: CachedStates, progress: Progress = silent, group: Group = ALON
     )
     if not torch.isfinite(vectors).all():
         raise TrainingError(
-            "what the backbone gives for some training clips are not numbers; try --precision fp32, or another backbone"
+            "the backbone's output for some training clips has values that are not numbers; try --precision fp32, or "
+            "another backbone"
         )
     weight, bias = fit(vectors, targets, len(model.settings.labels))
     with torch.no_grad():
@@ -44,15 +45,18 @@ def start(states: CachedStates, progress: Progress = silent, group: Group = ALON
 
 
 def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
-    """Weight (classes, width) and bias (classes,) of multinomial logistic regression on standardised vectors.
+    """Return weight (classes, width) and bias (classes,) of multinomial logistic regression.
+
+    The vectors are standardised for the fit; the result is for vectors as they are.
 
     Args:
         vectors: (n, width).
-        targets: (n,), places of the classes.
+        targets: (n,), the indices of the classes.
+        penalty: the factor of half the squared weights.
     """
-    spread, mean = torch.std_mean(vectors, dim=0, correction=0)
-    spread = spread.clamp_min(1e-6)
-    x = (vectors - mean) / spread
+    deviation, mean = torch.std_mean(vectors, dim=0, correction=0)
+    deviation = deviation.clamp_min(1e-6)
+    x = (vectors - mean) / deviation
     weight = x.new_zeros(classes, x.shape[1], requires_grad=True)
     bias = x.new_zeros(classes, requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
@@ -64,5 +68,5 @@ def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY
         return value
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    own = (weight / spread).detach()
-    return own, (bias - own @ mean).detach()
+    unscaled = (weight / deviation).detach()
+    return unscaled, (bias - unscaled @ mean).detach()

@@ -1,4 +1,4 @@
-"""A task that was just trained, rounded to how its file will hold it, where its answers hold."""
+"""Rounds a trained task to the number format of its file; "auto" does so only if predictions stay nearly the same."""
 
 from dataclasses import replace
 
@@ -13,17 +13,19 @@ from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import STORES
 from cl_ast.training.trainer import Trained, outputs, scores
 
-_LOGITS = 1e-2  # how far a validation logit may move, "auto"
-_ACCURACY = 1e-3  # how much validation accuracy may be lost, "auto"
+# The largest change of a validation logit, and the largest loss of validation accuracy, that "auto" allows.
+_LOGITS = 1e-2
+_ACCURACY = 1e-3
 
 
 def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str) -> Trained:
-    """Round the task in place. Its accuracy and loss are measured again with the rounded weights.
+    """Round the task in place, and return `trained` with the accuracy and loss of the rounded weights.
 
     Args:
         validation: the clips that `trained` was measured on.
-        store: one of `STORES`. "auto" is half precision where no logit of a validation clip moves by more than 0.01 and
-            accuracy falls by at most 0.1 points, else single. "int8" is taken as it comes: look at the accuracy.
+        store: one of `STORES`. "auto" is half precision if no logit of a validation clip changes by more than 0.01 and
+            the accuracy falls by at most 0.1 points, else single precision. "int8" is used whatever it costs, so look
+            at the accuracy.
 
     Raises:
         TrainingError: there is no such store, or a weight is beyond the range of half precision.
@@ -34,13 +36,14 @@ def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str)
         return trained
     kind: Kind = "int8" if store == "int8" else "fp16"
     exact = {name: tensor.clone() for name, tensor in model.state().items()}
-    # Measured in single precision, whatever it was trained in: half a backbone would drown what is measured.
+    # Measured in single precision whatever the training used, since the errors of a backbone in bf16 are larger than
+    # those of rounding.
     states = CachedStates(validation, SplitForward(model, "fp32"))
     before, targets = outputs(states)
     model.round(kind)
     if all(bool(torch.isfinite(tensor).all()) for tensor in model.state().values()):
         after = outputs(states)[0]
-        if store != "auto" or _holds(before, after, targets):
+        if store != "auto" or _nearly_same(before, after, targets):
             accuracy, loss = scores(after, targets)
             return replace(trained, accuracy=accuracy, loss=loss)
     elif store != "auto":
@@ -52,6 +55,6 @@ def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str)
     return trained
 
 
-def _holds(before: Tensor, after: Tensor, targets: Tensor) -> bool:
+def _nearly_same(before: Tensor, after: Tensor, targets: Tensor) -> bool:
     lost = scores(before, targets)[0] - scores(after, targets)[0]
     return float((after - before).abs().max()) <= _LOGITS and lost <= _ACCURACY

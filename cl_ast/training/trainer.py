@@ -195,7 +195,7 @@ def _epochs(
         learned = _epoch(model, training, options, optimiser, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
         if checkpoint is not None and training.group.main and epoch < options.epochs:
-            checkpoint.keep(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
+            checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(history.state[name])

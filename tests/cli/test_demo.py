@@ -29,4 +29,4 @@ def test_the_demo_learns_asks_and_ends_with_the_statistics_and_can_be_run_again(
         registry.rename("sounds", "mine")
     refused = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
     assert refused.exit_code == 1
-    assert "holds mine besides the demo" in refused.stderr
+    assert "has other tasks than the demo's (mine)" in refused.stderr

@@ -1,1 +1,1 @@
-"""How results and progress look: tables, plots, JSON, CSV and progress bars."""
+"""Shows results and progress: tables, plots, JSON, CSV and progress bars."""

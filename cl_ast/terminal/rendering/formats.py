@@ -1,4 +1,4 @@
-"""Results as text for machines: json, jsonl, csv, and Audacity's label track."""
+"""Writes results as text for programs: json, jsonl, csv, and Audacity's label track."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
 
 
-_MOST_INDENTED = 1_000
+_MOST_INDENTED = 1_000  # entries of a list; indenting more takes too long
 
 
 def as_json(value: Any) -> str:
@@ -33,7 +33,7 @@ def _encoded(value: Any, indent: int | None = None) -> str:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
-    """A header and a line a row; nothing for no rows."""
+    """Return a header and one line for each row; an empty text if there are no rows."""
     if not rows:
         return ""
     out = io.StringIO()
@@ -50,7 +50,7 @@ def as_line(answer: Prediction) -> str:
 
 
 def predictions(answers: Iterable[Prediction], kind: str) -> str:
-    """Predictions as json, csv (a line a label) or audacity (start, end, best label)."""
+    """Return predictions as "json", "csv" (one line for each label) or "audacity" (start, end and best label)."""
     found = list(answers)
     if kind == "json":
         return as_json([answer.to_json() for answer in found])

@@ -1,4 +1,4 @@
-"""Parts of tables: columns, words that may be broken, and plain lines for very many rows."""
+"""Parts of tables: columns, words that may be broken into lines, and plain lines for very many rows."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rich.text import Text
 
 
 def bare(*columns: str) -> Table:
-    """Return an empty table of these columns; numbers stand on the right."""
+    """Return an empty table with these columns; columns of numbers are right-aligned."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         numeric = column.endswith(" %") or column in _NUMBERS
@@ -23,7 +23,7 @@ def bare(*columns: str) -> Table:
 
 
 def square(names: Sequence[str]) -> Table:
-    """Return an empty table of tasks by tasks."""
+    """Return an empty table of tasks by tasks, with a first column for the names."""
     table = bare("")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
@@ -45,19 +45,19 @@ _NUMBERS = {
 
 
 class Lines:
-    """Columns as wide as their widest cell, and no more art: rich would take seconds for thousands of rows."""
+    """A plain table whose columns are as wide as their widest cell; rich takes seconds for thousands of rows."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        form = "  ".join(f"%{'-' if i < 2 else ''}{width}s" for i, width in enumerate(widths))
-        self._text = "".join(f"{form % row}\n" for row in [tuple(columns), *rows])
+        template = "  ".join(f"%{'-' if i < 2 else ''}{width}s" for i, width in enumerate(widths))
+        self._text = "".join(f"{template % row}\n" for row in [tuple(columns), *rows])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Segment(self._text)
 
 
 class Breakable:
-    """A word as it is where it fits, else broken after its hyphens, commas, colons, pluses and slashes."""
+    """A word that is broken after hyphens, commas, colons, pluses and slashes if it does not fit on one line."""
 
     def __init__(self, word: str) -> None:
         self._word = word

@@ -1,4 +1,4 @@
-"""Retention as a picture, each task's test accuracy after every later task; and methods against one another."""
+"""Draws two plots: each task's test accuracy after every later task, and the accuracy of methods by their size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from cl_ast.errors import ClAstError
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """Write the accuracy of every task over the stream, by name and routed, as png, svg or pdf.
+    """Write a plot of the accuracy of every task over the stream, by name and routed, as png, svg or pdf.
 
     Raises:
         ClAstError: matplotlib is not installed, nothing was measured, or the file cannot be written.
@@ -18,12 +18,12 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     if not names:
         raise ClAstError("there is no task to draw yet")
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    for axis, (mode, title) in zip(axes, (("oracle", "asked by name"), ("auto", "task routed")), strict=True):
+    for axis, (mode, title) in zip(axes, (("oracle", "by name"), ("auto", "routed")), strict=True):
         for column, name in enumerate(names):
             values = [row[column] for row in report["matrix"][mode]]
             known = [(i, 100 * value) for i, value in enumerate(values) if value is not None]
             axis.plot([i for i, _ in known], [value for _, value in known], marker="o", label=name)
-        axis.set(title=title, xlabel="after learning", ylim=(0, 102))
+        axis.set(title=title, xlabel="after adding the task", ylim=(0, 102))
         axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test accuracy, %")
@@ -32,7 +32,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write accuracy against parameters, a point a method with the spread of its seeds, as png, svg or pdf.
+    """Write a plot of accuracy by number of parameters, with the deviation over seeds, as png, svg or pdf.
 
     Raises:
         ClAstError: matplotlib is not installed, no method was trained, or the file cannot be written.
@@ -42,15 +42,15 @@ def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     if not known:
         raise ClAstError("no method was trained: there is nothing to draw")
     figure, axis = pyplot.subplots(figsize=(11, 6), layout="constrained")
-    # Names beside the points would lie on one another: many methods are of one size.
+    # The points have numbers, since names would overlap: many methods have the same size.
     numbers: dict[tuple[int, float], list[str]] = {}
     for number, row in enumerate(sorted(known, key=lambda row: -row["accuracy"]), 1):
         at = (row["trainable_parameters"], 100 * row["accuracy"])
-        spread = 100 * (row["spread"] or 0)
-        axis.errorbar(*at, yerr=spread, fmt="o", capsize=3, alpha=0.7, label=f"{number}  {row['method']}  {at[1]:.1f}")
+        label = f"{number}  {row['method']}  {at[1]:.1f}"
+        axis.errorbar(*at, yerr=100 * (row["spread"] or 0), fmt="o", capsize=3, alpha=0.7, label=label)
         numbers.setdefault(at, []).append(str(number))
-    for at, same in numbers.items():
-        axis.annotate(", ".join(same), at, xytext=(5, 4), textcoords="offset points", fontsize="small")
+    for at, coinciding in numbers.items():
+        axis.annotate(", ".join(coinciding), at, xytext=(5, 4), textcoords="offset points", fontsize="small")
     axis.set(xscale="log", xlabel="trainable parameters", ylabel="test accuracy, %")
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", title="best first", handlelength=1)

@@ -1,4 +1,4 @@
-"""Progress on standard error: one bar a stage in a terminal, one line a stage elsewhere."""
+"""Shows progress on standard error: a bar for each stage in a terminal, a line for each stage elsewhere."""
 
 import sys
 from collections.abc import Callable
@@ -12,9 +12,13 @@ from cl_ast.progress import Step
 
 
 class ProgressDisplay:
-    """Draws progress. Use it as a context manager, and call it with each step; `quiet` draws nothing."""
+    """Shows progress; to be used as a context manager, and called with each step."""
 
     def __init__(self, *, quiet: bool = False) -> None:
+        """
+        Args:
+            quiet: whether to show nothing.
+        """
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False, emoji=False)
         self._bars = Progress(
@@ -41,18 +45,18 @@ class ProgressDisplay:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Print a line that stays, above the bars."""
+        """Print a line above the bars; it stays there."""
         if not self._quiet:
             self._console.print(line, markup=False, soft_wrap=True)
 
     def result(self, text: str) -> None:
-        """Print a part of the command's result to standard output, with the bars out of its way."""
+        """Print a part of the command's result to standard output; the bars are removed meanwhile."""
         self._bars.stop()
         click.echo(text)
         self._bars.start()
 
     def bytes_of(self, name: str) -> Callable[[int, int | None], None]:
-        """Return the callback of a download: it takes the bytes so far, and in all where that is known."""
+        """Return the callback of a download, which takes the bytes so far and, if known, the bytes in all."""
         return lambda done, total: self(Step(f"downloading {name}", done, max(total or done, 1)))
 
     def __call__(self, step: Step) -> None:
@@ -73,7 +77,7 @@ class ProgressDisplay:
             self._bar = self._stage = None
 
     def _line(self, step: Step) -> None:
-        """Logs get a line when a stage ends, and one every tenth of a training."""
+        """Write a line to a log at the end of a stage, and after every tenth of a training."""
         tenth = 10 * step.done // max(1, step.total)
         if step.done == step.total or (step.note and tenth != self._tenth):
             sys.stderr.write(f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip() + "\n")

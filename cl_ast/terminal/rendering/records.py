@@ -1,4 +1,4 @@
-"""Stored tasks as JSON objects; imports no torch, so that listing starts in no time."""
+"""Returns stored tasks as JSON objects; this module does not import torch, so that listing tasks starts quickly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,12 +7,12 @@ from registry import TaskRecord, VersionRecord
 
 
 def task(record: TaskRecord) -> dict[str, Any]:
-    """Return a task with its current version, as `show` prints it."""
+    """Return a task with its current version, as `cl-ast show` prints it."""
     return {"name": record.name, "labels": list(record.labels), **version(record.version)}
 
 
 def listed(record: TaskRecord, nearest: Sequence[tuple[str, float]]) -> dict[str, Any]:
-    """Return a task as `tasks` prints it: with the tasks that its test clips were taken for, and their shares."""
+    """Return a task as `cl-ast tasks` prints it: with the tasks that its test clips were sent to, and their shares."""
     return {**task(record), "nearest": [{"task": name, "share": share} for name, share in nearest]}
 
 

@@ -1,4 +1,4 @@
-"""Results as JSON objects, whose keys scripts rely on, and as lines for people."""
+"""Returns results as JSON objects, on whose keys scripts rely, and as lines for people."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from cl_ast.evaluation.comparing import Compared
 
 
 def learned(one: Learned) -> dict[str, Any]:
-    """Return what `add-task` prints as JSON."""
+    """Return what `cl-ast add-task` prints as JSON."""
     version = one.task.version
     return {
         "task": one.task.name,
@@ -27,7 +27,7 @@ def learned(one: Learned) -> dict[str, Any]:
 
 
 def measured(one: Measured) -> dict[str, Any]:
-    """Return a task's test accuracy as `add-task` and `evaluate` print it."""
+    """Return a task's test accuracy as `cl-ast add-task` and `cl-ast evaluate` print it."""
     return {
         "task": one.task,
         "clips": one.clips,
@@ -39,7 +39,7 @@ def measured(one: Measured) -> dict[str, Any]:
 
 
 def learned_line(one: Learned) -> str:
-    """Return the same for a person, in one line."""
+    """Return the result of `cl-ast add-task` for a person, in one line."""
     version = one.task.version
     tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
     when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
@@ -51,7 +51,7 @@ def learned_line(one: Learned) -> str:
 
 
 def compared_row(one: Compared) -> dict[str, Any]:
-    """Return the line of one method in the CSV of `compare`."""
+    """Return the row of one method in the CSV of `cl-ast compare`."""
     row = {**one.to_json(), "accuracies": " ".join(map(str, one.accuracies))}
     del row["training"]
     return row

@@ -1,4 +1,4 @@
-"""What `stats` reports, as tables for people."""
+"""Shows the report of `cl-ast stats` as tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from cl_ast.terminal.rendering.tables import listed, percent, size
 
 
 def stats(report: Mapping[str, Any]) -> RenderableType:
-    """Return the accuracy matrices, the metrics, the routing and the storage."""
+    """Return the accuracy matrices, the metrics, the routing and the storage as tables and lines."""
     names = [task["name"] for task in report["tasks"]]
     if not names:
         return "no task yet; teach one with: cl-ast add-task TASK"
@@ -24,21 +24,13 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     if not report["matrix"]["oracle"]:
         parts.append(f"the tables of tasks by tasks are left out: {len(names):,} columns; --format json has them")
     for mode, title in (("oracle", "with the task named"), ("auto", "with the task chosen by the router")):
-        if any(value is not None for row in report["matrix"][mode] for value in row):
-            parts.append(
-                _titled(
-                    f"test accuracy %, {title} (one row after each task was added)",
-                    _matrix(names, report["matrix"][mode]),
-                )
-            )
+        matrix = report["matrix"][mode]
+        if any(value is not None for row in matrix for value in row):
+            full_title = f"test accuracy %, {title} (one row after each task was added)"
+            parts.append(_titled(full_title, _matrix(names, matrix)))
     parts.append(_metrics(report["metrics"]))
     if report["routing"]["task_accuracy"] is not None:
-        title = f"routing: {percent(report['routing']['task_accuracy'])} % of clips were sent to the right task"
-        if report["routing"]["confusion"]:
-            table = _confusion(names, report["routing"]["confusion"])
-            parts.append(_titled(f"{title} (row: the clips' task; column: where they went)", table))
-        else:
-            parts.append(title)
+        parts.append(_routing(names, report["routing"]))
     storage = report["storage"]
     parts.append(
         f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "
@@ -64,6 +56,13 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
             for task in report["tasks"]
         ],
     )
+
+
+def _routing(names: Sequence[str], routing: Mapping[str, Any]) -> RenderableType:
+    title = f"routing: {percent(routing['task_accuracy'])} % of clips were sent to the right task"
+    if not routing["confusion"]:
+        return title
+    return _titled(f"{title} (row: the clips' task; column: where they went)", _confusion(names, routing["confusion"]))
 
 
 def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
@@ -92,7 +91,7 @@ def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Tabl
 
 
 def _titled(title: str, table: Table) -> RenderableType:
-    # Not the table's own title: that is folded to the table's width.
+    # The title of a rich table would be broken at the table's width, so it is a line of its own.
     return Group(Text(title, style="bold"), table)
 
 

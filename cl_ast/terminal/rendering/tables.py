@@ -1,4 +1,4 @@
-"""Lists as tables for people: predictions, tasks, methods and measurements."""
+"""Shows lists as tables: predictions, tasks, methods and measurements."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from registry import TaskRecord, VersionRecord
 
 _NEAREST = 3
-_A_FEW = 0.01  # of a task's clips
-_MOST_RICH = 100  # rows that rich lays out in no time
+_FEWEST = 0.01  # the smallest share of a task's clips that is worth a mention
+_MOST_RICH = 100  # rows; rich takes too long for more
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to standard output, as wide as needed where that is not a terminal."""
-    # Names and paths are printed as they are: no [markup], no :emoji:.
+    """Print to standard output; the width is that of the terminal, or 160 columns and more elsewhere."""
+    # Markup and emoji are off, since names and paths must be printed as they are.
     width = None if Console().is_terminal else 160
     Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n", crop=False)
 
 
 def percent(value: float | None) -> str:
-    """Return a fraction in percent, and a dash for None."""
+    """Return a fraction in percent; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
 def size(count: float | None) -> str:
-    """Return bytes as a person reads them."""
+    """Return a number of bytes with a suitable unit; a dash for None."""
     if count is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
@@ -72,12 +72,12 @@ def tasks(records: Sequence[TaskRecord]) -> RenderableType:
 
 
 def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[RenderableType]:
-    """Return a line for each task whose clips the router sends to others; nothing for very many."""
+    """Return a line for each task some of whose clips went to other tasks; no lines if there are too many of them."""
     lines = []
     for task, others in shares.items():
-        few = [f"{name} {100 * share:.0f} %" for name, share in others[:_NEAREST] if share >= _A_FEW]
-        if few:
-            lines.append(f"  {task} → {', '.join(few)}")
+        most = [f"{name} {100 * share:.0f} %" for name, share in others[:_NEAREST] if share >= _FEWEST]
+        if most:
+            lines.append(f"  {task} → {', '.join(most)}")
     if not lines or len(lines) > _MOST_RICH:
         return []
     return ["\nclips that the router sent to other tasks, as a share of each task's own", *lines]
@@ -110,7 +110,7 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a row for each method on one task."""
+    """Return a row for each method that was compared on one task."""
     table = bare("method", "parameters", "size per task", "test %", "± seeds", "validation %", "training s")
     for row in rows:
         table.add_row(
@@ -141,7 +141,7 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def listed(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> RenderableType:
-    """Return a row for each task, whose name and method may be broken; very many rows are plain lines."""
+    """Return a row for each task, whose name and method may be broken into lines; very many rows are plain lines."""
     if len(rows) > _MOST_RICH:
         return Lines([column.replace("\n", " ").strip() for column in columns], rows)
     table = bare(*columns)

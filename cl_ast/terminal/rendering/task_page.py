@@ -1,4 +1,4 @@
-"""Everything about one task, for people: what it is, how it was trained, and its versions."""
+"""Shows everything about one task: what it is, how it was trained, and its versions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
 
 
 def _training(v: VersionRecord) -> list[tuple[str, str]]:
-    """Return the rows about the training; only seed and time for a version of an older release."""
+    """Return the rows about the training; a version of an older release only has seed and time."""
     record = v.training
     rows = [("seed", str(v.seed)), ("trained in", f"{v.seconds:.0f} s")]
     if "epochs" not in record:
@@ -66,10 +66,10 @@ def _options(record: Mapping[str, Any]) -> str:
 
 
 def _curve(record: Mapping[str, Any]) -> str:
-    """Return the validation accuracy of the first, the last and some epochs between."""
+    """Return the validation accuracy of the first epoch, the last epoch and some epochs in between."""
     curve = [one for one in record.get("curve") or [] if isinstance(one, Mapping)]
     step = max(1, -(-len(curve) // 10))
-    shown = [one for place, one in enumerate(curve) if place % step == 0 or place == len(curve) - 1]
+    shown = [one for index, one in enumerate(curve) if index % step == 0 or index == len(curve) - 1]
     return "  ".join(f"{one.get('epoch')}: {percent(one.get('validation_accuracy'))}" for one in shown)
 
 

@@ -267,7 +267,7 @@ LIES = {
     "no front end": (without("front_end"), "front_end"),
     "a front end with more": (facts(front_end="__import__"), "front_end"),
     "spread": (facts(front_end={"frames": 128, "mean": 0.0, "std": 0.0}), "not positive"),
-    "mean": (facts(front_end={"frames": 128, "mean": "0", "std": 1.0}), "numbers that cannot be"),
+    "mean": (facts(front_end={"frames": 128, "mean": "0", "std": 1.0}), "numbers that cannot be used"),
     "pooling": (facts(pooling="max"), "no pooling"),
     "positions": (facts(positions="made up"), "positions are"),
     "format": (facts(format=99), "upgrade"),

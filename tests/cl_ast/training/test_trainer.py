@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, t
     with pytest.raises(TrainingError, match=r"not a number after epoch 1.*--lr"):
         train(model, broken, toy(32, 40), replace(SHORT, head="fresh"))
     assert _at_rest(model)
-    with pytest.raises(TrainingError, match=r"backbone gives.*not numbers.*--precision fp32"):
+    with pytest.raises(TrainingError, match=r"backbone's output.*not numbers.*--precision fp32"):
         train(model, broken, toy(32, 40), SHORT)
     assert _at_rest(model)
 
