@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,14 +22,27 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def call(*words: object, **more) -> str:
-    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False, **more)
+def call(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Installed:
+    """An installed wheel with its dependencies and without the source; called, it runs Python in another folder."""
+
+    target: Path
+    env: dict[str, str]
+    elsewhere: Path
+
+    def __call__(self, *words: object) -> str:
+        return call("-S", "-P", *words, cwd=self.elsewhere, env=self.env)
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of everything at the top: the build leaves files beside the source."""
     home = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__", "cl-ast-demo")
@@ -39,45 +53,39 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def names(wheel) -> set[str]:
+def names(wheel: Path) -> set[str]:
     """Every file in the wheel, but for what it says of itself."""
     with zipfile.ZipFile(wheel) as file:
         return {name for name in file.namelist() if ".dist-info/" not in name}
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """installed(code): run it in another folder, with the wheel and its dependencies, and without the source."""
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Return installed("-c", code), which runs the code as `Installed` does."""
     target = tmp_path_factory.mktemp("site")
     call("-m", "pip", "install", wheel, "--target", target, "--no-deps", "--no-index", "--quiet")
     # -S: site-packages without the .pth files, one of which leads to the source.
     paths = [target, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "HF_HUB_OFFLINE": "1"}
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-
-    def run(*words: object) -> str:
-        return call("-S", "-P", *words, cwd=elsewhere, env=env)
-
-    run.target = target
-    return run
+    return Installed(target, env, tmp_path_factory.mktemp("elsewhere"))
 
 
-def test_top_level_names(names):
+def test_top_level_names(names: set[str]) -> None:
     assert {name.partition("/")[0] for name in names} == {*PACKAGES, "cli.py"}
 
 
-def test_every_module_and_every_data_file_is_there(names):
+def test_every_module_and_every_data_file_is_there(names: set[str]) -> None:
     source = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     wanted = {path.relative_to(ROOT).as_posix() for path in source if path.suffix != ".pyc"}
     assert wanted | {"cli.py"} == names
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
 
-def test_nothing_else_is_in_it(names):
+def test_nothing_else_is_in_it(names: set[str]) -> None:
     assert not [name for name in names if "test" in name or "benchmark" in name or "conftest" in name]
 
 
-def test_imports_come_from_what_is_installed(installed):
+def test_imports_come_from_what_is_installed(installed: Installed) -> None:
     out = installed(
         "-c", "import cl_ast, registry, streams, cli\nfor m in (cl_ast, registry, streams, cli): print(m.__file__)"
     )
@@ -86,18 +94,18 @@ def test_imports_come_from_what_is_installed(installed):
     assert all(place.is_relative_to(installed.target) for place in places)
 
 
-def test_the_command_works_away_from_the_source(installed, tmp_path):
+def test_the_command_works_away_from_the_source(installed: Installed, tmp_path: Path) -> None:
     assert "add-task" in installed("-m", "cli", "--help")
     assert "248,976" in installed("-m", "cli", "methods", "bottleneck")
     assert "add-task" in installed("-m", "cli", "--registry", tmp_path / "new", "stats")
     assert installed("-m", "cli", "--version").split()[-1] == version("cl-ast")
 
 
-def test_the_packaged_backbone_can_be_loaded(installed):
+def test_the_packaged_backbone_can_be_loaded(installed: Installed) -> None:
     code = "from cl_ast.backbone.pretrained import load\nprint(load('ast-mini').parameters)"
     assert int(installed("-c", code)) > 0
 
 
-def test_the_command_is_called_cl_ast(installed):
+def test_the_command_is_called_cl_ast(installed: Installed) -> None:
     (entries,) = installed.target.glob("*.dist-info/entry_points.txt")
     assert "cl-ast = cli:main" in entries.read_text()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before transformers or huggingface_hub are imported: no test may ask the hub for anything.
+# Before transformers or huggingface_hub are imported: no test may reach the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from transformers import ASTConfig, ASTModel, Wav2Vec2Config, Wav2Vec2Model
 
 from cl_ast.adapters.spec import parse
+from cl_ast.audio.reading import Waveform
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -45,6 +46,15 @@ TINY_WAVEFORM = {
 }
 STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 
+# What fixtures return, for the tests that take them.
+Fresh = Callable[..., TaskModel]
+Randomise = Callable[[TaskModel], TaskModel]
+BackboneOf = Callable[[str], Backbone]
+SaveModel = Callable[..., Path]
+Scramble = Callable[..., Any]
+Sine = Callable[..., Waveform]
+Toy = Callable[[int, int], ClipSet]
+
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +65,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def scramble() -> Callable[..., Any]:
+def scramble() -> Scramble:
     """scramble(model, seed=0): every parameter random and large enough to matter, norms and positions too."""
 
     def fill(model: Any, seed: int = 0) -> Any:
@@ -63,15 +73,15 @@ def scramble() -> Callable[..., Any]:
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 around = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-                spread = 0.05 if parameter.dim() == 4 else 0.2
-                parameter.copy_(around + spread * torch.randn(parameter.shape, generator=generator))
+                scale = 0.05 if parameter.dim() == 4 else 0.2
+                parameter.copy_(around + scale * torch.randn(parameter.shape, generator=generator))
         return model
 
     return fill
 
 
 @pytest.fixture(scope="session")
-def save_backbone(scramble: Callable[..., Any]) -> Callable[..., Path]:
+def save_backbone(scramble: Scramble) -> SaveModel:
     """save_backbone(folder, seed=0, model=ASTModel, **config): a small checkpoint as transformers writes it."""
 
     def save(folder: Path, seed: int = 0, model: Any = ASTModel, **config: object) -> Path:
@@ -82,7 +92,7 @@ def save_backbone(scramble: Callable[..., Any]) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def save_wav2vec2(scramble: Callable[..., Any]) -> Callable[..., Path]:
+def save_wav2vec2(scramble: Scramble) -> SaveModel:
     """save_wav2vec2(folder, seed=0, model=Wav2Vec2Model, **config): the same for waveforms."""
 
     def save(folder: Path, seed: int = 0, model: Any = Wav2Vec2Model, **config: object) -> Path:
@@ -96,8 +106,8 @@ def save_wav2vec2(scramble: Callable[..., Any]) -> Callable[..., Path]:
 def backbone_of(
     tmp_path_factory: pytest.TempPathFactory,
     backbone_folder: Path,
-    save_wav2vec2: Callable[..., Path],
-) -> Callable[[str], Backbone]:
+    save_wav2vec2: SaveModel,
+) -> BackboneOf:
     """backbone_of(family): "ast", "wav2vec2" or "wav2vec2-stable"; always the same one."""
     made: dict[str, Backbone] = {}
 
@@ -114,18 +124,18 @@ def backbone_of(
 
 
 @pytest.fixture(scope="session")
-def backbone_folder(tmp_path_factory: pytest.TempPathFactory, save_backbone: Callable[..., Path]) -> Path:
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory, save_backbone: SaveModel) -> Path:
     return save_backbone(tmp_path_factory.mktemp("backbone"))
 
 
 @pytest.fixture(scope="module")
-def backbone(backbone_of: Callable[[str], Backbone]) -> Backbone:
+def backbone(backbone_of: BackboneOf) -> Backbone:
     """The frozen backbone that every test shares, as tasks do; a module may have it of every family instead."""
     return backbone_of("ast")
 
 
 @pytest.fixture(scope="session")
-def other_backbone(tmp_path_factory: pytest.TempPathFactory, save_backbone: Callable[..., Path]) -> Backbone:
+def other_backbone(tmp_path_factory: pytest.TempPathFactory, save_backbone: SaveModel) -> Backbone:
     """Same sizes, other weights."""
     return checkpoints.load(str(save_backbone(tmp_path_factory.mktemp("other"), seed=1)))
 
@@ -137,7 +147,7 @@ def features(backbone: Backbone) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def fresh(backbone: Backbone) -> Callable[..., TaskModel]:
+def fresh(backbone: Backbone) -> Fresh:
     """fresh("lora", seed=0, backbone=backbone, labels=..., frames=60, **settings): a task that has learned nothing."""
 
     def make(
@@ -155,7 +165,7 @@ def fresh(backbone: Backbone) -> Callable[..., TaskModel]:
 
 
 @pytest.fixture(scope="session")
-def randomise() -> Callable[[TaskModel], TaskModel]:
+def randomise() -> Randomise:
     """randomise(model): every tensor of the task away from its start, as after training."""
 
     def fill(model: TaskModel) -> TaskModel:
@@ -170,10 +180,10 @@ def randomise() -> Callable[[TaskModel], TaskModel]:
 
 
 @pytest.fixture(scope="session")
-def sine() -> Callable[..., np.ndarray]:
+def sine() -> Sine:
     """sine(hertz, seconds=1, rate=16000, level=0.5): float32 samples."""
 
-    def make(hertz: float, seconds: float = 1.0, rate: int = 16_000, level: float = 0.5) -> np.ndarray:
+    def make(hertz: float, seconds: float = 1.0, rate: int = 16_000, level: float = 0.5) -> Waveform:
         time = np.arange(round(seconds * rate)) / rate
         return (level * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
 
@@ -181,7 +191,7 @@ def sine() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Callable[..., np.ndarray]) -> list[Path]:
+def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Sine) -> list[Path]:
     """48 clips of 0.3 s: tones at even places, noise at odd ones."""
     folder = tmp_path_factory.mktemp("toy")
     random = np.random.default_rng(5)
@@ -195,7 +205,7 @@ def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Callable[..., np.n
 
 
 @pytest.fixture(scope="module")
-def toy(toy_clips: list[Path], backbone: Backbone) -> Callable[[int, int], ClipSet]:
+def toy(toy_clips: list[Path], backbone: Backbone) -> Toy:
     """toy(first, last): those toy clips with their classes, 0 for tones and 1 for noise."""
 
     def take(first: int, last: int) -> ClipSet:

@@ -53,12 +53,12 @@ class Answer:
         return json.loads(self.out)
 
     def fine(self) -> "Answer":
-        """It did what was asked."""
+        """Check that the command succeeded."""
         assert self.code == 0, self.err
         return self
 
     def refused(self, *words: str, code: int = 1) -> "Answer":
-        """It could not, and said so in one clear line with these words; to be asked with -q."""
+        """Check that the command failed, run with -q, and said so in one clear line with these words."""
         assert self.code == code, self
         assert len(self.err.splitlines()) == 1, self.err
         assert self.err.startswith("cl-ast: ")
@@ -67,6 +67,12 @@ class Answer:
         for word in words:
             assert word in self.err
         return self
+
+
+Run = Callable[..., Answer]  # `run`, and `cl`, which needs no registry
+MakeFolder = Callable[..., Path]
+Start = Callable[..., "subprocess.Popen[str]"]
+Unchanged = Callable[[Path], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -144,7 +150,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clips(tmp_path: Path) -> Callable[..., Path]:
+def clips(tmp_path: Path) -> MakeFolder:
     """clips(name="clips", clips=10): a new folder of labelled tones, to be changed at will."""
 
     def make(name: str = "clips", clips: int = 10) -> Path:
@@ -174,7 +180,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, backbone: Path)
 
 
 @pytest.fixture
-def stage(stages: Mapping[str, Path], tmp_path: Path) -> Callable[..., Path]:
+def stage(stages: Mapping[str, Path], tmp_path: Path) -> MakeFolder:
     """stage("noises", "copy"): a copy of the registry as it was after that task."""
 
     def copy(task: str, name: str = "stage") -> Path:
@@ -184,25 +190,25 @@ def stage(stages: Mapping[str, Path], tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def registry(stage: Callable[..., Path]) -> Path:
+def registry(stage: MakeFolder) -> Path:
     """A registry of this test's own that has learned all three tasks."""
     return stage("chirps", "registry")
 
 
 @pytest.fixture(scope="session")
-def run() -> Callable[..., Answer]:
+def run() -> Run:
     """run(registry, "tasks", "--format", "json"): the command line, in this process."""
     return _run
 
 
 @pytest.fixture
-def cl(registry: Path) -> Callable[..., Answer]:
+def cl(registry: Path) -> Run:
     """cl("tasks", stdin=None): the same over `registry`."""
     return lambda *words, stdin=None: _run(registry, *words, stdin=stdin)
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def process(tmp_path: Path) -> Start:
     """process(registry, "add-task", …, first="python code"): the command line as a process of its own."""
 
     def start(registry: Path, *words: object, first: str = "") -> subprocess.Popen[str]:
@@ -230,7 +236,7 @@ def _state(registry: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture
-def unchanged() -> Callable[[Path], AbstractContextManager[None]]:
+def unchanged() -> Unchanged:
     """with unchanged(registry): nothing in the block may change what the registry holds."""
 
     @contextmanager

@@ -1,5 +1,7 @@
 """The demo tells its whole story, and can tell it again."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -10,12 +12,12 @@ from registry import Registry
 
 
 @pytest.fixture
-def short(monkeypatch):
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
     monkeypatch.setattr(demo, "_CLIPS_A_CLASS", 8)
 
 
-def test_the_demo_learns_asks_and_ends_with_the_statistics_and_can_be_run_again(short, tmp_path):
+def test_the_demo_learns_predicts_and_ends_with_statistics_and_can_be_run_again(short: None, tmp_path: Path) -> None:
     for _ in range(2):
         told = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
         assert told.exit_code == 0, told.output

@@ -1,10 +1,14 @@
 """`add-task` and `stream`: learning one task after another."""
 
 import csv
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+
+from tests.cli.conftest import MakeFolder, Run, Unchanged
 
 MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined"]
 LEARNED = [
@@ -23,17 +27,20 @@ LEARNED = [
 ]
 
 
-def tensors(registry, task, run):
-    """The adapter's tensors as stored; the header of the file has dates, they have none."""
+def tensors(registry: Path, task: str, run: Run) -> dict[str, np.ndarray]:
+    """Return the adapter's tensors as stored; unlike the header of the file, they have no dates."""
     shown = run(registry, "show", task, "--format", "json").fine().json
-    return load_file(registry / "adapters" / f"{shown['sha256']}.safetensors")
+    stored: dict[str, np.ndarray] = load_file(registry / "adapters" / f"{shown['sha256']}.safetensors")
+    return stored
 
 
-def same(one, other):
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
-def test_add_task_answers_in_json_with_progress_on_standard_error(stage, run, data, quick):
+def test_add_task_answers_in_json_with_progress_on_standard_error(
+    stage: MakeFolder, run: Run, data: Path, quick: list[object]
+) -> None:
     answer = run(stage("tones"), "add-task", data / "noises", *quick, "--format", "json").fine()
     learned = answer.json
     assert set(LEARNED) <= set(learned)
@@ -46,7 +53,7 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(stage, run, da
         assert said in answer.err
 
 
-def test_from_layer_is_written_into_the_method(stage, run, data, quick):
+def test_from_layer_is_written_into_the_method(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     options = ["--method", "lora:r=2", "--from-layer", 1, "--no-eval", "--format", "json"]
     registry = stage("tones")
     run(registry, "-q", "add-task", data / "noises", *quick, "--from-layer", 1).refused("linear", "from=1")
@@ -55,7 +62,9 @@ def test_from_layer_is_written_into_the_method(stage, run, data, quick):
     assert "frozen layers" in learned.err
 
 
-def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run, data, backbone):
+def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_chosen(
+    tmp_path: Path, run: Run, data: Path, backbone: Path
+) -> None:
     words = ("add-task", data / "tones", "--backbone", backbone, "--epochs", 1, "--lr", 1e-30, "--no-eval")
     probe = run(tmp_path / "probe", *words, "--format", "json").fine()
     fresh = run(tmp_path / "fresh", *words, "--head", "fresh", "--format", "json").fine()
@@ -66,14 +75,16 @@ def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_asked_for(tmp_path, run,
     assert run(tmp_path / "no", *words, "--head", "random").code == 2
 
 
-def test_quiet_says_nothing_but_the_result(stage, run, data, quick):
+def test_quiet_says_nothing_but_the_result(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     answer = run(stage("tones"), "-q", "add-task", data / "noises", *quick).fine()
     assert answer.err == ""
     assert answer.out.startswith("noises learned in ")
     assert "by name %" in answer.out
 
 
-def test_a_new_registry_says_which_backbone_it_is_for(tmp_path, run, data, backbone, quick):
+def test_a_new_registry_says_which_backbone_it_is_for(
+    tmp_path: Path, run: Run, data: Path, backbone: Path, quick: list[object]
+) -> None:
     answer = run(tmp_path / "new", "add-task", data / "tones", *quick, "--no-eval").fine()
     assert f"new registry over the backbone {backbone}" in answer.err
     again = run(tmp_path / "new", "add-task", data / "noises", "--method", "linear", "--epochs", 1)
@@ -81,13 +92,17 @@ def test_a_new_registry_says_which_backbone_it_is_for(tmp_path, run, data, backb
     assert run(tmp_path / "new", "stats", "--format", "json").json["backbone"]["name"] == str(backbone)
 
 
-def test_without_a_hub_the_default_backbone_is_the_packaged_one(tmp_path, run, data, monkeypatch):
+def test_without_a_hub_the_default_backbone_is_the_packaged_one(
+    tmp_path: Path, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cl_ast.backbone.pretrained._cached", lambda name: False)
     answer = run(tmp_path / "new", "add-task", data / "tones", "--method", "no-such-method")
     assert "new registry over the backbone ast-mini" in answer.err
 
 
-def test_a_backbone_by_relative_path_is_found_from_everywhere(tmp_path, run, data, backbone, monkeypatch):
+def test_a_backbone_by_relative_path_is_found_from_everywhere(
+    tmp_path: Path, run: Run, data: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(backbone.parent)
     options = ["--backbone", backbone.name, "--epochs", 1, "--method", "linear", "--no-eval"]
     run(tmp_path / "new", "add-task", data / "tones", *options).fine()
@@ -95,7 +110,7 @@ def test_a_backbone_by_relative_path_is_found_from_everywhere(tmp_path, run, dat
     run(tmp_path / "new", "predict", data / "tones" / "low" / "00.wav").fine()
 
 
-def test_name_and_what_is_kept_of_a_task(stage, run, data, quick):
+def test_name_and_what_is_kept_of_a_task(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     options = ["--name", "Größe 1", "--seed", 5, "--few-shot", 3, "--max-seconds", 0.3]
     answer = run(registry, "add-task", data / "noises", *quick, *options).fine()
@@ -109,7 +124,7 @@ def test_name_and_what_is_kept_of_a_task(stage, run, data, quick):
     assert "3 training clips per class" in shown["protocol"]
 
 
-def test_metadata_with_folds(stage, run, clips, quick):
+def test_metadata_with_folds(stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]) -> None:
     folder = clips()
     with (folder / "metadata.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -124,7 +139,7 @@ def test_metadata_with_folds(stage, run, clips, quick):
     run(registry, "-q", "add-task", folder, *quick, "--fold", 9, "--replace").refused("9")
 
 
-def test_no_eval_measures_nothing(stage, run, data, quick):
+def test_no_eval_measures_nothing(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     learned = run(registry, "add-task", data / "noises", *quick, "--no-eval", "--format", "json").fine().json
     assert learned["measured"] == []
@@ -134,7 +149,7 @@ def test_no_eval_measures_nothing(stage, run, data, quick):
     assert "noises" in run(registry, "stats").fine().out
 
 
-def test_replace_makes_a_new_version(stage, run, data, quick):
+def test_replace_makes_a_new_version(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("noises")
     run(registry, "-q", "add-task", data / "tones", *quick).refused("tones", "--replace")
     answer = run(registry, "add-task", data / "tones", *quick, "--replace", "--seed", 1, "--format", "json")
@@ -144,7 +159,9 @@ def test_replace_makes_a_new_version(stage, run, data, quick):
 
 
 @pytest.mark.parametrize("method", ["linear", "bottleneck:r=2", "conformer:r=2,k=3", "lora:q,r=1"])
-def test_a_seed_gives_the_same_task_twice(stage, run, data, quick, method):
+def test_a_seed_gives_the_same_task_twice(
+    stage: MakeFolder, run: Run, data: Path, quick: list[object], method: str
+) -> None:
     learned = []
     for name, seed in (("first", 3), ("second", 3), ("third", 4)):
         torch.rand(len(name))  # what happened before in this process must not matter
@@ -157,7 +174,9 @@ def test_a_seed_gives_the_same_task_twice(stage, run, data, quick, method):
     assert not same(first, third)
 
 
-def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(stage, run, clips, data, quick, tmp_path):
+def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(
+    stage: MakeFolder, run: Run, clips: MakeFolder, data: Path, quick: list[object], tmp_path: Path
+) -> None:
     registry = stage("tones")
     run(registry, "add-task", clips("gone"), *quick, "--no-eval").fine()
     (tmp_path / "gone").rename(tmp_path / "elsewhere")
@@ -167,7 +186,9 @@ def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(stage, run,
     assert "gone could not be measured" in answer.err
 
 
-def test_stream_learns_in_order_and_ends_with_the_statistics(tmp_path, run, data, quick):
+def test_stream_learns_in_order_and_ends_with_the_statistics(
+    tmp_path: Path, run: Run, data: Path, quick: list[object]
+) -> None:
     tasks = ["chirps", "tones"]
     answer = run(tmp_path / "new", "stream", *tasks, "--data-root", data, *quick, "--format", "json").fine()
     assert [task["name"] for task in answer.json["tasks"]] == tasks
@@ -175,13 +196,17 @@ def test_stream_learns_in_order_and_ends_with_the_statistics(tmp_path, run, data
     assert "chirps learned in" in answer.err
 
 
-def test_stream_learns_nothing_where_one_of_its_words_is_wrong(stage, run, data, quick, unchanged):
+def test_stream_learns_nothing_where_one_of_its_words_is_wrong(
+    stage: MakeFolder, run: Run, data: Path, quick: list[object], unchanged: Unchanged
+) -> None:
     registry = stage("tones")
     with unchanged(registry):
         run(registry, "-q", "stream", data / "noises", data / "no-such-task", *quick).refused("no-such-task")
 
 
-def test_stream_keeps_what_it_learned_before_a_task_that_fails(stage, run, data, clips, quick):
+def test_stream_keeps_what_it_learned_before_a_task_that_fails(
+    stage: MakeFolder, run: Run, data: Path, clips: MakeFolder, quick: list[object]
+) -> None:
     registry = stage("tones")
     broken = clips("broken")
     next(broken.rglob("*.wav")).write_text("this is a letter, not a sound\n" * 50)

@@ -1,35 +1,43 @@
 """`tasks`, `show`, `rename`, `remove`, `rollback`, `verify`, `gc`, `rebuild`."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from registry import Accuracy, Registry
+from tests.cli.conftest import MakeFolder, Run, Unchanged
 
 TASKS = ["tones", "noises", "chirps"]
 
+Names = Callable[[], list[str]]
+Answers = Callable[[str], list[tuple[Any, ...]]]
+
 
 @pytest.fixture
-def names(cl):
+def names(cl: Run) -> Names:
     return lambda: [task["name"] for task in cl("tasks", "--format", "json").fine().json]
 
 
 @pytest.fixture
-def answers(cl, data):
-    """What a task answers on a few clips, by name."""
+def answers(cl: Run, data: Path) -> Answers:
+    """Return what a task answers on a few clips, by name."""
 
-    def ask(task):
+    def predict(task: str) -> list[tuple[Any, ...]]:
         found = cl("predict", data / "tones" / "low", "--task", task, "--format", "json").fine().json
         return [(answer["task"], answer["task_score"], answer["labels"]) for answer in found]
 
-    return ask
+    return predict
 
 
 @pytest.fixture
-def relearned(cl, data, quick):
+def relearned(cl: Run, data: Path, quick: list[object]) -> None:
     """The first task has a second version."""
     cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
 
 
-def test_tasks_in_the_order_of_learning(cl, names):
+def test_tasks_in_the_order_of_learning(cl: Run, names: Names) -> None:
     assert names() == TASKS
     (task, *_) = cl("tasks", "--format", "json").json
     assert {"name", "labels", "version", "method", "classes", "bytes", "learned_accuracy", "created"} <= set(task)
@@ -37,7 +45,7 @@ def test_tasks_in_the_order_of_learning(cl, names):
     assert out.index("tones") < out.index("noises") < out.index("chirps")
 
 
-def test_tasks_says_what_the_router_takes_for_what(cl, registry):
+def test_tasks_says_what_the_router_takes_for_what(cl: Run, registry: Path) -> None:
     with Registry.open(registry) as opened:
         went = {"tones": 194, "noises": 5, "chirps": 1}
         opened.record([Accuracy("tones", "auto", 0.9, 200, went), Accuracy("noises", "auto", 1.0, 9, {"noises": 9})])
@@ -52,7 +60,7 @@ def test_tasks_says_what_the_router_takes_for_what(cl, registry):
     assert "→" not in cl("tasks").fine().out
 
 
-def test_show(cl, data):
+def test_show(cl: Run, data: Path) -> None:
     shown = cl("show", "noises", "--format", "json").fine().json
     assert shown["labels"] == ["clicks", "hiss"]
     assert shown["source"]["data"] == str((data / "noises").resolve())
@@ -62,7 +70,7 @@ def test_show(cl, data):
         assert word in out
 
 
-def test_rename(cl, names, answers):
+def test_rename(cl: Run, names: Names, answers: Answers) -> None:
     before = [labels for _, _, labels in answers("tones")]
     assert "notes" in cl("rename", "tones", "notes").fine().out
     assert names() == ["notes", "noises", "chirps"]
@@ -72,12 +80,14 @@ def test_rename(cl, names, answers):
 
 
 @pytest.mark.parametrize("taken", ["noises", "NOISES"])
-def test_rename_to_a_name_that_is_taken(cl, names, registry, unchanged, taken):
+def test_rename_to_a_name_that_is_taken(
+    cl: Run, names: Names, registry: Path, unchanged: Unchanged, taken: str
+) -> None:
     with unchanged(registry):
         cl("rename", "tones", taken).refused("noises")
 
 
-def test_remove(cl, names, registry, answers):
+def test_remove(cl: Run, names: Names, registry: Path, answers: Answers) -> None:
     before = answers("noises")
     assert "tones" in cl("remove", "tones").fine().out
     assert names() == ["noises", "chirps"]
@@ -88,14 +98,14 @@ def test_remove(cl, names, registry, answers):
     assert [len(row) for row in report["routing"]["confusion"]] == [2, 2]
 
 
-def test_the_last_task_can_go_too(stage, run, data, quick):
+def test_the_last_task_can_go_too(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     run(registry, "remove", "tones").fine()
     assert run(registry, "tasks", "--format", "json").json == []
     run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
 
 
-def test_rollback(cl, answers, data, quick, registry):
+def test_rollback(cl: Run, answers: Answers, data: Path, quick: list[object], registry: Path) -> None:
     first = answers("tones")
     cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
     second = answers("tones")
@@ -108,7 +118,7 @@ def test_rollback(cl, answers, data, quick, registry):
     cl("rollback", "noises").refused("noises")
 
 
-def test_verify_names_what_is_damaged(cl, registry):
+def test_verify_names_what_is_damaged(cl: Run, registry: Path) -> None:
     assert "3 tasks" in cl("verify").fine().out
     broken = cl("show", "noises", "--format", "json").json["sha256"]
     path = registry / "adapters" / f"{broken}.safetensors"
@@ -116,7 +126,7 @@ def test_verify_names_what_is_damaged(cl, registry):
     assert cl("verify").refused("noises", str(path)).out == ""
 
 
-def test_a_damaged_task_does_not_answer_and_the_others_do(cl, registry, data):
+def test_a_damaged_task_does_not_answer_and_the_others_do(cl: Run, registry: Path, data: Path) -> None:
     broken = cl("show", "noises", "--format", "json").json["sha256"]
     (registry / "adapters" / f"{broken}.safetensors").write_bytes(b"rubbish")
     clip = data / "tones" / "low" / "00.wav"
@@ -124,7 +134,7 @@ def test_a_damaged_task_does_not_answer_and_the_others_do(cl, registry, data):
     cl("predict", clip, "--task", "tones").fine()
 
 
-def test_gc_drops_what_nothing_needs(cl, registry, relearned, answers):
+def test_gc_drops_what_nothing_needs(cl: Run, registry: Path, relearned: None, answers: Answers) -> None:
     stray = registry / "adapters" / f"{'0' * 64}.safetensors"
     stray.write_bytes(b"left over")
     before = answers("tones")
@@ -140,7 +150,7 @@ def test_gc_drops_what_nothing_needs(cl, registry, relearned, answers):
     assert "0 files" in cl("gc").fine().out
 
 
-def test_rebuild_from_the_files_alone(cl, registry, names, answers):
+def test_rebuild_from_the_files_alone(cl: Run, registry: Path, names: Names, answers: Answers) -> None:
     before = {task: answers(task) for task in (*TASKS, "auto")}
     for path in registry.glob("registry.db*"):
         path.unlink()
@@ -151,12 +161,12 @@ def test_rebuild_from_the_files_alone(cl, registry, names, answers):
     cl("verify").fine()
 
 
-def test_rebuild_of_nothing(tmp_path, run):
+def test_rebuild_of_nothing(tmp_path: Path, run: Run) -> None:
     run(tmp_path / "new", "rebuild").refused(str(tmp_path / "new"))
 
 
 @pytest.mark.parametrize("words", [["show"], ["remove"], ["rollback"], ["rename", "other"]])
-def test_a_task_that_is_not_there(registry, cl, unchanged, words):
+def test_a_task_that_is_not_there(registry: Path, cl: Run, unchanged: Unchanged, words: list[str]) -> None:
     command, *rest = words
     with unchanged(registry):
         cl(command, "tonse", *rest).refused("tonse", 'did you mean "tones"?')

@@ -2,19 +2,21 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from registry import BackboneRecord, NewVersion, Registry, header
 from registry.adapter_files import digest
 from registry.manifest import Manifest
+from tests.cli.conftest import Run
 
 COUNT = 1_200
 BACKBONE = BackboneRecord("backbone", "f" * 64, 1_000, 4_000)
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory):
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files as `commit` would have left them, and the database made from them: quicker than so many commits."""
     place = tmp_path_factory.mktemp("many")
     (place / "adapters").mkdir()
@@ -30,7 +32,7 @@ def many(tmp_path_factory):
     return place
 
 
-def test_tasks(many, run):
+def test_tasks(many: Path, run: Run) -> None:
     lines = run(many, "tasks").fine().out.splitlines()
     assert len(lines) == COUNT + 1 and lines[0].split()[:2] == ["task", "method"]
     assert [line.split()[:2] for line in lines[1:]] == [[f"task-{i}", "linear"] for i in range(COUNT)]
@@ -38,7 +40,7 @@ def test_tasks(many, run):
     assert [task["name"] for task in run(many, "tasks", "--format", "json").json] == [f"task-{i}" for i in range(COUNT)]
 
 
-def test_stats(many, run):
+def test_stats(many: Path, run: Run) -> None:
     out = run(many, "stats").fine().out
     assert f"task-{COUNT - 1} " in out and "storage:" in out and "average accuracy" in out
     assert "left out: 1,200 columns" in out and len(out.splitlines()) < COUNT + 20

@@ -2,8 +2,12 @@
 
 import csv
 import io
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.cli.conftest import Answer, Run
 
 # Trainable parameters over ast-base, to the unit: tables of the papers, see docs/methods.md.
 PUBLISHED = {
@@ -20,11 +24,11 @@ PUBLISHED = {
 }
 
 
-def rows(answer):
+def rows(answer: Answer) -> dict[str, dict[str, Any]]:
     return {row["method"]: row for row in answer.fine().json}
 
 
-def test_every_row_has_the_keys_of_the_contract(cl):
+def test_every_row_has_the_keys_of_the_contract(cl: Run) -> None:
     found = cl("methods", "--format", "json").fine().json
     assert {"linear", "full", "bottleneck", "conformer", "lora"} <= {row["family"] for row in found}
     for row in found:
@@ -32,19 +36,19 @@ def test_every_row_has_the_keys_of_the_contract(cl):
         assert row["source"]
 
 
-def test_parameters_are_the_published_ones(cl):
+def test_parameters_are_the_published_ones(cl: Run) -> None:
     found = cl("methods", *PUBLISHED, "--format", "json").fine().json
     assert [row["trainable_parameters"] for row in found] == list(PUBLISHED.values())
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 9_226), (50, 39_986)])
-def test_linear_counts_its_head_given_the_classes(cl, classes, parameters):
+def test_linear_counts_its_head_given_the_classes(cl: Run, classes: int, parameters: int) -> None:
     (row,) = cl("methods", "linear", "--classes", classes, "--format", "json").fine().json
     assert row["trainable_parameters"] == parameters
     assert row["bytes"] == 4 * parameters
 
 
-def test_options_in_any_order_are_the_same_method(cl):
+def test_options_in_any_order_are_the_same_method(cl: Run) -> None:
     one, other = cl(
         "methods", "bottleneck:r=12,parallel,pfeiffer", "bottleneck:pfeiffer,parallel,r=12", "--format", "json"
     ).json
@@ -52,7 +56,7 @@ def test_options_in_any_order_are_the_same_method(cl):
     assert one["method"].startswith("bottleneck:pfeiffer")
 
 
-def test_combined_methods_add_up(cl):
+def test_combined_methods_add_up(cl: Run) -> None:
     both, one, other = (
         row["trainable_parameters"]
         for row in cl("methods", "bottleneck:ffn+lora:qv,r=3", "bottleneck:ffn", "lora:qv,r=3", "--format", "json").json
@@ -60,7 +64,7 @@ def test_combined_methods_add_up(cl):
     assert both == one + other
 
 
-def test_counts_for_another_backbone(cl, backbone):
+def test_counts_for_another_backbone(cl: Run, backbone: Path) -> None:
     found = rows(cl("methods", "bottleneck:r=2", "lora:q,r=1", "--backbone", backbone, "--format", "json"))
     width, depth = 32, 2
     layer = (width * 2 + 2) + (2 * width + width) + 2 * width
@@ -68,7 +72,7 @@ def test_counts_for_another_backbone(cl, backbone):
     assert found["lora:q,r=1,s=8"]["trainable_parameters"] == depth * 2 * width
 
 
-def test_counts_are_what_learning_really_trains(cl, backbone):
+def test_counts_are_what_learning_really_trains(cl: Run, backbone: Path) -> None:
     learned = {task["name"]: task for task in cl("tasks", "--format", "json").json}
     listed = cl("methods", "linear", "bottleneck:r=2", "--classes", 2, "--backbone", backbone, "--format", "json").json
     linear, bottleneck = (row["trainable_parameters"] for row in listed)
@@ -76,7 +80,7 @@ def test_counts_are_what_learning_really_trains(cl, backbone):
     assert learned["noises"]["trainable_parameters"] == bottleneck
 
 
-def test_csv_and_table(cl):
+def test_csv_and_table(cl: Run) -> None:
     as_csv = list(csv.DictReader(io.StringIO(cl("methods", "lora", "--format", "csv").fine().out)))
     assert [(row["family"], row["trainable_parameters"]) for row in as_csv] == [("lora", "221184")]
     assert "221,184" in cl("methods", "lora").fine().out
@@ -93,5 +97,5 @@ def test_csv_and_table(cl):
         (["lora", "--backbone", "no-such-backbone"], ["no-such-backbone"]),
     ],
 )
-def test_what_cannot_be_read_is_named(cl, words, said):
+def test_what_cannot_be_read_is_named(cl: Run, words: list[str], said: list[str]) -> None:
     assert cl("methods", *words).refused(*said).out == ""

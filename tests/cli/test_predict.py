@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +11,18 @@ import soundfile
 
 import streams
 from cl_ast.audio import synthesis as synth
+from tests.cli.conftest import Run
 
 TASKS = ["tones", "noises", "chirps"]
 
 
 @pytest.fixture
-def tone(data):
+def tone(data: Path) -> Path:
     return data / "tones" / "low" / "00.wav"
 
 
 @pytest.fixture
-def stranger(tmp_path):
+def stranger(tmp_path: Path) -> Path:
     """A clip of no task: a word."""
     path = tmp_path / "word.wav"
     soundfile.write(path, synth.render(synth.COMMANDS["ba-di"], np.random.default_rng(3), 0.8), 16_000)
@@ -28,14 +30,14 @@ def stranger(tmp_path):
 
 
 @pytest.fixture
-def long(tmp_path):
+def long(tmp_path: Path) -> Path:
     """1.1 seconds of a tone."""
     path = tmp_path / "long.wav"
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 300 * np.arange(17_600) / 16_000), 16_000)
     return path
 
 
-def test_json_key_for_key(cl, tone):
+def test_json_key_for_key(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", tone, "--format", "json").fine().json
     assert list(answer) == ["path", "task", "task_score", "known", "tasks", "labels"]
     assert answer["path"] == str(tone)
@@ -51,29 +53,29 @@ def test_json_key_for_key(cl, tone):
     assert answer["labels"][0]["score"] >= answer["labels"][1]["score"]
 
 
-def test_a_clip_that_fits_as_well_as_those_held_out_is_known(cl, data):
+def test_a_clip_that_fits_as_well_as_validation_clips_is_known(cl: Run, data: Path) -> None:
     """Of two validation clips, what fits as the worse one does is at the edge of the task."""
-    held_out = [clip.path for clip in streams.load(data / "tones").validation]
-    answers = cl("predict", *held_out, "--format", "json").fine().json
+    validation = [clip.path for clip in streams.load(data / "tones").validation]
+    answers = cl("predict", *validation, "--format", "json").fine().json
     assert [answer["task"] for answer in answers] == ["tones"] * 2
     assert True in [answer["known"] for answer in answers]
 
 
-def test_each_task_gets_its_own_clips(cl, data):
+def test_each_task_gets_its_own_clips(cl: Run, data: Path) -> None:
     for task in TASKS:
         answers = cl("predict", data / task, "--format", "json").fine().json
         right = sum(answer["task"] == task for answer in answers)
         assert (len(answers), right) == (20, 20)
 
 
-def test_a_task_by_name_in_any_case(cl, tone):
+def test_a_task_by_name_in_any_case(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", tone, "--task", "CHIRPS", "--format", "json").fine().json
     assert "tasks" not in answer
     assert (answer["task"], answer["task_score"], answer["known"]) == ("chirps", 1.0, True)
     assert {one["label"] for one in answer["labels"]} == {"up", "down"}
 
 
-def test_a_clip_of_no_task_is_unknown(cl, stranger):
+def test_a_clip_of_no_task_is_unknown(cl: Run, stranger: Path) -> None:
     (answer,) = cl("predict", stranger, "--format", "json").fine().json
     assert answer["known"] is False
     assert answer["task"] == answer["tasks"][0]["task"]
@@ -81,12 +83,12 @@ def test_a_clip_of_no_task_is_unknown(cl, stranger):
     assert cl("predict", stranger, "--format", "audacity").out.split("\t")[2].strip() == "unknown"
 
 
-def test_top_k(cl, tone):
+def test_top_k(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", tone, "--top-k", 1, "--format", "json").fine().json
     assert len(answer["labels"]) == 1
 
 
-def test_folders_are_searched_and_the_order_is_kept(cl, data, tmp_path, tone):
+def test_folders_are_searched_and_the_order_is_kept(cl: Run, data: Path, tmp_path: Path, tone: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("b.wav", "er/a.WAV", "c.flac"):
         samples, rate = soundfile.read(tone)
@@ -98,13 +100,13 @@ def test_folders_are_searched_and_the_order_is_kept(cl, data, tmp_path, tone):
     assert [answer["path"] for answer in answers] == [str(other), *inside, str(tone)]
 
 
-def test_standard_input(cl, tone):
+def test_standard_input(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", "-", "--format", "json", stdin=tone.read_bytes()).fine().json
     (same,) = cl("predict", tone, "--format", "json").json
     assert answer == {**same, "path": "-"}
 
 
-def test_windows(cl, long):
+def test_windows(cl: Run, long: Path) -> None:
     answers = cl("predict", long, "--window", 0.5, "--hop", 0.25, "--format", "json").fine().json
     assert all(list(answer)[:3] == ["path", "start", "end"] for answer in answers)
     spans = [(answer["start"], answer["end"]) for answer in answers]
@@ -114,7 +116,7 @@ def test_windows(cl, long):
     assert "0.75" in cl("predict", long, "--window", 0.5, "--hop", 0.25).fine().out
 
 
-def test_windows_for_audacity(cl, long):
+def test_windows_for_audacity(cl: Run, long: Path) -> None:
     lines = cl("predict", long, "--window", 0.5, "--task", "tones", "--format", "audacity").fine().out.splitlines()
     rows = [line.split("\t") for line in lines]
     assert [row[:2] for row in rows] == [["0.000000", "0.500000"], ["0.500000", "1.000000"]]
@@ -124,17 +126,17 @@ def test_windows_for_audacity(cl, long):
 @pytest.mark.parametrize(
     "words", [["--window", 0], ["--window", 99], ["--window", 1, "--hop", 0], ["--window", 1, "--hop", 2]]
 )
-def test_windows_that_cannot_be(cl, long, words):
+def test_windows_that_cannot_be(cl: Run, long: Path, words: list[int | str]) -> None:
     assert cl("predict", long, *words).refused("choose").out == ""
 
 
-def test_jsonl_is_json_a_line(cl, data):
+def test_jsonl_is_json_a_line(cl: Run, data: Path) -> None:
     folder = data / "tones" / "low"
     lines = cl("predict", folder, "--format", "jsonl").fine().out.splitlines()
     assert [json.loads(line) for line in lines] == cl("predict", folder, "--format", "json").json
 
 
-def test_csv_is_a_label_a_line(cl, tone, long):
+def test_csv_is_a_label_a_line(cl: Run, tone: Path, long: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(cl("predict", tone, "--format", "csv").fine().out)))
     assert list(rows[0]) == ["path", "task", "task_score", "known", "rank", "label", "score"]
     assert [row["rank"] for row in rows] == ["1", "2"]
@@ -143,13 +145,13 @@ def test_csv_is_a_label_a_line(cl, tone, long):
     assert [(row["start"], row["end"]) for row in cut] == [("0.0", "0.5")] * 2 + [("0.5", "1.0")] * 2
 
 
-def test_table(cl, tone):
+def test_table(cl: Run, tone: Path) -> None:
     out = cl("predict", tone).fine().out
     for word in ("clip", "task", "label", "probability", str(tone), "tones"):
         assert word in out
 
 
-def test_any_rate_and_channels(cl, tmp_path, tone):
+def test_any_rate_and_channels(cl: Run, tmp_path: Path, tone: Path) -> None:
     samples, _ = soundfile.read(tone)
     soundfile.write(tmp_path / "stereo.wav", np.repeat(samples, 3)[:, None].repeat(2, axis=1), 48_000, subtype="PCM_24")
     (answer,) = cl("predict", tmp_path / "stereo.wav", "--format", "json").fine().json

@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import MakeFolder, Run, Start, Unchanged
 
 # A shell that runs tests in the background may have switched Ctrl-C off.
 WITH_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -20,13 +24,13 @@ if os.geteuid() == 0 and "CL_AST_NO_RIGHTS" not in os.environ:
 """
 
 
-def with_largest_file(size):
-    """No file may grow beyond that: what a full disk is to a program, but for the error's number."""
+def with_largest_file(size: int) -> str:
+    """Return code that lets no file grow beyond `size` bytes: what a full disk is to a program, but for the error."""
     return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
 
 
-def one_line(process):
-    """The only line on standard error, of a process that ended with 1."""
+def one_line(process: subprocess.Popen[str]) -> str:
+    """Return the only line on standard error of a process that ended with 1."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1, (out, err)
     assert out == ""
@@ -37,10 +41,13 @@ def one_line(process):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent another way")
-def test_ctrl_c_in_the_middle_of_training(registry, process, unchanged, run, clips, quick):
+def test_ctrl_c_in_the_middle_of_training(
+    registry: Path, process: Start, unchanged: Unchanged, run: Run, clips: MakeFolder, quick: list[object]
+) -> None:
     words = ["add-task", clips(), *quick]
     with unchanged(registry):
         started = process(registry, *words, "--epochs", 2000, first=WITH_CTRL_C)
+        assert started.stderr is not None
         line = ""
         for line in started.stderr:
             if line.startswith("training "):
@@ -59,7 +66,9 @@ def test_ctrl_c_in_the_middle_of_training(registry, process, unchanged, run, cli
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
-def test_a_registry_that_can_only_be_read(registry, process, unchanged, clips, quick, data):
+def test_a_registry_that_can_only_be_read(
+    registry: Path, process: Start, unchanged: Unchanged, clips: MakeFolder, quick: list[object], data: Path
+) -> None:
     folders = [registry, registry / "adapters"]
     with unchanged(registry):
         for folder in folders:
@@ -67,14 +76,14 @@ def test_a_registry_that_can_only_be_read(registry, process, unchanged, clips, q
         try:
             refused = process(registry, "add-task", clips(), *quick, first=WITHOUT_ROOT_RIGHTS)
             removed = process(registry, "-q", "remove", "tones", first=WITHOUT_ROOT_RIGHTS)
-            asked = process(registry, "-q", "predict", data / "tones" / "low" / "00.wav", first=WITHOUT_ROOT_RIGHTS)
+            reading = process(registry, "-q", "predict", data / "tones" / "low" / "00.wav", first=WITHOUT_ROOT_RIGHTS)
             _, said = refused.communicate(timeout=120)
             assert "training" not in said, "it trained before it found out"
             for line in (said.splitlines()[-1], one_line(removed)):
                 assert str(registry) in line
                 assert "cannot be written" in line
-            out, err = asked.communicate(timeout=120)
-            assert (asked.returncode, err) == (0, "")
+            out, err = reading.communicate(timeout=120)
+            assert (reading.returncode, err) == (0, "")
             assert "tones" in out
         finally:
             for folder in folders:
@@ -82,7 +91,7 @@ def test_a_registry_that_can_only_be_read(registry, process, unchanged, clips, q
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
-def test_a_place_where_no_registry_can_be_made(tmp_path, process):
+def test_a_place_where_no_registry_can_be_made(tmp_path: Path, process: Start) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked").chmod(0o555)
     try:
@@ -94,7 +103,9 @@ def test_a_place_where_no_registry_can_be_made(tmp_path, process):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
-def test_a_disk_too_full_for_the_adapter(registry, process, unchanged, run, clips, quick):
+def test_a_disk_too_full_for_the_adapter(
+    registry: Path, process: Start, unchanged: Unchanged, run: Run, clips: MakeFolder, quick: list[object]
+) -> None:
     words = ["add-task", clips(), *quick, "--method", "bottleneck:r=512"]
     with unchanged(registry):
         started = process(registry, *words, first=with_largest_file(100_000))
@@ -109,7 +120,9 @@ def test_a_disk_too_full_for_the_adapter(registry, process, unchanged, run, clip
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
-def test_a_disk_too_full_for_the_database(tmp_path, process, run, clips, quick):
+def test_a_disk_too_full_for_the_database(
+    tmp_path: Path, process: Start, run: Run, clips: MakeFolder, quick: list[object]
+) -> None:
     """An empty database fits, and with a task it does not."""
     words = ["-q", "add-task", clips(), *quick]
     line = one_line(process(tmp_path / "new", *words, first=with_largest_file(60_000)))

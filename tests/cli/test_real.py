@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import streams
+from tests.cli.conftest import Answer, Run
 
 DATA = (Path(__file__).resolve().parents[2].parent / "shared" / "data").resolve()
 TASKS = ["esc10", "fsdd"]
@@ -13,15 +14,15 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are no
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory, run, backbone):
-    """A registry that has learned the tasks, and what `stream` answered."""
+def learned(tmp_path_factory: pytest.TempPathFactory, run: Run, backbone: Path) -> tuple[Path, Answer]:
+    """Return a registry that has learned the tasks, and what `stream` answered."""
     home = tmp_path_factory.mktemp("real") / "registry"
     few = ["--few-shot", 4, "--epochs", 2, "--max-seconds", 1, "--method", "bottleneck:r=2"]
     answer = run(home, "stream", *TASKS, "--data-root", DATA, "--backbone", backbone, *few, "--format", "json")
     return home, answer.fine()
 
 
-def test_stream_of_real_tasks(learned):
+def test_stream_of_real_tasks(learned: tuple[Path, Answer]) -> None:
     _, answer = learned
     report = answer.json
     assert [task["name"] for task in report["tasks"]] == TASKS
@@ -40,7 +41,7 @@ def test_stream_of_real_tasks(learned):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_predict_a_real_clip(learned, run, task):
+def test_predict_a_real_clip(learned: tuple[Path, Answer], run: Run, task: str) -> None:
     registry, _ = learned
     loaded = streams.load(DATA / task)
     clip = loaded.test[0].path

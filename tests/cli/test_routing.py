@@ -1,8 +1,9 @@
-"""How clips find their task from the command line: which router, every task that fits, and routing learned anew."""
+"""How clips find their task from the command line: which router, every task that fits, and rebuilt routing."""
 
 import hashlib
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ import cli
 from cl_ast.manager import Manager
 from cl_ast.router import KINDS
 from cl_ast.tasks.task_file import to_bytes
+from tests.cli.conftest import MakeFolder, Run
 
 
 def tensors(registry: Path, task: str) -> dict[str, torch.Tensor]:
@@ -42,17 +44,19 @@ def _repoint(registry: Path, was: str, now: str, size: int) -> None:
 
 
 @pytest.fixture
-def old(registry):
+def old(registry: Path) -> Path:
     as_of_an_older_release(registry)
     return registry
 
 
 @pytest.fixture
-def clip(data):
+def clip(data: Path) -> Path:
     return data / "chirps" / "up" / "00.wav"
 
 
-def test_older_routing_answers_by_name_and_says_what_to_do(old, run, clip, data, quick):
+def test_older_routing_answers_by_name_and_says_what_to_do(
+    old: Path, run: Run, clip: Path, data: Path, quick: list[object]
+) -> None:
     run(old, "predict", clip, "--task", "chirps", "--format", "json").fine()
     run(old, "-q", "predict", clip).refused("routing of tones, noises, chirps", "another release", "`cl-ast route`")
     run(old, "-q", "evaluate").refused("`cl-ast route`")
@@ -61,7 +65,9 @@ def test_older_routing_answers_by_name_and_says_what_to_do(old, run, clip, data,
     assert run(old, "tasks", "--format", "json").json == before
 
 
-def test_routing_is_learned_anew_with_the_same_adapter(old, run, clip, registry, data):
+def test_routing_is_learned_again_with_the_same_adapter(
+    old: Path, run: Run, clip: Path, registry: Path, data: Path
+) -> None:
     answers = [run(old, "predict", clip, "--task", name, "--format", "json").json for name in ("tones", "chirps")]
     assert "3 tasks" in run(old, "-q", "route").fine().out
     again = [run(old, "predict", clip, "--task", name, "--format", "json").json for name in ("tones", "chirps")]
@@ -73,7 +79,9 @@ def test_routing_is_learned_anew_with_the_same_adapter(old, run, clip, registry,
     assert "1 task\n" in run(old, "-q", "route", "tones").fine().out
 
 
-def test_a_task_whose_clips_are_gone_answers_by_its_name_only(stage, run, clips, quick, clip):
+def test_a_task_whose_clips_are_gone_answers_by_its_name_only(
+    stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object], clip: Path
+) -> None:
     home = stage("tones")
     folder = clips("gone")
     run(home, "add-task", folder, *quick).fine()
@@ -87,7 +95,7 @@ def test_a_task_whose_clips_are_gone_answers_by_its_name_only(stage, run, clips,
     run(home, "predict", clip, "--task", "gone").fine()
 
 
-def test_a_registry_keeps_its_router(tmp_path, run, data, quick, clip):
+def test_a_registry_keeps_its_router(tmp_path: Path, run: Run, data: Path, quick: list[object], clip: Path) -> None:
     home = tmp_path / "home"
     run(home, "add-task", data / "tones", *quick, "--router", "prototypes").fine()
     assert "prototypes" in tensors(home, "tones")
@@ -101,7 +109,7 @@ def test_a_registry_keeps_its_router(tmp_path, run, data, quick, clip):
     assert run(home, "predict", clip, "--format", "json").fine().json == [before]
 
 
-def test_every_task_that_a_clip_is_known_to_answers(cl, data, clip):
+def test_every_task_that_a_clip_is_known_to_answers(cl: Run, data: Path, clip: Path) -> None:
     answers = cl("predict", clip, data / "noises" / "hiss" / "01.wav", "--all", "--format", "json").fine().json
     for path in {answer["path"] for answer in answers}:
         of_clip = [answer for answer in answers if answer["path"] == path]
@@ -112,19 +120,20 @@ def test_every_task_that_a_clip_is_known_to_answers(cl, data, clip):
     assert "chirps" in [answer["task"] for answer in answers if answer["known"]]
 
 
-def test_every_router_can_be_asked_for():
+def test_every_router_can_be_chosen() -> None:
     """The command line lists them itself, since it must not import torch."""
     option = next(one for one in cli.main.commands["add-task"].params if one.name == "router")
+    assert isinstance(option.type, click.Choice)
     assert list(option.type.choices) == list(KINDS)
 
 
-def test_all_is_for_the_router(cl, clip):
+def test_all_is_for_the_router(cl: Run, clip: Path) -> None:
     answer = cl("predict", clip, "--all", "--task", "tones")
     assert answer.code == 2
     assert "leave out --task" in answer.err
 
 
-def test_a_stranger_to_every_task_is_answered_once(cl, tmp_path):
+def test_a_stranger_to_every_task_is_answered_once(cl: Run, tmp_path: Path) -> None:
     import numpy as np
     import soundfile
 

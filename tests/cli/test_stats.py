@@ -3,8 +3,12 @@
 import csv
 import io
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.cli.conftest import MakeFolder, Run
 
 TASKS = ["tones", "noises", "chirps"]
 METRICS = ["average_accuracy", "forgetting", "backward_transfer", "forward_transfer"]
@@ -24,11 +28,12 @@ MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "decli
 
 
 @pytest.fixture
-def report(cl):
-    return cl("stats", "--format", "json").fine().json
+def report(cl: Run) -> dict[str, Any]:
+    found: dict[str, Any] = cl("stats", "--format", "json").fine().json
+    return found
 
 
-def test_every_key_of_the_contract(report):
+def test_every_key_of_the_contract(report: dict[str, Any]) -> None:
     assert list(report) == ["backbone", "tasks", "matrix", "metrics", "routing", "storage"]
     assert list(report["backbone"]) == ["name", "fingerprint", "parameters", "bytes"]
     assert all(list(task) == TASK for task in report["tasks"])
@@ -39,7 +44,7 @@ def test_every_key_of_the_contract(report):
     assert list(report["storage"]) == ["adapter_bytes", "full_copies_bytes", "ratio", "database_bytes"]
 
 
-def test_an_empty_registry_has_the_same_keys(tmp_path, run, report):
+def test_an_empty_registry_has_the_same_keys(tmp_path: Path, run: Run, report: dict[str, Any]) -> None:
     empty = run(tmp_path / "new", "stats", "--format", "json").fine().json
     assert list(empty) == list(report)
     assert empty["tasks"] == []
@@ -47,7 +52,7 @@ def test_an_empty_registry_has_the_same_keys(tmp_path, run, report):
     assert list(empty["metrics"]["auto"]) == METRICS
 
 
-def test_tasks_and_matrix(report):
+def test_tasks_and_matrix(report: dict[str, Any]) -> None:
     assert [task["name"] for task in report["tasks"]] == TASKS
     for mode, key in (("oracle", "accuracy"), ("auto", "auto_accuracy")):
         matrix = report["matrix"][mode]
@@ -60,7 +65,7 @@ def test_tasks_and_matrix(report):
     assert all(task["seconds"] > 0 for task in report["tasks"])
 
 
-def test_nothing_is_forgotten_by_name(report):
+def test_nothing_is_forgotten_by_name(report: dict[str, Any]) -> None:
     matrix = report["matrix"]["oracle"]
     for column, task in enumerate(report["tasks"]):
         assert {row[column] for row in matrix[column:]} == {task["learned_accuracy"]}
@@ -70,7 +75,7 @@ def test_nothing_is_forgotten_by_name(report):
     assert metrics["forward_transfer"] is None
 
 
-def test_routing_counts_every_test_clip(report, cl):
+def test_routing_counts_every_test_clip(report: dict[str, Any], cl: Run) -> None:
     clips = {row["task"]: row["clips"] for row in cl("evaluate", "--format", "json").fine().json}
     confusion = report["routing"]["confusion"]
     assert [sum(row) for row in confusion] == [clips[task] for task in TASKS]
@@ -78,7 +83,7 @@ def test_routing_counts_every_test_clip(report, cl):
     assert report["routing"]["task_accuracy"] == right / sum(clips.values())
 
 
-def test_storage_is_what_is_on_the_disk(report, registry, backbone):
+def test_storage_is_what_is_on_the_disk(report: dict[str, Any], registry: Path, backbone: Path) -> None:
     files = [path.stat().st_size for path in (registry / "adapters").iterdir()]
     storage = report["storage"]
     assert storage["adapter_bytes"] == sum(files) == sum(task["bytes"] for task in report["tasks"])
@@ -89,14 +94,14 @@ def test_storage_is_what_is_on_the_disk(report, registry, backbone):
     assert 0 < report["backbone"]["bytes"] <= (backbone / "model.safetensors").stat().st_size
 
 
-def test_csv_is_a_task_a_line(cl, report):
+def test_csv_is_a_task_a_line(cl: Run, report: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO(cl("stats", "--format", "csv").fine().out)))
     assert [row["name"] for row in rows] == TASKS
     assert list(rows[0]) == TASK
     assert [float(row["accuracy"]) for row in rows] == [task["accuracy"] for task in report["tasks"]]
 
 
-def test_table_tells_the_whole_story(cl, backbone):
+def test_table_tells_the_whole_story(cl: Run, backbone: Path) -> None:
     out = cl("stats").fine().out
     said = (
         "frozen",
@@ -111,7 +116,7 @@ def test_table_tells_the_whole_story(cl, backbone):
         assert word in out
 
 
-def test_plot(cl, tmp_path):
+def test_plot(cl: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     cl("stats", "--plot", tmp_path / "retention.png").fine()
     assert (tmp_path / "retention.png").read_bytes().startswith(b"\x89PNG")
@@ -119,7 +124,7 @@ def test_plot(cl, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["auto", "oracle"])
-def test_evaluate_finds_what_learning_found(cl, report, mode):
+def test_evaluate_finds_what_learning_found(cl: Run, report: dict[str, Any], mode: str) -> None:
     rows = cl("evaluate", "--task", mode, "--format", "json").fine().json
     assert all(list(row) == MEASURED for row in rows)
     assert [row["accuracy"] for row in rows] == report["matrix"]["oracle"][-1]
@@ -130,14 +135,14 @@ def test_evaluate_finds_what_learning_found(cl, report, mode):
     assert cl("stats", "--format", "json").json["matrix"] == report["matrix"]
 
 
-def test_evaluate_some_tasks(cl):
+def test_evaluate_some_tasks(cl: Run) -> None:
     rows = cl("evaluate", "chirps", "TONES", "--format", "json").fine().json
     assert [row["task"] for row in rows] == ["chirps", "tones"]
     assert "noises" not in cl("evaluate", "tones").fine().out
     cl("evaluate", "tones", "no-such-task").refused("no-such-task")
 
 
-def test_evaluate_is_recorded(stage, run, data, quick):
+def test_evaluate_is_recorded(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
     assert run(registry, "stats", "--format", "json").json["tasks"][1]["accuracy"] is None
@@ -145,7 +150,7 @@ def test_evaluate_is_recorded(stage, run, data, quick):
     assert run(registry, "stats", "--format", "json").json["tasks"][1]["accuracy"] == row["accuracy"]
 
 
-def test_evaluate_measures_what_it_can(stage, run, clips, quick):
+def test_evaluate_measures_what_it_can(stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]) -> None:
     registry = stage("noises")
     folder = clips("gone")
     run(registry, "add-task", folder, *quick, "--no-eval").fine()

@@ -1,44 +1,52 @@
 """How results look to a person in a terminal."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import soundfile
 from rich.cells import cell_len
 
+from tests.cli.conftest import MakeFolder, Run
+
 ODD = ":dog: [b]größer"
+
+Terminal = Callable[..., list[str]]
 
 
 @pytest.fixture
-def terminal(cl, monkeypatch):
+def terminal(cl: Run, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """terminal(80, "stats"): the lines as a terminal of that width shows them, without colours."""
 
-    def ask(width, *words):
+    def show(width: int, *words: object) -> list[str]:
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", str(width))
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", cl(*words).fine().out).splitlines()
 
-    return ask
+    return show
 
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("command", [["tasks"], ["stats"], ["show", "noises"], ["methods"], ["evaluate"]])
-def test_tables_fit_and_no_number_or_word_is_torn(terminal, command, width):
+def test_tables_fit_and_no_number_or_word_is_torn(terminal: Terminal, command: list[str], width: int) -> None:
     lines = terminal(width, *command)
     assert max(map(cell_len, lines)) <= width
     whole = {word for line in terminal(300, *command) for word in re.findall(r"[\w.-]+", line)}
     assert {word for line in lines for word in re.findall(r"[\w.-]+", line)} <= whole
 
 
-def test_a_long_method_is_broken_after_its_commas(terminal):
+def test_a_long_method_is_broken_after_its_commas(terminal: Terminal) -> None:
     lines = terminal(80, "tasks")
     (row,) = (number for number, line in enumerate(lines) if line.startswith("noises"))
     assert lines[row].split()[1] == "bottleneck:"
     assert "mhsa," in "".join(lines[row + 1 : row + 4])
 
 
-def test_names_and_paths_are_printed_as_they_are(cl, registry, clips, quick, tmp_path, data):
+def test_names_and_paths_are_printed_as_they_are(
+    cl: Run, registry: Path, clips: MakeFolder, quick: list[object], tmp_path: Path, data: Path
+) -> None:
     folder = clips()
     (folder / "low").rename(folder / "[i]low :cat:")
     for command in (["add-task", folder, *quick, "--name", "plain"], ["rename", "plain", ODD]):
@@ -54,7 +62,9 @@ def test_names_and_paths_are_printed_as_they_are(cl, registry, clips, quick, tmp
     assert "[i]low :cat:" in out
 
 
-def test_progress_of_a_task_with_an_odd_name(cl, clips, quick, monkeypatch):
+def test_progress_of_a_task_with_an_odd_name(
+    cl: Run, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a terminal, where the name stands beside a bar."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")

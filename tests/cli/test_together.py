@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from registry import Registry
+from tests.cli.conftest import Run
 
 # AdamW divides by a gradient's size: with a larger epsilon a gradient of rounding errors stays one.
 RECIPE = [
@@ -28,8 +31,8 @@ RECIPE = [
 METHOD = "conformer+mosa"
 
 
-def launch(folder, registry, *words):
-    """The command line in two processes, as torchrun starts them (`accelerate launch` calls the same)."""
+def launch(folder: Path, registry: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in two processes, as torchrun starts them (`accelerate launch` calls the same)."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
     return subprocess.run(
         [*launcher, "--registry", registry, "--device", "cpu", *map(str, words)],
@@ -42,18 +45,19 @@ def launch(folder, registry, *words):
     )
 
 
-def weights(registry):
-    """Of its only task's only version."""
+def weights(registry: Path) -> dict[str, Tensor]:
+    """Return the weights of the only version of the registry's only task."""
     from safetensors.torch import load
 
     with Registry.open(registry) as opened:
         (task,) = opened.tasks()
         (version,) = opened.versions(task.name)
-        return load(opened.read_adapter(version))
+        stored: dict[str, Tensor] = load(opened.read_adapter(version))
+        return stored
 
 
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
-def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, backbone):
+def test_two_processes_come_to_the_weights_of_one(tmp_path: Path, run: Run, data: Path, backbone: Path) -> None:
     words = [
         "add-task",
         data / "tones",
@@ -78,7 +82,7 @@ def test_two_processes_come_to_the_weights_of_one(tmp_path, run, data, backbone)
 
 
 @given(rows=st.integers(1, 40), size=st.integers(1, 9))
-def test_shares_of_a_batch(rows, size):
+def test_shares_of_a_batch(rows: int, size: int) -> None:
     """Every row is in one share; a batch too small to be shared is in all. The mean of all is the batch's."""
     from cl_ast.training.distributed import Group
 
@@ -92,17 +96,17 @@ def test_shares_of_a_batch(rows, size):
 
 
 class Counter:
-    """What all processes share."""
+    """Stand in for the store that all processes share."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.failed = 0
 
-    def add(self, _, amount):
+    def add(self, _: str, amount: int) -> int:
         self.failed += amount
         return self.failed
 
 
-def test_of_two_that_fail_the_first_says_why(monkeypatch):
+def test_of_two_that_fail_the_first_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     import click
 
     from cl_ast.errors import TrainingError
@@ -121,7 +125,7 @@ def test_of_two_that_fail_the_first_says_why(monkeypatch):
     assert ends[1].exit_code == 1
 
 
-def test_one_process_is_a_group_of_its_own(monkeypatch):
+def test_one_process_is_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     from cl_ast.training.distributed import ALONE, launched
 
     monkeypatch.setenv("WORLD_SIZE", "1")

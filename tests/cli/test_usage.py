@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from registry import Registry
+from tests.cli.conftest import Run
 
 COMMANDS = {
     *("add-task", "stream", "predict", "evaluate", "stats"),
@@ -35,7 +38,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_says_what_it_does_and_shows_an_example(command):
+def test_help_says_what_it_does_and_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(cli.main, [command, "--help"], prog_name="cl-ast")
     assert result.exit_code == 0
     assert re.search(rf"^\s*cl-ast {command}\b", result.stdout, re.MULTILINE)
@@ -44,14 +47,14 @@ def test_help_says_what_it_does_and_shows_an_example(command):
 
 
 @pytest.mark.parametrize("command", FORMATS)
-def test_formats_of_the_contract(command):
+def test_formats_of_the_contract(command: str) -> None:
     option = next(p for p in cli.main.commands[command].params if p.name == "kind")
     assert isinstance(option.type, click.Choice)
     assert set(FORMATS[command]) <= set(option.type.choices)
     assert option.default == "table"
 
 
-def test_every_command_of_the_contract_is_there():
+def test_every_command_of_the_contract_is_there() -> None:
     assert set(cli.main.commands) >= COMMANDS
     assert all(command.help for command in cli.main.commands.values())
 
@@ -77,7 +80,7 @@ def test_every_command_of_the_contract_is_there():
         ["--device", "abacus", "tasks"],
     ],
 )
-def test_wrong_usage_is_2_and_says_how(tmp_path, words):
+def test_wrong_usage_is_2_and_says_how(tmp_path: Path, words: list[str]) -> None:
     result = CliRunner().invoke(cli.main, ["--registry", str(tmp_path / "new"), *words], prog_name="cl-ast")
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -86,20 +89,20 @@ def test_wrong_usage_is_2_and_says_how(tmp_path, words):
     assert not (tmp_path / "new").exists()
 
 
-def test_what_cannot_be_done_is_1_in_one_line(cl):
+def test_what_cannot_be_done_is_1_in_one_line(cl: Run) -> None:
     cl("show", "noise").refused('"noises"', "tones")
 
 
-def test_traceback_only_with_v(cl):
+def test_traceback_only_with_v(cl: Run) -> None:
     assert "Traceback" not in cl("show", "nothing").err
-    asked = cl("-v", "show", "nothing")
-    assert asked.code == 1
-    assert "Traceback" in asked.err
-    assert asked.err.splitlines()[-1].startswith("cl-ast: ")
+    answer = cl("-v", "show", "nothing")
+    assert answer.code == 1
+    assert "Traceback" in answer.err
+    assert answer.err.splitlines()[-1].startswith("cl-ast: ")
 
 
-def test_a_fault_of_ours_is_one_line_too(cl, monkeypatch):
-    def broken(self):
+def test_a_fault_of_ours_is_one_line_too(cl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Registry) -> None:
         raise ZeroDivisionError("by nought")
 
     monkeypatch.setattr(Registry, "tasks", broken)
@@ -110,8 +113,10 @@ def test_a_fault_of_ours_is_one_line_too(cl, monkeypatch):
     ]
 
 
-def test_registry_from_the_environment_and_from_the_option(registry, stages, monkeypatch):
-    def names(*words):
+def test_registry_from_the_environment_and_from_the_option(
+    registry: Path, stages: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names(*words: str) -> list[str]:
         result = CliRunner().invoke(cli.main, [*words, "tasks", "--format", "json"])
         return [task["name"] for task in json.loads(result.stdout)]
 
@@ -120,23 +125,23 @@ def test_registry_from_the_environment_and_from_the_option(registry, stages, mon
     assert names("--registry", str(stages["tones"])) == ["tones"]
 
 
-def test_registry_as_a_url(registry, cl, run):
+def test_registry_as_a_url(registry: Path, cl: Run, run: Run) -> None:
     assert run(f"sqlite:///{registry / 'registry.db'}", "tasks").out == cl("tasks").out != ""
 
 
-def test_registry_is_in_the_user_data_folder_by_default(tmp_path, monkeypatch):
+def test_registry_is_in_the_user_data_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "share" / name))
     assert CliRunner().invoke(cli.main, ["tasks"]).exit_code == 0
     assert (tmp_path / "share" / "cl-ast" / "registry" / "registry.db").exists()
 
 
-def test_an_empty_registry_says_what_to_do(tmp_path, run):
+def test_an_empty_registry_says_what_to_do(tmp_path: Path, run: Run) -> None:
     for command in ("tasks", "stats"):
         assert "cl-ast add-task" in run(tmp_path / "new", command).fine().out
     assert run(tmp_path / "new", "tasks", "--format", "json").json == []
 
 
-def test_version():
+def test_version() -> None:
     from importlib.metadata import version
 
     assert CliRunner().invoke(cli.main, ["--version"]).stdout.split()[-1] == version("cl-ast")
@@ -153,7 +158,7 @@ def test_version():
     ],
     ids=["help", "listing"],
 )
-def test_starts_without_heavy_imports(registry, commands, heavy):
+def test_starts_without_heavy_imports(registry: Path, commands: list[list[str]], heavy: list[str]) -> None:
     code = f"""
 import sys, cli
 for words in {commands}:

@@ -1,5 +1,7 @@
 """What every method promises, run over all of them: a fresh one changes nothing, all of it learns, and only it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
+from tests.cl_ast.conftest import Fresh, Randomise, SaveModel
 
 ADAPTERS = [
     "bottleneck",
@@ -46,7 +49,7 @@ def _train(model: TaskModel, features: Tensor, steps: int = 5) -> dict[str, Tens
     with model.adapter.training_mode():
         for _ in range(steps):
             optimiser.zero_grad()
-            F.cross_entropy(model.logits(features), targets).backward()
+            F.cross_entropy(model.logits(features), targets).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     for tensor in trainable:
         tensor.requires_grad_(False)
@@ -56,7 +59,7 @@ def _train(model: TaskModel, features: Tensor, steps: int = 5) -> dict[str, Tens
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 def test_a_fresh_task_is_the_plain_backbone_under_its_head(
-    fresh, backbone, features, method: str, pooling: str
+    fresh: Fresh, backbone: Backbone, features: Tensor, method: str, pooling: str
 ) -> None:
     model = fresh(method, pooling=pooling)
     plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), pooling)
@@ -64,7 +67,9 @@ def test_a_fresh_task_is_the_plain_backbone_under_its_head(
     torch.testing.assert_close(model.logits(features), expected, rtol=0, atol=1e-5)
 
 
-def test_a_fresh_tasks_norms_are_the_backbones_with_its_epsilon(fresh, save_backbone, tmp_path, features) -> None:
+def test_a_fresh_tasks_norms_are_the_backbones_with_its_epsilon(
+    fresh: Fresh, save_backbone: SaveModel, tmp_path: Path, features: Tensor
+) -> None:
     backbone = checkpoints.load(str(save_backbone(tmp_path, layer_norm_eps=0.5)))
     model = fresh("bottleneck:houlsby", backbone=backbone)
     plain = backbone.norm(backbone.run(backbone.embed(features))).mean(dim=1)
@@ -73,7 +78,7 @@ def test_a_fresh_tasks_norms_are_the_backbones_with_its_epsilon(fresh, save_back
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_everything_trainable_moves_in_five_steps(fresh, features, method: str) -> None:
+def test_everything_trainable_moves_in_five_steps(fresh: Fresh, features: Tensor, method: str) -> None:
     """A dead start, both sides of an adapter at zero, would leave tensors where they are."""
     model = fresh(method)
     trainable = {id(tensor) for tensor in model.trainable()}
@@ -95,8 +100,8 @@ def _live(model: TaskModel) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_tasks_tensors_get_gradients_and_the_backbone_stays_to_the_bit(
-    fresh, backbone: Backbone, features, method: str
+def test_only_the_tasks_tensors_get_gradients_and_the_backbone_stays_exactly_the_same(
+    fresh: Fresh, backbone: Backbone, features: Tensor, method: str
 ) -> None:
     before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(method)
@@ -109,7 +114,9 @@ def test_only_the_tasks_tensors_get_gradients_and_the_backbone_stays_to_the_bit(
 
 
 @pytest.mark.parametrize("method", ADAPTERS)
-def test_a_trained_adapter_acts_only_while_it_is_attached(fresh, randomise, backbone, features, method: str) -> None:
+def test_a_trained_adapter_acts_only_while_it_is_attached(
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str
+) -> None:
     model = randomise(fresh(method))
     tokens = backbone.embed(features)
     plain = backbone.run(tokens)
@@ -119,7 +126,9 @@ def test_a_trained_adapter_acts_only_while_it_is_attached(fresh, randomise, back
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_task_answers_the_same_inside_anothers_block(fresh, randomise, backbone, features, method: str) -> None:
+def test_a_task_answers_the_same_inside_anothers_block(
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str
+) -> None:
     model, other = randomise(fresh(method)), randomise(fresh("bottleneck:houlsby"))
     alone = model.logits(features)
     with backbone.attached(other.adapter):
@@ -127,7 +136,7 @@ def test_a_task_answers_the_same_inside_anothers_block(fresh, randomise, backbon
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_price_is_what_is_there(fresh, backbone: Backbone, method: str) -> None:
+def test_the_price_is_what_is_there(fresh: Fresh, backbone: Backbone, method: str) -> None:
     model = fresh(method)
     price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
     assert model.trainable_parameters() == price.trainable_parameters
@@ -135,14 +144,16 @@ def test_the_price_is_what_is_there(fresh, backbone: Backbone, method: str) -> N
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_starts_the_same_and_another_one_differently(fresh, method: str) -> None:
+def test_the_same_seed_starts_the_same_and_another_one_differently(fresh: Fresh, method: str) -> None:
     first, again, other = fresh(method, seed=1).state(), fresh(method, seed=1).state(), fresh(method, seed=2).state()
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize("method", ["conformer", "conformer:houlsby,sequential"])
-def test_batch_norm_keeps_statistics_while_training_and_uses_them_afterwards(fresh, features, method: str) -> None:
+def test_batch_norm_keeps_statistics_while_training_and_uses_them_afterwards(
+    fresh: Fresh, features: Tensor, method: str
+) -> None:
     model = fresh(method)
     statistics = [name for name in model.state() if name.endswith(("batchnorm.mean", "batchnorm.var"))]
     assert len(statistics) == 2 * model.backbone.shape.depth * (2 if "houlsby" in method else 1)
@@ -163,26 +174,26 @@ def test_batch_norm_keeps_statistics_while_training_and_uses_them_afterwards(fre
 
 
 @pytest.fixture
-def tensors(fresh) -> dict[str, Tensor]:
+def tensors(fresh: Fresh) -> dict[str, Tensor]:
     return dict(fresh("lora:q,r=2").adapter.tensors)
 
 
-def test_tensors_are_named_by_our_layers_and_sites(tensors) -> None:
+def test_tensors_are_named_by_our_layers_and_sites(tensors: dict[str, Tensor]) -> None:
     assert set(tensors) == {f"layers.{layer}.q.parallel.lora.{side}" for layer in (0, 1) for side in "ab"}
 
 
-def test_a_missing_tensor_is_refused_by_name(backbone: Backbone, tensors) -> None:
+def test_a_missing_tensor_is_refused_by_name(backbone: Backbone, tensors: dict[str, Tensor]) -> None:
     del tensors["layers.1.q.parallel.lora.b"]
     with pytest.raises(MethodError, match=r"lora:q,r=2.*lacks.*layers\.1\.q\.parallel\.lora\.b"):
         Adapter(parse("lora:q,r=2"), backbone, tensors)
 
 
-def test_a_tensor_too_many_is_refused_by_name(backbone: Backbone, tensors) -> None:
+def test_a_tensor_too_many_is_refused_by_name(backbone: Backbone, tensors: dict[str, Tensor]) -> None:
     tensors["layers.2.q.parallel.lora.b"] = torch.zeros(32, 2)
     with pytest.raises(MethodError, match=r"layers\.2\.q\.parallel\.lora\.b"):
         Adapter(parse("lora:q,r=2"), backbone, tensors)
 
 
-def test_a_tensor_of_another_shape_is_refused_with_both_shapes(backbone: Backbone, tensors) -> None:
+def test_a_tensor_of_another_shape_is_refused_with_both_shapes(backbone: Backbone, tensors: dict[str, Tensor]) -> None:
     with pytest.raises(MethodError, match=r"layers\.0\.q\.parallel\.lora\.a is \(2, 32\), expected \(3, 32\)"):
         Adapter(parse("lora:q,r=3"), backbone, tensors)

@@ -1,15 +1,16 @@
 """Each form against its paper's equation, written here with torch's own modules."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cl_ast.adapters.forms import Bottleneck, Conformer, Form, LowRank, Norm
-from cl_ast.adapters.placement import Placement, act
+from cl_ast.adapters.placement import Insertion, Placement, act
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import Fresh, Randomise
 
 WIDTH, RANK, TOKENS = 32, 6, 42  # 42 tokens are 60 frames of the tiny backbone
 
@@ -61,7 +62,8 @@ class PaperConformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.glu(self.down(self.norm(x).transpose(1, 2)))
         hidden = nn.functional.silu(self.batch_norm(self.depthwise(hidden)))
-        return self.up(hidden).transpose(1, 2)
+        out: Tensor = self.up(hidden)
+        return out.transpose(1, 2)
 
 
 class PaperLora(nn.Module):
@@ -138,14 +140,15 @@ def test_weights_of_its_own_for_each_row_are_each_row_alone(form: Form, x: Tenso
 @pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before"])
 def test_an_adapted_layer_is_the_papers(
     form: str, block: str, insertion: str, backbone: Backbone, features: Tensor,
-    fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], TaskModel],
+    fresh: Fresh, randomise: Randomise,
 ) -> None:  # fmt: skip
     model = randomise(fresh(f"{form},{block},{insertion}"))
     kind = {"parallel": "parallel", "sequential": "after", "sequential,before": "before"}[insertion]
     name = form.partition(":")[0]
     prefix = f"layers.0.{block}.{kind}.{name}."
     own = {key.removeprefix(prefix): t for key, t in model.adapter.tensors.items() if key.startswith(prefix)}
-    adapter = (_bottleneck(own) if name == "bottleneck" else PaperConformer(own, 7)).eval()
+    paper = _bottleneck(own) if name == "bottleneck" else PaperConformer(own, 7)
+    adapter: Callable[[Tensor], Tensor] = paper.eval()
     layer = backbone.model.layers[0]
 
     def adapted(which: str, stock: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
@@ -174,16 +177,16 @@ def test_an_adapted_layer_is_the_papers(
 @pytest.mark.parametrize("site", ["q", "v", "fc1", "fc2"])
 def test_lora_at_a_linear_map_is_the_map_with_its_weight_shifted(
     site: str, backbone: Backbone, features: Tensor,
-    fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], TaskModel],
+    fresh: Fresh, randomise: Randomise,
 ) -> None:  # fmt: skip
     model = randomise(fresh("lora:ffn,r=2,s=3" if site.startswith("fc") else f"lora:{site},r=2,s=3"))
     merged = backbone.copy()
     with torch.no_grad():
         for name, tensor in merged.tensors().items():
             _, layer, place, kind = [*name.split("."), "", ""][:4]
-            lora = {side: model.adapter.tensors.get(f"layers.{layer}.{place}.parallel.lora.{side}") for side in "ab"}
-            if kind == "weight" and lora["a"] is not None:
-                tensor += 3 * lora["b"] @ lora["a"]
+            a, b = (model.adapter.tensors.get(f"layers.{layer}.{place}.parallel.lora.{side}") for side in "ab")
+            if kind == "weight" and a is not None and b is not None:
+                tensor.add_(3 * b @ a)
         expected = merged.run(merged.embed(features))
         with model.acting():
             torch.testing.assert_close(backbone.run(backbone.embed(features)), expected, rtol=0, atol=2e-5)
@@ -192,15 +195,14 @@ def test_lora_at_a_linear_map_is_the_map_with_its_weight_shifted(
 def test_several_deltas_at_one_block_do_not_see_one_another(x: Tensor) -> None:
     """h = block(x + before(x)) + parallel(x) + after(block(x + before(x))), where each may be a sum."""
     low, wide = LowRank(RANK, 1.0), Bottleneck(RANK)
-    parts = [
-        (Placement("ffn", form, kind), _random(form, seed))
-        for seed, (form, kind) in enumerate(
-            [(low, "after"), (low, "parallel"), (wide, "parallel"), (low, "before"), (wide, "before")]
-        )
-    ]
-    after, parallel, parallel_too, before, before_too = [
-        lambda value, form=place.form, p=p: form.delta(value, p) for place, p in parts
-    ]
+    rows: list[tuple[Form, Insertion]] = [
+        (low, "after"), (low, "parallel"), (wide, "parallel"), (low, "before"), (wide, "before"),
+    ]  # fmt: skip
+    own = [_random(form, seed) for seed, (form, _) in enumerate(rows)]
+    parts = [(Placement("ffn", form, kind), p) for (form, kind), p in zip(rows, own, strict=True)]
+    after, parallel, parallel_too, before, before_too = (
+        partial(form.delta, p=p) for (form, _), p in zip(rows, own, strict=True)
+    )
     stock = torch.tanh(x + before(x) + before_too(x))
     expected = stock + parallel(x) + parallel_too(x) + after(stock)
     torch.testing.assert_close(act(parts, torch.tanh, x), expected, rtol=1e-5, atol=1e-5)

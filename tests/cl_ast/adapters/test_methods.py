@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.forms import Fresh, Params, Weight
+from cl_ast.adapters.forms import Fresh as FreshDelta
+from cl_ast.adapters.forms import Params, Weight
 from cl_ast.adapters.forms.layers import vector
 from cl_ast.adapters.listing import SHOWN, rows
 from cl_ast.adapters.method import Method
@@ -27,6 +28,7 @@ from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
+from tests.cl_ast.conftest import BackboneOf, Fresh, Toy
 
 # The facts page and the papers' tables: AST-base, head left out unless the papers count it.
 PAPERS = {
@@ -91,7 +93,7 @@ def test_presets_are_kept_as_what_they_stand_for() -> None:
 
 
 @pytest.fixture(scope="module", params=["ast", "wav2vec2"])
-def backbone(request, backbone_of) -> Backbone:
+def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
     return backbone_of(request.param)
 
 
@@ -128,14 +130,14 @@ def _train(model: TaskModel, features: Tensor, steps: int) -> float:
             penalty = model.adapter.penalty()
             loss = F.cross_entropy(model.logits(features), targets) + (0 if penalty is None else penalty)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return float(loss.detach())
 
 
 @pytest.mark.parametrize("text", SPECS)
 def test_a_fresh_task_is_the_plain_backbone_where_the_method_starts_at_zero(
-    fresh, backbone, features, text: str
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
 ) -> None:
     model = fresh(text)
     plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), "mean")
@@ -146,7 +148,7 @@ def test_a_fresh_task_is_the_plain_backbone_where_the_method_starts_at_zero(
 
 @pytest.mark.parametrize("text", SPECS)
 def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
-    fresh, backbone, features, text: str
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
 ) -> None:
     kept = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(text)
@@ -166,7 +168,9 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, backbone: Backbone, features, text: str) -> None:
+def test_saved_and_loaded_it_gives_exactly_the_same_logits(
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
+) -> None:
     model = fresh(text)
     _train(model, features, 2)
     data = to_bytes(model, backbone, {}, {})
@@ -180,12 +184,14 @@ def test_saved_and_loaded_it_gives_the_same_logits_to_the_bit(fresh, backbone: B
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_it_trains_in_half_precision_with_its_own_tensors_in_single(fresh, backbone, features, text: str) -> None:
+def test_it_trains_in_half_precision_with_its_own_tensors_in_single(
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
+) -> None:
     model = fresh(text)
     with _training(model):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model.logits(features)
-        logits.float().square().mean().backward()
+        logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
         trainable = model.trainable()
         assert all(tensor.grad is not None and torch.isfinite(tensor.grad).all() for tensor in trainable)
         assert {tensor.dtype for tensor in trainable} == {torch.float32}
@@ -216,7 +222,9 @@ def test_one_bit_weights_take_a_bit_in_the_file() -> None:
         "linear",
     ],
 )
-def test_merged_it_answers_the_same_at_no_extra_cost(fresh, backbone, features, text: str) -> None:
+def test_merged_it_answers_the_same_at_no_extra_cost(
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
+) -> None:
     model = _randomised(fresh(text))
     one = merged(model)
     torch.testing.assert_close(one.logits(features), model.logits(features), rtol=0, atol=1e-4)
@@ -229,7 +237,7 @@ def test_merged_it_answers_the_same_at_no_extra_cost(fresh, backbone, features, 
     ("text", "label"),
     [("bottleneck", "bottleneck"), ("prompt", "prompt"), ("lora+prefix", "prefix"), ("mam", "prefix")],
 )
-def test_what_is_no_update_of_weights_cannot_be_merged(fresh, text: str, label: str) -> None:
+def test_what_is_no_update_of_weights_cannot_be_merged(fresh: Fresh, text: str, label: str) -> None:
     with pytest.raises(MethodError, match=f"{label} at .* cannot be merged"):
         merged(fresh(text))
 
@@ -238,7 +246,9 @@ def test_what_is_no_update_of_weights_cannot_be_merged(fresh, text: str, label: 
 
 
 @pytest.mark.parametrize("text", [text for text in SPECS if parse(text).trains != "backbone"])
-def test_weights_of_its_own_for_each_row_are_each_row_alone(fresh, backbone: Backbone, features, text: str) -> None:
+def test_weights_of_its_own_for_each_row_are_each_row_alone(
+    fresh: Fresh, backbone: Backbone, features: Tensor, text: str
+) -> None:
     models = [_randomised(fresh(text), seed) for seed in range(len(features))]
     batch = fresh(text)
     _stack(batch, models)
@@ -259,10 +269,12 @@ def _stack(batch: TaskModel, models: list[TaskModel]) -> None:
 # The penalty
 
 
-def test_only_sorsa_has_a_penalty_and_it_pulls_the_vectors_to_orthonormal(fresh) -> None:
+def test_only_sorsa_has_a_penalty_and_it_pulls_the_vectors_to_orthonormal(fresh: Fresh) -> None:
     assert fresh("lora").adapter.penalty() is None
     model = fresh("sorsa:qv,r=3,g=0.5")
-    assert model.adapter.penalty() < 1e-6
+    penalty = model.adapter.penalty()
+    assert penalty is not None
+    assert penalty < 1e-6
     p = model.adapter.tensors
     with torch.no_grad():
         for tensor in p.values():
@@ -275,7 +287,7 @@ def test_only_sorsa_has_a_penalty_and_it_pulls_the_vectors_to_orthonormal(fresh)
     torch.testing.assert_close(model.adapter.penalty(), expected)
 
 
-def test_training_adds_the_penalty(fresh, toy) -> None:
+def test_training_adds_the_penalty(fresh: Fresh, toy: Toy) -> None:
     """A heavy regulariser holds U orthonormal; without one, training moves it away."""
 
     def lack(text: str) -> float:
@@ -295,7 +307,7 @@ class Gain:
     """g · tanh(x · w), a factor a channel."""
 
     label: ClassVar[str] = "gain"
-    fresh: ClassVar[Fresh] = "zero"
+    fresh: ClassVar[FreshDelta] = "zero"
     gain: float
 
     def weights(self, width_in: int, width_out: int) -> dict[str, Weight]:
@@ -318,7 +330,7 @@ TABLE = {
 }
 
 
-def test_a_users_own_form_and_row_need_no_change_in_the_package(backbone: Backbone, features) -> None:
+def test_a_users_own_form_and_row_need_no_change_in_the_package(backbone: Backbone, features: Tensor) -> None:
     settings = TaskSettings("toy", parse("mine:g=3+lora", TABLE), ("a", "b"), backbone.front_end(0.6))
     assert settings.method.text == "mine:g=3+lora:qv,r=6,s=8"
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))

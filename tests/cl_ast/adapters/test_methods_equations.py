@@ -15,6 +15,7 @@ from cl_ast.adapters.forms import (
     Compacter,
     Convpass,
     DenseMixture,
+    Form,
     GatedPrefix,
     HeadBottleneck,
     HeadsForm,
@@ -34,6 +35,8 @@ from cl_ast.adapters.one_bit import binary, packed, unpacked
 from cl_ast.backbone.sites import Heads
 
 WIDTH, OUT, RANK, TOKENS, HEADS = 32, 24, 8, 11, 4
+
+NOTHING = torch.zeros(())  # where sums of tensors start
 
 P = dict[str, Tensor]
 
@@ -67,7 +70,7 @@ def _convpass(x: Tensor, p: P) -> Tensor:
     padded = torch.cat([torch.zeros((kernel - 1) // 2, RANK), hidden, torch.zeros(kernel // 2, RANK)])
     out = torch.stack(
         [
-            sum(padded[t + k] @ p["conv.weight"][:, :, k].T for k in range(kernel)) + p["conv.bias"]
+            sum((padded[t + k] @ p["conv.weight"][:, :, k].T for k in range(kernel)), NOTHING) + p["conv.bias"]
             for t in range(len(x))
         ]
     )
@@ -79,7 +82,7 @@ def _compacter(x: Tensor, p: P) -> Tensor:
 
     def weight(side: str) -> Tensor:
         s, t = p[f"{side}.s"], p[f"{side}.t"]
-        return sum(torch.kron(p["slow4"][i], torch.outer(s[i], t[i])) for i in range(4))
+        return sum((torch.kron(p["slow4"][i], torch.outer(s[i], t[i])) for i in range(4)), NOTHING)
 
     return F.gelu(x @ weight("down").T + p["down.bias"]) @ weight("up").T + p["up.bias"]
 
@@ -87,16 +90,15 @@ def _compacter(x: Tensor, p: P) -> Tensor:
 def _moa(x: Tensor, p: P) -> Tensor:
     """Soft mixture of adapters (2024), dense: every adapter on every token, weighed by the router."""
     gates = torch.softmax(x @ p["gate.weight"].T + p["gate.bias"], dim=-1)
-    return sum(gates[:, [e]] * _bottleneck(x, _expert(p, e)) for e in range(3))
+    return sum((gates[:, [e]] * _bottleneck(x, _expert(p, e)) for e in range(3)), NOTHING)
 
 
 def _softmoa(x: Tensor, p: P) -> Tensor:
     """Puigcerver et al. 2024, eq. 1 to 3: slot s belongs to expert s // 2."""
     logits = x @ p["slots"].T
     dispatch, combine = torch.softmax(logits, dim=0), torch.softmax(logits, dim=1)
-    return sum(
-        combine[:, [s]] * _bottleneck((dispatch[:, s] @ x)[None], _expert(p, s // 2)) for s in range(logits.shape[1])
-    )
+    slots = range(logits.shape[1])
+    return sum((combine[:, [s]] * _bottleneck((dispatch[:, s] @ x)[None], _expert(p, s // 2)) for s in slots), NOTHING)
 
 
 def _expert(p: P, e: int) -> P:
@@ -137,7 +139,7 @@ def _scaled(x: Tensor, p: P) -> Tensor:
     return 4 * _bottleneck(x, p, F.relu)
 
 
-PAPERS: dict[str, tuple[Base, Callable[[Tensor, P], Tensor]]] = {
+PAPERS: dict[str, tuple[Form, Callable[[Tensor, P], Tensor]]] = {
     "bottleneck": (Bottleneck(RANK), _bottleneck),
     "residual": (WithResidual(Bottleneck(RANK)), lambda x, p: x + _bottleneck(x, p)),
     "scaled": (ScaledBottleneck(RANK, 4.0), _scaled),
@@ -175,7 +177,7 @@ def test_mosa_trains_one_of_its_parts_and_they_make_up_the_whole(x: Tensor) -> N
     form = SparseMixture(RANK, 3)
     p = _params(form)
     masks = [form.mask(p["up.weight"], part) for part in range(3)]
-    assert torch.equal(sum(masks), torch.ones(OUT, RANK))
+    assert torch.equal(sum(masks, NOTHING), torch.ones(OUT, RANK))
     parts = [torch.stack([_bottleneck(c, {**p, "up.weight": p["up.weight"] * m}) for c in x]) for m in masks]
     seen = set()
     for _ in range(30):
@@ -195,7 +197,7 @@ def test_a_singular_start_is_the_best_approximation_of_the_weight() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (8, 16), (7, 100)])
-def test_packed_weights_come_back_to_the_bit_and_stay_what_they_are(shape: tuple[int, int]) -> None:
+def test_packed_weights_come_back_exactly_and_stay_what_they_are(shape: tuple[int, int]) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(5))
     weight[0, 0] = 0
     again = unpacked(packed(weight), shape)

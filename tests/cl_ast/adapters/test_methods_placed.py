@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from cl_ast.adapters.adapter import params_of
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import Fresh
 
 WIDTH, HEADS = 32, 4  # of the tiny backbone
 
@@ -65,7 +66,7 @@ def _norm(backbone: Backbone, site: str, x: Tensor, own: P | None = None) -> Ten
     ],
 )
 def test_residuals_are_where_table_vii_has_them(
-    text: str, insertion: str, output: Callable[..., Tensor], backbone: Backbone, features: Tensor, fresh
+    text: str, insertion: str, output: Callable[..., Tensor], backbone: Backbone, features: Tensor, fresh: Fresh
 ) -> None:
     model = _changed(fresh(text))
     tokens = backbone.embed(features)
@@ -77,7 +78,7 @@ def test_residuals_are_where_table_vii_has_them(
     torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_hydra_is_parallel_and_sequential_at_once(backbone: Backbone, features: Tensor, fresh) -> None:
+def test_hydra_is_parallel_and_sequential_at_once(backbone: Backbone, features: Tensor, fresh: Fresh) -> None:
     model = _changed(fresh("hydra"))
     tokens = backbone.embed(features)
     layer = backbone.model.layers[0]
@@ -90,7 +91,9 @@ def test_hydra_is_parallel_and_sequential_at_once(backbone: Backbone, features: 
     torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(backbone: Backbone, features, fresh) -> None:
+def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(
+    backbone: Backbone, features: Tensor, fresh: Fresh
+) -> None:
     model = _changed(fresh("bottleneck:houlsby,mixed"))
     tokens = backbone.embed(features)
     layer = backbone.model.layers[0]
@@ -103,7 +106,7 @@ def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(backbone: B
 
 @pytest.mark.parametrize("depth", ["shallow", "deep"])
 def test_prompts_stand_before_the_tokens_and_deep_ones_replace_the_last_layers(
-    depth: str, backbone: Backbone, features: Tensor, fresh
+    depth: str, backbone: Backbone, features: Tensor, fresh: Fresh
 ) -> None:
     model = fresh(f"prompt:{depth},n=5")
     tokens = backbone.embed(features)
@@ -118,12 +121,13 @@ def test_prompts_stand_before_the_tokens_and_deep_ones_replace_the_last_layers(
     assert found.shape[1] == tokens.shape[1] + 5
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     # The mean is over all of them, prompts too, as the papers pool.
-    pooled = F.layer_norm(expected, (WIDTH,), *(model.head[f"head.norm.{k}"] for k in ("weight", "bias")), 1e-12)
+    weight, bias = (model.head[f"head.norm.{kind}"] for kind in ("weight", "bias"))
+    pooled = F.layer_norm(expected, (WIDTH,), weight, bias, 1e-12)
     logits = F.linear(pooled.mean(dim=1), model.head["head.weight"], model.head["head.bias"])
     torch.testing.assert_close(model.logits(features), logits, rtol=0, atol=1e-5)
 
 
-def test_a_prefix_and_lora_meet_in_one_attention(backbone: Backbone, features: Tensor, fresh) -> None:
+def test_a_prefix_and_lora_meet_in_one_attention(backbone: Backbone, features: Tensor, fresh: Fresh) -> None:
     """Q, K and V carry their low-rank updates, and K and V the prefix, before one softmax."""
     model = _changed(fresh("prefix:n=6+lora:qkv,r=2,s=3"))
     tokens = backbone.embed(features)
@@ -148,7 +152,7 @@ def test_a_prefix_and_lora_meet_in_one_attention(backbone: Backbone, features: T
     torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
-def test_bitfit_is_the_backbone_with_other_biases(backbone: Backbone, features: Tensor, fresh) -> None:
+def test_bitfit_is_the_backbone_with_other_biases(backbone: Backbone, features: Tensor, fresh: Fresh) -> None:
     model = _changed(fresh("bitfit"))
     twin = backbone.copy()
     with torch.no_grad():
@@ -164,7 +168,7 @@ def test_bitfit_is_the_backbone_with_other_biases(backbone: Backbone, features: 
 
 
 @pytest.mark.parametrize(("sites", "modules"), [("qv", "q v"), ("qkvo", "q k v o"), ("ffn", "fc1 fc2")])
-def test_lora_is_pefts(sites: str, modules: str, backbone: Backbone, backbone_folder: Path, fresh) -> None:
+def test_lora_is_pefts(sites: str, modules: str, backbone: Backbone, backbone_folder: Path, fresh: Fresh) -> None:
     peft = pytest.importorskip("peft")
     from transformers import ASTModel
 

@@ -75,7 +75,7 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
         tensor.requires_grad_(True)
     with model.adapter.training_mode():
         loss = F.cross_entropy(model.logits(features), torch.tensor([0, 1, 0]))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     torch.optim.AdamW(trainable, lr=1e-2, weight_decay=0).step()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(tensor).all() for tensor in trainable)

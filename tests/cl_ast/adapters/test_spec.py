@@ -99,19 +99,21 @@ def test_a_method_is_its_placements(text: str, places: set[tuple[str, str]]) -> 
 
 # Text
 
+Words = st.SearchStrategy[list[str]]
+
 block = st.one_of(st.just(["houlsby"]), st.sampled_from([[], ["mhsa"], ["ffn"], ["pfeiffer"], ["pfeiffer", "ffn"]]))
 insertion = st.tuples(
     st.sampled_from([[], ["parallel"], ["sequential"]]), st.sampled_from([[], ["before"], ["after"]])
 ).map(lambda pair: pair[0] + pair[1])
-rank = st.one_of(st.just([]), st.integers(1, 4096).map(lambda r: [f"r={r}"]))
-lowest = st.one_of(st.just([]), st.integers(0, 11).map(lambda layer: [f"from={layer}"]))
-scale = st.one_of(st.just([]), st.floats(0, 1e4).map(lambda s: [f"s={s!r}"]))
-kernel = st.one_of(st.just([]), st.integers(1, 255).map(lambda k: [f"k={k}"]))
+rank: Words = st.one_of(st.just([]), st.integers(1, 4096).map(lambda r: [f"r={r}"]))
+lowest: Words = st.one_of(st.just([]), st.integers(0, 11).map(lambda layer: [f"from={layer}"]))
+scale: Words = st.one_of(st.just([]), st.floats(0, 1e4).map(lambda s: [f"s={s!r}"]))
+kernel: Words = st.one_of(st.just([]), st.integers(1, 255).map(lambda k: [f"k={k}"]))
 letters = st.tuples(st.permutations("qkvo"), st.integers(1, 4)).map(lambda drawn: ["".join(drawn[0][: drawn[1]])])
 sites = st.one_of(st.sampled_from([[], ["ffn"]]), letters)
 
 
-def _words(name: str, *parts: st.SearchStrategy[list[str]]) -> st.SearchStrategy[tuple[str, list[str]]]:
+def _words(name: str, *parts: Words) -> st.SearchStrategy[tuple[str, list[str]]]:
     return st.tuples(*parts).map(lambda lists: (name, [word for words in lists for word in words]))
 
 

@@ -22,20 +22,19 @@ from cl_ast.errors import (
     MethodError,
     TrainingError,
 )
-from cl_ast.tasks import mixed_batch as bank
+from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes
-from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.cached_states import SplitForward
-from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, Toy
 
 BASE = "facebook/wav2vec2-base"
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def backbone(request: pytest.FixtureRequest, backbone_of: Callable[[str], Backbone]) -> Backbone:
+def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
     return backbone_of(request.param)
 
 
@@ -67,7 +66,7 @@ def _delta(p: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before", "sequential,noresidual"])
 def test_a_delta_joins_its_block_before_the_residual_sum(
-    backbone: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, insertion: str
+    backbone: Backbone, stock: Any, fresh: Fresh, randomise: Randomise, features: Tensor, insertion: str
 ) -> None:
     """Both blocks of a layer, written out as the papers' code has them; post-norm and pre-norm."""
     model = randomise(fresh(f"bottleneck:houlsby,{insertion}"))
@@ -84,8 +83,8 @@ def test_a_delta_joins_its_block_before_the_residual_sum(
         return _delta(found, out) if insertion.endswith("noresidual") else out + _delta(found, out)
 
     def norm(site: str, x: Tensor) -> Tensor:
-        own = [tensors[f"layers.0.norm_{site}.replace.norm.{kind}"] for kind in ("weight", "bias")]
-        return F.layer_norm(x, (32,), *own, 1e-5)
+        weight, bias = (tensors[f"layers.0.norm_{site}.replace.norm.{kind}"] for kind in ("weight", "bias"))
+        return F.layer_norm(x, (32,), weight, bias, 1e-5)
 
     with torch.inference_mode():
         x = backbone.embed(features)
@@ -101,20 +100,21 @@ def test_a_delta_joins_its_block_before_the_residual_sum(
 
 
 def test_prefixes_act_inside_attention(
-    backbone: Backbone, stock: Any, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
+    backbone: Backbone, stock: Any, fresh: Fresh, randomise: Randomise, features: Tensor
 ) -> None:
     model = randomise(fresh("prefix:n=6"))
     layer = stock.encoder.layers[0]
     keys, values = (model.adapter.tensors[f"layers.0.heads.attend.prefix.{name}"] for name in ("keys", "values"))
 
     def heads(value: Tensor) -> Tensor:
-        return value.unflatten(-1, (4, 8)).transpose(-3, -2)
+        return value.reshape(*value.shape[:-1], 4, 8).transpose(-3, -2)
 
     def attention(x: Tensor) -> Tensor:
         q = heads(layer.attention.q_proj(x))
         k = torch.cat([heads(keys).expand(3, -1, -1, -1), heads(layer.attention.k_proj(x))], dim=2)
         v = torch.cat([heads(values).expand(3, -1, -1, -1), heads(layer.attention.v_proj(x))], dim=2)
-        return layer.attention.out_proj(((q @ k.mT / 8**0.5).softmax(-1) @ v).transpose(1, 2).flatten(2))
+        out: Tensor = layer.attention.out_proj(((q @ k.mT / 8**0.5).softmax(-1) @ v).transpose(1, 2).flatten(2))
+        return out
 
     with torch.inference_mode():
         x = backbone.embed(features)
@@ -131,8 +131,8 @@ def test_prefixes_act_inside_attention(
 @pytest.mark.parametrize(
     "text", ["linear", "conformer", "prompt", "prefix", "lora:qkvo", "sorsa", "bitfit", "onebit", "full"]
 )
-def test_a_task_starts_plain_and_comes_back_to_the_bit(
-    backbone: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, text: str
+def test_a_task_starts_plain_and_comes_back_exactly(
+    backbone: Backbone, fresh: Fresh, randomise: Randomise, features: Tensor, text: str
 ) -> None:
     model = fresh(text)
     plain = pooled(backbone.norm(backbone.run(backbone.embed(features))), "mean")
@@ -148,9 +148,7 @@ def test_a_task_starts_plain_and_comes_back_to_the_bit(
     assert ("head.norm.weight" in loaded.head) == backbone.shape.final_norm
 
 
-def test_full_fine_tuning_leaves_the_convolutions_as_they_are(
-    backbone: Backbone, fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
-) -> None:
+def test_full_fine_tuning_leaves_the_convolutions_as_they_are(backbone: Backbone, fresh: Fresh, toy: Toy) -> None:
     model = fresh("full", labels=("tone", "noise"), frames=30)
     train(model, toy(0, 8), toy(8, 12), Hyperparameters(epochs=2, batch_size=4, learning_rate=1e-3))
     now, before = model.backbone.tensors(), backbone.tensors()
@@ -165,40 +163,36 @@ def test_full_fine_tuning_leaves_the_convolutions_as_they_are(
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 def test_a_probe_trains_on_two_vectors_a_clip_as_on_all_tokens(
-    fresh: Callable[..., TaskModel], randomise: Any, features: Tensor, pooling: str
+    fresh: Fresh, randomise: Randomise, features: Tensor, pooling: str
 ) -> None:
     model = randomise(fresh("linear", pooling=pooling))
     frozen = SplitForward(model, "fp32")
     torch.testing.assert_close(frozen.above(frozen.below(features)), model.logits(features), rtol=0, atol=1e-5)
 
 
-def test_rows_of_many_methods_share_one_pass(fresh: Callable[..., TaskModel], randomise: Any, features: Tensor) -> None:
+def test_rows_of_many_methods_share_one_pass(fresh: Fresh, randomise: Randomise, features: Tensor) -> None:
     texts = ("linear", "conformer", "lora:qv,r=2", "prefix:n=4", "bitfit", "prompt:n=3", "bottleneck:houlsby")
-    asked = [(randomise(fresh(text)), features[n % 3]) for n, text in enumerate(texts)]
+    batch = [(randomise(fresh(text)), features[n % 3]) for n, text in enumerate(texts)]
     with torch.inference_mode():
-        for (model, one), logits in zip(asked, bank.logits(asked), strict=True):
+        for (model, one), logits in zip(batch, mixed_batch.logits(batch), strict=True):
             torch.testing.assert_close(logits, model.logits(one[None])[0], rtol=1e-5, atol=1e-5)
 
 
-def test_merged_it_answers_the_same(
-    backbone: Backbone, fresh: Callable[..., TaskModel], randomise: Any, features: Tensor
-) -> None:
+def test_merged_it_answers_the_same(backbone: Backbone, fresh: Fresh, randomise: Randomise, features: Tensor) -> None:
     model = randomise(fresh("lora:qv+lora:ffn+ssf+bitfit"))
     torch.testing.assert_close(merged(model).logits(features), model.logits(features), rtol=0, atol=1e-4)
     with pytest.raises(MethodError, match="cannot be merged"):
         merged(fresh("conformer"))
 
 
-def test_masks_of_a_spectrogram_are_refused(
-    fresh: Callable[..., TaskModel], toy: Callable[[int, int], ClipSet]
-) -> None:
+def test_masks_of_a_spectrogram_are_refused(fresh: Fresh, toy: Toy) -> None:
     model = fresh("linear", labels=("tone", "noise"), frames=30)
-    for masks in ({"frequency_mask": 24}, {"time_mask": 80}):
+    for options in (Hyperparameters(epochs=1, frequency_mask=24), Hyperparameters(epochs=1, time_mask=80)):
         with pytest.raises(TrainingError, match="takes samples"):
-            train(model, toy(0, 4), toy(4, 8), Hyperparameters(epochs=1, **masks))
+            train(model, toy(0, 4), toy(4, 8), options)
 
 
-def test_a_task_with_another_front_end_is_refused(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
+def test_a_task_with_another_front_end_is_refused(backbone: Backbone, fresh: Fresh) -> None:
     model = fresh("linear")
     model.settings = replace(model.settings, front_end=LogMelFrontEnd(100))
     with pytest.raises(CorruptRegistryError, match=r"takes clips in another form than Wav2Vec 2\.0"):

@@ -1,7 +1,5 @@
 """Log-mel features as Kaldi and transformers make them."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,7 @@ from transformers.utils import is_speech_available
 
 from cl_ast.audio.log_mel import BINS, LogMelFrontEnd, frame_count, log_mel
 from cl_ast.errors import AudioError
+from tests.cl_ast.conftest import Sine
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -31,7 +30,8 @@ def _clip(seed: int, samples: int, level: float = 0.1) -> np.ndarray:
 
 def _transformers(clip: np.ndarray, frames: int) -> torch.Tensor:
     extractor = ASTFeatureExtractor(max_length=frames)
-    return extractor(clip, sampling_rate=16_000, return_tensors="pt").input_values
+    values: torch.Tensor = extractor(clip, sampling_rate=16_000, return_tensors="pt").input_values
+    return values
 
 
 def test_the_reference_is_the_one_with_torchaudio() -> None:
@@ -136,7 +136,7 @@ def test_frames_for_seconds_as_the_papers_count(seconds: float, frames: int) -> 
     assert LogMelFrontEnd.for_seconds(seconds).frames == frames
 
 
-def test_louder_is_more_energy_by_the_law_of_logarithms(sine: Callable[..., np.ndarray]) -> None:
+def test_louder_is_more_energy_by_the_law_of_logarithms(sine: Sine) -> None:
     quiet, loud = log_mel([sine(1_000, level=0.1), sine(1_000, level=0.2)], 98)
     peak = int(quiet.mean(0).argmax())
     torch.testing.assert_close(loud[:, peak] - quiet[:, peak], torch.full((98,), float(np.log(4))), atol=1e-3, rtol=0)

@@ -1,7 +1,6 @@
 """Any clip becomes mono 16 kHz samples, or one clear line that names it."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ import soundfile
 
 from cl_ast.audio import reading as audio
 from cl_ast.errors import AudioError
-
-Sine = Callable[..., np.ndarray]
+from tests.cl_ast.conftest import Sine
 
 FORMATS = [
     # suffix, rate, channels, subtype, how far the level may be off

@@ -3,7 +3,7 @@
 import io
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,14 @@ from cl_ast.audio.log_mel import frame_count, log_mel
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import READ_AHEAD, Failure, Segment, Window, segments, windows
 from cl_ast.errors import AudioError
+from tests.cl_ast.conftest import Sine
+
+
+def _span(one: Segment) -> tuple[float, float]:
+    """Return the start and the end of a window in seconds."""
+    assert one.start is not None
+    assert one.end is not None
+    return one.start, one.end
 
 
 def _blocks(clip: Waveform, size: int) -> Iterator[Waveform]:
@@ -40,15 +48,16 @@ def test_windows_cover_a_clip_in_order_however_it_is_read(
     size = round(seconds * 16_000)
     assert cut[0].start == 0
     for one in cut:
-        first = round(one.start * 16_000)
+        start, end = _span(one)
+        first = round(start * 16_000)
         np.testing.assert_array_equal(one.waveform, clip[first : first + size])
-        assert one.end - one.start == pytest.approx(len(one.waveform) / 16_000)
+        assert end - start == pytest.approx(len(one.waveform) / 16_000)
         if one.block is not None:
             within = one.block.samples[one.first * 160 :][: len(one.waveform)]
             np.testing.assert_array_equal(within, one.waveform)
-    np.testing.assert_allclose(np.diff([one.start for one in cut]), seconds * share, atol=1e-4)
+    np.testing.assert_allclose(np.diff([_span(one)[0] for one in cut]), seconds * share, atol=1e-4)
     assert all(len(one.waveform) >= size / 4 for one in cut[1:])
-    assert samples / 16_000 - max(one.end for one in cut) < seconds / 4
+    assert samples / 16_000 - max(_span(one)[1] for one in cut) < seconds / 4
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -79,16 +88,14 @@ def test_no_more_of_a_long_clip_is_in_memory_than_a_few_windows() -> None:
     second = np.zeros(16_000, np.float32)
     most = 0
     for one in windows(itertools.repeat(second, 3_600), "clip", Window(2.0, 1.0)):
-        held = one.waveform if one.waveform.base is None else one.waveform.base
-        most = max(most, held.size)
+        samples = one.waveform if one.waveform.base is None else one.waveform.base
+        most = max(most, samples.size)
     assert one.end == 3_600
     assert most <= 5 * 16_000
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_a_file_in_blocks_is_the_file_whole_to_the_bit(
-    rate: int, tmp_path: Path, sine: Callable[..., Waveform]
-) -> None:
+def test_a_file_in_blocks_is_exactly_the_whole_file(rate: int, tmp_path: Path, sine: Sine) -> None:
     path = tmp_path / "clip.flac"
     soundfile.write(path, np.stack([sine(440, 7.3, rate), sine(3000, 7.3, rate)], axis=1), rate)
     blocks = list(audio.stream(path, seconds=1))
@@ -106,14 +113,14 @@ def test_the_shortest_clips_do_not_vanish_in_blocks(samples: int, rate: int, tmp
 
 
 def test_what_is_wrong_in_the_middle_of_a_long_clip_is_said_after_the_windows_before_it(
-    tmp_path: Path, sine: Callable[..., Waveform]
+    tmp_path: Path, sine: Sine
 ) -> None:
     broken = sine(440, 25)
     broken[-5] = np.nan
     path = tmp_path / "long.wav"
     soundfile.write(path, broken, 16_000, subtype="FLOAT")
     *before, last = segments([path], Window(1, 1))
-    assert [one.start for one in before] == list(range(20))
+    assert [one.start if isinstance(one, Segment) else None for one in before] == list(range(20))
     assert isinstance(last, Failure)
     assert "not numbers" in str(last.error)
 
@@ -150,11 +157,12 @@ def test_clips_come_in_their_order_and_one_that_cannot_be_read_is_one_failure(tm
 
 def test_an_endless_list_of_clips_is_read_only_a_little_ahead(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "clip.wav", np.full(100, 0.1), 16_000)
-    asked = itertools.count()
+    taken = itertools.count()
     before = set(threading.enumerate())
-    found = segments((tmp_path / "clip.wav" for _ in asked), None)
+    found = segments((tmp_path / "clip.wav" for _ in taken), None)
     for _ in range(50):
         next(found)
+    assert isinstance(found, Generator)
     found.close()
-    assert next(asked) <= 50 + READ_AHEAD + 1
+    assert next(taken) <= 50 + READ_AHEAD + 1
     assert set(threading.enumerate()) <= before

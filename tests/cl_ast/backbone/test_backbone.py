@@ -47,7 +47,7 @@ def _grid(table: Tensor) -> Tensor:
     return torch.stack([torch.stack([patches[row * TRAINED + col] for col in range(TRAINED)]) for row in range(8)])
 
 
-def test_with_nothing_attached_it_is_the_stock_model_to_the_bit(backbone: Backbone, stock: Any) -> None:
+def test_with_nothing_attached_it_is_the_stock_model_exactly(backbone: Backbone, stock: Any) -> None:
     features = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         ours = backbone.norm(backbone.run(backbone.embed(features)))
@@ -196,12 +196,12 @@ def test_a_copy_has_the_same_weights_and_is_its_own(backbone: Backbone, features
 def test_pooling_is_over_all_tokens() -> None:
     tokens = torch.randn(4, 50, 8, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(pooled(tokens, "mean"), tokens.mean(1))
-    spread = torch.std(tokens, dim=1, unbiased=False)
-    torch.testing.assert_close(pooled(tokens, "mean+std"), torch.cat([tokens.mean(1), spread], dim=1))
+    deviation = torch.std(tokens, dim=1, unbiased=False)
+    torch.testing.assert_close(pooled(tokens, "mean+std"), torch.cat([tokens.mean(1), deviation], dim=1))
 
 
-def test_the_gradient_of_the_spread_of_equal_tokens_is_finite() -> None:
+def test_the_gradient_of_the_deviation_of_equal_tokens_is_finite() -> None:
     tokens = torch.ones(2, 5, 3, requires_grad=True)
-    pooled(tokens, "mean+std").sum().backward()
+    pooled(tokens, "mean+std").sum().backward()  # type: ignore[no-untyped-call]
     assert tokens.grad is not None
     assert torch.isfinite(tokens.grad).all()

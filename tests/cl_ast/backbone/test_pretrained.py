@@ -15,14 +15,13 @@ from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import BackboneError
-from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import Fresh, SaveModel
 
-SaveBackbone = Callable[..., Path]
 HUB_NAME = "MIT/ast-finetuned-audioset-10-10-0.4593"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, save_backbone: SaveBackbone) -> Path:
+def folder(tmp_path: Path, save_backbone: SaveModel) -> Path:
     return save_backbone(tmp_path / "backbone")
 
 
@@ -61,7 +60,7 @@ def test_one_changed_number_is_another_fingerprint(backbone: Backbone, change: C
 
 
 def test_attaching_changes_neither_the_fingerprint_nor_a_tensor(
-    folder: Path, backbone: Backbone, fresh: Callable[..., TaskModel], features: torch.Tensor
+    folder: Path, backbone: Backbone, fresh: Fresh, features: torch.Tensor
 ) -> None:
     model = fresh("bottleneck:houlsby")
     with backbone.attached(model.adapter):
@@ -72,7 +71,7 @@ def test_attaching_changes_neither_the_fingerprint_nor_a_tensor(
 
 
 def test_a_classification_checkpoint_as_on_the_hub_is_a_backbone(
-    tmp_path: Path, save_backbone: SaveBackbone, backbone: Backbone
+    tmp_path: Path, save_backbone: SaveModel, backbone: Backbone
 ) -> None:
     place = save_backbone(tmp_path / "classifier", model=ASTForAudioClassification, num_labels=5)
     saved = load_file(place / "model.safetensors")
@@ -120,9 +119,7 @@ def test_a_backbone_of_another_kind_is_refused(tmp_path: Path) -> None:
     _refused(str(tmp_path / "bert"))
 
 
-def test_a_backbone_for_other_mel_bins_than_the_front_ends_is_refused(
-    tmp_path: Path, save_backbone: SaveBackbone
-) -> None:
+def test_a_backbone_for_other_mel_bins_than_the_front_ends_is_refused(tmp_path: Path, save_backbone: SaveModel) -> None:
     _refused(str(save_backbone(tmp_path / "narrow", num_mel_bins=64)), "64", "128")
 
 
@@ -228,17 +225,17 @@ def test_two_backbones_that_differ_in_heads_alone_are_two(folder: Path, tmp_path
 
 
 def test_a_hub_that_does_not_answer_is_a_no(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    urls: list[str] = []
 
     def fail(url: str, **_: Any) -> None:
-        asked.append(url)
+        urls.append(url)
         raise OSError("no route to host")
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
     assert checkpoints.default_name() == "ast-mini"
-    assert asked
-    assert HUB_NAME in asked[0]
+    assert urls
+    assert HUB_NAME in urls[0]
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: json)
     assert checkpoints.default_name() == "ast-base"

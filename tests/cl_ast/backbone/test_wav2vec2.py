@@ -1,10 +1,9 @@
-"""The second backbone, Wav2Vec 2.0: what it hears, the stock model while nothing is attached, and its checkpoints."""
+"""The second backbone, Wav2Vec 2.0: its front end, the stock model while nothing is attached, and its checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,13 +25,13 @@ from cl_ast.errors import (
     AudioError,
     BackboneError,
 )
-from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import BackboneOf, Fresh, SaveModel, Sine
 
 BASE = "facebook/wav2vec2-base"
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def backbone(request: pytest.FixtureRequest, backbone_of: Callable[[str], Backbone]) -> Backbone:
+def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
     return backbone_of(request.param)
 
 
@@ -42,7 +41,7 @@ def stock(backbone: Backbone) -> Any:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, save_wav2vec2: Callable[..., Path]) -> Path:
+def folder(tmp_path: Path, save_wav2vec2: SaveModel) -> Path:
     return save_wav2vec2(tmp_path / "backbone")
 
 
@@ -60,11 +59,11 @@ def _refused(name: str, *words: str) -> None:
         assert word in str(caught.value)
 
 
-# What it hears
+# Its front end
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.8])
-def test_the_front_end_is_that_of_transformers(sine: Callable[..., np.ndarray], seconds: float) -> None:
+def test_the_front_end_is_that_of_transformers(sine: Sine, seconds: float) -> None:
     clip = sine(440, seconds) + 0.1
     ours = WaveformFrontEnd(8_000)([clip])
     theirs = Wav2Vec2FeatureExtractor()(
@@ -107,7 +106,7 @@ def test_the_checkpoint_says_whether_clips_are_normalised(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [170, 171, 9_600, 9_760])
-def test_with_nothing_attached_it_is_the_stock_model_to_the_bit(backbone: Backbone, stock: Any, samples: int) -> None:
+def test_with_nothing_attached_it_is_the_stock_model_exactly(backbone: Backbone, stock: Any, samples: int) -> None:
     clips = torch.randn(3, samples, generator=torch.Generator().manual_seed(samples))
     with torch.inference_mode():
         ours = backbone.norm(backbone.run(backbone.embed(clips)))
@@ -117,16 +116,16 @@ def test_with_nothing_attached_it_is_the_stock_model_to_the_bit(backbone: Backbo
 def test_long_clips_are_convolved_a_few_at_a_time_to_the_same_tokens(backbone: Backbone, stock: Any) -> None:
     clips = torch.randn(3, 200_000, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        heard = stock.feature_projection(stock.feature_extractor(clips).transpose(1, 2))[0]
-        heard = heard + stock.encoder.pos_conv_embed(heard)
-        heard = heard if backbone.shape.final_norm else stock.encoder.layer_norm(heard)
-        torch.testing.assert_close(backbone.embed(clips), heard, rtol=0, atol=1e-5)
+        hidden = stock.feature_projection(stock.feature_extractor(clips).transpose(1, 2))[0]
+        hidden = hidden + stock.encoder.pos_conv_embed(hidden)
+        hidden = hidden if backbone.shape.final_norm else stock.encoder.layer_norm(hidden)
+        torch.testing.assert_close(backbone.embed(clips), hidden, rtol=0, atol=1e-5)
 
 
 def test_positions_can_be_left_out(backbone: Backbone, stock: Any, features: Tensor) -> None:
     with torch.inference_mode():
-        heard = stock.feature_projection(stock.feature_extractor(features).transpose(1, 2))[0]
-        plain = heard if backbone.shape.final_norm else stock.encoder.layer_norm(heard)
+        hidden = stock.feature_projection(stock.feature_extractor(features).transpose(1, 2))[0]
+        plain = hidden if backbone.shape.final_norm else stock.encoder.layer_norm(hidden)
         torch.testing.assert_close(backbone.embed(features, positions="zeros"), plain, rtol=0, atol=1e-5)
         assert not torch.allclose(backbone.embed(features), plain, atol=1e-2)
 
@@ -136,7 +135,7 @@ def test_fewer_samples_than_one_token_takes_are_refused(backbone: Backbone) -> N
         backbone.embed(torch.zeros(1, 169))
 
 
-def test_nothing_of_pretraining_acts_in_training(backbone: Backbone, fresh: Callable[..., TaskModel]) -> None:
+def test_nothing_of_pretraining_acts_in_training(backbone: Backbone, fresh: Fresh) -> None:
     """Masking, dropout and layer drop: 10 % and more of everything, in the configuration of the published ones."""
     config = backbone.model.config
     assert config.mask_time_prob > 0 and config.layerdrop > 0 and config.hidden_dropout > 0
@@ -177,9 +176,7 @@ def test_a_copy_has_the_same_weights_and_is_its_own(backbone: Backbone, features
 
 
 @pytest.mark.parametrize("model", [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC])
-def test_a_checkpoint_as_on_the_hub_is_a_backbone(
-    tmp_path: Path, save_wav2vec2: Callable[..., Path], model: Any
-) -> None:
+def test_a_checkpoint_as_on_the_hub_is_a_backbone(tmp_path: Path, save_wav2vec2: SaveModel, model: Any) -> None:
     """With heads that a backbone does without, and the older names of the weight-normed convolution."""
     sizes = {"codevector_dim": 16, "proj_codevector_dim": 16, "num_codevectors_per_group": 4, "vocab_size": 8}
     place = save_wav2vec2(tmp_path / "hub", model=model, **sizes)
@@ -200,7 +197,7 @@ def test_a_checkpoint_as_on_the_hub_is_a_backbone(
     assert torch.equal(backbone.tensors()["layers.1.q.bias"], saved["wav2vec2.encoder.layers.1.attention.q_proj.bias"])
 
 
-def test_one_changed_number_is_another_fingerprint(folder: Path, backbone_of: Callable[[str], Backbone]) -> None:
+def test_one_changed_number_is_another_fingerprint(folder: Path, backbone_of: BackboneOf) -> None:
     before = checkpoints.load(str(folder)).fingerprint
     assert before == backbone_of("wav2vec2").fingerprint
     name = "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
@@ -225,7 +222,7 @@ def test_another_kind_of_model_is_refused_by_its_configuration(tmp_path: Path) -
     _refused(str(place), "'hubert'", "AST", "Wav2Vec 2.0")
 
 
-def test_one_with_adapters_of_its_own_is_refused(tmp_path: Path, save_wav2vec2: Callable[..., Path]) -> None:
+def test_one_with_adapters_of_its_own_is_refused(tmp_path: Path, save_wav2vec2: SaveModel) -> None:
     _refused(str(save_wav2vec2(tmp_path / "one", add_adapter=True)), "adapters of its own")
     stable = {"do_stable_layer_norm": True, "adapter_attn_dim": 4}
     _refused(str(save_wav2vec2(tmp_path / "two", **stable)), "adapters of its own")

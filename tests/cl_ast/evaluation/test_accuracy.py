@@ -1,6 +1,6 @@
 """How tasks are measured: by name, and with the router's choice, each clip read once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
 from registry import BackboneRecord, NewVersion, Registry
 from streams import Clip
+from tests.cl_ast.conftest import Fresh
 
 LABELS = ("tone", "noise")
 
@@ -43,7 +44,7 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def model(fresh: Callable[..., TaskModel]) -> TaskModel:
+def model(fresh: Fresh) -> TaskModel:
     return fresh("linear", labels=LABELS, frames=30)
 
 

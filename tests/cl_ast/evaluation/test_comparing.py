@@ -55,6 +55,7 @@ def test_a_row_a_method_in_the_order_given_with_every_seed(clips: Path, backbone
         assert len(row.accuracies) == 2
         assert row.accuracy == pytest.approx(sum(row.accuracies) / 2)
         assert row.trainable_parameters == cost(spec, backbone.shape, classes=2).trainable_parameters
+        assert row.seconds is not None
         assert row.seconds > 0
     assert [line.split(":")[0] for line in said] == ["lora"] * 2 + ["linear, seed 3", "linear, seed 4"]
     assert all((tensor == before[name]).all() for name, tensor in backbone.tensors().items())
@@ -125,16 +126,16 @@ def _run(backbone_folder: Path, home: Path, *words: object) -> str:
 
 
 def test_the_command_prints_json_and_csv_and_draws(clips: Path, backbone_folder: Path, tmp_path: Path) -> None:
-    asked = (clips, "--methods", "linear lora:r=2", "--methods", "ssf")
+    words = (clips, "--methods", "linear lora:r=2", "--methods", "ssf")
     plot = tmp_path / "methods.svg"
-    rows = json.loads(_run(backbone_folder, tmp_path / "r", *asked, "--seeds", 2, "--format", "json", "--plot", plot))
+    rows = json.loads(_run(backbone_folder, tmp_path / "r", *words, "--seeds", 2, "--format", "json", "--plot", plot))
     assert [row["family"] for row in rows] == ["linear", "lora", "ssf"]
     assert all(len(row["accuracies"]) == 2 and row["spread"] is not None for row in rows)
     assert "lora:qv" in plot.read_text(encoding="utf-8")
-    table = list(csv.DictReader(io.StringIO(_run(backbone_folder, tmp_path / "r", *asked, "--format", "csv"))))
+    table = list(csv.DictReader(io.StringIO(_run(backbone_folder, tmp_path / "r", *words, "--format", "csv"))))
     assert [row["method"] for row in table] == [row["method"] for row in rows]
     assert float(table[0]["accuracy"]) >= 0
-    assert "test %" in _run(backbone_folder, tmp_path / "r", *asked)
+    assert "test %" in _run(backbone_folder, tmp_path / "r", *words)
 
 
 def test_the_registry_holds_no_task_afterwards(clips: Path, backbone_folder: Path, tmp_path: Path) -> None:

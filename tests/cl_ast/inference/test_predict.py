@@ -26,6 +26,7 @@ from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
 from registry import BackboneRecord, NewVersion, Registry, VersionRecord
+from tests.cl_ast.conftest import Fresh, Randomise
 
 SPECS = ("lora", "conformer:k=8", "bottleneck:ffn", "prefix", "prompt:deep,n=3", "linear", "full", "onebit:r=4")
 
@@ -38,7 +39,7 @@ def _commit(registry: Registry, name: str, model: TaskModel, backbone: Backbone)
 
 
 @pytest.fixture(scope="module")
-def models(fresh: Callable[..., TaskModel], randomise: Callable[[TaskModel], TaskModel]) -> dict[str, TaskModel]:
+def models(fresh: Fresh, randomise: Randomise) -> dict[str, TaskModel]:
     """Sixteen tasks: two of each method, of two lengths."""
     found = {}
     for seed in range(16):
@@ -130,11 +131,11 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
     session: Callable[..., Session],
     home: Path,
     models: dict[str, TaskModel],
-    fresh: Any,
-    randomise: Any,
+    fresh: Fresh,
+    randomise: Randomise,
     backbone: Backbone,
 ) -> None:
-    """Every answer is that of a version that was current when it was asked, whole; never a mixture, never an error."""
+    """Every answer is that of one whole version, current at the time of the call; never a mixture, never an error."""
     versions = [models["task-0"], *(randomise(fresh("lora", seed, labels=("x", "y"), frames=30)) for seed in (70, 71))]
     waveform = _waveforms(1)[0]
     expected = [logits_of(model, [waveform])[0] for model in versions]
@@ -170,7 +171,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
 
 
 def test_what_replaces_a_task_answers_at_once(
-    home: Path, models: dict[str, TaskModel], fresh: Any, randomise: Any, backbone: Backbone, tmp_path: Path
+    home: Path, models: dict[str, TaskModel], fresh: Fresh, randomise: Randomise, backbone: Backbone, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "clip.wav", _waveforms(1)[0], 16_000)
     with Manager.open(home) as manager:
@@ -237,7 +238,7 @@ def test_the_least_recently_used_go_first_and_the_budget_holds(used: list[tuple[
     cache.close()
 
 
-def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_is_asked_for() -> None:
+def test_what_is_expected_is_read_once_beside_the_work_and_errors_wait_until_it_is_used() -> None:
     threads: list[str] = []
     before = set(threading.enumerate())
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from cl_ast.audio.windows import Window
 from cl_ast.errors import AudioError
-from cl_ast.inference.prediction import Prediction, Window
+from cl_ast.inference.prediction import Prediction
 
 
 def test_an_answer_as_json_has_the_keys_of_the_contract() -> None:

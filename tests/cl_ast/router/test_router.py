@@ -1,29 +1,33 @@
 """The routers: exact, each blind to the order of tasks, and honest about what they do not know."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
 from cl_ast.router.calibration import calibrate, p_values
 from cl_ast.router.moments import Moments
+from cl_ast.router.prototypes import Prototypes
 from cl_ast.router.task_routing import routing_in
 from cl_ast.router.tie_break import confidence, confidence_calibration, more_confident
 
 BOTH = pytest.mark.parametrize("kind", list(KINDS))
 
 
-def points(seed, count=40, centre=0):
+def points(seed: int, count: int = 40, centre: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     around = torch.randn(DIMENSIONS, generator=torch.Generator().manual_seed(centre))
     return normalize(around + 0.8 * torch.randn(count, DIMENSIONS, generator=generator), dim=1)
 
 
-def routing(centre, kind, count=60):
+def routing(centre: int, kind: str, count: int = 60) -> TaskRouting:
     return learn(
         points(centre, count, centre),
         [i % 4 for i in range(count)],
@@ -39,19 +43,20 @@ EVERYTHING = {kind: {f"task-{i}": routing(i, kind) for i in range(6)} for kind i
 
 @given(st.permutations(range(6)), st.integers(1, 6), st.integers(1, 9))
 @settings(max_examples=25, deadline=None)
-def test_a_prototype_score_is_the_same_to_the_bit_whatever_else_is_there(order, kept, asked):
+def test_a_prototype_score_is_exactly_the_same_whatever_else_is_there(order: list[int], kept: int, count: int) -> None:
     everything = EVERYTHING["prototypes"]
     some = {f"task-{i}": everything[f"task-{i}"] for i in order[:kept]}
-    clips = points(7, asked, centre=order[0])
+    clips = points(7, count, centre=order[0])
     whole = [dict(route.nearest) for route in Router(everything).choose(clips, nearest=6)]
     part = [dict(route.nearest) for route in Router(some).choose(clips, nearest=6)]
     alone = [dict(route.nearest) for clip in clips for route in Router(some).choose(clip[None], nearest=6)]
     assert part == alone == [{name: scores[name] for name in some} for scores in whole]
 
 
-def test_what_makes_prototype_scores_exact():
+def test_what_makes_prototype_scores_exact() -> None:
     """Whole numbers whose sums float32 holds: the same as in 64-bit integers."""
     state = EVERYTHING["prototypes"]["task-1"].state
+    assert isinstance(state, Prototypes)
     clips = points(3, 200, 1)
     whole = (normalize(clips[:, : state.points.shape[1]], dim=1) * 4000).round()
     integers = (whole.long() @ state.points.long().T).amax(dim=1)
@@ -62,14 +67,14 @@ def test_what_makes_prototype_scores_exact():
 @BOTH
 @given(order=st.permutations(range(6)))
 @settings(max_examples=10, deadline=None)
-def test_the_order_of_tasks_changes_no_bit(kind, order):
+def test_the_order_of_tasks_changes_no_bit(kind: str, order: list[int]) -> None:
     clips = points(7, 5, centre=order[0])
     shuffled = {f"task-{i}": EVERYTHING[kind][f"task-{i}"] for i in order}
     assert Router(shuffled).choose(clips, nearest=6) == Router(EVERYTHING[kind]).choose(clips, nearest=6)
 
 
 @BOTH
-def test_a_task_that_was_there_leaves_no_trace(kind):
+def test_a_task_that_was_there_leaves_no_trace(kind: str) -> None:
     clips = points(7, 5, centre=2)
     first = {f"task-{i}": routing(i, kind) for i in range(3)}
     before = Router(first).choose(clips)
@@ -79,7 +84,7 @@ def test_a_task_that_was_there_leaves_no_trace(kind):
 
 
 @BOTH
-def test_whether_a_clip_fits_does_not_depend_on_other_tasks(kind):
+def test_whether_a_clip_fits_does_not_depend_on_other_tasks(kind: str) -> None:
     clips = points(50, 30, centre=1)
     alone = {f"task-{i}": one.p_values(clips) for i, one in enumerate(EVERYTHING[kind].values())}
     for row, routes in enumerate(Router(EVERYTHING[kind]).fitting(clips)):
@@ -87,15 +92,15 @@ def test_whether_a_clip_fits_does_not_depend_on_other_tasks(kind):
         assert found == {name: p[row].item() for name, p in alone.items() if p[row] >= ALPHA}
 
 
-def test_ridge_is_the_ridge_regression_of_scikit_learn():
+def test_ridge_is_the_ridge_regression_of_scikit_learn() -> None:
     """On as few clips a task as it keeps directions, where nothing is left out of its sums."""
     linear_model = pytest.importorskip("sklearn.linear_model")
     kind, counts = KINDS["ridge"], (20, 30, 12)
     training = [points(i, count, i) for i, count in enumerate(counts)]
     states = [kind.learn(x, torch.zeros(len(x)), torch.Generator()) for x in training]
     clips = points(9, 7, centre=1)
-    x = torch.cat(training).double()
-    x = torch.cat([x, torch.ones(len(x), 1)], dim=1).numpy()
+    described = torch.cat(training).double()
+    x = torch.cat([described, torch.ones(len(described), 1)], dim=1).numpy()
     y = np.repeat(np.eye(3), counts, axis=0)
     weights = np.repeat(1 / np.array(counts), counts)
     solved = linear_model.Ridge(alpha=3e-4, fit_intercept=False).fit(x, y, sample_weight=weights)
@@ -104,7 +109,7 @@ def test_ridge_is_the_ridge_regression_of_scikit_learn():
     np.testing.assert_allclose(kind.chooser(states)(clips).numpy(), expected, atol=5e-3)
 
 
-def test_the_discriminant_is_that_of_scikit_learn():
+def test_the_discriminant_is_that_of_scikit_learn() -> None:
     """With as few clips a task as it keeps directions; scikit-learn shrinks each covariance in the same way."""
     analysis = pytest.importorskip("sklearn.discriminant_analysis")
     kind, counts = KINDS["discriminant"], (20, 30, 12)
@@ -116,16 +121,17 @@ def test_the_discriminant_is_that_of_scikit_learn():
     np.testing.assert_allclose(kind.chooser(states)(clips), theirs.predict_proba(clips.double().numpy()), atol=5e-3)
 
 
-def test_ridge_sums_hold_the_moments():
+def test_ridge_sums_hold_the_moments() -> None:
     x = points(1, 25, 3)
     state = KINDS["ridge"].learn(x, torch.zeros(25), torch.Generator())
+    assert isinstance(state, Moments)
     second, first = state.sums()
     ones = torch.cat([x.double(), torch.ones(25, 1, dtype=torch.float64)], dim=1)
     assert torch.allclose(second, ones.T @ ones / 25, atol=1e-5)
     assert torch.allclose(first, ones.mean(dim=0), atol=1e-7)
 
 
-def test_the_distance_is_that_of_the_whole_covariance():
+def test_the_distance_is_that_of_the_whole_covariance() -> None:
     generator = torch.Generator().manual_seed(0)
     mean, rest = torch.randn(6, generator=generator), torch.rand(6, generator=generator)
     state = Moments(mean, torch.randn(2, 6, generator=generator).half(), rest)
@@ -139,7 +145,7 @@ def test_the_distance_is_that_of_the_whole_covariance():
 
 
 @BOTH
-def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind):
+def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind: str) -> None:
     router = Router({f"task-{i}": routing(i, kind) for i in range(3)})
     for route in router.choose(points(50, 20, centre=1), nearest=2):
         assert route.task == "task-1" == route.nearest[0][0]
@@ -148,7 +154,7 @@ def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind):
 
 
 @BOTH
-def test_a_thousand_tasks_are_one_matrix(kind):
+def test_a_thousand_tasks_are_one_matrix(kind: str) -> None:
     made = [routing(i, kind) for i in range(5)]
     router = Router({f"task-{i:03}": made[i % 5] for i in range(1000)})
     routes = router.choose(points(9, 20, 3), nearest=3)
@@ -157,17 +163,17 @@ def test_a_thousand_tasks_are_one_matrix(kind):
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=300), st.integers(0, 1000))
-def test_the_p_value_is_the_conformal_one_rounded_down_to_a_hundredth(held_out, asked):
+def test_the_p_value_is_the_conformal_one_rounded_down_to_a_hundredth(validation: list[int], fit: int) -> None:
     """(1 + how many fit no better) / (n + 1), where rejecting is the exact test at every hundredth."""
-    mine = p_values(calibrate(torch.tensor(held_out) / 1000), torch.tensor([asked / 1000])).item()
-    below = sum(one <= asked for one in held_out)
+    mine = p_values(calibrate(torch.tensor(validation) / 1000), torch.tensor([fit / 1000])).item()
+    below = sum(one <= fit for one in validation)
     for i in range(1, 100):
-        rank = i * (len(held_out) + 1) // 100
+        rank = i * (len(validation) + 1) // 100
         assert (mine < i / 100 - 1e-6) == (below < (rank if i < 5 else max(1, rank)))
 
 
 @pytest.mark.parametrize("count", [5, 19, 20, 40, 150])
-def test_own_clips_are_refused_no_more_often_than_stated(count):
+def test_own_clips_are_refused_no_more_often_than_stated(count: int) -> None:
     """Exactly floor(alpha (n + 1)) / (n + 1) of fits without ties, over draws of the calibration too."""
     random = np.random.default_rng(count)
     trials = 4000
@@ -181,7 +187,7 @@ def test_own_clips_are_refused_no_more_often_than_stated(count):
 
 
 @BOTH
-def test_few_validation_clips_still_calibrate(kind):
+def test_few_validation_clips_still_calibrate(kind: str) -> None:
     own = learn(points(1, 60, 3), [0] * 60, points(2, 3, 3), generator=torch.Generator().manual_seed(0), kind=kind)
     routes = Router({"task": own}).choose(torch.cat([points(4, 300, 3), points(5, 300, 8)]))
     known = [route.known for route in routes]
@@ -189,7 +195,7 @@ def test_few_validation_clips_still_calibrate(kind):
 
 
 @BOTH
-def test_clips_of_no_task_are_unknown(kind):
+def test_clips_of_no_task_are_unknown(kind: str) -> None:
     router = Router({"task": routing(1, kind)})
     strangers = points(8, 50, centre=9)
     assert not any(route.known for route in router.choose(strangers))
@@ -197,7 +203,7 @@ def test_clips_of_no_task_are_unknown(kind):
 
 
 @BOTH
-def test_a_task_adds_little(kind):
+def test_a_task_adds_little(kind: str) -> None:
     for classes in (2, 10, 50):
         described = points(3, 300, 0)
         targets = [i % classes for i in range(300)]
@@ -207,7 +213,7 @@ def test_a_task_adds_little(kind):
 
 
 @BOTH
-def test_routing_comes_back_from_its_tensors(kind):
+def test_routing_comes_back_from_its_tensors(kind: str) -> None:
     own = routing(2, kind)
     tensors = {name: tensor.clone() for name, tensor in own.tensors().items()}
     again = TaskRouting.from_tensors(tensors, DIMENSIONS)
@@ -216,7 +222,7 @@ def test_routing_comes_back_from_its_tensors(kind):
 
 
 @BOTH
-def test_routing_is_read_without_the_rest_of_the_file(kind):
+def test_routing_is_read_without_the_rest_of_the_file(kind: str) -> None:
     from safetensors.torch import save
 
     own = {f"router.{name}": t for name, t in routing(2, kind).tensors().items()}
@@ -229,7 +235,7 @@ def test_routing_is_read_without_the_rest_of_the_file(kind):
         routing_in(save({**own, "router.calibration": torch.zeros(101, dtype=torch.long)}))
 
 
-CALIBRATION = {
+CALIBRATION: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
     "falls": lambda t: t["calibration"].flip(0),
     "too short": lambda t: t["calibration"][:50],
     "whole numbers": lambda t: t["calibration"].long(),
@@ -239,13 +245,13 @@ CALIBRATION = {
 
 @BOTH
 @pytest.mark.parametrize("change", CALIBRATION.values(), ids=CALIBRATION)
-def test_a_calibration_that_cannot_be_is_refused(kind, change):
+def test_a_calibration_that_cannot_be_is_refused(kind: str, change: Callable[[dict[str, Tensor]], Tensor]) -> None:
     tensors = routing(1, kind).tensors()
     with pytest.raises(CorruptRegistryError):
         TaskRouting.from_tensors({**tensors, "calibration": change(tensors)}, DIMENSIONS)
 
 
-STATES = {
+STATES: dict[str, tuple[str, str, Callable[[Tensor], Tensor]]] = {
     "longer prototypes": ("prototypes", "prototypes", lambda t: (2 * t).short()),
     "prototypes in single precision": ("prototypes", "prototypes", lambda t: t.float()),
     "too many prototypes": ("prototypes", "prototypes", lambda t: t.repeat(9, 1)),
@@ -261,26 +267,28 @@ STATES = {
 
 
 @pytest.mark.parametrize(("kind", "name", "change"), STATES.values(), ids=STATES)
-def test_a_state_that_would_draw_other_tasks_clips_is_refused(kind, name, change):
+def test_a_state_that_would_draw_other_tasks_clips_is_refused(
+    kind: str, name: str, change: Callable[[Tensor], Tensor]
+) -> None:
     tensors = routing(1, kind).tensors()
     with pytest.raises(CorruptRegistryError, match=r"draw the clips|shapes or types"):
         TaskRouting.from_tensors({**tensors, name: change(tensors[name])}, DIMENSIONS)
 
 
-def test_tensors_of_no_router_say_so():
+def test_tensors_of_no_router_say_so() -> None:
     tensors = routing(1, "ridge").tensors()
     del tensors["rest"]
     with pytest.raises(CorruptRegistryError, match="cl-ast route"):
         TaskRouting.from_tensors(tensors, DIMENSIONS)
 
 
-def test_two_routers_cannot_be_mixed():
+def test_two_routers_cannot_be_mixed() -> None:
     with pytest.raises(RegistryError, match=r"prototypes, ridge.*cl-ast route"):
         Router({"a": routing(1, "ridge"), "b": routing(2, "prototypes")})
 
 
 @BOTH
-def test_two_tasks_nearly_as_near_are_both_named(kind):
+def test_two_tasks_nearly_as_near_are_both_named(kind: str) -> None:
     """Between two tasks' centres; and not at either."""
     router = Router({f"task-{i}": routing(i, kind) for i in range(3)})
     ends = [points(5, 1, centre).mean(dim=0) for centre in (0, 1)]
@@ -297,7 +305,7 @@ def test_two_tasks_nearly_as_near_are_both_named(kind):
 
 
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=6))
-def test_confidence_is_one_less_the_share_of_entropy(values):
+def test_confidence_is_one_less_the_share_of_entropy(values: list[float]) -> None:
     logits = torch.tensor([values])
     chances = np.exp(np.array(values) - max(values))
     chances /= chances.sum()
@@ -305,7 +313,7 @@ def test_confidence_is_one_less_the_share_of_entropy(values):
     assert abs(confidence(logits).item() - expected) < 1e-4
 
 
-def test_each_head_is_more_confident_by_its_own_standards():
+def test_each_head_is_more_confident_by_its_own_standards() -> None:
     """A head that is always sure is believed less than one that rarely is."""
     always, rarely = (
         confidence_calibration(torch.tensor([[9.0 + i / 100, 0.0] for i in range(40)])),

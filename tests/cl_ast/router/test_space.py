@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +11,42 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from cl_ast.audio import reading as audio
 from cl_ast.audio import synthesis as synth
-from cl_ast.audio.reading import SAMPLE_RATE
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.errors import BackboneError
 from cl_ast.router import KINDS, Router, RouterSpace, learn, sound_of
 from cl_ast.router.copies import COPIES, coded, copies, low_passed, second_of
+from cl_ast.router.kinds import State
 from cl_ast.router.space import is_current, kind_in, layers_of
+from cl_ast.router.task_routing import TaskRouting
+
+Change = Callable[[Waveform], np.ndarray]
+Tasks = dict[str, dict[str, TaskRouting]]
 
 BOTH = pytest.mark.parametrize("kind", list(KINDS))
 
 
 @pytest.fixture(scope="module")
-def space():
+def space() -> RouterSpace:
     return RouterSpace.of(checkpoints.load("ast-mini"))
 
 
-def clips(maker, count, seed, seconds=1.2):
+def clips(maker: synth.Maker, count: int, seed: int, seconds: float = 1.2) -> list[Waveform]:
     random = np.random.default_rng(seed)
     return [synth.render(maker, random, seconds) for _ in range(count)]
 
 
-def described(space, heard, held):
-    """Clips and their altered copies to learn from, and clips to calibrate with."""
-    training = torch.cat([space.describe([copies(clip)[i] for clip in heard]) for i in range(COPIES)])
-    return training, space.describe(held)
+def described(space: RouterSpace, training: list[Waveform], validation: list[Waveform]) -> tuple[Tensor, Tensor]:
+    """Describe the clips and their altered copies to learn from, and the clips to calibrate with."""
+    points = torch.cat([space.describe([copies(clip)[i] for clip in training]) for i in range(COPIES)])
+    return points, space.describe(validation)
 
 
-def learned(kind, training, validation, noise=None):
+def learned(kind: str, training: Tensor, validation: Tensor, noise: State | None = None) -> TaskRouting:
     targets = [0] * (len(training) // COPIES)
     generator = torch.Generator().manual_seed(0)
     return learn(training, targets, validation, generator=generator, kind=kind, copies=COPIES, noise=noise)
@@ -48,14 +55,14 @@ def learned(kind, training, validation, noise=None):
 MAKERS = {"machines": synth.siren, "animals": synth.dog, "narrow": synth.syllables("ba-di-to")}
 
 
-def recorded(name, count, seed):
-    """Clips of a task; those of `narrow` have no treble, as recordings at 8 kHz have none."""
-    heard = clips(MAKERS[name], count, seed, seconds=1.0)
-    return [low_passed(clip) for clip in heard] if name == "narrow" else heard
+def recorded(name: str, count: int, seed: int) -> list[Waveform]:
+    """Make clips of a task; those of `narrow` have no treble, as recordings at 8 kHz have none."""
+    found = clips(MAKERS[name], count, seed, seconds=1.0)
+    return [low_passed(clip) for clip in found] if name == "narrow" else found
 
 
 @pytest.fixture(scope="module")
-def tasks(space):
+def tasks(space: RouterSpace) -> Tasks:
     """Each kind's routing of each task, learned from the same 24 clips."""
     made = {name: described(space, recorded(name, 24, 10), recorded(name, 20, 60)) for name in MAKERS}
     return {kind: {name: learned(kind, *both) for name, both in made.items()} for kind in KINDS}
@@ -63,29 +70,29 @@ def tasks(space):
 
 @given(st.integers(1, 5 * SAMPLE_RATE), st.sampled_from([0.0, 1e-6, 0.1, 30.0]), st.sampled_from([1.0, 0.01]))
 @settings(max_examples=50, deadline=None)
-def test_what_is_heard_is_at_most_three_seconds_of_finite_sound(length, level, share):
+def test_what_is_described_is_at_most_three_seconds_of_finite_sound(length: int, level: float, share: float) -> None:
     random = np.random.default_rng(length)
     clip = (level * random.normal(size=length) * (random.random(length) < share)).astype(np.float32)
-    heard = sound_of(clip)
-    assert heard.dtype == np.float32 and np.isfinite(heard).all()
-    assert 0.3 * SAMPLE_RATE <= len(heard) <= 3 * SAMPLE_RATE
-    assert len(heard) % (SAMPLE_RATE // 10) == 0
+    sound = sound_of(clip)
+    assert sound.dtype == np.float32 and np.isfinite(sound).all()
+    assert 0.3 * SAMPLE_RATE <= len(sound) <= 3 * SAMPLE_RATE
+    assert len(sound) % (SAMPLE_RATE // 10) == 0
 
 
-def test_where_pieces_of_a_clip_meet_no_treble_appears():
+def test_where_pieces_of_a_clip_meet_no_treble_appears() -> None:
     """Low notes with silence between: what is joined is as free of treble as they are."""
     time = np.arange(SAMPLE_RATE // 3) / SAMPLE_RATE
     note = (np.sin(2 * np.pi * 300 * time) * np.sin(np.pi * 3 * time)).astype(np.float32)
-    heard = sound_of(np.tile(np.concatenate([note, np.zeros(4000, np.float32)]), 4))
-    power = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
-    treble = 3400 * len(heard) // SAMPLE_RATE
+    sound = sound_of(np.tile(np.concatenate([note, np.zeros(4000, np.float32)]), 4))
+    power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    treble = 3400 * len(sound) // SAMPLE_RATE
     assert power[treble:].sum() < 1e-6 * power.sum()
 
 
-CHANGES = {
+CHANGES: dict[str, Change] = {
     "padded after": lambda c: np.pad(c, (0, 3 * SAMPLE_RATE)),
     "padded before": lambda c: np.pad(c, (SAMPLE_RATE, 0)),
-    "padded with faint noise": lambda c: np.concatenate([c, _noise(2 * SAMPLE_RATE, 0.003 * np.std(c))]),
+    "padded with faint noise": lambda c: np.concatenate([c, _noise(2 * SAMPLE_RATE, float(0.003 * np.std(c)))]),
     "quieter": lambda c: 0.01 * c,
     "three times as long": lambda c: np.tile(c, 3),
     "as ogg": lambda c: coded(c, "OGG", 0.5),
@@ -94,40 +101,42 @@ CHANGES = {
 }
 
 
-def _noise(samples, level):
+def _noise(samples: int, level: float) -> np.ndarray:
     return np.random.default_rng(1).normal(size=samples) * level
 
 
-def _rewritten(clip):
+def _rewritten(clip: Waveform) -> Waveform:
     file = io.BytesIO()
     soundfile.write(file, clip, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return audio.read(file.getvalue())
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_padding_level_length_and_codec_do_not_move_a_clip(space, change):
-    heard = clips(synth.engine, 4, seed=1, seconds=1.0)
-    changed = space.describe([change(clip).astype(np.float32) for clip in heard])
-    same = (space.describe(heard) * changed).sum(dim=1)
+def test_padding_level_length_and_codec_do_not_move_a_clip(space: RouterSpace, change: Change) -> None:
+    originals = clips(synth.engine, 4, seed=1, seconds=1.0)
+    changed = space.describe([change(clip).astype(np.float32) for clip in originals])
+    same = (space.describe(originals) * changed).sum(dim=1)
     other = (changed @ space.describe(clips(synth.birds, 4, seed=2)).T).amax(dim=1)
     assert (same - other).min() > 0.2
 
 
-def test_a_description_does_not_depend_on_the_other_clips_of_its_batch(space):
-    heard = clips(synth.dog, 3, 1) + clips(synth.rain, 2, 2, seconds=4.0)
-    together = space.describe(heard)
-    alone = torch.cat([space.describe([clip]) for clip in heard])
+def test_a_description_does_not_depend_on_the_other_clips_of_its_batch(space: RouterSpace) -> None:
+    originals = clips(synth.dog, 3, 1) + clips(synth.rain, 2, 2, seconds=4.0)
+    together = space.describe(originals)
+    alone = torch.cat([space.describe([clip]) for clip in originals])
     assert torch.allclose(together, alone, atol=1e-4)
     assert space.describe([]).shape == (0, space.dimensions)
 
 
-def test_the_background_comes_back_and_fits_one_backbone_only(space, tmp_path):
-    heard = clips(synth.siren, 2, 5)
+def test_the_background_comes_back_and_fits_one_backbone_only(space: RouterSpace, tmp_path: Path) -> None:
+    originals = clips(synth.siren, 2, 5)
     again = RouterSpace.from_bytes(space.to_bytes(), space.backbone)
-    assert torch.equal(again.describe(heard), space.describe(heard))
+    assert torch.equal(again.describe(originals), space.describe(originals))
     assert (again.description_id, again.kind) == (space.description_id, space.kind)
-    asked = space.describe(heard)
-    assert torch.equal(again.noise.fit(asked), space.noise.fit(asked))
+    points = space.describe(originals)
+    assert again.noise is not None
+    assert space.noise is not None
+    assert torch.equal(again.noise.fit(points), space.noise.fit(points))
     from transformers import ASTConfig, ASTModel
 
     config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_length=64)
@@ -138,7 +147,9 @@ def test_the_background_comes_back_and_fits_one_backbone_only(space, tmp_path):
     assert RouterSpace(other, torch.zeros(0), torch.zeros(0)).description_id != space.description_id
 
 
-def test_other_layers_and_another_recipe_are_errors_with_a_sentence(space, monkeypatch):
+def test_other_layers_and_another_recipe_are_errors_with_a_sentence(
+    space: RouterSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = space.to_bytes()
     monkeypatch.setattr("cl_ast.router.space.layers_of", lambda depth: 3)
     assert RouterSpace(space.backbone, torch.zeros(0), torch.zeros(0)).description_id != space.description_id
@@ -152,21 +163,21 @@ def test_other_layers_and_another_recipe_are_errors_with_a_sentence(space, monke
         RouterSpace.from_bytes(data, space.backbone)
 
 
-def test_a_background_that_is_none_is_not_current():
+def test_a_background_that_is_none_is_not_current() -> None:
     assert not is_current(b"") and not is_current(b"whatever this is, it is no background")
 
 
-def test_a_router_that_there_is_not(space):
+def test_a_router_that_there_is_not(space: RouterSpace) -> None:
     with pytest.raises(BackboneError, match="no router called 'oracle'; there are discriminant, prototypes, ridge"):
         RouterSpace.of(space.backbone, "oracle")
 
 
 @pytest.mark.parametrize(("depth", "layers"), [(1, 1), (2, 2), (3, 2), (12, 3), (24, 6)])
-def test_a_quarter_of_the_layers_describes_a_clip(depth, layers):
+def test_a_quarter_of_the_layers_describes_a_clip(depth: int, layers: int) -> None:
     assert layers_of(depth) == layers
 
 
-def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part():
+def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part() -> None:
     (clip,) = clips(synth.rain, 1, 3, seconds=2.5)
     same, dull, lossy, second, part = copies(clip)
     assert same is clip
@@ -182,7 +193,7 @@ def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part():
 
 
 @BOTH
-def test_sounds_are_told_apart_and_strangers_are_nobodys(space, tasks, kind):
+def test_sounds_are_told_apart_and_strangers_are_nobodys(space: RouterSpace, tasks: Tasks, kind: str) -> None:
     router = Router(tasks[kind])
     routes = router.choose(space.describe([clip for name in MAKERS for clip in recorded(name, 5, 900)]))
     assert [route.task for route in routes] == [name for name in MAKERS for _ in range(5)]
@@ -193,19 +204,19 @@ def test_sounds_are_told_apart_and_strangers_are_nobodys(space, tasks, kind):
 
 
 @BOTH
-def test_noise_is_nobodys_where_a_task_is_nearly_noise(kind):
+def test_noise_is_nobodys_where_a_task_is_nearly_noise(kind: str) -> None:
     space = RouterSpace.of(checkpoints.load("ast-mini"), kind)
-    heard = {name: clips(maker, 60, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
-    made = {name: described(space, each[:24], each[24:44]) for name, each in heard.items()}
+    recordings = {name: clips(maker, 60, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
+    made = {name: described(space, each[:24], each[24:44]) for name, each in recordings.items()}
     router = Router({name: learned(kind, *both, space.noise) for name, both in made.items()}, space.noise)
-    own = router.choose(space.describe([clip for each in heard.values() for clip in each[44:]]))
+    own = router.choose(space.describe([clip for each in recordings.values() for clip in each[44:]]))
     assert np.mean([route.known for route in own]) > 0.75
     noises = [_noise(length, 0.2).astype(np.float32) for length in range(16_000, 48_000, 4_000)]
     noises += [low_passed(noise) for noise in noises]
     assert not any(route.known for route in router.choose(space.describe(noises)))
 
 
-SHORTCUTS = {
+SHORTCUTS: dict[str, Change] = {
     "without treble": low_passed,
     "as low mp3": coded,
     "trimmed": lambda c: c[1600:-1600],
@@ -218,12 +229,12 @@ SHORTCUTS = {
 
 
 @pytest.mark.parametrize("change", SHORTCUTS.values(), ids=SHORTCUTS)
-def test_no_task_owns_a_band_or_a_codec(space, tasks, change):
+def test_no_task_owns_a_band_or_a_codec(space: RouterSpace, tasks: Tasks, change: Change) -> None:
     """One task has no treble; then no clip of any task has any."""
     changed = [change(clip).astype(np.float32) for name in MAKERS for clip in recorded(name, 5, 950)]
-    asked = space.describe(changed)
+    points = space.describe(changed)
     for kind in KINDS:
-        found = [route.task for route in Router(tasks[kind]).choose(asked)]
+        found = [route.task for route in Router(tasks[kind]).choose(points)]
         right = [route == name for route, name in zip(found, [n for n in MAKERS for _ in range(5)], strict=True)]
         assert sum(right) >= 14, (kind, found)
 
@@ -232,13 +243,13 @@ REAL = Path(os.environ.get("CL_AST_DATA", Path(__file__).parents[4] / "shared" /
 
 
 @pytest.mark.skipif(not (REAL / "fsdd").is_dir(), reason="needs the real recordings")
-def test_real_speech_keeps_its_task_when_everything_is_telephone(space):
+def test_real_speech_keeps_its_task_when_everything_is_telephone(space: RouterSpace) -> None:
     """Digits at 8 kHz against commands at 16: a few clips, so a loose bound; docs/routing.md has the figures."""
     found = {name: sorted((REAL / name / "audio").rglob("*.ogg")) for name in ("fsdd", "asc")}
-    heard = {name: [audio.read(path) for path in paths[:: len(paths) // 64][:64]] for name, paths in found.items()}
-    made = {name: described(space, h[::2], h[1::4]) for name, h in heard.items()}
-    asked = {name: space.describe([low_passed(clip) for clip in h[3::4]]) for name, h in heard.items()}
+    recordings = {name: [audio.read(path) for path in paths[:: len(paths) // 64][:64]] for name, paths in found.items()}
+    made = {name: described(space, h[::2], h[1::4]) for name, h in recordings.items()}
+    changed = {name: space.describe([low_passed(clip) for clip in h[3::4]]) for name, h in recordings.items()}
     for kind in KINDS:
         router = Router({name: learned(kind, *both) for name, both in made.items()})
-        right = [route.task == name for name, clips in asked.items() for route in router.choose(clips)]
+        right = [route.task == name for name, clips in changed.items() for route in router.choose(clips)]
         assert np.mean(right) > 0.75, kind

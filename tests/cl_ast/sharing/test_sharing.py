@@ -1,39 +1,49 @@
-"""A task as a folder: out and in to the bit, to and from peft, and what is said of folders that lie."""
+"""A task as a folder: exported and imported exactly, to and from peft, and what is said of folders that lie."""
 
 import json
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace, learn
 from cl_ast.router.space import description_id
+from cl_ast.tasks.number_formats import Kind
 from cl_ast.tasks.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
+from tests.cl_ast.conftest import Fresh, Randomise
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
 PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
 METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
-def routing(backbone):
+Home = Callable[..., Manager]
+Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
+
+
+def routing(backbone: Backbone) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     points = torch.nn.functional.normalize(torch.randn(30, 64, generator=generator), dim=1)
     return learn(points, [0] * 30, points, generator=generator, description_id=description_id(backbone)).tensors()
 
 
 @pytest.fixture
-def home(tmp_path, backbone, fresh, randomise, record):
+def home(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise, record: BackboneRecord) -> Home:
     """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
 
-    def make(method, store="fp32", **settings):
+    def make(method: str, store: Kind = "fp32", **settings: Any) -> Manager:
         model = randomise(fresh(method, frames=128, **settings))
         model.round(store)
         registry = Registry.open(tmp_path / "home")
@@ -56,7 +66,7 @@ def home(tmp_path, backbone, fresh, randomise, record):
 
 
 @pytest.fixture
-def guest(tmp_path, record):
+def guest(tmp_path: Path, record: BackboneRecord) -> Manager:
     """An empty registry for the same backbone."""
     registry = Registry.open(tmp_path / "guest")
     registry.set_backbone(record)
@@ -64,7 +74,7 @@ def guest(tmp_path, record):
 
 
 @pytest.fixture(scope="module")
-def record(backbone):
+def record(backbone: Backbone) -> BackboneRecord:
     # Not measured here, since nothing is routed: it would take seconds.
     background = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()
     return BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
@@ -72,7 +82,9 @@ def record(backbone):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-def test_out_and_in_to_the_bit(home, guest, backbone, tmp_path, features, method, pooling):
+def test_an_export_comes_back_exactly(
+    home: Home, guest: Manager, backbone: Backbone, tmp_path: Path, features: Tensor, method: str, pooling: str
+) -> None:
     manager = home(method, pooling=pooling)
     folder = manager.export("toy", tmp_path / "out")
     assert {path.name for path in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "README.md"}
@@ -98,20 +110,22 @@ def test_out_and_in_to_the_bit(home, guest, backbone, tmp_path, features, method
 
 @pytest.mark.parametrize("store", ["fp16", "int8"])
 @pytest.mark.parametrize("method", ["lora", "conformer:r=2,k=3"])
-def test_a_rounded_task_goes_out_and_in_to_the_bit(home, guest, tmp_path, features, method, store):
+def test_an_export_of_a_rounded_task_comes_back_exactly(
+    home: Home, guest: Manager, tmp_path: Path, features: Tensor, method: str, store: Kind
+) -> None:
     manager = home(method, store=store)
     guest.import_(manager.export("toy", tmp_path / "out"))
     assert torch.equal(manager.model("toy").logits(features), guest.model("toy").logits(features))
 
 
-def test_nothing_of_this_machine_is_told(home, tmp_path, backbone_folder):
+def test_nothing_of_this_machine_is_told(home: Home, tmp_path: Path, backbone_folder: Path) -> None:
     folder = home("lora").export("toy", tmp_path / "out")
     for path in folder.iterdir():
         data = path.read_bytes()
         assert b"/somewhere/private" not in data and str(backbone_folder).encode() not in data, path
 
 
-def test_the_card_says_what_it_is(home, tmp_path, backbone):
+def test_the_card_says_what_it_is(home: Home, tmp_path: Path, backbone: Backbone) -> None:
     text = (home("lora:qv,r=6").export("toy", tmp_path / "out") / "README.md").read_text()
     for word in (
         backbone.fingerprint, "lora:qv,r=6,s=8", "75.00 %", "dog, rain, siren", "licence | unknown", "128 frames",
@@ -120,7 +134,7 @@ def test_the_card_says_what_it_is(home, tmp_path, backbone):
         assert word in text, word
 
 
-def test_export_writes_over_nothing(home, tmp_path):
+def test_export_writes_over_nothing(home: Home, tmp_path: Path) -> None:
     manager = home("linear")
     (tmp_path / "empty").mkdir()
     assert manager.export("toy", tmp_path / "empty").name == "empty"
@@ -135,7 +149,7 @@ def test_export_writes_over_nothing(home, tmp_path):
 # peft
 
 
-def pooled_logits(tokens, head, pooling="mean"):
+def pooled_logits(tokens: Tensor, head: dict[str, Tensor], pooling: str = "mean") -> Tensor:
     assert pooling == "mean"
     return tokens.mean(dim=1) @ head["head.weight"].T + head["head.bias"]
 
@@ -143,7 +157,9 @@ def pooled_logits(tokens, head, pooling="mean"):
 @pytest.mark.parametrize(
     ("method", "store"), [*((method, "fp32") for method in PEFT_METHODS), ("lora", "fp16"), ("lora", "int8")]
 )
-def test_peft_loads_an_export_as_it_is(home, tmp_path, backbone_folder, method, store):
+def test_peft_loads_an_export_as_it_is(
+    home: Home, tmp_path: Path, backbone_folder: Path, method: str, store: Kind
+) -> None:
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     manager = home(method, store=store)
     folder = manager.export("toy", tmp_path / "out")
@@ -158,7 +174,7 @@ def test_peft_loads_an_export_as_it_is(home, tmp_path, backbone_folder, method, 
     assert not torch.allclose(plain, model(clips)[0], atol=1e-2)  # the adapter does something
 
 
-def peft_folder(folder, backbone_folder, **options):
+def peft_folder(folder: Path, backbone_folder: Path, **options: object) -> Any:
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     config = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False, **options}
     torch.manual_seed(0)
@@ -169,7 +185,7 @@ def peft_folder(folder, backbone_folder, **options):
     return model
 
 
-def write_head(folder, **words):
+def write_head(folder: Path, **words: object) -> dict[str, Tensor]:
     """What docs/registry.md tells a peft user to write."""
     head = {"head.weight": torch.randn(2, 32), "head.bias": torch.randn(2)}
     facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": {"frames": 128}, **words}
@@ -185,7 +201,9 @@ def write_head(folder, **words):
         ({"rank_pattern": {"q_proj": 2}, "modules_to_save": ["layernorm"]}, "lora:q,r=2,s=3+lora:v,r=4,s=1.5"),
     ],
 )
-def test_a_lora_of_peft_imports(guest, tmp_path, backbone_folder, options, method):
+def test_a_lora_of_peft_imports(
+    guest: Manager, tmp_path: Path, backbone_folder: Path, options: dict[str, object], method: str
+) -> None:
     model = peft_folder(tmp_path / "theirs", backbone_folder, **options)
     head = write_head(tmp_path / "theirs")
     record = guest.import_(tmp_path / "theirs")
@@ -198,7 +216,9 @@ def test_a_lora_of_peft_imports(guest, tmp_path, backbone_folder, options, metho
         list(guest.predict(["no.wav"]))
 
 
-def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, backbone_folder):
+def test_a_lora_without_a_head_is_refused_with_the_way_out(
+    guest: Manager, tmp_path: Path, backbone_folder: Path
+) -> None:
     peft_folder(tmp_path / "theirs", backbone_folder)
     with pytest.raises(RegistryError, match=r"without a head: put task\.safetensors"):
         guest.import_(tmp_path / "theirs")
@@ -213,7 +233,9 @@ def test_a_lora_without_a_head_is_refused_with_the_way_out(guest, tmp_path, back
         ({"modules_to_save": ["layernorm_before"]}, "layernorm_before"),
     ],
 )
-def test_a_lora_that_is_not_ours_is_refused(guest, tmp_path, backbone_folder, options, reason):
+def test_a_lora_that_is_not_ours_is_refused(
+    guest: Manager, tmp_path: Path, backbone_folder: Path, options: dict[str, object], reason: str
+) -> None:
     peft_folder(tmp_path / "theirs", backbone_folder, **options)
     write_head(tmp_path / "theirs")
     with pytest.raises(ClAstError, match=reason):
@@ -223,7 +245,7 @@ def test_a_lora_that_is_not_ours_is_refused(guest, tmp_path, backbone_folder, op
 # Folders that lie
 
 
-def rewrite(path, change):
+def rewrite(path: Path, change: Change) -> None:
     """Change the tensors and the description of a safetensors file."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
@@ -233,22 +255,22 @@ def rewrite(path, change):
     save_file(tensors, path, metadata={"cl_ast": json.dumps(facts)})
 
 
-def facts(**changed):
+def facts(**changed: object) -> Change:
     return lambda words, tensors: words.update(changed)
 
 
-def tensor(name, value):
-    def change(words, tensors):
+def tensor(name: str, value: Tensor | Callable[[Any], Tensor]) -> Change:
+    def change(words: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         tensors[name] = value(tensors.get(name)) if callable(value) else value
 
     return change
 
 
-def without(name):
+def without(name: str) -> Change:
     return lambda words, tensors: tensors.pop(name, words.pop(name, None))
 
 
-LIES = {
+LIES: dict[str, tuple[Change, str]] = {
     "backbone": (lambda w, t: w["backbone"].update(fingerprint="0" * 64), "trained on the backbone"),
     "method": (facts(method="telepathy:r=3"), "no method called"),
     "method that is no text": (facts(method=["lora"]), "no method called"),
@@ -291,11 +313,11 @@ LIES = {
 
 
 @pytest.fixture
-def lying(home, tmp_path):
+def lying(home: Home, tmp_path: Path) -> Path:
     return home("conformer:r=2,k=3").export("toy", tmp_path / "out")
 
 
-def refused(guest, folder, reason):
+def refused(guest: Manager, folder: Path, reason: str) -> None:
     """With one sentence, and nothing is kept."""
     with pytest.raises(ClAstError, match=reason) as caught:
         guest.import_(folder)
@@ -304,13 +326,13 @@ def refused(guest, folder, reason):
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_in_the_file_is_refused(guest, lying, lie):
+def test_a_lie_in_the_file_is_refused(guest: Manager, lying: Path, lie: str) -> None:
     change, reason = LIES[lie]
     rewrite(lying / "adapter_model.safetensors", change)
     refused(guest, lying, reason)
 
 
-def header(words, body=b""):
+def header(words: object, body: bytes = b"") -> bytes:
     encoded = json.dumps(words).encode()
     return struct.pack("<Q", len(encoded)) + encoded + body
 
@@ -341,12 +363,14 @@ def header(words, body=b""):
         ("adapter_config.json", b'{"peft_type": "LORA"}', "without a head"),
     ],
 )
-def test_a_file_that_is_something_else_is_refused(guest, lying, name, data, reason):
+def test_a_file_that_is_something_else_is_refused(
+    guest: Manager, lying: Path, name: str, data: bytes, reason: str
+) -> None:
     (lying / name).write_bytes(data)
     refused(guest, lying, reason)
 
 
-def test_pickles_are_never_read(guest, lying):
+def test_pickles_are_never_read(guest: Manager, lying: Path) -> None:
     (lying / "adapter_model.safetensors").unlink()
     (lying / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     refused(guest, lying, "pickle")
@@ -354,20 +378,25 @@ def test_pickles_are_never_read(guest, lying):
     refused(guest, lying / "nothing", "no folder")
 
 
-def test_a_stranger_does_not_choose_the_backbone(tmp_path, home, monkeypatch):
+def test_a_stranger_does_not_choose_the_backbone(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = home("conformer:r=2,k=3")
     folder = manager.export("toy", tmp_path / "out")
     rewrite(folder / "adapter_model.safetensors", lambda w, t: w["backbone"].update(name="evil/backbone"))
-    asked = []
+    names: list[str] = []
     monkeypatch.setattr(checkpoints, "default_name", lambda: "ast-mini")
     load = checkpoints.load
-    monkeypatch.setattr(checkpoints, "load", lambda name, **rest: asked.append(name) or load(name, **rest))
+
+    def counted(name: str, **rest: Any) -> Backbone:
+        names.append(name)
+        return load(name, **rest)
+
+    monkeypatch.setattr(checkpoints, "load", counted)
     with pytest.raises(ClAstError, match="trained on the backbone"):
         Manager.open(tmp_path / "empty", device="cpu").import_(folder)
-    assert asked == ["ast-mini"]
+    assert names == ["ast-mini"]
 
 
-def test_the_two_files_of_a_lora_must_agree(guest, home, tmp_path):
+def test_the_two_files_of_a_lora_must_agree(guest: Manager, home: Home, tmp_path: Path) -> None:
     folder = home("lora:qv,r=6").export("toy", tmp_path / "out")
     config = json.loads((folder / "adapter_config.json").read_text())
     for change in ({"lora_alpha": 1}, {"r": 2}, {"r": "6"}, {"lora_alpha": None}, {"lora_alpha": 1e400}):
@@ -382,7 +411,7 @@ def test_the_two_files_of_a_lora_must_agree(guest, home, tmp_path):
         refused(guest, folder, "should not have|no q, k, v, o")
 
 
-def test_a_description_is_complete(home, tmp_path):
+def test_a_description_is_complete(home: Home, tmp_path: Path) -> None:
     """An export says all that `asdict` of the front end says, and no more than the registry's file."""
     manager = home("linear")
     folder = manager.export("toy", tmp_path / "out")

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError
 from cl_ast.router import learn
 from cl_ast.router.space import description_id
 from cl_ast.sharing.accept import accept
 from cl_ast.sharing.folder import read, write
 from cl_ast.tasks.task_file import to_bytes
+from tests.cl_ast.conftest import Fresh, Randomise
 
 FOLDERS = int(os.environ.get("CL_AST_FUZZ", "400"))
 _SPEC = importlib.util.spec_from_file_location("registry_fuzz", Path(__file__).parents[2] / "registry" / "test_fuzz.py")
@@ -27,7 +30,9 @@ _SPEC.loader.exec_module(mutate)
 
 
 @pytest.mark.parametrize("method", ["conformer:r=1,k=3", "lora:qv,r=1"])
-def test_a_mutated_folder_answers_or_is_refused(tmp_path, backbone, fresh, randomise, features, method):
+def test_a_mutated_folder_answers_or_is_refused(
+    tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise, features: Tensor, method: str
+) -> None:
     model = randomise(fresh(method))
     points = torch.nn.functional.normalize(torch.randn(9, 64), dim=1)
     state = learn(

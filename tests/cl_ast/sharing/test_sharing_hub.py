@@ -1,4 +1,4 @@
-"""Push and pull against a stand-in of the hub's HTTP API on loopback: what huggingface_hub asks, and no more.
+"""Push and pull against a stand-in of the hub's HTTP API on loopback: what huggingface_hub requests, and no more.
 
 Files go through the commit request itself. Large files on the real hub take another way, which is huggingface_hub's own
 business.
@@ -8,33 +8,44 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import constants
+from torch import Tensor
 
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import RegistryError
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
+from tests.cl_ast.conftest import Fresh, Randomise
 
 SHA = "a" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """One repository, me/birds. `files` is what it holds, `sizes` what it says of them, `asked` what was asked."""
+    """One repository, me/birds: its files, the sizes that it claims for some of them, and the requests that came."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.sizes, self.asked, self.status = {}, {}, [], 200
+        self.files: dict[str, bytes] = {}
+        self.sizes: dict[str, int] = {}
+        self.requests: list[tuple[str, Any]] = []
+        self.status = 200
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
+    server: Hub
+
+    def do_POST(self) -> None:
         words = [json.loads(line) for line in self.rfile.read(int(self.headers["Content-Length"])).splitlines()]
-        self.server.asked.append((self.path, words))
+        self.server.requests.append((self.path, words))
         if self.server.status != 200:
             return self.answer({"error": "no"}, self.server.status)
         if self.path == "/api/repos/create":
@@ -51,8 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"commitUrl": f"{self.server.address}/me/birds/commit/{SHA}", "commitOid": SHA})
         return self.answer({}, 404)
 
-    def do_GET(self):
-        self.server.asked.append((self.path, None))
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, None))
         files = self.server.files
         sizes = {name: self.server.sizes.get(name, len(data)) for name, data in files.items()}
         oid = {name: hashlib.sha1(data).hexdigest() for name, data in files.items()}
@@ -66,10 +77,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(files[name], headers={"ETag": f'"{oid[name]}"', "X-Repo-Commit": SHA})
         return self.answer({}, 404)
 
-    def do_HEAD(self):
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def answer(self, value, status=200, headers=None):
+    def answer(self, value: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for key, word in {**(headers or {}), "Content-Length": str(len(data))}.items():
@@ -78,17 +89,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture(autouse=True)
-def no_network():
+def no_network() -> None:
     """In place of the one that refuses every connection: here there is a server, on loopback."""
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", "hf_not_a_real_one")
@@ -99,8 +110,8 @@ def hub(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def manager(tmp_path, backbone, fresh, randomise):
-    def make(place):
+def manager(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise) -> tuple[Manager, Manager]:
+    def make(place: str) -> Manager:
         registry = Registry.open(tmp_path / place)
         registry.set_backbone(
             BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, b"x")
@@ -116,21 +127,21 @@ def manager(tmp_path, backbone, fresh, randomise):
     return home, make("guest")
 
 
-def test_there_and_back(hub, manager, features):
+def test_there_and_back(hub: Hub, manager: tuple[Manager, Manager], features: Tensor) -> None:
     home, guest = manager
     assert home.push("toy", "me/birds", endpoint=hub.address) == f"{hub.address}/me/birds"
     names = {"README.md", "adapter_config.json", "adapter_model.safetensors", "task.safetensors"}
     assert set(hub.files) == names
-    assert hub.asked[0][1][0]["visibility"] == "private"
+    assert hub.requests[0][1][0]["visibility"] == "private"
     hub.files["evil.bin"] = b"a pickle"
     record = guest.pull("me/birds", name="theirs", endpoint=hub.address)
-    assert record.name == "theirs" and not any("evil" in path for path, _ in hub.asked)
+    assert record.name == "theirs" and not any("evil" in path for path, _ in hub.requests)
     assert torch.equal(home.model("toy").logits(features), guest.model("theirs").logits(features))
     home.push("toy", "me/birds", public=True, endpoint=hub.address)
-    assert [words[0]["visibility"] for path, words in hub.asked if path == "/api/repos/create"][-1] == "public"
+    assert [words[0]["visibility"] for path, words in hub.requests if path == "/api/repos/create"][-1] == "public"
 
 
-def test_what_is_no_task_or_too_large_is_not_fetched(hub, manager):
+def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Manager, Manager]) -> None:
     home, guest = manager
     home.push("toy", "me/birds", endpoint=hub.address)
     hub.sizes["task.safetensors"] = 2**40
@@ -139,10 +150,10 @@ def test_what_is_no_task_or_too_large_is_not_fetched(hub, manager):
     del hub.files["adapter_config.json"]
     with pytest.raises(RegistryError, match="no adapter"):
         guest.pull("me/birds", endpoint=hub.address)
-    assert not any("/resolve/" in path for path, _ in hub.asked) and guest.registry.tasks() == []
+    assert not any("/resolve/" in path for path, _ in hub.requests) and guest.registry.tasks() == []
 
 
-def test_errors_are_one_line(hub, manager, monkeypatch):
+def test_errors_are_one_line(hub: Hub, manager: tuple[Manager, Manager], monkeypatch: pytest.MonkeyPatch) -> None:
     home, guest = manager
     hub.status = 403
     for refused in (

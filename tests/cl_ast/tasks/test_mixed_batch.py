@@ -1,6 +1,6 @@
 """Many tasks in one batch: each row answers as its task alone does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise
 
 SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1")))
 FRAMES = (30, 60)
@@ -20,7 +21,7 @@ Tasks = Callable[[str, int], TaskModel]
 
 
 @pytest.fixture(scope="module")
-def task(fresh: Callable[..., TaskModel], backbone: Backbone) -> Tasks:
+def task(fresh: Fresh, backbone: Backbone) -> Tasks:
     """task(method, seed): as if trained, with a number of classes, a length and settings of its own."""
     made: dict[tuple[str, int], TaskModel] = {}
 
@@ -42,7 +43,7 @@ def task(fresh: Callable[..., TaskModel], backbone: Backbone) -> Tasks:
 
 def _batch(models: Sequence[TaskModel]) -> list[mixed_batch.Row]:
     generator = torch.Generator().manual_seed(2)
-    return [(model, torch.randn(model.settings.front_end.frames, 128, generator=generator)) for model in models]
+    return [(model, torch.randn(*model.settings.front_end.shape, generator=generator)) for model in models]
 
 
 def _check(batch: Sequence[mixed_batch.Row]) -> None:
@@ -53,7 +54,7 @@ def _check(batch: Sequence[mixed_batch.Row]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _inference() -> None:
+def _inference() -> Iterator[None]:
     with torch.inference_mode():
         yield
 
@@ -111,9 +112,9 @@ def test_the_backbone_is_left_as_it_was(task: Tasks, backbone: Backbone, feature
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-stable"])
 def test_rows_share_a_pass_over_waveforms_too(
     kind: str,
-    backbone_of: Callable[[str], Backbone],
-    fresh: Callable[..., TaskModel],
-    randomise: Callable[..., TaskModel],
+    backbone_of: BackboneOf,
+    fresh: Fresh,
+    randomise: Randomise,
 ) -> None:
     specs = (
         "lora:qkvo",

@@ -16,12 +16,10 @@ from cl_ast.errors import ClAstError, TrainingError
 from cl_ast.tasks.number_formats import SCALE, decoded, encoded
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import ClipSet
 from cl_ast.training.quantising import rounded
 from cl_ast.training.trainer import Trained, accuracy_of
+from tests.cl_ast.conftest import Fresh, Randomise, Toy
 
-Fresh = Callable[..., TaskModel]
-Randomise = Callable[[TaskModel], TaskModel]
 ROUTER = {"prototypes": torch.arange(12.0).reshape(3, 4)}
 many = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -56,7 +54,7 @@ def test_a_row_or_column_in_8_bits_has_a_scale_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", ["fp16", "int8"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_rounded_task_answers_to_the_bit_from_its_file(
+def test_a_rounded_task_answers_exactly_the_same_from_its_file(
     fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str, kind: Any
 ) -> None:
     # PaCA's columns are whole numbers, which noise would spoil.
@@ -121,8 +119,8 @@ WAS = Trained(epoch=1, accuracy=2.0, loss=2.0, seconds=0.0)
 
 
 @pytest.mark.parametrize(("store", "kinds"), [("auto", {"fp16"}), ("fp32", set()), ("fp16", {"fp16"})])
-def test_a_task_is_kept_as_asked_and_measured_as_kept(
-    fresh: Fresh, randomise: Randomise, toy: Callable[[int, int], ClipSet], store: str, kinds: set[str]
+def test_a_task_is_stored_as_chosen_and_measured_as_stored(
+    fresh: Fresh, randomise: Randomise, toy: Toy, store: str, kinds: set[str]
 ) -> None:
     model, clips = _model(fresh, randomise), toy(0, 8)
     now = rounded(model, WAS, clips, store)
@@ -132,7 +130,7 @@ def test_a_task_is_kept_as_asked_and_measured_as_kept(
 
 @pytest.mark.parametrize("spoiled", ["logits", "range"])
 def test_where_half_precision_does_not_hold_the_task_stays_as_it_is(
-    fresh: Fresh, randomise: Randomise, toy: Callable[[int, int], ClipSet], spoiled: str
+    fresh: Fresh, randomise: Randomise, toy: Toy, spoiled: str
 ) -> None:
     model, clips = _model(fresh, randomise), toy(0, 8)
     # Large logits move by more than 0.01; a weight beyond 65,504 has no half precision at all.
@@ -143,9 +141,7 @@ def test_where_half_precision_does_not_hold_the_task_stays_as_it_is(
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state().items())
 
 
-def test_a_store_that_cannot_be_is_a_clear_error(
-    fresh: Fresh, randomise: Randomise, toy: Callable[[int, int], ClipSet]
-) -> None:
+def test_a_store_that_cannot_be_is_a_clear_error(fresh: Fresh, randomise: Randomise, toy: Toy) -> None:
     model = _model(fresh, randomise)
     with pytest.raises(TrainingError, match=r"1bit.*auto, fp32"):
         rounded(model, WAS, toy(0, 8), "1bit")

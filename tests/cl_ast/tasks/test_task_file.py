@@ -1,4 +1,4 @@
-"""The file of a task: what is written comes back to the bit, and nothing else is taken for it."""
+"""The file of a task: what is written comes back exactly, and nothing else is taken for it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from torch import Tensor
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, CorruptRegistryError, MethodError
 from cl_ast.tasks.task_file import from_bytes, to_bytes
-from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import Fresh, Randomise
 
 METHODS = [
     "linear",
@@ -30,13 +30,11 @@ METHODS = [
 ]
 ROUTER = {"prototypes": torch.arange(12.0).reshape(3, 4), "calibration": torch.linspace(0, 1, 5)}
 
-Fresh = Callable[..., TaskModel]
-Randomise = Callable[[TaskModel], TaskModel]
 Edit = Callable[[dict[str, Tensor], dict[str, Any]], object]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_saved_answers_to_the_bit_the_same(
+def test_what_is_saved_answers_exactly_the_same(
     fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str
 ) -> None:
     model = randomise(fresh(method))
@@ -72,8 +70,8 @@ def test_the_file_describes_itself(fresh: Fresh, backbone: Backbone) -> None:
 def test_positions_and_pooling_are_the_tasks_own(fresh: Fresh, backbone: Backbone, features: Tensor) -> None:
     plain, without = fresh("linear"), fresh("linear", positions="zeros")
     assert not torch.equal(plain.logits(features), without.logits(features))
-    spread = fresh("linear", pooling="mean+std")
-    assert spread.head["head.weight"].shape == (3, 64)
+    deviations = fresh("linear", pooling="mean+std")
+    assert deviations.head["head.weight"].shape == (3, 64)
     restored = from_bytes(to_bytes(without, backbone, {}, {}), backbone).model
     assert torch.equal(restored.logits(features), without.logits(features))
 

@@ -1,7 +1,7 @@
-"""What a training leaves as it is: computed once, and the same task as when it is computed every time."""
+"""Tests of the cached states: they are computed once, and give the task that computing them every time gives."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +16,10 @@ from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import accuracy_of, train
+from tests.cl_ast.conftest import Fresh, Randomise, Toy
 
 LABELS = ("tone", "noise")
 
-Fresh = Callable[..., TaskModel]
-Toy = Callable[[int, int], ClipSet]
 ADAPTERS = [
     "lora",
     "conformer:k=8",
@@ -35,7 +34,7 @@ ADAPTERS = [
 
 @pytest.mark.parametrize("method", ADAPTERS)
 def test_an_adapter_from_a_layer_on_leaves_the_lower_ones_as_they_are(
-    fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], backbone: Backbone, features: Tensor, method: str
+    fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, method: str
 ) -> None:
     text = f"{method},from=1" if ":" in method else f"{method}:from=1"
     model = randomise(fresh(text))
@@ -52,7 +51,7 @@ def test_an_adapter_from_a_layer_on_leaves_the_lower_ones_as_they_are(
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 @pytest.mark.parametrize("method", ["linear", "lora:from=1", "lora", "full"])
 def test_the_cut_computation_is_the_whole_one(
-    fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], features: Tensor, method: str, pooling: str
+    fresh: Fresh, randomise: Randomise, features: Tensor, method: str, pooling: str
 ) -> None:
     model = randomise(fresh(method, pooling=pooling))
     frozen = SplitForward(model, "fp32")
@@ -61,26 +60,26 @@ def test_the_cut_computation_is_the_whole_one(
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 def test_a_probe_on_two_vectors_a_clip_has_the_gradients_of_one_on_tokens(
-    fresh: Fresh, randomise: Callable[[TaskModel], TaskModel], features: Tensor, pooling: str
+    fresh: Fresh, randomise: Randomise, features: Tensor, pooling: str
 ) -> None:
     model = randomise(fresh("linear", pooling=pooling))
     frozen = SplitForward(model, "fp32")
     tensors = [tensor.requires_grad_(True) for tensor in model.trainable()]
-    paths = (lambda: frozen.above(frozen.below(features)), lambda: model.logits(features))
-    short, whole = (torch.autograd.grad(path().square().sum(), tensors) for path in paths)
+    both = (frozen.above(frozen.below(features)), model.logits(features))
+    short, whole = (torch.autograd.grad(logits.square().sum(), tensors) for logits in both)
     for ours, theirs in zip(short, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **changed: object) -> tuple[TaskModel, ClipSet]:
+def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **changed: Any) -> tuple[TaskModel, ClipSet]:
     model = fresh(method, labels=LABELS, frames=30)
-    sets = [
+    training, validation = (
         ClipSet(some, [n % 2 for n in range(len(some))], LogMelFrontEnd(30), cache_bytes=budget)
         for some in (paths[:32], paths[32:])
-    ]
-    options = Hyperparameters(**{"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "head": "fresh", **changed})
-    train(model, *sets, options)
-    return model, sets[0]
+    )
+    options = Hyperparameters(epochs=3, batch_size=8, learning_rate=3e-3, head="fresh", **changed)
+    train(model, training, validation, options)
+    return model, training
 
 
 @pytest.mark.parametrize("method", ["linear", "lora:from=1", "prompt:from=1"])

@@ -1,6 +1,5 @@
 """Labelled clips as batches: the same whether kept in memory or not, and read before anything is trained."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.progress import Step
 from cl_ast.training.clips import ClipSet
+from tests.cl_ast.conftest import Toy
 
 
 def test_clips_are_read_in_order(toy_clips: list[Path]) -> None:
@@ -28,7 +28,7 @@ def test_the_first_clip_that_cannot_be_read_is_named(toy_clips: list[Path], tmp_
         read_all([*toy_clips[:5], tmp_path / "gone.wav", tmp_path / "also-gone.wav", *toy_clips[5:]])
 
 
-def test_a_batch_is_the_front_ends_features_and_the_targets_in_the_order_asked(toy_clips: list[Path]) -> None:
+def test_a_batch_is_the_front_ends_features_and_the_targets_in_the_order_given(toy_clips: list[Path]) -> None:
     clips = ClipSet(toy_clips[:6], [0, 1, 2, 3, 4, 5], LogMelFrontEnd(30))
     clips.load("reading")
     features, targets = clips.batch([4, 0, 4])
@@ -48,7 +48,7 @@ def test_clips_that_do_not_fit_into_memory_are_the_same_batches(toy_clips: list[
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_kept_clips_are_not_read_again(toy: Callable[[int, int], ClipSet], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_clips_are_not_read_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = toy(0, 8)
     clips.load("reading")
 

@@ -1,21 +1,16 @@
 """A compiled training step: the same weights, or a sentence where there is no compiler."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from cl_ast.errors import TrainingError
-from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import compiled
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
-
-Fresh = Callable[..., TaskModel]
-Toy = Callable[[int, int], ClipSet]
+from tests.cl_ast.conftest import Fresh, Toy
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

@@ -1,6 +1,5 @@
 """The head's start: a linear probe, from which a training goes on and below which it never ends."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +9,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from cl_ast.errors import TrainingError
-from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.clips import ClipSet
 from cl_ast.training.linear_probe import fit
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import accuracy_of, train
+from tests.cl_ast.conftest import Fresh, Toy
 
 LABELS = ("tone", "noise")
 SHORT = Hyperparameters(epochs=1, batch_size=8, learning_rate=1e-6)
-
-Fresh = Callable[..., TaskModel]
-Toy = Callable[[int, int], ClipSet]
 
 
 @pytest.mark.parametrize("penalty", [1.0, 0.1])

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +18,10 @@ from cl_ast.training.clips import ClipSet
 from cl_ast.training.masking import masked
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.trainer import accuracy_of, train
+from tests.cl_ast.conftest import Fresh, Toy
 
 LABELS = ("tone", "noise")
 SHORT = Hyperparameters(epochs=2, batch_size=8, seed=3)
-
-Fresh = Callable[..., TaskModel]
-Toy = Callable[[int, int], ClipSet]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ Toy = Callable[[int, int], ClipSet]
 def test_a_toy_task_is_learned(fresh: Fresh, backbone: Backbone, toy: Toy, method: str, rate: float | None) -> None:
     before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
     model = fresh(method, labels=LABELS, frames=30)
-    trained = train(model, toy(0, 32), toy(32, 40), Hyperparameters(epochs=12, batch_size=8, learning_rate=rate))
+    used = model.settings.method.learning_rate if rate is None else rate
+    trained = train(model, toy(0, 32), toy(32, 40), Hyperparameters(epochs=12, batch_size=8, learning_rate=used))
     assert accuracy_of(model, toy(40, 48))[0] > 0.9
     assert trained.accuracy > 0.9
     assert trained.seconds > 0
@@ -62,7 +63,7 @@ def test_training_leaves_torchs_own_random_numbers_alone(fresh: Fresh, toy: Toy)
 
 
 @pytest.mark.parametrize("method", ["conformer", "bottleneck", "full"])
-def test_the_best_weights_are_kept_and_not_the_last(fresh: Fresh, toy_clips, toy: Toy, method: str) -> None:
+def test_the_best_weights_are_kept_and_not_the_last(fresh: Fresh, toy_clips: list[Path], toy: Toy, method: str) -> None:
     """Validation labels are the wrong way round, so every epoch of learning makes the loss worse."""
     reversed_labels = ClipSet(toy_clips[32:], [(n + 1) % 2 for n in range(16)], LogMelFrontEnd(30))
     model = fresh(method, labels=LABELS, frames=30)
@@ -124,7 +125,9 @@ def test_a_trained_task_is_at_rest(fresh: Fresh, toy: Toy, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "conformer", "full"])
-def test_an_interrupted_task_is_at_rest_too(fresh: Fresh, backbone: Backbone, toy: Toy, features, method: str) -> None:
+def test_an_interrupted_task_is_at_rest_too(
+    fresh: Fresh, backbone: Backbone, toy: Toy, features: Tensor, method: str
+) -> None:
     model = fresh(method, labels=LABELS, frames=30)
     plain = backbone.run(backbone.embed(features))
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +151,7 @@ class Overflowing(ClipSet):
         return features * float("nan"), targets
 
 
-def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips, toy: Toy) -> None:
+def test_a_loss_that_is_not_a_number_is_a_clear_error(fresh: Fresh, toy_clips: list[Path], toy: Toy) -> None:
     model = fresh("bottleneck", labels=LABELS, frames=30)
     broken = Overflowing(toy_clips[:8], [n % 2 for n in range(8)], LogMelFrontEnd(30))
     with pytest.raises(TrainingError, match=r"not a number after epoch 1.*--lr"):
@@ -186,7 +189,7 @@ def test_the_defaults_are_the_papers_recipe() -> None:
         ("precision", "fp8"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
+def test_options_that_make_no_sense_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(TrainingError) as caught:
         Hyperparameters(**{name: value})
     assert name.replace("_", " ") in str(caught.value).replace("_", " ")
@@ -196,7 +199,7 @@ def test_options_that_make_no_sense_are_refused_by_name(name: str, value: object
 # SpecAugment
 
 
-def test_nothing_is_masked_unless_asked(features: Tensor) -> None:
+def test_nothing_is_masked_by_default(features: Tensor) -> None:
     assert masked(features, 0, 0, -9.0) is features
 
 
@@ -230,7 +233,9 @@ def test_training_uses_the_masks_and_measuring_does_not(fresh: Fresh, toy: Toy) 
         options = Hyperparameters(epochs=1, batch_size=8, frequency_mask=width, learning_rate=1e-12)
         seen: list[Step] = []
         trained = train(model, toy(0, 16), toy(0, 16), options, seen.append)
-        losses.append((seen[-1].loss, trained.loss))
+        loss = seen[-1].loss
+        assert loss is not None
+        losses.append((loss, trained.loss))
     (plain_training, plain), (masked_training, measured) = losses
     assert plain_training == pytest.approx(plain, abs=1e-4)
     assert abs(masked_training - plain_training) > 1e-3

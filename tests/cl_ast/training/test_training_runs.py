@@ -1,20 +1,25 @@
 """Trainings as they happen: killed and resumed to the same weights, and in half precision."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
 from cl_ast.adapters.spec import parse
 from cl_ast.audio import synthesis as synth
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone import pretrained as checkpoints
+from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import TrainingError
-from cl_ast.progress import silent
+from cl_ast.progress import Step, silent
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.checkpoint import Checkpoint
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import Hyperparameters
-from cl_ast.training.trainer import train
+from cl_ast.training.trainer import Trained, train
 
 OPTIONS = Hyperparameters(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
 
@@ -24,12 +29,12 @@ class KilledError(Exception):
 
 
 @pytest.fixture(scope="module")
-def backbone():
+def backbone() -> Backbone:
     return checkpoints.load("ast-mini")
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     import numpy as np
     import soundfile
 
@@ -42,7 +47,15 @@ def clips(tmp_path_factory):
     return paths
 
 
-def run(backbone, clips, *, checkpoint=None, resume=False, progress=silent, options=OPTIONS):
+def run(
+    backbone: Backbone,
+    clips: list[Path],
+    *,
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
+    progress: Callable[[Step], None] = silent,
+    options: Hyperparameters = OPTIONS,
+) -> tuple[Trained, dict[str, Tensor]]:
     front_end = LogMelFrontEnd(50)
     settings = TaskSettings("dogs", parse("conformer:r=2,k=3"), ("dog", "rain"), front_end)
     model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(0))
@@ -52,8 +65,8 @@ def run(backbone, clips, *, checkpoint=None, resume=False, progress=silent, opti
     return trained, model.state()
 
 
-def killed_in(epoch):
-    def progress(step):
+def killed_in(epoch: int) -> Callable[[Step], None]:
+    def progress(step: Step) -> None:
         if step.note.startswith(f"epoch {epoch}/"):
             raise KilledError
 
@@ -61,12 +74,14 @@ def killed_in(epoch):
 
 
 @pytest.mark.parametrize("epoch", [2, 4])
-def test_resumed_weights_are_those_of_an_uninterrupted_training(backbone, clips, tmp_path, epoch):
+def test_resumed_weights_are_those_of_an_uninterrupted_training(
+    backbone: Backbone, clips: list[Path], tmp_path: Path, epoch: int
+) -> None:
     expected, weights = run(backbone, clips)
     checkpoint = Checkpoint(tmp_path / "state.safetensors", {"seed": 0}, every=0)
     with pytest.raises(KilledError):
         run(backbone, clips, checkpoint=checkpoint, progress=killed_in(epoch))
-    stages = []
+    stages: list[str] = []
     trained, resumed = run(
         backbone, clips, checkpoint=checkpoint, resume=True, progress=lambda step: stages.append(step.note)
     )
@@ -76,7 +91,9 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(backbone, clips,
         assert torch.equal(resumed[name], tensor), name
 
 
-def test_another_training_or_none_or_a_damaged_one_is_refused(backbone, clips, tmp_path):
+def test_another_training_or_none_or_a_damaged_one_is_refused(
+    backbone: Backbone, clips: list[Path], tmp_path: Path
+) -> None:
     path = tmp_path / "state.safetensors"
     with pytest.raises(TrainingError, match="no interrupted training"):
         run(backbone, clips, checkpoint=Checkpoint(path, {}), resume=True)
@@ -89,13 +106,13 @@ def test_another_training_or_none_or_a_damaged_one_is_refused(backbone, clips, t
         run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}), resume=True)
 
 
-def test_short_trainings_keep_nothing(backbone, clips, tmp_path):
+def test_short_trainings_keep_nothing(backbone: Backbone, clips: list[Path], tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "state.safetensors", {})
     run(backbone, clips, checkpoint=checkpoint)
     assert not checkpoint.path.exists()
 
 
-def test_bf16_trains_with_adapters_in_single_precision(backbone, clips):
+def test_bf16_trains_with_adapters_in_single_precision(backbone: Backbone, clips: list[Path]) -> None:
     options = Hyperparameters(epochs=6, batch_size=4, precision="bf16")
     trained, weights = run(backbone, clips, options=options)
     assert trained.accuracy == 1.0
