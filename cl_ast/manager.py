@@ -251,7 +251,7 @@ class Manager:
         window: Window | None = None,
         every: bool = False,
     ) -> Iterator[Prediction | Failure]:
-        """Answer clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
+        """Classify clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
 
         Args:
             task: a name, or "auto" to let the router choose.
@@ -264,7 +264,7 @@ class Manager:
         return self.answer(clips, Query(task, top_k, window, every))
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
-        """Answer clips as `predict` does, for a query that was put together before."""
+        """Classify clips as `predict` does, for a query that was put together before."""
         return predict(self.session, clips, query)
 
     # Sharing

@@ -56,7 +56,7 @@ class Cluster:
         self._ray.shutdown()
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
-        """Answer clips as `Manager.answer` does, of files only; the order is that of the clips.
+        """Classify clips as `Manager.answer` does, of files only; the order is that of the clips.
 
         Raises:
             AudioError: a clip is no file.

@@ -16,7 +16,7 @@ Answered = tuple[Route, Answer]
 
 
 def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
-    """Answer clips in order: a prediction each (or several, as the query says), or a failure.
+    """Classify clips in order: a prediction each (or several, as the query says), or a failure.
 
     Raises:
         TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.

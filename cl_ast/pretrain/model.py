@@ -27,7 +27,7 @@ class Shape:
         heads: attention heads.
         hidden: width of the MLPs.
         frequency_stride, time_stride: steps from one patch to the next, in bins and in frames.
-        frames: frames that the position table is made for.
+        frames: frames that the position embeddings is made for.
     """
 
     width: int = 256
@@ -56,7 +56,7 @@ class Shape:
 
 
 def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> Tensor:
-    """Return the initial position table (rows * columns, width): sines of the row and of the column.
+    """Return the initial position embeddings (rows * columns, width): sines of the row and of the column.
 
     Neighbouring patches get similar values. With a random table, training needs tens of thousands of clips to find
     out which patches are neighbours.
@@ -73,7 +73,7 @@ def grid_positions(rows: int, columns: int, width: int, scale: float = 0.2) -> T
 
 
 class Backbone(nn.Module):
-    """A standard ASTModel that is run on whole clips, with its position table resized to their length."""
+    """A standard ASTModel that is run on whole clips, with its position embeddings resized to their length."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()

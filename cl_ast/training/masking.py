@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def masked(features: Tensor, frequency_mask: int, time_mask: int, fill: float) -> Tensor:
-    """Mask one band of bins and one of frames in each clip, drawn anew (SpecAugment, Park et al. 2019).
+    """Mask one band of bins and one of frames in each clip, other ones each time (SpecAugment, Park et al. 2019).
 
     Args:
         features: (batch, frames, bins).

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,8 +42,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, bytes
     folder = os.fsencode(tmp_path_factory.mktemp("odd"))
     names = {"latin": b"caf\xe9.wav", "japanese": "日本語.wav".encode(), "emoji": "🐕.wav".encode(),
              "combining": "cafe\u0301.wav".encode(), "bytes": b"\xff\xfe\x80.wav"}  # fmt: skip
+    clip = (data / "tones" / "low" / "00.wav").read_bytes()
     for name in names.values():
-        shutil.copy(data / "tones" / "low" / "00.wav", folder + b"/" + name)
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(clip)
     return {name: folder + b"/" + path for name, path in names.items()}
 
 

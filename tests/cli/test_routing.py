@@ -142,7 +142,7 @@ def test_a_stranger_to_every_task_is_answered_once(cl: Run, tmp_path: Path) -> N
     assert answer["known"] is False
 
 
-def test_evaluate_records_exactly_what_predict_decides(registry, run, data):
+def test_evaluate_records_exactly_what_predict_decides(registry: Path, run: Run, data: Path) -> None:
     """One decision for both: every test clip of every task, through predict, gives the accuracy that is recorded."""
     import streams
 

@@ -111,4 +111,4 @@ def test_where_every_row_is_the_same_nothing_is_forgotten(row: list[float]) -> N
 @given(st.permutations(range(4)), st.lists(accuracy, min_size=4, max_size=4))
 def test_average_accuracy_does_not_depend_on_the_order_of_tasks(order: list[int], last: list[float]) -> None:
     shuffled = [last[index] for index in order]
-    assert _of(average_accuracy, [shuffled] * 4) == pytest.approx(_of(average_accuracy, [last] * 4))
+    assert _of(average_accuracy, [[*shuffled]] * 4) == pytest.approx(_of(average_accuracy, [[*last]] * 4))
