@@ -32,7 +32,8 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     ]
     if peft:
         parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **model_input._asdict()).strip())
-    parts += ["## Train it again", f"    {_command(facts)}", _REST]
+    parts += ["## Train it again", f"    {_command(facts)}"]
+    parts += [] if _recorded(facts) else [_NOT_RECORDED]
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,8 +54,29 @@ def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: 
         "front end": preparation,
         "pooling": _code(facts["pooling"]),
         "positions": _code(facts["positions"]),
+        **_training_rows(_recorded(facts)),
         "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
         "licence": "unknown",
+    }
+
+
+def _recorded(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the task was trained, as far as it says so in single values; a stranger may have written anything."""
+    record = facts.get("training")
+    found = record if isinstance(record, Mapping) else {}
+    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+
+
+def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the rows of the card about the training; none where it is not recorded."""
+    options = [f"{name.replace('_', ' ')} {_line(record[name])}" for name in _FLAGS if name in record]
+    if not options:
+        return {}
+    accuracy = record.get("validation_accuracy")
+    return {
+        "training": ", ".join(options),
+        "best epoch": _line(record.get("best_epoch", "unknown")),
+        "validation accuracy at that epoch": _percent(accuracy if isinstance(accuracy, int | float) else None),
     }
 
 
@@ -69,7 +91,19 @@ _POOLED = {
     "mean": "tokens.mean(dim=1)",
     "mean+std": "torch.cat([tokens.mean(1), tokens.var(1, correction=0).clamp_min(1e-12).sqrt()], -1)",
 }
-_REST = "Epochs, batch size and learning rate are not recorded: add them if the training did not use the defaults."
+_NOT_RECORDED = "The options of the training are not recorded: add them if it did not use the defaults."
+# What a training record says, and the option of the command line that says it.
+_FLAGS = {
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "learning_rate": "--lr",
+    "weight_decay": "--weight-decay",
+    "head": "--head",
+    "frequency_mask": "--freq-mask",
+    "time_mask": "--time-mask",
+    "pooling": "--pooling",
+    "precision": "--precision",
+}
 
 
 class _ModelInput(NamedTuple):
@@ -117,6 +151,8 @@ def _command(facts: Mapping[str, Any]) -> str:
     source = facts.get("source") or {}
     words = ["cl-ast add-task", str(source.get("task") or "path/to/clips"), f"--name {_quoted(facts['name'])}"]
     words.append(f"--method {_quoted(facts['method'])} --seed {facts.get('seed', 0)}")
+    record = _recorded(facts)
+    words += [f"{flag} {_quoted(str(record[name]))}" for name, flag in _FLAGS.items() if name in record]
     for option in ("fold", "few_shot", "max_seconds"):
         if source.get(option) is not None:
             words.append(f"--{option.replace('_', '-')} {_quoted(str(source[option]))}")
