@@ -186,7 +186,7 @@ class Manager:
         Raises:
             TaskNotFoundError: a name that is not there; nothing is trained then.
         """
-        return relearn(self._records(names), target.session, method, progress)
+        return relearn(self._records(names), self.registry, target.session, method, progress)
 
     def route(self, names: Sequence[str] = (), progress: Progress = silent) -> dict[str, str]:
         """Rebuild the routing of tasks (all by default), each as a new version with the same adapter.
@@ -210,9 +210,10 @@ class Manager:
         Raises:
             TaskNotFoundError: a name that is not there.
         """
-        sources = {record.name: record.version.source for record in self._records(names)}
+        records = self._records(names)
+        self.registry.require_writable()  # before the work, and not after it
         router = self.session.routing.router() if auto else None
-        measured, skipped = measure_stored(self.session, sources, router, progress)
+        measured, skipped = measure_stored(self.session, records, router, progress)
         if measured:
             self.registry.record([accuracy for one in measured for accuracy in one.records()])
         return measured, skipped

@@ -7,6 +7,7 @@ So a version records which clip was in which split, as a hash of four bytes a cl
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,24 +57,35 @@ def reload_recorded(source: Source, recorded: RecordedSplit) -> Task:
     """
     if not recorded.members:
         return _unchanged(source, recorded)
-    collection = read_records(source)
+    with suppress(StreamError):
+        task = reload(source)
+        if task.fingerprint() == recorded.fingerprint:
+            return task
+    found = _found(source, recorded)
+    for split in SPLITS:
+        missing = len(recorded.members.get(split, ())) - len(found[split])
+        if missing:
+            raise StreamError(
+                f"{source.data}: {max(missing, 1)} of its {len(recorded.members.get(split, ()))} {split} clips are "
+                "gone or have changed since it was trained; put them back, or train it again with "
+                "`cl-ast add-task --replace`"
+            )
+    splits = Splits(*(sorted(found[split], key=lambda record: record.path) for split in SPLITS))
+    return task_of(source, recorded.labels, splits, recorded.protocol)
+
+
+def _found(source: Source, recorded: RecordedSplit) -> dict[str, list[Record]]:
+    """Return the records that are there now by the split that each was in."""
     root = Path(source.data)
     found: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for record in collection.records:
+    for record in read_records(source).records:
         if record.label in recorded.labels:
             number = _hash(record.path, record.label, root)
             for split in SPLITS:
                 if number in recorded.members.get(split, ()):
                     found[split].append(record)
                     break
-    for split in SPLITS:
-        missing = len(recorded.members.get(split, ())) - len(found[split])
-        if missing:
-            raise StreamError(
-                f"{root}: {max(missing, 1)} of its {len(recorded.members[split])} {split} clips are gone or have "
-                "changed since it was trained; put them back, or train it again with `cl-ast add-task --replace`"
-            )
-    return task_of(source, recorded.labels, Splits(*(found[split] for split in SPLITS)), recorded.protocol)
+    return found
 
 
 def _unchanged(source: Source, recorded: RecordedSplit) -> Task:

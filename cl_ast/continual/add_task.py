@@ -31,6 +31,7 @@ from cl_ast.training.quantising import rounded
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.trainer import Trained, train
 from registry import NewVersion, TaskRecord
+from streams.recorded_split import members_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _measured(
 ) -> tuple[list[Measured], dict[str, str]]:
     """Measure every task with the new one beside it, before that is committed."""
     candidate = StoredTask(model, routing.tensors(), {})
-    others = {record.name: record.version.source for record in session.registry.tasks() if record.name != task.name}
+    others = [record for record in session.registry.tasks() if record.name != task.name]
     with session.candidate(task.name, candidate):
         router = session.routing.router({task.name: candidate})
         measured, skipped = measure_stored(session, others, router, progress)
@@ -189,6 +190,6 @@ def _committed(
         learned_accuracy=own[0] if own else None,
         training=training_record(model, plan.options, trained, routing, request.store),
     )
-    data = to_bytes(model, session.backbone, {}, routing.tensors())
+    data = to_bytes(model, session.backbone, {}, routing.tensors(), members_of(plan.task))
     accuracies = [accuracy for one in measured for accuracy in one.records()]
     return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)

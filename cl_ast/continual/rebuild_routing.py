@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import streams
 from cl_ast.continual.learn_routing import learn_routing
 from cl_ast.continual.training_record import routing_record
 from cl_ast.environment import package_versions
 from cl_ast.errors import AudioError, StreamError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
-from cl_ast.tasks.source import loadable
-from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.source import reload_version
+from cl_ast.tasks.task_file import split_in, to_bytes
 from registry import TaskRecord
 
 
@@ -28,7 +27,7 @@ def rebuild_routing(session: Session, records: Sequence[TaskRecord], progress: P
         stored = session.task(record.name)
         facts = replace(version.facts(), packages=package_versions())
         try:
-            task = streams.reload(loadable(version.source))
+            task = reload_version(session.registry, version)
             routing = learn_routing(session, task, stored.model, version.seed, progress)
         except (StreamError, AudioError) as error:
             skipped[record.name] = str(error)
@@ -38,5 +37,7 @@ def rebuild_routing(session: Session, records: Sequence[TaskRecord], progress: P
         else:
             tensors = routing.tensors()
             facts = replace(facts, training={**version.training, "routing": routing_record(routing)})
-        session.registry.commit(record.name, to_bytes(stored.model, session.backbone, {}, tensors), facts, replace=True)
+        split = {name: sorted(members) for name, members in split_in(session.registry.read_adapter(version)).items()}
+        data = to_bytes(stored.model, session.backbone, {}, tensors, split)
+        session.registry.commit(record.name, data, facts, replace=True)
     return skipped

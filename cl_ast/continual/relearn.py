@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import streams
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.add_task import Learned, Request, add_task
 from cl_ast.continual.training_record import recorded_options
 from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
-from cl_ast.tasks.source import loadable
-from registry import TaskRecord
+from cl_ast.tasks.source import reload_version
+from registry import Registry, TaskRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +27,32 @@ class Skipped:
 
 
 def relearn(
-    records: Sequence[TaskRecord], target: Session, method: str | None, progress: Progress
+    records: Sequence[TaskRecord], source: Registry, target: Session, method: str | None, progress: Progress
 ) -> Iterator[Learned | Skipped]:
     """Train tasks again from their recorded sources and options, in their order, and say of each when it is done.
 
     A task that the target has already is skipped, so that a stopped run goes on where it was.
 
     Args:
-        records: the tasks, as the other registry has them.
+        records: the tasks, as the registry `source` has them.
         target: where they are trained.
         method: for all of them; None keeps each one's own.
     """
     for record in records:
         try:
-            yield _again(record, target, method, progress)
+            yield _again(record, source, target, method, progress)
         except (StreamError, AudioError) as error:
             yield Skipped(record.name, str(error))
 
 
-def _again(record: TaskRecord, target: Session, method: str | None, progress: Progress) -> Learned | Skipped:
-    version = record.version
+def _again(
+    record: TaskRecord, source: Registry, target: Session, method: str | None, progress: Progress
+) -> Learned | Skipped:
     try:
         target.registry.task(record.name)
     except TaskNotFoundError:
-        task = replace(streams.reload(loadable(version.source)), name=record.name)  # which may have been renamed
+        # The task may have been renamed since.
+        task = replace(reload_version(source, record.version), name=record.name)
         return add_task(target, task, _request(record, target, method), progress=progress)
     return Skipped(record.name, "the other registry has it already", already_there=True)
 

@@ -13,8 +13,8 @@ from cl_ast.inference.answering import Answer, answer, logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.router import Router, decide
-from cl_ast.tasks.source import loadable
-from registry import Accuracy
+from cl_ast.tasks.source import reload_version
+from registry import Accuracy, TaskRecord
 
 _CHUNK = 64  # clips
 
@@ -97,20 +97,20 @@ def _answers(
 
 def measure_stored(
     session: Session,
-    sources: Mapping[str, Mapping[str, object]],
+    records: Sequence[TaskRecord],
     router: Router | None,
     progress: Progress = silent,
 ) -> tuple[list[Measured], dict[str, str]]:
-    """Measure tasks whose clips are loaded again from their recorded sources.
+    """Measure tasks on the test clips that they were trained with, loaded again.
 
-    Returns what was measured, and the tasks that could not be measured with the reason: clips that have moved are no
-    reason to stop.
+    Returns what was measured, and the tasks that could not be measured with the reason: clips that have moved or
+    changed are no reason to stop.
     """
     measured, skipped = [], {}
-    for name, source in sources.items():
+    for record in records:
         try:
-            task = streams.reload(loadable(source))
-            measured.append(measure(session, name, task.test, router, progress))
+            task = reload_version(session.registry, record.version)
+            measured.append(measure(session, record.name, task.test, router, progress))
         except (StreamError, AudioError) as error:
-            skipped[name] = str(error)
+            skipped[record.name] = str(error)
     return measured, skipped

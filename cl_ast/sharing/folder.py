@@ -132,6 +132,8 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     from safetensors.torch import load
 
     facts, tensors = header.read(data).description(), load(data)
+    # Which clip was in which split concerns nobody who does not have the clips.
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("split.")}
     facts = {key: value for key, value in facts.items() if key not in _PRIVATE}
     facts["source"] = _public(facts.get("source") or {})
     facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}

@@ -1,10 +1,12 @@
 """Writes and reads the file of a task: a safetensors file with everything that is needed to classify with the task."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,13 +44,23 @@ class StoredTask:
         return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
-def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], router: Mapping[str, Tensor]) -> bytes:
+_ROUTER, _SPLIT = "router.", "split."  # how the names of tensors begin that are not the model's
+
+
+def to_bytes(
+    model: TaskModel,
+    backbone: Backbone,
+    extra: Mapping[str, Any],
+    router: Mapping[str, Tensor],
+    split: Mapping[str, Sequence[int]] = MappingProxyType({}),
+) -> bytes:
     """Return the file of a task, whose header describes it so that a lost row of the database can be rebuilt from it.
 
     Args:
         backbone: the registry's backbone, not the copy that full fine-tuning made.
         extra: further facts for the header, such as source, seed and version.
         router: the tensors of the task's routing.
+        split: the clips of each split, as `streams.recorded_split.members_of` names them in four bytes.
     """
     from safetensors.torch import save
 
@@ -72,10 +84,36 @@ def to_bytes(model: TaskModel, backbone: Backbone, extra: Mapping[str, Any], rou
     state = to_stored(model.settings.method, model.backbone, model.state())
     for name, kind in model.stored.items():
         state |= encoded(name, state[name].detach(), kind)
-    tensors = {**state, **{f"router.{name}": tensor for name, tensor in router.items()}}
+    tensors = {
+        **state,
+        **{f"{_ROUTER}{name}": tensor for name, tensor in router.items()},
+        **{f"{_SPLIT}{name}": _as_bytes(members) for name, members in split.items()},
+    }
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # With sorted keys the same task gives the same bytes.
     return bytes(save(stored, metadata={header.KEY: json.dumps(description, sort_keys=True, ensure_ascii=False)}))
+
+
+def split_in(data: bytes) -> dict[str, frozenset[int]]:
+    """Return the clips of each split that a task's file records; nothing for a file of an older release.
+
+    Raises:
+        CorruptRegistryError: it is not such a file.
+    """
+    found = header.read(data)
+    names = [name for name in found.entries if name.startswith(_SPLIT)]
+    return {name.removeprefix(_SPLIT): _members(found, name) for name in names}
+
+
+def _as_bytes(members: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.asarray(members, dtype="<u4").view(np.uint8))
+
+
+def _members(found: header.Header, name: str) -> frozenset[int]:
+    data = found.tensor_bytes(name)
+    if found.entries[name]["dtype"] != "U8" or len(data) % 4:
+        raise CorruptRegistryError(f"the file has {name} in a form that this release of cl-ast does not know")
+    return frozenset(np.frombuffer(data, dtype="<u4").tolist())
 
 
 def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
@@ -109,8 +147,8 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
             "export or train it again"
         )
     _check_numbers(settings.name, tensors)
-    router = _under("router.", tensors)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("router.")}
+    router = _under(_ROUTER, tensors)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith((_ROUTER, _SPLIT))}
     types = fixed_types(settings.method, backbone.shape)
     state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
     device = backbone.device
