@@ -36,10 +36,18 @@ def _stored(check: Callable[[Any], Any], *, json: bool = False) -> dict[str, Rul
     return {"rule": Rule(check, json)}
 
 
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must be text that UTF-8 can hold, not {text!r:.80}: rename the file or folder") from None
+    return text
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
         raise ValueError(f"must be text of at most {LONGEST_TEXT:,} characters, not {value!r:.80}")
-    return value
+    return _encodable(value)
 
 
 def _method(value: Any) -> str:
@@ -55,9 +63,11 @@ def _labels(value: Any) -> tuple[str, ...]:
         raise ValueError("must be at least one label, and no label may be empty")
     if len(value) > MOST_LABELS or max(map(len, value)) > LONGEST_LABEL:
         raise ValueError(f"must be at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
+    if any("\0" in label for label in value):
+        raise ValueError("must be text without NUL characters")
     if len(set(value)) != len(value):
         raise ValueError("must differ from each other")
-    return tuple(value)
+    return tuple(map(_encodable, value))
 
 
 def _integer(value: Any) -> int:

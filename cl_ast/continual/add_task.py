@@ -118,7 +118,9 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     pooling = request.pooling or recipe.pooling
     settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)
     options = recipe.complete(request.options or TrainOptions(), spec)
-    return Plan(task, settings, options, task.fingerprint())
+    plan = Plan(task, settings, options, task.fingerprint())
+    _version(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
+    return plan
 
 
 def _trained(
@@ -177,19 +179,28 @@ def _committed(
     """Write the task's file, its version and what was measured: all of it or nothing."""
     own = [one.oracle for one in measured if one.task == plan.task.name]
     session.routing.keep_space()
-    version = NewVersion(
+    record = training_record(model, plan.options, trained, routing, request.store)
+    accuracy = own[0] if own else None
+    version = _version(plan, model.trainable_parameters(), trained.seconds, record, accuracy)
+    data = to_bytes(model, session.backbone, {}, routing.tensors(), members_of(plan.task))
+    accuracies = [accuracy for one in measured for accuracy in one.records()]
+    return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)
+
+
+def _version(
+    plan: Plan, parameters: int, seconds: float, training: Mapping[str, object], accuracy: float | None
+) -> NewVersion:
+    """Return what the registry keeps of the task. Raises RegistryError for what it cannot keep."""
+    return NewVersion(
         method=plan.settings.method.text,
         labels=plan.task.labels,
-        trainable_parameters=model.trainable_parameters(),
+        trainable_parameters=parameters,
         seed=plan.options.seed,
-        seconds=trained.seconds,
+        seconds=seconds,
         source=plan.task.source.to_json(),
         data_fingerprint=plan.fingerprint,
         protocol=plan.task.protocol,
         packages=package_versions(),
-        learned_accuracy=own[0] if own else None,
-        training=training_record(model, plan.options, trained, routing, request.store),
+        learned_accuracy=accuracy,
+        training=training,
     )
-    data = to_bytes(model, session.backbone, {}, routing.tensors(), members_of(plan.task))
-    accuracies = [accuracy for one in measured for accuracy in one.records()]
-    return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def _reason(error: BaseException) -> str:
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "stopped; the registry holds every finished task, and nothing half-written"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space is left on the device that is written to; free some, and run it again"
     return f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 

@@ -53,6 +53,10 @@ def compare(
     from cl_ast.terminal.rendering.formats import as_csv
     from cl_ast.terminal.rendering.results import compared_row
 
+    if plot:
+        from cl_ast.terminal.rendering.plot import check, draw_methods
+
+        check(plot)
     found: list[Compared] = []
     with app.manager(options.backbone) as manager, app.progress() as display:
         loaded = load(display, task, options, data=data)
@@ -63,14 +67,12 @@ def compare(
                 display.result(as_csv([compared_row(one)], header=not found))
             found.append(one)
     rows: list[dict[str, Any]] = [one.to_json() for one in found]
-    if plot:
-        from cl_ast.terminal.rendering.plot import draw_methods
-
-        draw_methods(rows, plot)
     if kind == "json":
         print_json(rows)
     elif kind == "table":
         tables.show(tables.compared(rows))
+    if plot:
+        draw_methods(rows, plot)
 
 
 def _methods(manager: Manager, task: streams.Task, specs: list[str], options: LearningOptions) -> list[MethodSpec]:

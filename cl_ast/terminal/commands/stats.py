@@ -24,12 +24,14 @@ def stats(app: App, /, kind: str, plot: Path | None) -> None:
     """
     from cl_ast.evaluation.statistics import MOST_SQUARE, outline, report
 
+    if plot is not None:
+        from cl_ast.terminal.rendering.plot import check, draw
+
+        check(plot)
     with app.registry() as registry:
         overview = registry.overview()
     square = plot is not None or kind == "json" or (kind == "table" and len(overview.tasks) <= MOST_SQUARE)
     found = report(overview) if square else outline(overview)
     print_stats(found, kind)
     if plot is not None:
-        from cl_ast.terminal.rendering.plot import draw
-
         draw(found, plot)

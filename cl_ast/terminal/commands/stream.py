@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cl_ast.errors import TaskExistsError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.learning import learn
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
 from cl_ast.terminal.output import print_stats, table_or
 from cl_ast.terminal.processes import launched_group
+
+if TYPE_CHECKING:
+    import streams
+    from cl_ast.manager import Manager
 
 
 @click.command("stream")
@@ -36,8 +43,22 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
         # All tasks are loaded first: a word that is wrong should not cost the training before it.
         with group.main_first():
             loaded = [load(display, task, options, data_root=data_root) for task in tasks]
+        _check_names(manager, loaded, options)
         for task in loaded:
             display.say(results.learned_line(learn(manager, display, task, options)))
         report = manager.stats()
     if group.main:
         print_stats(report, kind)
+
+
+def _check_names(manager: Manager, tasks: Sequence[streams.Task], options: LearningOptions) -> None:
+    """Raise ClAstError where a task could not be committed under its name, before the first one is trained."""
+    seen: dict[str, str] = {}
+    for task in tasks:
+        name = manager.session.free_name(task.name, replace=options.replace)
+        if name.casefold() in seen:
+            raise TaskExistsError(
+                f"two tasks are called {name}: {seen[name.casefold()]} and {task.source.data}; "
+                "add them one by one, with --name for one of them"
+            )
+        seen[name.casefold()] = task.source.data

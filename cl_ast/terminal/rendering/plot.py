@@ -1,10 +1,27 @@
 """Draws two plots: each task's test accuracy after every later task, and the accuracy of methods by their size."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import ClAstError
+
+
+def check(path: Path) -> None:
+    """Raise ClAstError where a plot could not be written to that path: better before hours of work than after them."""
+    pyplot = _pyplot()
+    known = pyplot.figure().canvas.get_supported_filetypes()
+    pyplot.close()
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in known:
+        raise ClAstError(f"{path}: a plot is written as png, svg or pdf; give the file such an ending")
+    if path.is_dir():
+        raise ClAstError(f"{path}: this is a folder; name a file for the plot")
+    if not path.parent.is_dir():
+        raise ClAstError(f"{path}: there is no folder {path.parent}; make it, or name another place for the plot")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ClAstError(f"{path}: you may not write the plot there; name another place")
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:

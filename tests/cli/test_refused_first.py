@@ -1,0 +1,102 @@
+"""What can be checked is checked before the work: no training and no measuring is lost to something known before."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import Run, Start
+from tests.cli.test_processes import WITHOUT_ROOT_RIGHTS
+
+QUICK = ["--method", "linear", "--epochs", 1]
+
+
+def _refused(run: Run, home: Path, *words: object, says: tuple[str, ...] = ()) -> None:
+    """The command fails with these words, and nothing was trained or measured for it."""
+    answer = run(home, *words)
+    assert answer.code == 1, answer
+    assert "training" not in answer.err and "measuring" not in answer.err
+    assert "Traceback" not in answer.err
+    for word in says:
+        assert word in answer.err
+
+
+@pytest.mark.parametrize("name", ["nowhere/plot.png", "plot", "plot.docx", ".", "plot.png/plot.png"])
+def test_a_plot_that_cannot_be_written(run: Run, registry: Path, data: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "plot.png").write_bytes(b"")
+    plot = ["--plot", tmp_path / name]
+    _refused(run, registry, "compare", data / "tones", "--methods", "linear", "--epochs", 1, *plot, says=("plot",))
+    _refused(run, registry, "stats", *plot, says=("plot",))
+
+
+def test_a_plot_that_fails_all_the_same_loses_no_table(
+    run: Run, registry: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyplot = pytest.importorskip("matplotlib.figure")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pyplot.Figure, "savefig", full)
+    words = ["compare", data / "tones", "--methods", "linear", "--epochs", 1, "--plot", tmp_path / "plot.png"]
+    answer = run(registry, *words)
+    assert answer.code == 1
+    assert "linear" in answer.out and "cannot be written" in answer.err
+
+
+def test_two_tasks_of_one_name_in_a_stream(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = shutil.copytree(data / "tones", tmp_path / "Tones")
+    words = ["stream", data / "tones", other, "--backbone", backbone, *QUICK]
+    _refused(run, tmp_path / "home", *words, says=("two tasks are called", str(other), "--name"))
+
+
+def test_a_name_that_is_taken_later_in_a_stream(run: Run, registry: Path, clips: object, data: Path) -> None:
+    words = ["stream", clips("fresh"), data / "tones", *QUICK]  # type: ignore[operator]
+    _refused(run, registry, *words, says=("tones", "--replace"))
+    assert "fresh" not in run(registry, "tasks").fine().out
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [("x" * 1_001, "1,000 characters"), ("line\0", "text"), ("caf\udce9", "UTF-8"), ("\udcff\udcfe", "UTF-8")],
+    ids=["long", "null", "latin-1", "bytes"],
+)
+def test_a_label_that_cannot_be_kept(run: Run, backbone: Path, tmp_path: Path, label: str, says: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = ["file,label"]
+    for number in range(24):
+        soundfile.write(folder / f"{number}.wav", 0.1 * np.random.default_rng(number).normal(size=8_000), 16_000)
+        rows.append(f"{number}.wav,{label if number % 2 else 'other'}")
+    (folder / "metadata.csv").write_bytes("\n".join(rows).encode("utf-8", "surrogateescape"))
+    _refused(run, tmp_path / "home", "add-task", folder, "--backbone", backbone, *QUICK)
+
+
+def test_a_class_folder_whose_name_is_no_text(run: Run, backbone: Path, data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(data / "tones", tmp_path / "data")
+    (folder / "low").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+    _refused(run, tmp_path / "home", "add-task", folder, "--backbone", backbone, *QUICK, says=("UTF-8",))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
+@pytest.mark.parametrize("command", ["evaluate", "route"])
+def test_a_registry_that_cannot_be_written(registry: Path, process: Start, command: str) -> None:
+    folders = [registry, registry / "adapters"]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        refused = process(registry, command, first=WITHOUT_ROOT_RIGHTS)
+        out, err = refused.communicate(timeout=120)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert refused.returncode == 1
+    assert "cannot be written by you" in err and "measuring" not in err and "learning" not in err
+    assert out == ""
