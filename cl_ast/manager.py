@@ -196,7 +196,9 @@ class Manager:
         Raises:
             TaskNotFoundError: a name that is not there.
         """
-        return rebuild_routing(self.session, self._records(names), progress)
+        records = self._records(names)
+        self.registry.require_writable()  # before the work, and not after it
+        return rebuild_routing(self.session, records, progress)
 
     # Measuring
 
