@@ -13,6 +13,7 @@ from pathlib import Path
 from cl_ast.errors import StreamError
 from streams.metadata import EXTENSIONS, FORMATS, SPLIT_NAMES, find_metadata, read_metadata
 from streams.records import Collection, Record, with_sorted_labels
+from streams.values import in_one_spelling
 
 OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".m4a", ".oga", ".opus", ".webm", ".wma"})
 """Audio formats that are not read. A class that has clips of these formats only is reported."""
@@ -30,8 +31,9 @@ def read(root: Path) -> Collection:
     records = _records(root)
     if not records:
         raise StreamError(f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv")
+    records, notes = in_one_spelling(records)
     _check_classes(records, root)
-    return with_sorted_labels(records)
+    return with_sorted_labels(records)._replace(notes=notes)
 
 
 def _records(root: Path) -> list[Record]:

@@ -9,7 +9,8 @@ are in the order of `target`.
 
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist, with_numbered_labels
+from streams.find_files import find_files
+from streams.records import Collection, Record, with_numbered_labels
 from streams.table_files import read_rows
 
 TABLE = "meta/esc50.csv"
@@ -23,7 +24,8 @@ def read(root: Path) -> Collection:
     """
     rows = read_rows(root / TABLE, root, ("filename", "fold", "target", "category"))
     records = [
-        Record(root / "audio" / row.need_path("filename"), row.need("category"), fold=row.need("fold")) for row in rows
+        Record(root / "audio" / row.need_path("filename"), row.need("category"), fold=row.need_number("fold"))
+        for row in rows
     ]
-    check_files_exist(records, root, "unpack the whole archive again")
-    return with_numbered_labels(records, [(row.need("target"), row.need("category")) for row in rows])
+    records = find_files(records, root, "unpack the whole archive again")
+    return with_numbered_labels(records, [(row.need_number("target"), row.need("category")) for row in rows])

@@ -9,7 +9,8 @@ The three tables are the three splits, and no speaker is in two of them. A label
 
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist, with_sorted_labels
+from streams.find_files import find_files
+from streams.records import Collection, Record, with_sorted_labels
 from streams.table_files import read_rows
 
 TABLES = {"train": "data/train_data.csv", "validation": "data/valid_data.csv", "test": "data/test_data.csv"}
@@ -27,5 +28,5 @@ def read(root: Path) -> Collection:
         for split, table in TABLES.items()
         for row in read_rows(root / table, root, ("path", *INTENT))
     ]
-    check_files_exist(records, root, "unpack the whole archive again")
+    records = find_files(records, root, "unpack the whole archive again")
     return with_sorted_labels(records)

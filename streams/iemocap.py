@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist
+from streams.find_files import find_files
+from streams.records import Collection, Record
 
 SESSIONS = range(1, 6)
 LABELS = ("neu", "hap", "sad", "ang")
@@ -29,7 +30,7 @@ def read(root: Path) -> Collection:
         StreamError: a clip is missing.
     """
     records = [record for session in SESSIONS for record in _session(root / f"Session{session}", session)]
-    check_files_exist(records, root, "unpack the whole archive again")
+    records = find_files(records, root, "unpack the whole archive again")
     return Collection(records, LABELS)
 
 

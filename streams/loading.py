@@ -107,6 +107,7 @@ def _task(source: Source, root: Path, dataset: DataSet | None) -> Task:
         clip_seconds=seconds if source.max_seconds is None else min(seconds, source.max_seconds),
         protocol=protocol,
         source=source,
+        notes=collection.notes,
     )
 
 
