@@ -18,9 +18,9 @@ EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 FORMATS = "wav, flac, ogg or mp3"
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "devel", "development", "validate"), "validation"),
+    **dict.fromkeys(("test", "tests", "testing", "tst", "eval", "evaluation"), "test"),
 }
 """The name of a split for each word, in lower case, that data use for it."""
 
@@ -31,13 +31,22 @@ def find_metadata(folder: Path) -> Path | None:
     Raises:
         StreamError: the folder has two, or one that is separated by tabs.
     """
-    found = sorted(path for path in folder.iterdir() if path.name.lower() in (*NAMES, TABS) and path.is_file())
+    found = _metadata_in(folder)
     read = [path for path in found if path.name.lower() in NAMES]
     if len(read) > 1:
         raise StreamError(f"there are both {' and '.join(path.name for path in read)}; keep one")
     if found and not read:
         raise StreamError(f"{found[0].name} is not read; save it with commas as {NAMES[0]}, or take it away")
     return read[0] if read else None
+
+
+def has_metadata(folder: Path) -> bool:
+    """Return whether the folder has a metadata file, be it one that is read or not."""
+    return bool(_metadata_in(folder))
+
+
+def _metadata_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.lower() in (*NAMES, TABS) and path.is_file())
 
 
 def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> list[Record]:
