@@ -116,8 +116,8 @@ def _check_folds(folders: Sequence[Seen]) -> None:
         return
     raise StreamError(
         f"{_names(folders)} name folds or parts of a data set, not classes, and {flat[0].name} holds no class folders;"
-        f" make some ({flat[0].name}/dog), or {LIST_THEM}fold; UrbanSound8K and IEMOCAP are read by their own words:"
-        " us8k or iemocap, with --data DIR"
+        f" make some ({flat[0].name}/dog), or {LIST_THEM}fold (UrbanSound8K and IEMOCAP are the tasks us8k and iemocap,"
+        " with --data DIR)"
     )
 
 

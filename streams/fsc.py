@@ -10,6 +10,7 @@ The three tables are the three splits, and no speaker is in two of them. A label
 from pathlib import Path
 
 from streams.find_files import find_files
+from streams.left_out import with_unlisted
 from streams.records import Collection, Record, with_sorted_labels
 from streams.table_files import read_rows
 
@@ -29,4 +30,5 @@ def read(root: Path) -> Collection:
         for row in read_rows(root / table, root, ("path", *INTENT))
     ]
     records = find_files(records, root, "unpack the whole archive again")
-    return with_sorted_labels(records)
+    collection = with_sorted_labels(records)
+    return with_unlisted(collection, root, root / "wavs", "the three tables", whole=False)

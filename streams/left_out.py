@@ -7,6 +7,7 @@ from cl_ast.errors import StreamError
 from streams.folder_names import is_noise
 from streams.folders import is_clip, is_other_audio, walk
 from streams.metadata import FORMATS
+from streams.records import Collection
 
 
 class LeftOut:
@@ -28,21 +29,30 @@ class LeftOut:
             StreamError: the audio in other formats is more than the clips.
         """
         files = list(walk(folder, self.skip))
-        clips = list(filter(is_clip, files))
-        others = self.formats(folder, files)
+        return self.check(folder, list(filter(is_clip, files)), self.formats(folder, files))
+
+    def check(self, folder: Path, clips: list[Path], others: list[Path]) -> list[Path]:
+        """Return the clips in the folder of a class.
+
+        Raises:
+            StreamError: the audio in other formats is more than the clips.
+        """
         if len(others) > len(clips):
             raise StreamError(
-                f"{self._name(others[0])} is not {FORMATS}, and so are {len(others)} of the"
-                f" {len(others) + len(clips)} clips of {self._name(folder)!r}; convert them, or take them out"
+                f"{self._name(others[0])} is not {FORMATS} ({len(others)} of the {len(others) + len(clips)} clips of"
+                f" {self._name(folder)!r} are not); convert them, or take them out"
             )
         return clips
 
     def formats(self, folder: Path, files: Iterable[Path]) -> list[Path]:
         """Return, and remember, the audio in other formats among the files of a folder."""
-        others = list(filter(is_other_audio, files))
-        if others:
-            self._formats.append((self._name(folder), others))
-        return others
+        return self.others(folder, list(filter(is_other_audio, files)))
+
+    def others(self, folder: Path, files: list[Path]) -> list[Path]:
+        """Return, and remember, files of a folder that are audio in other formats."""
+        if files:
+            self._formats.append((self._name(folder), files))
+        return files
 
     def skip(self, folder: Path) -> None:
         """Remember a folder that is not entered: background noise, a link, or clips without labels."""
@@ -87,3 +97,31 @@ class LeftOut:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+
+def with_unlisted(collection: Collection, root: Path, folder: Path, table: str, *, whole: bool) -> Collection:
+    """Return the records of a published data set with a note on the clips that its table does not list.
+
+    Args:
+        collection: the records.
+        root: the folder of the data set.
+        folder: the folder of its clips.
+        table: the name of its table, for the note.
+        whole: whether the table lists clips of every folder with clips, as that of folds does.
+
+    Raises:
+        StreamError: the table lists less than half of the clips, or none of a folder.
+    """
+    if not folder.is_dir():
+        return collection
+    left_out = LeftOut(root)
+    listed = [r.path for r in collection.records]
+    more = left_out.unlisted(folder, listed, table)
+    folders = {path.parent for path in more} - {path.parent for path in listed} if whole else set()
+    if folders or len(more) > len(listed):
+        where = min(folders, default=folder).relative_to(root).as_posix()
+        raise StreamError(
+            f"{table} lists {'none' if folders else 'less than half'} of the clips in {where}; unpack the whole archive"
+            " again"
+        )
+    return collection._replace(notes=(*collection.notes, *left_out.notes()))

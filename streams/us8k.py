@@ -11,6 +11,7 @@ papers chose its epoch on the test fold instead. Labels are in the order of `cla
 from pathlib import Path
 
 from streams.find_files import find_files
+from streams.left_out import with_unlisted
 from streams.records import Collection, Record, with_numbered_labels
 from streams.table_files import read_rows
 
@@ -21,7 +22,7 @@ def read(root: Path) -> Collection:
     """Read every slice of the table.
 
     Raises:
-        StreamError: the table or a clip is missing, or the table does not fit.
+        StreamError: the table or a clip is missing, or the table does not fit the clips.
     """
     rows = read_rows(root / TABLE, root, ("slice_file_name", "fold", "classid", "class"))
     records = [
@@ -33,4 +34,5 @@ def read(root: Path) -> Collection:
         for row in rows
     ]
     records = find_files(records, root, "unpack the whole archive again")
-    return with_numbered_labels(records, [(row.need_number("classid"), row.need("class")) for row in rows])
+    collection = with_numbered_labels(records, [(row.need_number("classid"), row.need("class")) for row in rows])
+    return with_unlisted(collection, root, root / "audio", TABLE, whole=True)
