@@ -51,6 +51,11 @@ def may_be_a_class(name: str) -> bool:
     return name.casefold() in ("train", "trains", "valid")
 
 
+def says_fold(found: Meaning) -> bool:
+    """Return whether a fold is called so. A part, a session or a set may be something else."""
+    return not _FOLDS.isdisjoint(found.words)
+
+
 def same_but_for_a_number(names: Iterable[str]) -> bool:
     """Return whether the names are one word with different numbers, such as `Actor_01` and `Actor_02`."""
     parts = [re.fullmatch(r"(.*?[^\W\d_])[\W_]*([0-9]+)", name.casefold()) for name in names]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cl_ast.errors import StreamError
-from streams.folder_names import Meaning, may_be_a_class, meaning
+from streams.folder_names import Meaning, may_be_a_class, meaning, says_fold
 
 Shape = Literal["classes", "splits", "folds"]
 
@@ -90,7 +90,7 @@ def _shape_in_class(folders: Sequence[Seen]) -> Shape:
     if folders and _are_splits(folders, meanings):
         return "splits"
     # Parts and sessions in a class are left alone: recordings are often sorted so, and mean no folds by it.
-    return "folds" if folders and _are_folds(meanings) and all("fold" in m.words for m in meanings) else "classes"
+    return "folds" if folders and _are_folds(meanings) and all(map(says_fold, meanings)) else "classes"
 
 
 def _are_splits(folders: Sequence[Seen], meanings: Sequence[Meaning]) -> bool:
@@ -128,7 +128,7 @@ def _no_classes(folders: Sequence[Seen], meanings: Sequence[Meaning]) -> tuple[l
     if len(splits) == 1 and may_be_a_class(splits[0].name) and not splits[0].has_classes:
         splits = []  # It is the vehicle, beside `bus` or `tram`.
     folds = [(folder, means) for folder, means in named if means.kind == "fold" and means.sure]
-    if len(folds) == 1 and "fold" not in folds[0][1].words:
+    if len(folds) == 1 and not says_fold(folds[0][1]):
         folds = []  # A single `set 1` or `part b` among other names may be a class.
     return splits, [folder for folder, _ in folds]
 
