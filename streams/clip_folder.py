@@ -15,7 +15,7 @@ from pathlib import Path
 from cl_ast.errors import StreamError
 from streams.folder_names import is_noise, meaning, same_but_for_a_number
 from streams.folder_shape import Seen, check_classes, shape_in_classes, shape_of
-from streams.folders import files_in, folders_in, holds_audio, is_clip
+from streams.folders import files_in, folders_in, holds_audio, holds_clips_itself, is_clip
 from streams.left_out import LeftOut
 from streams.metadata import FORMATS, find_metadata, has_metadata, read_metadata
 from streams.records import Collection, Record, with_sorted_labels
@@ -108,7 +108,7 @@ class _Reader:
 
     def _class_folders(self, folder: Path, classes: Sequence[Path], split: str = "", fold: str = "") -> list[Record]:
         self._check_loose(folder)
-        inner = {path: [] if any(map(is_clip, files_in(path))) else self._with_clips(path) for path in classes}
+        inner = {path: [] if holds_clips_itself(path) else self._with_clips(path) for path in classes}
         shape = "classes" if split or fold else shape_in_classes([list(map(_seen, paths)) for paths in inner.values()])
         if shape == "classes":
             self._ask(classes, inner)

@@ -43,7 +43,9 @@ def is_noise(name: str) -> bool:
 def meaning(name: str) -> Meaning:
     """Return what the name of a folder means."""
     as_it_is, camel = (_meaning(_words(text)) for text in (name, re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)))
-    return camel if as_it_is.kind == "class" or (camel.kind != "class" and not as_it_is.sure) else as_it_is
+    if as_it_is.kind == "class" or (not as_it_is.sure and camel.sure and camel.kind == as_it_is.kind):
+        return camel
+    return as_it_is
 
 
 def may_be_a_class(name: str) -> bool:

@@ -54,12 +54,22 @@ def visible(name: str) -> bool:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder."""
-    return sorted(path for path in folder.iterdir() if visible(path.name) and path.is_dir())
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if visible(entry.name) and entry.is_dir()]
+    return [folder / name for name in sorted(names)]
 
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files in a folder."""
-    return sorted(path for path in folder.iterdir() if visible(path.name) and path.is_file())
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if visible(entry.name) and entry.is_file()]
+    return [folder / name for name in sorted(names)]
+
+
+def holds_clips_itself(folder: Path) -> bool:
+    """Return whether clips are in the folder, and not only in folders in it."""
+    with os.scandir(folder) as entries:
+        return any(visible(entry.name) and is_clip(Path(entry.name)) and entry.is_file() for entry in entries)
 
 
 def walk(folder: Path, skipped: Callable[[Path], None] | None = None) -> Iterator[Path]:

@@ -60,7 +60,7 @@ class LeftOut:
             self._links.append(self._name(folder))
         else:
             n = sum(is_clip(path) for path in walk(folder))
-            self._folders.append(f"{self._name(folder)} ({n} clip{'' if n == 1 else 's'})")
+            self._folders.append(f"{self._name(folder)} ({count(n)})")
 
     def empty(self, folder: Path) -> None:
         """Remember a folder without clips."""
@@ -76,7 +76,7 @@ class LeftOut:
 
         more = [path for path in walk(folder, skip) if path not in known and (is_clip(path) or is_other_audio(path))]
         if more:
-            self._tables.append(f"{len(more)} clips that {table} does not list; the first is {self._name(more[0])}")
+            self._tables.append(f"{count(len(more))} that {table} does not list; the first is {self._name(more[0])}")
         return more
 
     def notes(self) -> tuple[str, ...]:
@@ -96,7 +96,12 @@ class LeftOut:
         return tuple(notes)
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        return "the folder itself" if path == self._root else path.relative_to(self._root).as_posix()
+
+
+def count(n: int, noun: str = "clip") -> str:
+    """Return the number with its noun, such as `1 clip` or `3 clips`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def with_unlisted(collection: Collection, root: Path, folder: Path, table: str, *, whole: bool) -> Collection:

@@ -4,6 +4,7 @@ The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` 
 ignored, and so is a column that is empty in every row. See https://huggingface.co/docs/datasets/audio_dataset
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -46,7 +47,9 @@ def has_metadata(folder: Path) -> bool:
 
 
 def _metadata_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.lower() in (*NAMES, TABS) and path.is_file())
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.lower() in (*NAMES, TABS) and entry.is_file()]
+    return [folder / name for name in sorted(names)]
 
 
 def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> list[Record]:

@@ -114,7 +114,10 @@ def seeded_random(seed: int, *names: str) -> random.Random:
 
 def sorted_by_path(records: Iterable[Record]) -> list[Record]:
     """Return the records sorted by path. A copy on a disk that spells é in two characters has the same order."""
-    return sorted(records, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path))
+    found = list(records)
+    if all(str(r.path).isascii() for r in found):
+        return sorted(found, key=lambda r: r.path)
+    return sorted(found, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path))
 
 
 def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
