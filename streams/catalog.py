@@ -44,6 +44,8 @@ class DataSet:
         folders: the names of the folder that its archive may unpack to.
         needs: files and folders that it must have. The first one is enough to recognise it.
         read: reads its records from its folder.
+        holds: its folders in which clips are, and which are no classes.
+        clip_name: a regular expression for the names of its clips.
         archive: the file to download, or None if the publisher gives it on request only.
         validates: chooses the fold that validates.
     """
@@ -57,6 +59,8 @@ class DataSet:
     folders: tuple[str, ...]
     needs: tuple[str, ...]
     read: Callable[[Path], Collection]
+    holds: tuple[str, ...]
+    clip_name: str
     archive: Archive | None = None
     validates: Validates = split.fold_before
 
@@ -77,6 +81,8 @@ _ALL = (
         folders=("ESC-50-master", "ESC-50"),
         needs=(esc50.TABLE, "audio"),
         read=esc50.read,
+        holds=("audio",),
+        clip_name=r"[1-5]-\d+-[A-Z]-\d+\.\w+",
         # GitHub packs this archive again whenever the repository changes, so its hash is not stable. The table
         # does not change, so the table's hash is checked instead. Reading checks that every clip of the table is
         # there, and the zip's own checksums guard the clips' bytes.
@@ -97,6 +103,8 @@ _ALL = (
         folders=("UrbanSound8K",),
         needs=(us8k.TABLE, "audio"),
         read=us8k.read,
+        holds=("audio",),
+        clip_name=r"\d+-\d-\d+-\d+\.\w+",
         archive=Archive(
             url="https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz?download=1",
             file="UrbanSound8K.tar.gz",
@@ -113,6 +121,8 @@ _ALL = (
         folders=("speech_commands_v0.02", "SpeechCommands/speech_commands_v0.02"),
         needs=tuple(gsc.LISTS.values()),
         read=gsc.read,
+        holds=(),
+        clip_name=r"[0-9a-f]{8}_nohash_\d+\.\w+",
         # This hash is the one that TensorFlow Datasets and torchaudio use.
         archive=Archive(
             url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
@@ -130,6 +140,8 @@ _ALL = (
         folders=("fluent_speech_commands_dataset",),
         needs=tuple(fsc.TABLES.values()),
         read=fsc.read,
+        holds=("wavs",),
+        clip_name=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\w+",
     ),
     DataSet(
         name="iemocap",
@@ -145,6 +157,8 @@ _ALL = (
             for part in ("dialog/EmoEvaluation", "sentences/wav")
         ),
         read=iemocap.read,
+        holds=tuple(f"Session{session}" for session in iemocap.SESSIONS),
+        clip_name=r"Ses0[1-5][FM]_\w+\.\w+",
         validates=iemocap.other_speaker_of_session,
     ),
 )

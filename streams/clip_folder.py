@@ -1,101 +1,170 @@
-"""Reads a folder of labelled clips: class folders, split folders of class folders, or a metadata file.
+"""Reads a folder of labelled clips: class folders, split or fold folders of class folders, or a metadata file.
 
 dog/1.wav  rain/2.wav                                 each folder is a label
-train/dog/1.wav  validation/…  test/…                 the same inside split folders
+train/dog/1.wav  validation/…  test/…                 the same inside split folders, or dog/train/1.wav
+fold1/dog/1.wav  fold2/…                              the same inside fold folders
 metadata.csv or .jsonl, at the top or in each split   see `streams.metadata`
+
+docs/layouts.md says in full what is read, what is left out and what is refused.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.metadata import EXTENSIONS, FORMATS, SPLIT_NAMES, find_metadata, read_metadata
+from streams.folder_names import is_noise, meaning, same_but_for_a_number
+from streams.folder_shape import Seen, check_classes, shape_in_classes, shape_of
+from streams.folders import files_in, folders_in, holds_audio, holds_clips_itself, is_clip
+from streams.left_out import LeftOut
+from streams.metadata import FORMATS, find_metadata, has_metadata, read_metadata
 from streams.records import Collection, Record, with_sorted_labels
-
-OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".m4a", ".oga", ".opus", ".webm", ".wma"})
-"""Audio formats that are not read. A class that has clips of these formats only is reported."""
+from streams.values import in_one_spelling
 
 
 def read(root: Path) -> Collection:
     """Read every labelled clip of the folder. The labels are sorted.
 
     Raises:
-        StreamError: there is no folder or no clip, clips have no label, there is one class only, a class has
-            one clip only, or the metadata do not fit (see `streams.metadata.read_metadata`).
+        StreamError: there is no folder or no clip, clips have no label, folders are splits or folds without
+            classes, most of a class cannot be read, there is one class only, a class has one clip only, or the
+            metadata do not fit (see `streams.metadata.read_metadata`).
     """
     if not root.is_dir():
         raise StreamError("is not a folder; give a folder of labelled clips")
-    records = _records(root)
+    reader = _Reader(root)
+    records, changes = in_one_spelling(reader.records())
     if not records:
-        raise StreamError(f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv")
-    _check_classes(records, root)
-    return with_sorted_labels(records)
-
-
-def _records(root: Path) -> list[Record]:
-    table = find_metadata(root)
-    if table is not None:
-        return read_metadata(table, root)
-    folders = _split_folders(root)
-    if not folders:
-        return _class_folders(root, root, "")
-    records = []
-    for folder, split in folders:
-        table = find_metadata(folder)
-        records += _class_folders(folder, root, split) if table is None else read_metadata(table, root, split)
-    return records
-
-
-def _split_folders(root: Path) -> list[tuple[Path, str]]:
-    """Return the split folders and their splits, or nothing unless every folder with clips is a split folder.
-
-    The name alone is not enough, because a class may be called `train` too.
-    """
-    folders = [folder for folder in _folders(root) if next(_audio(folder), None) is not None]
-    if not all(folder.name.lower() in SPLIT_NAMES and _has_classes(folder) for folder in folders):
-        return []
-    return [(folder, SPLIT_NAMES[folder.name.lower()]) for folder in folders]
-
-
-def _has_classes(folder: Path) -> bool:
-    return find_metadata(folder) is not None or bool(_folders(folder))
-
-
-def _class_folders(folder: Path, root: Path, split: str) -> list[Record]:
-    unlabelled = [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
-    if unlabelled:
         raise StreamError(
-            f"{unlabelled[0].relative_to(root).as_posix()} and {len(unlabelled) - 1} more clips have no label; put"
-            " each into the folder of its class, or list it in a metadata.csv with the columns file and"
-            " label"
+            f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv"
+            + "".join(f" ({note})" for note in reader.notes())
         )
-    records: list[Record] = []
-    for label in _folders(folder):
-        clips = list(_audio(label))
-        if not clips:
-            _check_formats(label, root)
-        records += [Record(clip, label.name, split=split) for clip in clips]
-    return records
+    _check_classes(records, root)
+    return with_sorted_labels(records)._replace(notes=(*changes, *reader.notes()))
 
 
-def _check_formats(folder: Path, root: Path) -> None:
-    """Raise a StreamError if the folder has audio of other formats, so that no class goes missing silently."""
-    for path in _walk(folder):
-        if path.suffix.lower() in OTHER_AUDIO:
+def check_shape(root: Path) -> None:
+    """Check that the folders in a folder can be read as classes, splits or folds.
+
+    Raises:
+        StreamError: they cannot. The message gives the way out.
+    """
+    if not has_metadata(root):
+        shape_of([_seen(folder) for folder in _Reader(root).labelled(root)])
+
+
+class _Reader:
+    """Reads the records of one folder, and collects what is left out of it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._left_out = LeftOut(root)
+        self._questions: list[str] = []
+
+    def records(self) -> list[Record]:
+        """Return the records of all clips."""
+        table = find_metadata(self._root)
+        if table is not None:
+            return self._listed(table)
+        folders = self.labelled(self._root)
+        shape = shape_of([_seen(folder) for folder in folders])
+        if shape == "classes":
+            return self._class_folders(self._root, folders)
+        return [record for folder in folders for record in self._part(folder, shape == "splits")]
+
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences about what is left out, and about folders that might mean something else."""
+        return (*self._left_out.notes(), *self._questions)
+
+    def labelled(self, folder: Path) -> list[Path]:
+        """Return the folders with audio in a folder, except for background noise and clips without labels."""
+        found = []
+        for path in folders_in(folder):
+            if is_noise(path.name):
+                self._left_out.skip(path)
+            elif not holds_audio(path):
+                self._left_out.empty(path)
+            elif meaning(path.name).kind == "unlabelled":
+                self._left_out.skip(path)
+            else:
+                found.append(path)
+        return found
+
+    def _part(self, folder: Path, is_split: bool) -> list[Record]:
+        """Return the records of a split folder or a fold folder."""
+        value = meaning(folder.name).value
+        split, fold = (value, "") if is_split else ("", value)
+        table = find_metadata(folder)
+        if table is not None:
+            return self._listed(table, split, fold)
+        classes = self.labelled(folder)
+        check_classes(folder.name, [_seen(path) for path in classes])
+        return self._class_folders(folder, classes, split, fold)
+
+    def _listed(self, table: Path, split: str = "", fold: str = "") -> list[Record]:
+        records = read_metadata(table, self._root, split, fold)
+        self._left_out.unlisted(table.parent, [r.path for r in records], table.relative_to(self._root).as_posix())
+        return records
+
+    def _class_folders(self, folder: Path, classes: Sequence[Path], split: str = "", fold: str = "") -> list[Record]:
+        self._check_loose(folder)
+        inner = {path: [] if holds_clips_itself(path) else self._with_clips(path) for path in classes}
+        shape = "classes" if split or fold else shape_in_classes([list(map(_seen, paths)) for paths in inner.values()])
+        if shape == "classes":
+            self._ask(classes, inner)
+            return [
+                Record(clip, path.name, split=split, fold=fold)
+                for path in classes
+                for clip in self._left_out.clips(path)
+            ]
+        column = "split" if shape == "splits" else "fold"
+        return [
+            Record(clip, path.name, **{column: meaning(part.name).value})
+            for path in classes
+            for part in inner[path]
+            for clip in self._left_out.clips(part)
+        ]
+
+    def _with_clips(self, folder: Path) -> list[Path]:
+        return [path for path in folders_in(folder) if not is_noise(path.name) and holds_audio(path)]
+
+    def _check_loose(self, folder: Path) -> None:
+        """Raise a StreamError if clips are beside the class folders, where they have no label."""
+        files = files_in(folder)
+        self._left_out.formats(folder, files)
+        loose = list(filter(is_clip, files))
+        if loose:
             raise StreamError(
-                f"{path.relative_to(root).as_posix()} is not {FORMATS}; convert the clips of {folder.name!r}"
+                f"{loose[0].relative_to(self._root).as_posix()} and {len(loose) - 1} more clips have no label; put"
+                " each into the folder of its class, or list it in a metadata.csv with the columns file and"
+                " label"
             )
+
+    def _ask(self, classes: Sequence[Path], inner: dict[Path, list[Path]]) -> None:
+        """Remember a question if the folders may be speakers, places or the like, and not classes."""
+        names = [path.name for path in classes]
+        if len(names) > 2 and same_but_for_a_number(names):
+            self._questions.append(
+                f"{names[0]} … {names[-1]} are taken as {len(names)} classes; if they are speakers or parts, list the"
+                " clips in a metadata.csv with the columns file, label and speaker or fold"
+            )
+        inside = [tuple(path.name for path in paths) for paths in inner.values()]
+        if len(inside) > 1 and len(set(inside)) == 1 and len(inside[0]) > 1:
+            self._questions.append(
+                f"every class holds the folders {', '.join(inside[0][:4])}; if those are the classes, list the clips in"
+                " a metadata.csv"
+            )
+
+
+def _seen(folder: Path) -> Seen:
+    return Seen(folder.name, has_metadata(folder) or any(map(holds_audio, folders_in(folder))))
 
 
 def _check_classes(records: list[Record], root: Path) -> None:
     counts = Counter(r.label for r in records)
     if len(counts) < 2:
         (label,) = counts
-        nested = [folder.name for folder in _folders(root / label)] if (root / label).is_dir() else []
-        hint = f"; if its folders are the classes, give {root / label}" if len(nested) > 1 else "; give two or more"
-        raise StreamError(f"all clips are of one class, {label!r}{hint}")
+        raise StreamError(f"all clips are of one class, {label!r}{_hint(root / label)}")
     single = sorted(label for label, n in counts.items() if n == 1)
     if single:
         more = f" (and {len(single) - 1} more classes like it)" if len(single) > 1 else ""
@@ -105,29 +174,14 @@ def _check_classes(records: list[Record], root: Path) -> None:
         )
 
 
-# The functions below list folders in sorted order and skip hidden files, which systems and archives leave behind.
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_dir())
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_file())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = sorted(filter(_visible, folders))
-        yield from (Path(parent, name) for name in sorted(filter(_visible, files)))
-
-
-def _audio(folder: Path) -> Iterator[Path]:
-    return (path for path in _walk(folder) if path.suffix.lower() in EXTENSIONS)
+def _hint(folder: Path) -> str:
+    """Return what to do about a folder that is the only class: give it instead, if the folders in it can be read."""
+    inside = [_seen(path) for path in folders_in(folder) if holds_audio(path)] if folder.is_dir() else []
+    try:
+        shape = shape_of(inside)
+    except StreamError as error:
+        return f", whose folders cannot be the classes: {error}"
+    if len(inside) < 2:
+        return "; give two or more"
+    what = "its folders are the classes" if shape == "classes" else f"it holds the {shape}"
+    return f"; if {what}, give {folder}"

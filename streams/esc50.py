@@ -9,7 +9,9 @@ are in the order of `target`.
 
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist, with_numbered_labels
+from streams.find_files import find_files
+from streams.left_out import with_unlisted
+from streams.records import Collection, Record, with_numbered_labels
 from streams.table_files import read_rows
 
 TABLE = "meta/esc50.csv"
@@ -19,11 +21,13 @@ def read(root: Path) -> Collection:
     """Read every clip of the table.
 
     Raises:
-        StreamError: the table or a clip is missing, or the table does not fit.
+        StreamError: the table or a clip is missing, or the table does not fit the clips.
     """
     rows = read_rows(root / TABLE, root, ("filename", "fold", "target", "category"))
     records = [
-        Record(root / "audio" / row.need_path("filename"), row.need("category"), fold=row.need("fold")) for row in rows
+        Record(root / "audio" / row.need_path("filename"), row.need("category"), fold=row.need_number("fold"))
+        for row in rows
     ]
-    check_files_exist(records, root, "unpack the whole archive again")
-    return with_numbered_labels(records, [(row.need("target"), row.need("category")) for row in rows])
+    records = find_files(records, root, "unpack the whole archive again")
+    collection = with_numbered_labels(records, [(row.need_number("target"), row.need("category")) for row in rows])
+    return with_unlisted(collection, root, root / "audio", TABLE, whole=True)

@@ -1,10 +1,14 @@
 """Finds the data of a task: a published data set, which may be downloaded, or a folder of clips."""
 
+import re
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from streams import clip_folder
 from streams.catalog import DATASETS, DataSet, Progress
+from streams.folders import is_clip, walk
 
 FOLDER = "folder"
 """The key of every task that is a folder of labelled clips."""
@@ -74,12 +78,43 @@ def _not_found(dataset: DataSet, places: list[Path]) -> str:
     found = f" ({there[0]} is there, but not {dataset.needs[0]} in it)" if there else ""
     looked = ", ".join(str(place / dataset.needs[0]) for place in places)
     free = ", or add --download" if dataset.downloadable else ""
-    own = there or Path(dataset.name).is_dir()
+    own = [place for place in (there[:1] or [Path(dataset.name)]) if _holds_own_classes(place)]
     hint = "; for a folder of your own clips, give its path as the task" if own else ""
     return (
         f"{dataset.title} is not there: looked for {looked}{found}; get it from {dataset.page}"
         f" ({dataset.licence}) and say where it is with --data DIR{free}{hint}"
     )
+
+
+def _holds_own_classes(place: Path) -> bool:
+    """Return whether the folder could be read as a folder of clips, and is not a data set half unpacked."""
+    if not _safely(Path.is_dir, place):
+        return False
+    try:
+        clip_folder.check_shape(place)
+        return clips_look_like(place) is None
+    except (StreamError, OSError):
+        return False
+
+
+def published_at(folder: Path) -> tuple[DataSet, Path] | None:
+    """Return the published data set that the folder is, or is a part of, and where that is, or None."""
+    for place in (folder, *folder.parents[:4]):
+        inside = folder.relative_to(place).parts
+        for dataset in DATASETS.values():
+            is_there = [_safely(Path.exists, place / name) for name in (dataset.needs[0], *dataset.holds[:1])]
+            if all(is_there) and (not inside or inside[0] in dataset.holds):
+                return dataset, place
+    return None
+
+
+def clips_look_like(folder: Path) -> DataSet | None:
+    """Return the published data set whose clips have such names as those in the folder, or None."""
+    names = [path.name for path in islice(filter(is_clip, walk(folder)), 20)]
+    for dataset in DATASETS.values():
+        if names and all(re.fullmatch(dataset.clip_name, name) for name in names):
+            return dataset
+    return None
 
 
 def check_complete(dataset: DataSet, root: Path) -> None:

@@ -9,7 +9,9 @@ The three tables are the three splits, and no speaker is in two of them. A label
 
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist, with_sorted_labels
+from streams.find_files import find_files
+from streams.left_out import with_unlisted
+from streams.records import Collection, Record, with_sorted_labels
 from streams.table_files import read_rows
 
 TABLES = {"train": "data/train_data.csv", "validation": "data/valid_data.csv", "test": "data/test_data.csv"}
@@ -27,5 +29,6 @@ def read(root: Path) -> Collection:
         for split, table in TABLES.items()
         for row in read_rows(root / table, root, ("path", *INTENT))
     ]
-    check_files_exist(records, root, "unpack the whole archive again")
-    return with_sorted_labels(records)
+    records = find_files(records, root, "unpack the whole archive again")
+    collection = with_sorted_labels(records)
+    return with_unlisted(collection, root, root / "wavs", "the three tables", whole=False)

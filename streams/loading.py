@@ -10,7 +10,8 @@ from streams import clip_folder
 from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import choose_split
 from streams.durations import typical_seconds
-from streams.find_data import FOLDER, check_complete, find_data
+from streams.find_data import FOLDER, check_complete, clips_look_like, find_data, published_at
+from streams.metadata import has_metadata
 from streams.records import Collection, Record, Splits
 from streams.split import keep_per_class
 from streams.task import Clip, Source, Task, check_options
@@ -104,6 +105,7 @@ def task_of(source: Source, labels: tuple[str, ...], splits: Splits, protocol: s
         clip_seconds=seconds if source.max_seconds is None else min(seconds, source.max_seconds),
         protocol=protocol,
         source=source,
+        notes=collection.notes,
     )
 
 
@@ -139,9 +141,35 @@ def _task(source: Source) -> Task:
 
 
 def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
-    collection = clip_folder.read(root)
+    collection = _own_clips(root)
     splits, protocol = choose_split(collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed)
     return collection, splits, protocol
+
+
+def _own_clips(root: Path) -> Collection:
+    """Read a folder of labelled clips, and say so if it is a published data set, which is read by its name.
+
+    Raises:
+        StreamError: it cannot be read, or the folders of the data set are no classes.
+    """
+    own = root.is_dir() and has_metadata(root)
+    published = None if own else published_at(root)
+    if published is not None:
+        dataset, place = published
+        way = f"its own labels and splits are used with the task {dataset.name} and --data {place}"
+        if dataset.holds:
+            raise StreamError(f"this looks like {dataset.title}, whose folders are no classes; {way}")
+        collection = clip_folder.read(root)
+        return collection._replace(notes=(*collection.notes, f"this looks like {dataset.title}; {way}"))
+    try:
+        return clip_folder.read(root)
+    except StreamError as error:
+        alike = None if own or not root.is_dir() else clips_look_like(root)
+        if alike is None:
+            raise
+        raise StreamError(
+            f"{error}; if this is {alike.title}, give the task {alike.name}, and --data with its whole folder"
+        ) from None
 
 
 def _read_dataset(source: Source, root: Path, dataset: DataSet) -> tuple[Collection, Splits, str]:

@@ -4,44 +4,62 @@ The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` 
 ignored, and so is a column that is empty in every row. See https://huggingface.co/docs/datasets/audio_dataset
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from cl_ast.errors import StreamError
-from streams.records import Record, check_files_exist
-from streams.table_files import Row, column_names, read_rows
+from streams.find_files import find_files
+from streams.records import Record
+from streams.table_files import Row, read_rows, say_columns
 
 NAMES = ("metadata.csv", "metadata.jsonl")
+TABS = "metadata.tsv"
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 FORMATS = "wav, flac, ogg or mp3"
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "devel", "development", "validate"), "validation"),
+    **dict.fromkeys(("test", "tests", "testing", "tst", "eval", "evaluation"), "test"),
 }
 """The name of a split for each word, in lower case, that data use for it."""
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """Return the folder's metadata file, or None if it has none.
+    """Return the folder's metadata file, or None if it has none. Its name may be in upper case.
 
     Raises:
-        StreamError: the folder has two.
+        StreamError: the folder has two, or one that is separated by tabs.
     """
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
-    if len(found) > 1:
-        raise StreamError(f"there are both {' and '.join(NAMES)}; keep one")
-    return found[0] if found else None
+    found = _metadata_in(folder)
+    read = [path for path in found if path.name.lower() in NAMES]
+    if len(read) > 1:
+        raise StreamError(f"there are both {' and '.join(path.name for path in read)}; keep one")
+    if found and not read:
+        raise StreamError(f"{found[0].name} is not read; save it with commas as {NAMES[0]}, or take it away")
+    return read[0] if read else None
 
 
-def read_metadata(path: Path, root: Path, split: str = "") -> list[Record]:
+def has_metadata(folder: Path) -> bool:
+    """Return whether the folder has a metadata file, be it one that is read or not."""
+    return bool(_metadata_in(folder))
+
+
+def _metadata_in(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.lower() in (*NAMES, TABS) and entry.is_file()]
+    return [folder / name for name in sorted(names)]
+
+
+def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> list[Record]:
     """Read the records that a metadata file lists.
 
     Args:
         path: the metadata file.
         root: the folder of the data; messages give paths relative to it.
         split: the split of all the records, if the name of the file's folder says so.
+        fold: their fold, if the name of the file's folder says so.
 
     Raises:
         StreamError: a needed column or cell is missing, a path leads outside, or a file is missing or is listed
@@ -52,9 +70,11 @@ def read_metadata(path: Path, root: Path, split: str = "") -> list[Record]:
     file_column = _required(rows, ("file", "file_name"), name)
     _required(rows, ("label",), name)
     optional = [column for column in ("split", "fold", "speaker") if _filled(rows, column)]
-    records = [_record(row, path.parent, file_column, optional, split) for row in rows]
+    given = {column: value for column, value in (("split", split), ("fold", fold)) if value}
+    records = [_record(row, path.parent, file_column, optional, given) for row in rows]
+    records = find_files(records, root, f"correct {name} or put them there")
     _check_listed_once(records, rows)
-    check_files_exist(records, root, f"correct {name} or put them there")
+    _check_folds(records, name)
     return records
 
 
@@ -67,16 +87,15 @@ def _required(rows: Sequence[Row], names: Sequence[str], table: str) -> str:
     found = next((name for name in names if _filled(rows, name)), None)
     if found is None:
         wanted = " or ".join(repr(name) for name in names)
-        raise StreamError(f"{table} has no column {wanted} with values; it has {', '.join(column_names(rows))}")
+        raise StreamError(f"{table} has no column {wanted} with values; {say_columns(rows)}")
     return found
 
 
-def _record(row: Row, folder: Path, file_column: str, optional: Sequence[str], split: str) -> Record:
+def _record(row: Row, folder: Path, file_column: str, optional: Sequence[str], given: Mapping[str, str]) -> Record:
     cells = {column: row.need(column) for column in optional}
     if "split" in cells:
         cells["split"] = _split_name(row, cells["split"])
-    if split:
-        cells["split"] = split
+    cells.update(given)
     return Record(folder / _audio_path(row, file_column), row.need("label"), **cells)
 
 
@@ -92,6 +111,13 @@ def _audio_path(row: Row, column: str) -> PurePosixPath:
     if path.suffix.lower() not in EXTENSIONS:
         raise StreamError(f"{row.place}: '{path}' is not {FORMATS}; convert it or take the row out")
     return path
+
+
+def _check_folds(records: Sequence[Record], table: str) -> None:
+    """Raise a StreamError if the folds are splits, one of which would test as the last fold does."""
+    folds = {r.fold.lower() for r in records}
+    if folds <= SPLIT_NAMES.keys():
+        raise StreamError(f"the folds of {table} are {' and '.join(sorted(folds))}; call the column split")
 
 
 def _check_listed_once(records: Sequence[Record], rows: Sequence[Row]) -> None:

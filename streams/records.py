@@ -31,10 +31,11 @@ class Splits(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """All records of a data set, and its labels in their order."""
+    """All records of a data set, its labels in their order, and sentences about what was left out or changed."""
 
     records: list[Record]
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def with_numbered_labels(records: Sequence[Record], numbers: Sequence[tuple[str, str]]) -> Collection:
@@ -62,20 +63,3 @@ def with_numbered_labels(records: Sequence[Record], numbers: Sequence[tuple[str,
 def with_sorted_labels(records: Sequence[Record]) -> Collection:
     """Return the records with their labels sorted, for data that have no order of their own."""
     return Collection(list(records), tuple(sorted({r.label for r in records})))
-
-
-def check_files_exist(records: Sequence[Record], root: Path, advice: str) -> None:
-    """Check that the file of every record exists.
-
-    Args:
-        records: the records to check.
-        root: the folder of the data; the message gives paths relative to it.
-        advice: what the user can do, for the end of the message.
-
-    Raises:
-        StreamError: files are missing. The message says how many, names the first and gives the advice.
-    """
-    missing = sorted(r.path for r in records if not r.path.is_file())
-    if missing:
-        first = missing[0].relative_to(root).as_posix()
-        raise StreamError(f"{len(missing)} of {len(records)} clips are missing, the first is {first}; {advice}")

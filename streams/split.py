@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from cl_ast.errors import StreamError
 from streams.records import Record, Splits
+from streams.values import fold_key, fold_number, natural_key, nfc
 
 SHARE = 0.15
 """The share of the clips that validates, and the share that tests, if no published split says otherwise."""
@@ -64,13 +65,12 @@ def split_by_fold(records: Sequence[Record], test: str, validation: str | None) 
 
 
 def fold_names(records: Iterable[Record]) -> list[str]:
-    """Return the names of the folds, sorted as numbers if all of them are numbers."""
-    names = {r.fold for r in records}
-    return sorted(names, key=lambda name: (int(name), name)) if _numeric(names) else sorted(names)
+    """Return the names of the folds in their natural order: `9`, `10` and `fold9`, `fold10`."""
+    return sorted({r.fold for r in records}, key=natural_key)
 
 
 def find_fold(names: Sequence[str], wanted: str | None) -> str:
-    """Return the name of the fold that is wanted, or of the last one. A wanted `3` finds the fold `03`.
+    """Return the name of the fold that is wanted, or of the last one. A wanted `3` finds the fold `03` or `fold3`.
 
     Raises:
         StreamError: there is no such fold. The message lists those that exist.
@@ -79,9 +79,9 @@ def find_fold(names: Sequence[str], wanted: str | None) -> str:
         return names[-1]
     if wanted in names:
         return wanted
-    if _numeric([*names, wanted]):
-        same = [name for name in names if int(name) == int(wanted)]
-        if same:
+    for key in (fold_key, fold_number):
+        same = [name for name in names if key(wanted) is not None and key(name) == key(wanted)]
+        if len(same) == 1:
             return same[0]
     raise StreamError(f"there is no fold {wanted}; choose one of {', '.join(names)}")
 
@@ -113,8 +113,11 @@ def seeded_random(seed: int, *names: str) -> random.Random:
 
 
 def sorted_by_path(records: Iterable[Record]) -> list[Record]:
-    """Return the records sorted by path."""
-    return sorted(records, key=lambda r: r.path)
+    """Return the records sorted by path. A copy on a disk that spells é in two characters has the same order."""
+    found = list(records)
+    if all(str(r.path).isascii() for r in found):
+        return sorted(found, key=lambda r: r.path)
+    return sorted(found, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path))
 
 
 def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -134,7 +137,3 @@ def _shares(n: int) -> tuple[int, int]:
 
 def _round(x: float) -> int:
     return int(x + 0.5)  # halves go up, where round() would send them to the even number
-
-
-def _numeric(names: Iterable[str]) -> bool:
-    return all(name.isascii() and name.isdigit() for name in names)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import StreamError
+from streams.values import nfc
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Task:
         clip_seconds: the length in seconds that clips are cut or padded to.
         protocol: one sentence that says how the splits were made.
         source: what is needed to load the task again.
+        notes: sentences about what was left out of the data, or taken in another way than it is written.
     """
 
     name: str
@@ -80,11 +82,13 @@ class Task:
     clip_seconds: float
     protocol: str
     source: Source
+    notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the labels and, for each split, every clip's path, label and size in bytes.
 
-        Paths are relative to the data, so a copy in another place has the same fingerprint.
+        Paths are relative to the data and in Unicode's composed form, so a copy on another disk has the same
+        fingerprint.
 
         Raises:
             StreamError: a clip no longer exists.
@@ -110,7 +114,7 @@ class Task:
                     raise StreamError(
                         f"{clip.path}: the clip is gone ({error.strerror}); load the task again"
                     ) from None
-                add(clip.path.relative_to(root).as_posix(), clip.label, str(size))
+                add(nfc(clip.path.relative_to(root).as_posix()), clip.label, str(size))
         return digest.hexdigest()
 
 

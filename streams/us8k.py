@@ -10,7 +10,9 @@ papers chose its epoch on the test fold instead. Labels are in the order of `cla
 
 from pathlib import Path
 
-from streams.records import Collection, Record, check_files_exist, with_numbered_labels
+from streams.find_files import find_files
+from streams.left_out import with_unlisted
+from streams.records import Collection, Record, with_numbered_labels
 from streams.table_files import read_rows
 
 TABLE = "metadata/UrbanSound8K.csv"
@@ -20,16 +22,17 @@ def read(root: Path) -> Collection:
     """Read every slice of the table.
 
     Raises:
-        StreamError: the table or a clip is missing, or the table does not fit.
+        StreamError: the table or a clip is missing, or the table does not fit the clips.
     """
     rows = read_rows(root / TABLE, root, ("slice_file_name", "fold", "classid", "class"))
     records = [
         Record(
-            root / "audio" / f"fold{row.need('fold')}" / row.need_path("slice_file_name"),
+            root / "audio" / f"fold{row.need_number('fold')}" / row.need_path("slice_file_name"),
             row.need("class"),
-            fold=row.need("fold"),
+            fold=row.need_number("fold"),
         )
         for row in rows
     ]
-    check_files_exist(records, root, "unpack the whole archive again")
-    return with_numbered_labels(records, [(row.need("classid"), row.need("class")) for row in rows])
+    records = find_files(records, root, "unpack the whole archive again")
+    collection = with_numbered_labels(records, [(row.need_number("classid"), row.need("class")) for row in rows])
+    return with_unlisted(collection, root, root / "audio", TABLE, whole=True)

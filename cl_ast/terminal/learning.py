@@ -40,3 +40,5 @@ def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task) ->
         display.say(f"new registry over the backbone {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
     display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+    for note in task.notes:
+        display.say(f"{task.name}: {note}")

@@ -119,3 +119,111 @@ def check_complete() -> Callable[[streams.Task, int], None]:
         assert len(train) + len(validation) + len(test) == n == len(train | validation | test)
 
     return check
+
+
+# The published data sets, each as a small folder in its published layout.
+
+
+@pytest.fixture
+def esc50(tmp_path: Path, wav: Callable[..., Path], table: Callable[[Path, Rows], Path]) -> Path:
+    """Write three classes whose order by target is not alphabetical."""
+    root = tmp_path / "ESC-50-master"
+    rows = []
+    for fold in range(1, 6):
+        for target, category in ((0, "dog"), (38, "water_drops"), (10, "rain")):
+            name = f"{fold}-1000{target}-A-{target}.wav"
+            wav(root / "audio" / name)
+            rows.append(
+                {
+                    "filename": name,
+                    "fold": fold,
+                    "target": target,
+                    "category": category,
+                    "esc10": target < 11,
+                    "src_file": 1000,
+                    "take": "A",
+                }
+            )
+    table(root / "meta" / "esc50.csv", rows)
+    return root
+
+
+@pytest.fixture
+def us8k(tmp_path: Path, wav: Callable[..., Path], table: Callable[[Path, Rows], Path]) -> Path:
+    root = tmp_path / "UrbanSound8K"
+    rows = []
+    for fold in range(1, 11):
+        for class_id, name in ((3, "dog_bark"), (0, "air_conditioner"), (1, "car_horn")):
+            file = f"{fold}0000-{class_id}-0-0.wav"
+            wav(root / "audio" / f"fold{fold}" / file)
+            rows.append(
+                {
+                    "slice_file_name": file,
+                    "fsID": f"{fold}0000",
+                    "start": 0.0,
+                    "end": 0.5,
+                    "salience": 1,
+                    "fold": fold,
+                    "classID": class_id,
+                    "class": name,
+                }
+            )
+    table(root / "metadata" / "UrbanSound8K.csv", rows)
+    return root
+
+
+@pytest.fixture
+def gsc(tmp_path: Path, wav: Callable[..., Path]) -> Path:
+    root = tmp_path / "speech_commands_v0.02"
+    for word in ("yes", "no", "marvin"):
+        for speaker in ("aa", "bb", "cc", "dd"):
+            wav(root / word / f"{speaker}_nohash_0.wav")
+    wav(root / "_background_noise_" / "pink_noise.wav")
+    (root / "validation_list.txt").write_text("".join(f"{w}/bb_nohash_0.wav\n" for w in ("yes", "no", "marvin")))
+    (root / "testing_list.txt").write_text("".join(f"{w}/cc_nohash_0.wav\n" for w in ("yes", "no", "marvin")))
+    return root
+
+
+@pytest.fixture
+def fsc(tmp_path: Path, wav: Callable[..., Path], table: Callable[[Path, Rows], Path]) -> Path:
+    root = tmp_path / "fluent_speech_commands_dataset"
+    intents = (("change language", "none", "none"), ("activate", "lights", "kitchen"), ("activate", "music", "none"))
+    for split in ("train", "valid", "test"):
+        rows = []
+        for i, (action, thing, place) in enumerate(intents):
+            path = f"wavs/speakers/{split}Speaker/{i}.wav"
+            wav(root / path)
+            rows.append(
+                {
+                    "": i,
+                    "path": path,
+                    "speakerId": f"{split}Speaker",
+                    "transcription": "Turn it, please",
+                    "action": action,
+                    "object": thing,
+                    "location": place,
+                }
+            )
+        table(root / "data" / f"{split}_data.csv", rows)
+    return root
+
+
+@pytest.fixture
+def iemocap(tmp_path: Path, wav: Callable[..., Path]) -> Path:
+    root = tmp_path / "IEMOCAP_full_release"
+    for session in range(1, 6):
+        folder = root / f"Session{session}"
+        evaluation = folder / "dialog" / "EmoEvaluation"
+        (evaluation / "Categorical").mkdir(parents=True)
+        (evaluation / "Categorical" / "e1.txt").write_text("Ses01F_impro01_F000 :Neutral; ()\n")
+        for dialog in (f"Ses0{session}F_impro01", f"Ses0{session}M_script01_1"):
+            lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
+            for gender in "FM":
+                for i, emotion in enumerate(("neu", "hap", "exc", "sad", "ang", "fru", "xxx")):
+                    turn = f"{dialog}_{gender}00{i}"
+                    lines.append(f"\n[{i}.2901 - {i + 1}.2357]\t{turn}\t{emotion}\t[2.5000, 2.5000, 2.5000]\n")
+                    lines.append("C-E2:\tNeutral;\t()\n")
+                    wav(folder / "sentences" / "wav" / dialog / f"{turn}.wav", seconds=0.01)
+            (evaluation / f"{dialog}.txt").write_text("".join(lines))
+            (evaluation / f"._{dialog}.txt").write_bytes(b"\xff\x00mac")
+    return root
