@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams import split
@@ -32,6 +33,7 @@ def choose_split(
     split_by: str,
     seed: int,
     validates: Validates = split.fold_before,
+    by_name_in: Path | None = None,
 ) -> tuple[Splits, str]:
     """Return three splits, none of them empty, and the protocol: a sentence that says how they were made.
 
@@ -40,6 +42,7 @@ def choose_split(
         fold: the fold that tests, if one was given.
         split_by: one of `SPLIT_BY`.
         seed: the seed of every random draw.
+        by_name_in: the folder of the data, where a random split ranks clips by their names (see `stratified_split`).
         validates: chooses the fold that validates.
 
     Raises:
@@ -54,7 +57,7 @@ def choose_split(
     elif mode == "speaker":
         splits, protocol = _by_speaker(records, seed)
     else:
-        splits, protocol = split.stratified_split(records, seed), _random_protocol(seed)
+        splits, protocol = split.stratified_split(records, seed, by_name_in), _random_protocol(seed)
     _check(splits)
     return splits, protocol + why
 

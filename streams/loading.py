@@ -14,7 +14,7 @@ from streams.find_data import FOLDER, check_complete, clips_look_like, find_data
 from streams.metadata import has_metadata
 from streams.records import Collection, Record, Splits
 from streams.split import keep_per_class
-from streams.task import Clip, Source, Task, check_options
+from streams.task import BY_NAME, Clip, Source, Task, check_options
 
 
 def load(
@@ -63,6 +63,7 @@ def load(
             max_seconds=None if max_seconds is None else float(max_seconds),
             seed=seed,
             split_by=split_by,
+            draw=BY_NAME,
         )
     )
 
@@ -87,12 +88,14 @@ def read_records(source: Source) -> Collection:
         root = Path(source.data)
         dataset = DATASETS.get(source.task)
         if dataset is None:
-            return clip_folder.read(root)
+            return _own_clips(root)
         check_complete(dataset, root)
         return dataset.read(root)
 
 
-def task_of(source: Source, labels: tuple[str, ...], splits: Splits, protocol: str) -> Task:
+def task_of(
+    source: Source, labels: tuple[str, ...], splits: Splits, protocol: str, notes: tuple[str, ...] = ()
+) -> Task:
     """Put a task together from splits that were decided elsewhere."""
     dataset = DATASETS.get(source.task)
     seconds = typical_seconds(splits.train, source.seed) if dataset is None else dataset.clip_seconds
@@ -105,7 +108,7 @@ def task_of(source: Source, labels: tuple[str, ...], splits: Splits, protocol: s
         clip_seconds=seconds if source.max_seconds is None else min(seconds, source.max_seconds),
         protocol=protocol,
         source=source,
-        notes=collection.notes,
+        notes=notes,
     )
 
 
@@ -133,16 +136,20 @@ def _task(source: Source) -> Task:
     if source.few_shot is not None:
         splits = splits._replace(train=keep_per_class(splits.train, source.few_shot, source.seed))
         protocol += f"; {source.few_shot} training clips per class (seed {source.seed})"
+    _check_text(collection.labels)
     trained = {r.label for r in splits.train}
     labels = tuple(label for label in collection.labels if label in trained)
     if len(labels) < 2:
         raise StreamError("fewer than two classes have clips to train on; give more, or choose another split")
-    return task_of(source, labels, splits, protocol)
+    return task_of(source, labels, splits, protocol, collection.notes)
 
 
 def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
     collection = _own_clips(root)
-    splits, protocol = choose_split(collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed)
+    by_name_in = root if source.draw == BY_NAME else None
+    splits, protocol = choose_split(
+        collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed, by_name_in=by_name_in
+    )
     return collection, splits, protocol
 
 
@@ -190,6 +197,16 @@ def _own_name(given: Path, root: Path) -> str:
 
 def _clips(records: list[Record]) -> tuple[Clip, ...]:
     return tuple(Clip(r.path, r.label) for r in records)
+
+
+def _check_text(labels: tuple[str, ...]) -> None:
+    for label in labels:
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise StreamError(
+                f"the class {label!r} is not text in UTF-8; rename its folder, or write it again"
+            ) from None
 
 
 def _check_listed_once(records: list[Record], root: Path) -> None:

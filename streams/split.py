@@ -4,9 +4,12 @@ Records are first sorted by path, and each class is drawn with a generator of it
 the records and the seed alone: not on the order of the records, and one class's draw not on the other classes.
 """
 
+import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.records import Record, Splits
@@ -16,15 +19,25 @@ SHARE = 0.15
 """The share of the clips that validates, and the share that tests, if no published split says otherwise."""
 
 
-def stratified_split(records: Sequence[Record], seed: int) -> Splits:
+def stratified_split(records: Sequence[Record], seed: int, by_name_in: Path | None = None) -> Splits:
     """Split every class into about 70% train, 15% validation and 15% test.
 
     A class of three clips or more is in every split, and a class of one clip is in train.
+
+    Args:
+        records: all records.
+        seed: the seed of the draw.
+        by_name_in: the folder of the data, to rank the clips of a class by a hash of their names. A clip's rank then
+            only falls when clips are added: unless a class more than doubles, none that was trained on comes to test.
+            None shuffles them, as older releases did.
     """
     splits = Splits([], [], [])
     pairs = 0
     for label, rows in _by_label(records).items():
-        seeded_random(seed, "stratified", label).shuffle(rows)
+        if by_name_in is None:
+            seeded_random(seed, "stratified", label).shuffle(rows)
+        else:
+            rows.sort(key=partial(_name_hash, seed, by_name_in))
         n_test, n_validation = _shares(len(rows))
         if len(rows) == 2:
             # One clip trains. The other tests or validates, in turn from class to class, so that neither split
@@ -125,6 +138,13 @@ def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     for r in sorted_by_path(records):
         groups[r.label].append(r)
     return dict(sorted(groups.items()))
+
+
+def _name_hash(seed: int, root: Path, record: Record) -> bytes:
+    """Return a hash of the seed and of a clip's label and path in the data."""
+    place = record.path.relative_to(root).as_posix() if record.path.is_relative_to(root) else record.path.name
+    text = nfc("\0".join((str(seed), record.label, place)))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def _shares(n: int) -> tuple[int, int]:

@@ -18,9 +18,16 @@ class Clip:
     label: str
 
 
+SHUFFLED, BY_NAME = "shuffled", "by name"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is needed to load the same task again: the arguments of `load`, and the absolute path of the data."""
+    """What is needed to load the same task again: the arguments of `load`, and the absolute path of the data.
+
+    Attributes:
+        draw: how a random split is drawn: `SHUFFLED`, as registries of older releases recorded it, or `BY_NAME`.
+    """
 
     task: str
     data: str
@@ -30,6 +37,7 @@ class Source:
     max_seconds: float | None = None
     seed: int = 0
     split_by: str = "auto"
+    draw: str = SHUFFLED
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as JSON types."""

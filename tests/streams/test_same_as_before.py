@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +90,6 @@ LAYOUTS: dict[str, Callable[[Path, Make, Make], Path]] = {
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_folders_of_clips(name: str, tmp_path: Path, wav: Make, table: Make) -> None:
     task = streams.load(LAYOUTS[name](tmp_path / "clips", wav, table))
+    # A registry of an older release records no way to draw, which means the one of that time.
+    task = streams.reload(replace(task.source, draw="shuffled"))
     assert task.fingerprint().startswith(FOLDERS[name])

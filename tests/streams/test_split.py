@@ -158,3 +158,29 @@ def test_folds_sort_and_match_as_numbers() -> None:
 def test_two_clip_classes_take_turns() -> None:
     records = [Record(Path(f"{c}{i}.wav"), c) for c in "abcd" for i in range(2)]
     assert [len(part) for part in split.stratified_split(records, 0)] == [4, 2, 2]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(6, 40), st.integers(0, 40), st.integers(0, 5))
+def test_clips_that_come_later_bring_no_trained_clip_to_the_test(old: int, new: int, seed: int) -> None:
+    """As long as a class does not more than double; and the split of the old clips alone is as balanced as ever."""
+    root = Path("/data")
+    names = [f"{label}/{number:03}.wav" for label in ("dog", "rain") for number in range(old)]
+    later = [f"{label}/new{number:03}.wav" for label in ("dog", "rain") for number in range(min(old, new))]
+
+    def drawn(paths: list[str]) -> Splits:
+        records = [Record(root / path, path.partition("/")[0]) for path in paths]
+        return split.stratified_split(records, seed, root)
+
+    before, after = drawn(names), drawn(names + later)
+    assert not {r.path for r in before.train} & {r.path for r in after.test}
+    assert [len(part) for part in before] == [len(part) for part in split.stratified_split(sum(before, []), seed)]
+
+
+def test_a_draw_by_name_is_the_same_wherever_the_data_lie() -> None:
+    def drawn(root: str) -> list[str]:
+        records = [Record(Path(root) / "dog" / f"{number}.wav", "dog") for number in range(20)]
+        return [r.path.name for r in split.stratified_split(records, 0, Path(root)).test]
+
+    assert drawn("/here") == drawn("/somewhere/else")
+    assert drawn("/here") != [f"{number}.wav" for number in range(3)]

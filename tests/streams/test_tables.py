@@ -86,7 +86,7 @@ def test_a_table_with_tabs_is_not_passed_over(classes: Make) -> None:
 # Properties.
 
 
-cells = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
+cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
 
 @quick

@@ -19,7 +19,7 @@ from streams.split import find_fold, fold_names
 Make = Callable[..., Any]
 quick = settings(max_examples=60, deadline=None)
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 def lines(root: Path, wav: Make, rows: list[dict[str, object]]) -> Path:
