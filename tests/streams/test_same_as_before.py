@@ -51,7 +51,7 @@ def _classes(root: Path, wav: Make, *folders: str, n: int = 7) -> Path:
 
 
 def _table(root: Path, wav: Make, table: Make, **columns: Callable[[int], object]) -> Path:
-    rows = [{"file": f"audio/{i:03}.wav", "label": ("dog", "1")[i % 2]} for i in range(40)]
+    rows: list[dict[str, object]] = [{"file": f"audio/{i:03}.wav", "label": ("dog", "1")[i % 2]} for i in range(40)]
     rows = [row | {name: value(i) for name, value in columns.items()} for i, row in enumerate(rows)]
     table(root / "metadata.csv", rows)
     for i, row in enumerate(rows):

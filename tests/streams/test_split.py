@@ -174,7 +174,9 @@ def test_clips_that_come_later_bring_no_trained_clip_to_the_test(old: int, new: 
 
     before, after = drawn(names), drawn(names + later)
     assert not {r.path for r in before.train} & {r.path for r in after.test}
-    assert [len(part) for part in before] == [len(part) for part in split.stratified_split(sum(before, []), seed)]
+    assert [len(part) for part in before] == [
+        len(part) for part in split.stratified_split([*before.train, *before.validation, *before.test], seed)
+    ]
 
 
 def test_a_draw_by_name_is_the_same_wherever_the_data_lie() -> None:
