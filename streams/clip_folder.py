@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.folder_names import is_noise, meaning, same_but_for_a_number
-from streams.folder_shape import Seen, check_classes, shape_in_classes, shape_of
+from streams.folder_shape import LIST_THEM, Seen, check_classes, shape_in_classes, shape_of
 from streams.folders import files_in, folders_in, holds_audio, holds_clips_itself, is_clip
 from streams.left_out import LeftOut
 from streams.metadata import FORMATS, find_metadata, has_metadata, read_metadata
@@ -117,13 +117,26 @@ class _Reader:
                 for path in classes
                 for clip in self._left_out.clips(path)
             ]
-        column = "split" if shape == "splits" else "fold"
+        self._say_what_is_beside(inner, LIST_THEM + shape.removesuffix("s"))
         return [
-            Record(clip, path.name, **{column: meaning(part.name).value})
+            Record(clip, path.name, **{shape.removesuffix("s"): meaning(part.name).value})
             for path in classes
             for part in inner[path]
             for clip in self._left_out.clips(part)
         ]
+
+    def _say_what_is_beside(self, inner: dict[Path, list[Path]], advice: str) -> None:
+        """Remember what is beside the splits or folds in class folders, and class folders inside those."""
+        for path, parts in inner.items():
+            self._left_out.formats(path, files_in(path))
+            for folder in filter(lambda folder: is_noise(folder.name), folders_in(path)):
+                self._left_out.skip(folder)
+            for part in parts:
+                if self._with_clips(part) and not self._questions:
+                    self._questions.append(
+                        f"{path.name} is taken as a class, and the folders in {path.name}/{part.name} are not; if they"
+                        f" are the classes, {advice}"
+                    )
 
     def _with_clips(self, folder: Path) -> list[Path]:
         return [path for path in folders_in(folder) if not is_noise(path.name) and holds_audio(path)]

@@ -1,6 +1,7 @@
 """`add-task` and `stream`: learning one task after another."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_quiet_says_nothing_but_the_result(stage: MakeFolder, run: Run, data: Pa
     assert answer.err == ""
     assert answer.out.startswith("noises learned in ")
     assert "by name %" in answer.out
+
+
+def test_what_is_left_out_of_the_data_is_said(
+    stage: MakeFolder, run: Run, data: Path, quick: list[object], tmp_path: Path
+) -> None:
+    shutil.copytree(data / "noises", tmp_path / "noises")
+    shutil.copytree(data / "tones" / "low", tmp_path / "noises" / "_background_noise_")
+    (tmp_path / "noises" / "hiss" / "one.m4a").write_bytes(b"x")
+    answer = run(stage("tones"), "add-task", tmp_path / "noises", *quick).fine()
+    assert "noises: 2 classes" in answer.err
+    assert "noises: left out, because they are no class: _background_noise_ (" in answer.err
+    assert "noises: left out, because they are not wav, flac, ogg or mp3: 1 in hiss" in answer.err
 
 
 def test_a_new_registry_says_which_backbone_it_is_for(

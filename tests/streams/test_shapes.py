@@ -76,7 +76,12 @@ def test_splits_inside_the_classes(layout: Make) -> None:
     root = layout("dog/train", "dog/test", "rain/Train", "rain/testing", n=7)
     task = streams.load(root)
     assert task.labels == ("dog", "rain") and "the data's own train and test split" in task.protocol
-    assert {clip.path.parent.name for clip in task.test} == {"test", "testing"}
+    assert {clip.path.parent.name for clip in task.test} == {"test", "testing"} and task.notes == ()
+    layout("dog/_background_noise_")
+    assert "dog/_background_noise_ (3 clips)" in streams.load(root).notes[0]
+    folders = [f"{a}/{b}/{c}" for a in ("english", "german") for b in ("train", "test") for c in ("dog", "rain")]
+    task = streams.load(layout(*folders, name="deep"))
+    assert task.labels == ("english", "german") and "the folders in english/test are not" in task.notes[0]
 
 
 @pytest.mark.parametrize("name", ["unlabeled", "unlabelled", "UnLabelled_data", "unknown-label", "no_labels", "unsup"])
