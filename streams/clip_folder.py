@@ -5,16 +5,16 @@ train/dog/1.wav  validation/…  test/…                 the same inside split 
 metadata.csv or .jsonl, at the top or in each split   see `streams.metadata`
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.metadata import EXTENSIONS, FORMATS, SPLIT_NAMES, find_metadata, read_metadata
+from streams.metadata import FORMATS, SPLIT_NAMES, find_metadata, read_metadata
 from streams.records import Collection, Record, with_sorted_labels
+from streams.walk import EXTENSIONS, Obstacle, visible, walk
 
-OTHER_AUDIO = frozenset({".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".m4a", ".oga", ".opus", ".webm", ".wma"})
+OTHER_AUDIO = frozenset({".aac", ".amr", ".m4a", ".webm", ".wma"})
 """Audio formats that are not read. A class that has clips of these formats only is reported."""
 
 
@@ -108,25 +108,19 @@ def _check_classes(records: list[Record], root: Path) -> None:
 # The functions below list folders in sorted order and skip hidden files, which systems and archives leave behind.
 
 
-def _visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_dir())
+    return sorted(path for path in folder.iterdir() if visible(path.name) and path.is_dir())
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_file())
+    return sorted(path for path in folder.iterdir() if visible(path.name) and path.is_file())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = sorted(filter(_visible, folders))
-        yield from (Path(parent, name) for name in sorted(filter(_visible, files)))
+    for one in walk(folder):
+        if isinstance(one, Obstacle):
+            raise StreamError(f"{one.path} cannot be entered ({one.reason}); check its permissions")
+        yield one
 
 
 def _audio(folder: Path) -> Iterator[Path]:

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from cl_ast.errors import StreamError
 from streams.records import Record, check_files_exist
 from streams.table_files import Row, column_names, read_rows
+from streams.walk import EXTENSIONS
 
 NAMES = ("metadata.csv", "metadata.jsonl")
-EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-FORMATS = "wav, flac, ogg or mp3"
+FORMATS = "wav, flac, ogg, opus, mp3, aiff, au, caf or w64"
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
