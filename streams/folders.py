@@ -1,12 +1,14 @@
 """Lists the clips of folders in sorted order. Hidden files, which systems and archives leave behind, are skipped."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from streams.folder_names import is_noise
-from streams.metadata import EXTENSIONS
+from streams.walk import EXTENSIONS, Obstacle, visible
+from streams.walk import walk as walk_all
 
 
 def _endings(words: str) -> frozenset[str]:
@@ -47,11 +49,6 @@ def _begins_as_audio(path: Path) -> bool:
     return start[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd") or start[4:8] == b"ftyp"
 
 
-def visible(name: str) -> bool:
-    """Return whether a file or folder of this name is looked at."""
-    return not name.startswith(".") and name != "__MACOSX"
-
-
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder."""
     with os.scandir(folder) as entries:
@@ -73,25 +70,24 @@ def holds_clips_itself(folder: Path) -> bool:
 
 
 def walk(folder: Path, skipped: Callable[[Path], None] | None = None) -> Iterator[Path]:
-    """Yield the files in a folder and in the folders in it.
+    """Yield the files in a folder and in the folders in it; links to folders are followed, each folder once.
 
-    Folders of background noise and links to folders are not entered; `skipped` is called with each of them.
+    Folders of background noise are not entered; `skipped` is called with each of them.
 
     Raises:
         OSError: a folder cannot be listed.
     """
 
-    def fail(error: OSError) -> None:
-        raise error
+    def skip(place: Path) -> bool:
+        noise = place != folder and is_noise(place.name)
+        if noise and skipped is not None:
+            skipped(place)
+        return noise
 
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        seen = sorted(filter(visible, folders))
-        left = [name for name in seen if is_noise(name) or Path(parent, name).is_symlink()]
-        if skipped is not None:
-            for name in left:
-                skipped(Path(parent, name))
-        folders[:] = [name for name in seen if name not in left]
-        yield from (Path(parent, name) for name in sorted(filter(visible, files)))
+    for one in walk_all(folder, skip):
+        if isinstance(one, Obstacle):
+            raise PermissionError(errno.EACCES, one.reason, str(one.path))
+        yield one
 
 
 def holds_audio(folder: Path) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.folder_names import is_noise
 from streams.folders import is_clip, is_other_audio, walk
 from streams.metadata import FORMATS
 from streams.records import Collection
@@ -20,7 +19,6 @@ class LeftOut:
         self._folders: list[str] = []
         self._tables: list[str] = []
         self._empty: list[str] = []
-        self._links: list[str] = []
 
     def clips(self, folder: Path) -> list[Path]:
         """Return the clips in the folder of a class, and remember its audio in other formats.
@@ -55,12 +53,9 @@ class LeftOut:
         return files
 
     def skip(self, folder: Path) -> None:
-        """Remember a folder that is not entered: background noise, a link, or clips without labels."""
-        if folder.is_symlink() and not is_noise(folder.name):
-            self._links.append(self._name(folder))
-        else:
-            n = sum(is_clip(path) for path in walk(folder))
-            self._folders.append(f"{self._name(folder)} ({count(n)})")
+        """Remember a folder that is not entered: background noise, or clips without labels."""
+        n = sum(is_clip(path) for path in walk(folder))
+        self._folders.append(f"{self._name(folder)} ({count(n)})")
 
     def empty(self, folder: Path) -> None:
         """Remember a folder without clips."""
@@ -89,8 +84,6 @@ class LeftOut:
             first = self._name(self._formats[0][1][0])
             notes.append(f"left out, because they are not {FORMATS}: {per_class}; the first is {first}")
         notes += [f"left out: {sentence}" for sentence in self._tables]
-        if self._links:
-            notes.append(f"links to folders in a class are not followed: {', '.join(self._links)}")
         if self._empty:
             notes.append(f"no clips are in {', '.join(self._empty)}")
         return tuple(notes)

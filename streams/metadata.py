@@ -12,11 +12,11 @@ from cl_ast.errors import StreamError
 from streams.find_files import find_files
 from streams.records import Record
 from streams.table_files import Row, read_rows, say_columns
+from streams.walk import EXTENSIONS
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 TABS = "metadata.tsv"
-EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-FORMATS = "wav, flac, ogg or mp3"
+FORMATS = "wav, flac, ogg, opus, mp3, aiff, au, caf or w64"
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),

@@ -58,6 +58,11 @@ class LogMelFrontEnd:
         frames = round(seconds * FRAMES_PER_SECOND)
         return cls(min(MAX_FRAMES, max(MIN_FRAMES, frames)))
 
+    @property
+    def seconds(self) -> float:
+        """How much of a clip it takes, in seconds."""
+        return self.frames / FRAMES_PER_SECOND
+
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
         """Return the features of a batch: (batch, frames, 128), float32, on `device`."""
         return log_mel(waveforms, self.frames, device=device).sub_(self.mean).div_(2 * self.std)

@@ -50,6 +50,11 @@ class WaveformFrontEnd:
         """The shape of one clip's features."""
         return (self.samples,)
 
+    @property
+    def seconds(self) -> float:
+        """How much of a clip it takes, in seconds."""
+        return self.samples / SAMPLE_RATE
+
     def __call__(self, waveforms: Sequence[Waveform], device: torch.device | str = "cpu") -> Tensor:
         """Return the features of a batch: (batch, samples), float32, on `device`."""
         out = np.zeros((len(waveforms), self.samples), dtype=np.float32)

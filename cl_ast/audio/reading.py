@@ -1,78 +1,174 @@
 """Reads audio files as mono 16 kHz waveforms; every error names the clip."""
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import gcd
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from math import isfinite
 from os import cpu_count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from cl_ast.audio import containers, opening
+from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
 
 SAMPLE_RATE = 16_000  # Hz; every backbone here was trained at this rate
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+SUFFIXES = frozenset(
+    {
+        ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64",
+        ".wav", ".wave",
+    }
+)  # fmt: skip
+"""The endings of files that are taken from folders. What a file is read as depends on its content."""
 
 AudioInput = str | Path | BinaryIO
 """A clip to read: a path, or an open binary file."""
 
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
+MOST_SECONDS = 2 * 3600  # of a clip that is read whole
 _LOUDEST = 1e9  # far above 24-bit integers stored as floats; larger samples would overflow the mel power
-
-# Programs that do not know the length yet write one of at least this size into the wav header: ffmpeg 0xFFFFFFFF, sox
-# 0x7FFFF000, arecord 0x80000000. No clip is that long.
-_STREAMED = 0x7FFFF000
+_CANCELLED = 1e-4  # times the power of the loudest channel: less in the mean of them is what encoders leave
 
 
-def read(clip: Path | str | BinaryIO | bytes, *, name: str | None = None) -> Waveform:
+class TooLongError(AudioError):
+    """Raised when a clip is longer than may be read whole."""
+
+
+def read(
+    clip: Path | str | BinaryIO | bytes,
+    *,
+    name: str | None = None,
+    notes: list[str] | None = None,
+    most_seconds: float = MOST_SECONDS,
+) -> Waveform:
     """Read a clip of any rate and any number of channels.
 
     Args:
-        clip: a path, an open binary file, or the bytes of an audio file (wav, flac, ogg, mp3).
+        clip: a path of a file, an open binary file, or the bytes of an audio file (see docs/formats.md).
         name: its name in error messages; the path by default.
+        notes: receives a line for each thing that a listener would miss, such as bytes that were left out.
+        most_seconds: how long it may be.
 
     Returns:
-        float32 samples at 16 kHz, channels averaged. Peaks above 1 are not clipped.
+        float32 samples at 16 kHz, channels averaged. Peaks above 1 are not clipped. Where the channels cancel each
+        other out, it is the loudest of them.
 
     Raises:
         AudioError: the file is missing, empty, truncated or not audio, or has no samples, or has samples that are not
             numbers.
+        TooLongError: it is longer than `most_seconds`.
     """
-    name = name or name_of(clip)
-    with _opened(clip, name) as file, _sound(file, name) as sound:
-        rate = sound.samplerate
-        samples = np.concatenate(list(_mono(sound, None, name)))
-    return resample(samples, rate)
+    found, total = [], 0
+    with closing(stream(clip, name=name, notes=notes)) as blocks:
+        for block in blocks:
+            found.append(block)
+            total += len(block)
+            if total > most_seconds * SAMPLE_RATE:
+                raise TooLongError(
+                    f"{name or name_of(clip)}: longer than {most_seconds / 3600:g} h, which is too much for one "
+                    "answer; cut it, or give --window"
+                )
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def stream(
-    clip: Path | str | BinaryIO | bytes, *, name: str | None = None, seconds: float = 10.0
-) -> Iterator[Waveform]:
+    clip: Path | str | BinaryIO | bytes,
+    *,
+    name: str | None = None,
+    seconds: float = 10.0,
+    notes: list[str] | None = None,
+) -> Generator[Waveform, None, None]:
     """Yield exactly the samples of `read` (bit-identical) in blocks, so that a long recording need not fit in memory.
 
     Args:
-        seconds: the approximate length of a block.
+        seconds: the approximate length of a block, 10 s at most.
 
     Raises:
-        AudioError: as `read` does; an error in the middle of the file is raised when that block is reached.
+        AudioError: as `read` does, except for the length; an error in the middle of the file is raised when that
+            block is reached.
     """
-    name = name or name_of(clip)
-    with _opened(clip, name) as file, _sound(file, name) as sound:
-        rate = sound.samplerate
-        blocks = _mono(sound, round(seconds * rate), name)
-        yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+    with _named(name or name_of(clip)), closing(opening.opened(clip)) as file:
+        notes = [] if notes is None else notes
+        source = Source(file)
+        parts, said = containers.parts(source)
+        notes += said
+        some = False
+        for part in parts:
+            for block in _decoded(source, part, seconds, notes):
+                some = some or bool(len(block))
+                yield block
+        if not some:
+            raise AudioError("the file holds no samples; record it again or leave it out")
+
+
+def _decoded(source: Source, part: Part, seconds: float, notes: list[str]) -> Iterator[Waveform]:
+    """Yield one part of a clip in blocks at 16 kHz."""
+    from cl_ast.audio.decoding import Decoder
+
+    with closing(Decoder(source, part)) as decoder:
+        mix = _Mix(notes)
+        size = max(1, round(seconds * decoder.rate))
+        blocks = (
+            block[first : first + size] for block in map(mix, decoder.blocks()) for first in range(0, len(block), size)
+        )
+        yield from blocks if decoder.rate == SAMPLE_RATE else _resampled(blocks, decoder.rate)
+
+
+class _Mix:
+    """Turns the channels of each block into one: their mean, or the loudest where they cancel each other out."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+        self._loudest: int | None = None
+
+    def __call__(self, block: npt.NDArray[np.float32]) -> Waveform:
+        """Return (samples,) of (samples, channels), after checking them. Raises AudioError."""
+        if block.shape[1] == 1:
+            return _checked(block[:, 0])
+        mean = _checked(_mean(block))
+        power, flat = float(np.dot(mean, mean)), block.ravel()
+        if power >= _CANCELLED * float(np.dot(flat, flat)):  # no channel alone has more power than all together
+            return mean
+        powers = np.einsum("tc,tc->c", block, block, dtype=np.float64)
+        if power >= _CANCELLED * powers.max():
+            return mean
+        if self._loudest is None:
+            self._loudest = int(powers.argmax())
+            self._notes.append("its channels cancel each other out, so only the loudest of them is used")
+        return np.ascontiguousarray(block[:, self._loudest])
+
+
+def _mean(block: npt.NDArray[np.float32]) -> Waveform:
+    if block.shape[1] == 2:  # ten times as fast, and bit-identical
+        return (block[:, 0] + block[:, 1]) / np.float32(2)
+    mean: Waveform = block.mean(axis=1, dtype=np.float32)
+    return mean
+
+
+def _checked(mono: Waveform) -> Waveform:
+    loudest = max(float(mono.max()), -float(mono.min()))  # not a number if one sample is none
+    if not isfinite(loudest):
+        raise AudioError("some samples are not numbers (NaN or infinity); export the clip again")
+    if loudest > _LOUDEST:
+        raise AudioError(f"some samples are beyond any scale ({loudest:.0e}); export the clip again")
+    return mono
 
 
 def _resampled(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
     import soxr
 
+    ahead = list(islice(blocks, 2))
+    if len(ahead) < 2:
+        yield from (resample(block, rate) for block in ahead)
+        return
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
     total = 0
-    for block in blocks:
+    for block in chain(ahead, blocks):
         total += len(block)
         yield resampler.resample_chunk(block)
     yield resampler.resample_chunk(np.zeros(max(0, _shortest(rate) - total), np.float32), last=True)
@@ -87,7 +183,10 @@ def read_all(paths: Sequence[Path]) -> list[Waveform]:
 
 
 def resample(waveform: Waveform, rate: int) -> Waveform:
-    """Resample to 16 kHz with soxr's high-quality filter, which neither damps nor aliases the highest mel bins."""
+    """Resample to 16 kHz with soxr's high-quality filter, which neither damps nor aliases the highest mel bins.
+
+    The result has `len(waveform) * 16000 / rate` samples, rounded, and at least one.
+    """
     if rate == SAMPLE_RATE:
         return np.ascontiguousarray(waveform, dtype=np.float32)
     import soxr
@@ -98,8 +197,8 @@ def resample(waveform: Waveform, rate: int) -> Waveform:
 
 
 def _shortest(rate: int) -> int:
-    """Return how many samples at this rate give at least one at 16 kHz: soxr rounds its output length down."""
-    return max(1, rate // gcd(rate, SAMPLE_RATE))
+    """Return how many samples at this rate give at least one at 16 kHz: soxr rounds to the nearest length."""
+    return -(-rate // SAMPLE_RATE)
 
 
 def name_of(clip: object) -> str:
@@ -112,87 +211,15 @@ def seconds(waveform: Waveform) -> float:
     return len(waveform) / SAMPLE_RATE
 
 
-def _opened(clip: Path | str | BinaryIO | bytes, name: str) -> BinaryIO:
-    """Open a clip as a seekable file that is not empty; the bytes of a pipe are first read into memory."""
-    if isinstance(clip, str | Path):
-        try:
-            file: BinaryIO = Path(clip).open("rb")  # noqa: SIM115, the caller closes it
-        except FileNotFoundError:
-            raise AudioError(f"{name}: no such file; check the path") from None
-        except IsADirectoryError:
-            raise AudioError(f"{name}: a folder, not a clip") from None
-        except OSError as error:
-            raise AudioError(f"{name}: cannot be read ({error.strerror}); check its permissions") from None
-    else:
-        file = io.BytesIO(clip if isinstance(clip, bytes) else clip.read())
-    if not file.seek(0, io.SEEK_END):
-        file.close()
-        raise AudioError(f"{name}: the file is empty; record or copy it again")
-    file.seek(0)
-    return file
-
-
-def _sound(file: BinaryIO, name: str) -> Any:
-    """Open the file with soundfile. Raises AudioError if it is truncated or not audio."""
-    import soundfile
-
-    missing = _missing_wav_bytes(file)
-    if missing:
-        raise AudioError(f"{name}: truncated, {missing} bytes of sound are missing; copy the file again")
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a clip into an AudioError that begins with its name."""
     try:
-        return soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, RuntimeError):
-        raise _not_audio(name) from None
-
-
-def _mono(sound: Any, size: int | None, name: str) -> Iterator[Waveform]:
-    """Yield blocks of at most `size` samples (all samples for None) with averaged channels, after checking them."""
-    import soundfile
-
-    found = 0
-    while True:
-        try:
-            samples = sound.read(-1 if size is None else size, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError):
-            raise _not_audio(name) from None
-        if not len(samples):
-            break
-        found += len(samples)
-        mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
-        _check(mono, name)
-        yield mono
-    if not found:
-        raise AudioError(f"{name}: the file holds no samples; record it again or leave it out")
-    # The lengths of mp3 and vorbis files may be wrong by a few blocks; those of flac and wav files are exact.
-    if found < sound.frames - 4096:
-        raise AudioError(f"{name}: truncated, {sound.frames - found} samples are missing; copy it again")
-
-
-def _check(mono: Waveform, name: str) -> None:
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: some samples are not numbers (NaN or infinity); export the clip again")
-    if np.abs(mono).max() > _LOUDEST:
-        raise AudioError(f"{name}: some samples are beyond any scale ({np.abs(mono).max():.0e}); export the clip again")
-
-
-def _not_audio(name: str) -> AudioError:
-    return AudioError(f"{name}: not audio that can be read (wav, flac, ogg or mp3); convert it or leave it out")
-
-
-def _missing_wav_bytes(file: BinaryIO) -> int:
-    """Return how many bytes of its data chunk a RIFF file lacks; libsndfile does not report this."""
-    length = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = file.read(12)
-    position = 12
-    missing = 0
-    while head[:4] == b"RIFF" and head[8:] == b"WAVE" and position + 8 <= length:
-        file.seek(position)
-        chunk = file.read(8)
-        size = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data":
-            missing = 0 if size >= _STREAMED else max(0, position + 8 + size - length)
-            break
-        position += 8 + size + size % 2
-    file.seek(0)
-    return missing
+        yield
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from None
+    except MemoryError:
+        raise AudioError(f"{name}: needs more memory than there is; cut it into shorter clips") from None
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise AudioError(f"{name}: cannot be read ({reason}); convert it or leave it out") from error

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, Waveform
 from cl_ast.errors import AudioError
 
 READ_AHEAD = 8  # clips
+_AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few of them are in memory at once
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
 
 
@@ -61,6 +62,8 @@ class Segment:
     Attributes:
         start, end: where a window begins and ends, in seconds.
         block, first: the block that a window lies in, and its first frame of 10 ms there; None if it shares no block.
+        notes: what a listener would miss in the clip, such as bytes that were left out; of several windows of a clip,
+            the first after the finding has it.
     """
 
     path: str
@@ -69,6 +72,7 @@ class Segment:
     end: float | None = None
     block: SharedBlock | None = None
     first: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Segment | Failure]:
@@ -77,10 +81,13 @@ def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Seg
         yield from _read_ahead(clips)
         return
     for clip in clips:
+        notes: list[str] = []
         try:
-            yield from windows(reading.stream(clip), _name(clip), window)
-        except AudioError as error:
-            yield Failure(_name(clip), error)
+            for one in windows(reading.stream(clip, notes=notes), _name(clip), window):
+                yield replace(one, notes=tuple(notes)) if notes else one
+                notes.clear()
+        except Exception as error:
+            yield _failure(clip, error)
 
 
 def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Segment]:
@@ -110,26 +117,50 @@ def _cut(buffer: Waveform, begin: int, spans: list[tuple[int, int]], path: str, 
 
 
 def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
-    coming: deque[Future[Segment | Failure]] = deque()
+    coming: deque[tuple[AudioInput, Future[Segment | Failure | None]]] = deque()
     pool = ThreadPoolExecutor(min(READ_AHEAD, cpu_count() or 1), "cl-ast-reads-clips")
     try:
         for clip in clips:
-            coming.append(pool.submit(_read, clip))
-            if not isinstance(clip, str | Path):
-                coming[-1].exception()  # The caller may close an open file once the next clip is taken, so wait here.
+            if isinstance(clip, str | Path):
+                coming.append((clip, pool.submit(_read, clip, _AHEAD_SECONDS)))
+            else:
+                coming.append((clip, pool.submit(_read, clip, reading.MOST_SECONDS)))
+                coming[-1][
+                    1
+                ].exception()  # The caller may close an open file once the next clip is taken, so wait here.
             if len(coming) > READ_AHEAD:
-                yield coming.popleft().result()
+                yield _finished(*coming.popleft())
         while coming:
-            yield coming.popleft().result()
+            yield _finished(*coming.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(clip: AudioInput) -> Segment | Failure:
+def _finished(clip: AudioInput, future: Future[Segment | Failure | None]) -> Segment | Failure:
+    """Return a clip that was read ahead; one that was too long for that is read now."""
+    found = future.result() or _read(clip, reading.MOST_SECONDS)
+    assert found is not None
+    return found
+
+
+def _read(clip: AudioInput, most_seconds: float) -> Segment | Failure | None:
+    """Return a clip, or the failure to read it, or None for one that is too long and might be read later."""
+    notes: list[str] = []
     try:
-        return Segment(_name(clip), reading.read(clip))
-    except AudioError as error:
-        return Failure(_name(clip), error)
+        waveform = reading.read(clip, notes=notes, most_seconds=most_seconds)
+    except reading.TooLongError as error:
+        return None if most_seconds < reading.MOST_SECONDS else _failure(clip, error)
+    except Exception as error:
+        return _failure(clip, error)
+    return Segment(_name(clip), waveform, notes=tuple(notes))
+
+
+def _failure(clip: AudioInput, error: Exception) -> Failure:
+    """Return the failure of one clip, which must not stop the others."""
+    if not isinstance(error, AudioError):
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        error = AudioError(f"{reading.name_of(clip)}: cannot be read ({reason}); convert it or leave it out")
+    return Failure(_name(clip), error)
 
 
 def _name(clip: AudioInput) -> str:

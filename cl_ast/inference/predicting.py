@@ -1,9 +1,8 @@
 """Clips to predictions: clips are read and cut, routed, and answered by the task that each is sent to."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from cl_ast.audio.reading import AudioInput
+from cl_ast.audio.reading import AudioInput, seconds
 from cl_ast.audio.windows import Failure, Segment, segments
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.inference.answering import SEGMENTS, Answer, answer
@@ -13,6 +12,8 @@ from cl_ast.router import Route, Router, decide
 from cl_ast.tasks.task_model import label_scores
 
 Answered = tuple[Route, Answer]
+_MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
+_MUCH = 0.1  # seconds of a clip that its task does not take, and that are worth a word
 
 
 def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
@@ -23,7 +24,7 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
     """
     choice = _choice(session, query.task)
     cut = segments(clips, query.window)
-    while group := list(itertools.islice(cut, SEGMENTS)):
+    for group in _groups(cut):
         readable = [one for one in group if isinstance(one, Segment)]
         answers = iter(_answers(session, readable, choice, query.every))
         for one in group:
@@ -32,6 +33,20 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
                 continue
             for answered in next(answers):
                 yield _prediction(one, answered, query.top_k, routed=isinstance(choice, Router))
+
+
+def _groups(cut: Iterable[Segment | Failure]) -> Iterator[list[Segment | Failure]]:
+    """Yield segments as they are answered together: 32, or fewer where they are long."""
+    group: list[Segment | Failure] = []
+    samples = 0
+    for one in cut:
+        group.append(one)
+        samples += len(one.waveform) if isinstance(one, Segment) else 0
+        if len(group) == SEGMENTS or samples > _MOST_SAMPLES:
+            yield group
+            group, samples = [], 0
+    if group:
+        yield group
 
 
 def _choice(session: Session, task: str) -> Router | Route:
@@ -71,6 +86,8 @@ def _answers(
 
 def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, routed: bool) -> Prediction:
     route, one = answered
+    taken, length = one.settings.front_end.seconds, seconds(segment.waveform)
+    cut = length > taken + _MUCH
     return Prediction(
         path=segment.path,
         task=route.task,
@@ -80,4 +97,7 @@ def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, rout
         tasks=route.nearest if routed else None,
         start=segment.start,
         end=segment.end,
+        used_seconds=round(taken, 2) if cut else None,
+        clip_seconds=round(length, 2) if cut else None,
+        warnings=segment.notes,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cl_ast.errors import ClAstError
 
 if TYPE_CHECKING:
     from registry import TaskRecord
@@ -16,6 +21,28 @@ Command = Callable[..., Any]
 def table_or(*kinds: str) -> Callable[[Command], Command]:
     """Add the option `--format`: a table, or one of these."""
     return click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Turn an error of standard output, such as a full disk, into a ClAstError that says so."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python would try to write the rest again when it ends, and complain.
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ClAstError(
+            f"the output cannot be written ({error.strerror or error}); free some space or write it elsewhere"
+        ) from error
+
+
+def warn(line: str) -> None:
+    """Print a line to standard error, which may be closed or full: the answers count more."""
+    with suppress(OSError):
+        click.echo(f"cl-ast: {line}", err=True)
 
 
 def print_json(value: Any) -> None:

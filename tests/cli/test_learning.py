@@ -92,7 +92,10 @@ def test_what_is_left_out_of_the_data_is_said(
     answer = run(stage("tones"), "add-task", tmp_path / "noises", *quick).fine()
     assert "noises: 2 classes" in answer.err
     assert "noises: left out, because they are no class: _background_noise_ (" in answer.err
-    assert "noises: left out, because they are not wav, flac, ogg or mp3: 1 in hiss" in answer.err
+    assert (
+        "noises: left out, because they are not wav, flac, ogg, opus, mp3, aiff, au, caf or w64: 1 in hiss"
+        in answer.err
+    )
 
 
 def test_a_new_registry_says_which_backbone_it_is_for(

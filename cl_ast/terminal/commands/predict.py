@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import table_or
+from cl_ast.terminal.output import table_or, warn, written
 
 if TYPE_CHECKING:
     from cl_ast.audio.reading import AudioInput
@@ -63,28 +63,39 @@ def predict(
     from cl_ast.audio.windows import Failure
     from cl_ast.terminal.rendering import formats
 
-    wanted, empty = _clips(clips)
-    for folder in empty:
-        click.echo(f"cl-ast: {folder}: no audio files (wav, flac, ogg, mp3) in this folder", err=True)
+    wanted, problems = _clips(clips)
+    for problem in problems:
+        warn(problem)
     answers: list[Prediction] = []
-    failed = bool(empty)
+    failed = bool(problems)
     with app.cluster(backbone, workers) if engine == "ray" else app.manager(backbone) as answering:
         for answer in answering.answer(wanted, query):
             if isinstance(answer, Failure):
                 failed = True
-                click.echo(f"cl-ast: {answer.error}", err=True)
-            elif kind == "jsonl":
-                click.echo(formats.as_line(answer))
+                warn(str(answer.error))
+                continue
+            for warning in answer.warnings:
+                warn(f"{answer.path}: {warning}")
+            if kind == "jsonl":
+                with written():
+                    click.echo(formats.as_line(answer))
             else:
                 answers.append(answer)
+    with written():
+        _print(answers, kind)
+    if failed:
+        sys.exit(1)
+
+
+def _print(answers: list[Prediction], kind: str) -> None:
     if kind in ("json", "csv", "audacity"):
+        from cl_ast.terminal.rendering import formats
+
         click.echo(formats.predictions(answers, kind))
     elif answers:
         from cl_ast.terminal.rendering import tables
 
         tables.show(tables.predictions(answers))
-    if failed:
-        sys.exit(1)
 
 
 def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None) -> Query:
@@ -101,18 +112,48 @@ def _query(task: str, every: bool, top_k: int, window: float | None, hop: float 
 
 
 def _clips(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:
-    """Return files as they are, folders as the audio files in them, - as standard input; and folders without any."""
-    from cl_ast.audio.reading import SUFFIXES
+    """Return files as they are, folders as the audio files in them, - as standard input; and what is wrong with some.
 
+    Folders are walked as those that tasks are learned from: hidden files are left out, and links are followed.
+    """
     wanted: list[AudioInput] = []
-    empty = []
+    problems: list[str] = []
     for name in given:
-        if name == "-":
-            wanted.append(sys.stdin.buffer)
-        elif Path(name).is_dir():
-            found = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not name:
+            problems.append("'' is no clip; give a file, a folder, or - for standard input")
+        elif name == "-":
+            if sys.stdin is None:
+                problems.append("standard input: it is closed; give the path of a clip")
+            else:
+                wanted.append(sys.stdin.buffer)
+        elif _is_folder(name):
+            found, obstacles = _inside(Path(name))
             wanted += found
-            empty += [] if found else [name]
+            problems += obstacles
         else:
             wanted.append(name)
-    return wanted, empty
+    return wanted, problems
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # such as a name that is too long; reading it will say so
+        return False
+
+
+def _inside(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the audio files of a folder, sorted, and what is to be said of it."""
+    from cl_ast.audio.containers import FORMATS
+    from streams.walk import Obstacle, audio_files
+
+    found: list[Path] = []
+    problems = []
+    for one in audio_files(folder):
+        if isinstance(one, Obstacle):
+            problems.append(f"{one.path}: cannot be entered ({one.reason}); what is in it is left out")
+        else:
+            found.append(one)
+    if not found and not problems:
+        problems.append(f"{folder}: no audio files ({FORMATS}) in this folder")
+    return sorted(found), problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare
@@ -53,7 +53,7 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
         others_shown = ", ".join(f"{name} {value:.2f}" for name, value in others)
         style = "" if answer.known else "yellow"
         table.add_row(
-            Breakable(answer.path),
+            _clip(answer),
             *span,
             Text(task, style=style),
             label,
@@ -61,6 +61,13 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
             Text(others_shown, style="dim"),
         )
     return table
+
+
+def _clip(answer: Prediction) -> RenderableType:
+    """Return the name of a clip, with what is to be said of it below."""
+    if not answer.notes:
+        return Breakable(answer.path)
+    return Group(Breakable(answer.path), *(Text(note, style="dim") for note in answer.notes))
 
 
 def tasks(records: Sequence[TaskRecord]) -> RenderableType:
