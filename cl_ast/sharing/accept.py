@@ -12,11 +12,13 @@ from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
-from cl_ast.errors import AudioError, CorruptRegistryError
+from cl_ast.errors import AudioError, CorruptRegistryError, MethodError
 from cl_ast.router import TaskRouting
 from cl_ast.router.space import description_id, dimensions_of
 from cl_ast.router.task_routing import description_id_of
-from cl_ast.sharing.folder import Incoming
+from cl_ast.sharing import base_model
+from cl_ast.sharing.folder import CONFIG, TASK, Incoming
+from cl_ast.sharing.peft_import import agree
 from cl_ast.tasks.source import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import head_norm
@@ -31,6 +33,8 @@ def known_backbone(incoming: Incoming) -> str | None:
     """
     backbone = incoming.facts.get("backbone")
     name = backbone.get("name") if isinstance(backbone, Mapping) else None
+    if name is None and incoming.lora:
+        name = incoming.lora.config.get("base_model_name_or_path")
     short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
     return short if short == MINI or short in SHORT_NAMES else None
 
@@ -49,6 +53,7 @@ def accept(
         RegistryError: its name is not allowed.
         MethodError: its method does not exist, or has other tensors.
     """
+    incoming = _translated(incoming, backbone, methods)
     facts = _completed(incoming.facts, backbone, name, methods)
     new = Manifest.from_header(facts, datetime.now(UTC)).new  # this also checks types and bounds, labels included
     # A LoRA that peft trained may lack the head's LayerNorm, which is then the backbone's.
@@ -66,6 +71,36 @@ def accept(
         trainable_parameters=task.model.trainable_parameters(),
         source=as_imported(new.source),
     )
+
+
+def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Method]) -> Incoming:
+    """Return the task with a LoRA of peft among its own tensors and in its method.
+
+    Warns:
+        ClAstWarning: the LoRA may be for another backbone.
+
+    Raises:
+        MethodError: the LoRA cannot be translated, is for another backbone, or is not that of the task.
+        CorruptRegistryError: both files have a tensor.
+    """
+    lora = incoming.lora
+    if lora is None:
+        return incoming
+    stated = incoming.facts.get("backbone")
+    # A fingerprint says more than a name, and is compared with the backbone's in any case.
+    if not isinstance(stated, Mapping) or "fingerprint" not in stated:
+        base_model.check(lora.config, backbone.name)
+    method, tensors = lora.translated(backbone.shape.depth)
+    written = str(incoming.facts.get("method", method))[:1_000]
+    if not agree(parse(written, methods), method, methods):
+        raise MethodError(
+            f"the method is {written[:200]!r} in {TASK} and {method[:200]} in {CONFIG}: one of the two files is of "
+            "another task; export it again"
+        )
+    twice = sorted(set(tensors) & set(incoming.tensors))
+    if twice:
+        raise CorruptRegistryError(f"both files have the tensor {twice[0]}; remove it from one of them")
+    return Incoming({**incoming.facts, "method": written}, {**tensors, **incoming.tensors})
 
 
 def _completed(

@@ -22,7 +22,7 @@ def export(session: Session, name: str, folder: Path) -> Path:
 
 def import_(session: Session, folder: Path, name: str | None, replace: bool) -> TaskRecord:
     """Import a task from a folder, as `Manager.import_` describes it."""
-    incoming = read(folder, session.methods)
+    incoming = read(folder)
     session.suggest_backbone(known_backbone(incoming))
     task, new = accept(incoming, session.backbone, name, session.methods)
     free = session.free_name(task.model.settings.name, replace=replace)

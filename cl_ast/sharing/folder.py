@@ -6,12 +6,11 @@
     README.md                   the model card
 
 A folder to import may come from anybody. Files are read up to a size limit, as JSON and safetensors only, and every
-claim in a header is checked against the file before torch reads it. Whether the task fits the backbone is checked
-later, by `from_bytes`.
+claim in a header is checked against the file before torch reads it. Whether the task fits the backbone, and what a
+LoRA of peft computes on it, is found later (`accept`).
 """
 
 import json
-import math
 import os
 import secrets
 import shutil
@@ -20,15 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.adapters.spec import parse
 from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
+from cl_ast.sharing.peft_import import Foreign
 from cl_ast.tasks.number_formats import all_decoded
 from cl_ast.tasks.source import original
 from registry import header
@@ -53,10 +54,12 @@ class Incoming:
     Attributes:
         facts: the description of the task.
         tensors: its tensors by their names in a task's file.
+        lora: the LoRA beside them, if peft's files hold it.
     """
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    lora: Foreign | None = None
 
     def to_bytes(self) -> bytes:
         """Return the task's file."""
@@ -98,16 +101,13 @@ def write(folder: Path, data: bytes, *, auto: float | None, methods: Mapping[str
     return folder
 
 
-def read(folder: Path, methods: Mapping[str, Method] = METHODS) -> Incoming:
+def read(folder: Path) -> Incoming:
     """Read a folder, and check that its files agree with what they say.
-
-    Args:
-        methods: the table of methods that has its method.
 
     Raises:
         CorruptRegistryError: a file is damaged, contradicts itself, or is too large.
         RegistryError: it is not the folder of a task, or it lacks the head.
-        MethodError: cl-ast does not have its method.
+        MethodError: it is of a kind that cl-ast does not have, or a LoRA with such a setting.
     """
     with file_errors(folder, "import"):
         if not folder.is_dir():
@@ -124,7 +124,7 @@ def read(folder: Path, methods: Mapping[str, Method] = METHODS) -> Incoming:
         facts, tensors = _load(folder / ADAPTER)
         return Incoming(_described(facts, ADAPTER), tensors)
     if kind == peft.TYPE:
-        return _read_lora(folder, config, methods)
+        return _read_lora(folder, config)
     raise MethodError(f"{folder / CONFIG}: peft_type {str(kind)[:40]!r} is neither {peft.TYPE} nor {TYPE}")
 
 
@@ -162,32 +162,22 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     return files
 
 
-def _read_lora(folder: Path, config: Mapping[str, Any], methods: Mapping[str, Method]) -> Incoming:
+def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
     if not (folder / TASK).exists():
         raise RegistryError(
             f"{folder} is a LoRA without a head: put {TASK} beside it, with head.weight, head.bias and a description "
             "of the task (docs/registry.md says how), or learn the task here"
         )
     description, ours = _load(folder / TASK)
-    layout = peft.layout_of(description)
-    method, found = peft.from_peft(config, _load(folder / ADAPTER)[1], layout)
-    facts = {"pooling": "mean", "positions": "resize", "method": method, **_described(description, TASK)}
-    stated = parse(str(facts["method"]), methods)
-    if not peft.fits(stated) or not _same_lora(stated, config, layout):
-        raise MethodError(
-            f"{folder}: the method is {stated.text} in {TASK} and {method} in {CONFIG}: one of the two files is of "
-            "another task; export it again"
-        )
-    twice = sorted(set(found) & set(ours))
-    if twice:
-        raise CorruptRegistryError(f"{folder}: both files have the tensor {twice[0]}; remove it from one of them")
-    return Incoming(facts, {**found, **ours})
+    lora = Foreign(config, _load(folder / ADAPTER)[1], peft.layout_of(description))
+    facts = {"pooling": "mean", "positions": "resize", **_described(description, TASK)}
+    # bf16 is no format of a task's file; single precision holds the same numbers.
+    heads = {name: tensor.float() for name, tensor in ours.items() if _is_bf16_head(name, tensor)}
+    return Incoming(facts, {**ours, **heads}, lora)
 
 
-def _same_lora(spec: MethodSpec, config: Mapping[str, Any], layout: peft.Layout) -> bool:
-    """Return whether rank and scale are the same at every site; the sites themselves follow from the tensors."""
-    pairs = [(form, *peft.size(config, path)) for path, form in peft.paths(spec, layout).items()]
-    return all(form.rank == rank and math.isclose(form.scale, scale, rel_tol=1e-6) for form, rank, scale in pairs)
+def _is_bf16_head(name: str, tensor: Tensor) -> bool:
+    return name.startswith("head.") and tensor.dtype == torch.bfloat16
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cl_ast.errors import ClAstError
+from cl_ast.errors import ClAstError, ClAstWarning
 
 if TYPE_CHECKING:
     from registry import TaskRecord
@@ -69,3 +70,20 @@ def print_stats(report: dict[str, Any], kind: str) -> None:
 def imported_line(record: TaskRecord) -> str:
     """Return what is said of a task that was just imported."""
     return f"imported {record.name} as version {record.version.number}, with {len(record.labels)} labels"
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print the warnings of cl-ast inside the block to standard error, one line for each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ClAstWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, ClAstWarning):
+                click.echo(f"cl-ast: {message}", err=True)
+            else:
+                usual(message, category, *rest)
+
+        warnings.showwarning = show
+        yield

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line
+from cl_ast.terminal.output import imported_line, warnings_as_lines
 
 
 @click.command("import")
@@ -25,6 +25,6 @@ def import_task(app: App, /, folder: Path, name: str | None, replace: bool, back
     cl-ast import birds-adapter/
     cl-ast import birds-adapter/ --name their-birds
     """
-    with app.manager(backbone) as manager:
+    with warnings_as_lines(), app.manager(backbone) as manager:
         record = manager.import_(folder, name=name, replace=replace)
     click.echo(imported_line(record))

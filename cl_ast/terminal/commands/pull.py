@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line
+from cl_ast.terminal.output import imported_line, warnings_as_lines
 
 
 @click.command("pull")
@@ -23,6 +23,6 @@ def pull(
     \b
     cl-ast pull someone/birds-adapter --name their-birds
     """
-    with app.manager(backbone) as manager:
+    with warnings_as_lines(), app.manager(backbone) as manager:
         record = manager.pull(repository, revision=revision, name=name, replace=replace)
     click.echo(imported_line(record))
