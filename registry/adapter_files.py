@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-from cl_ast.errors import RegistryError
+from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry.file_stores import LocalFolder, Store, Stored
+from registry.row_checks import require_sha256
 
 _SUFFIX = ".safetensors"
 _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
@@ -49,8 +50,10 @@ class AdapterFiles:
         return self.store.read(name)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files that no row names any more."""
+        """Delete files that no row names any more. Raises CorruptRegistryError for a name that no registry gives."""
         for name in names:
+            if not _OWN.fullmatch(name):
+                raise CorruptRegistryError(f"{name!r:.80} is no file of a registry, so it is not deleted")
             self.store.delete(name)
             if self._cache:
                 self._cache.delete(name)
@@ -71,8 +74,8 @@ class AdapterFiles:
 
 
 def name_of(sha256: str) -> str:
-    """Return the name of the file with that content."""
-    return f"{sha256}{_SUFFIX}"
+    """Return the name of the file with that content. Raises CorruptRegistryError for what is no SHA-256."""
+    return f"{require_sha256(sha256)}{_SUFFIX}"
 
 
 def is_temporary(name: str) -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
-from registry import header, history, names, rows
+from registry import header, history, names, row_checks, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
 from registry.manifest import Manifest
@@ -98,7 +98,8 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
             renamed = header.described(data, words)
             former.append(version.adapter_sha256)
             written.append(files.write(renamed))
-            row = writer.session.get_one(VersionRow, version.id)
+            with row_checks.of_one_row():
+                row = writer.session.get_one(VersionRow, version.id)
             row.adapter_sha256, row.adapter_bytes = written[-1], len(renamed)
         record = rows.task(writer, new)
         written.clear()

@@ -6,18 +6,20 @@ belongs to the version that was measured: after `commit(replace=True)` or `rollb
 count, and with a task its row and its column are removed. What remains is a history that could have happened.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cl_ast.errors import RegistryError
-from registry import rows
+from registry import row_checks, rows
 from registry.database import Reader, Writer
-from registry.records import Accuracy, Mode
+from registry.records import Accuracy, Mode, TaskRecord
 
-_CURRENT = "SELECT v.id, v.task_id, t.name FROM versions v JOIN tasks t ON v.id = t.current_version_id ORDER BY v.id"
+_CURRENT = """
+    SELECT v.id, v.task_id, t.name FROM versions v JOIN tasks t ON v.task_id = t.id AND v.id = t.current_version_id
+    ORDER BY v.id"""
 _MEASURED = """
     SELECT m.after_version_id, a.version_id, a.accuracy FROM accuracies a JOIN measurements m ON a.measurement_id = m.id
     WHERE a.mode = ? AND m.after_version_id IN (SELECT current_version_id FROM tasks) ORDER BY m.id"""
@@ -63,7 +65,7 @@ def record(writer: Writer, measured: Sequence[Accuracy], after_version_id: int) 
 def last_learned(reader: Reader) -> int:
     """Return the id of the current version that was learned last. Raises RegistryError where there is none."""
     for (id,) in reader.query("SELECT max(current_version_id) FROM tasks"):
-        if id is not None:
+        if row_checks.is_id(id):
             return int(id)
     raise RegistryError("the registry has no task yet, so nothing can have been measured")
 
@@ -83,19 +85,26 @@ class LearningOrder(NamedTuple):
 
 def learning_order(reader: Reader) -> LearningOrder:
     """Return the tasks in the order in which their current versions were learned."""
-    found = list(reader.query(_CURRENT))
+    found = [row for row in reader.query(_CURRENT) if row_checks.is_id(row[0]) and row_checks.is_name(row[2])]
+    return _in_order(found)
+
+
+def order_of(tasks: Sequence[TaskRecord]) -> LearningOrder:
+    """Return the order of tasks that were read already, as `rows.tasks` gives them."""
+    return _in_order([(task.version.id, task.id, task.name) for task in tasks])
+
+
+def _in_order(found: Sequence[tuple[Any, ...]]) -> LearningOrder:
     versions = {id: i for i, (id, _, _) in enumerate(found)}
-    return LearningOrder(
-        versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [str(name) for *_, name in found]
-    )
+    return LearningOrder(versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [name for *_, name in found])
 
 
 def accuracies(reader: Reader, mode: Mode, order: LearningOrder) -> Cells:
     """Return the accuracy on the task of the column, measured after that of the row; nothing above the diagonal."""
     cells = {}
     for after, version, accuracy in reader.query(_MEASURED, mode):
-        i, j = order.versions[after], order.versions.get(version, -1)
-        if 0 <= j <= i:
+        i, j = order.versions.get(after, -1), order.versions.get(version, -1)
+        if 0 <= j <= i and _is_fraction(accuracy):
             cells[i, j] = float(accuracy)
     return cells
 
@@ -105,10 +114,28 @@ def routed(reader: Reader, order: LearningOrder) -> Mapping[tuple[int, int], int
     cells = {}
     for version, words in reader.query(_ROUTED):
         if version in order.versions:
-            for id, clips in json.loads(words).items():
-                if id in order.tasks:
-                    cells[order.versions[version], order.tasks[id]] = int(clips)
+            with suppress(ValueError, TypeError, RecursionError):  # `problems` reports what is no object of counts
+                for id, clips in row_checks.counts(words).items():
+                    if id in order.tasks:
+                        cells[order.versions[version], order.tasks[id]] = clips
     return cells
+
+
+def problems(reader: Reader) -> list[str]:
+    """Return what is wrong with the accuracies that the tables leave out, in words."""
+    wrong = 0
+    for accuracy, words in reader.query("SELECT accuracy, CAST(routed AS TEXT) FROM accuracies"):
+        try:
+            row_checks.counts(words)
+        except (ValueError, TypeError, RecursionError):
+            wrong += 1
+        else:
+            wrong += not _is_fraction(accuracy)
+    return [f"{wrong:,} of its measured accuracies cannot be used"] if wrong else []
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
 
 
 def nearest(reader: Reader) -> dict[str, list[tuple[str, float]]]:

@@ -1,26 +1,22 @@
 """Checks a registry (`verify`) and drops what it does not need (`gc`). `rebuild_database` restores a lost database."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import header, rows
+from cl_ast.errors import RegistryError
+from registry import header, history, row_checks, rows
 from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
 from registry.database import Database, Reader
 from registry.manifest import Manifest
-from registry.records import Dropped, GcReport, Problem, VersionRecord
+from registry.records import BackboneRecord, Dropped, GcReport, Problem, VersionRecord
 
 READERS = 8
 
 
 def verify(database: Database, files: AdapterFiles) -> list[Problem]:
     """Return every problem of the database and of the files that its rows name; other files are no problem."""
-    try:
-        problems = [Problem(None, database.place, what) for what in database.damage()]
-        with database.read() as reader:
-            backbone = rows.backbone(reader)
-            versions = rows.versions(reader)
-    except CorruptRegistryError as error:
-        return [Problem(None, database.place, str(error))]
+    problems, backbone, versions = _database_problems(database)
     # Every byte is read from the store, never from the cache: a flipped bit changes neither the size nor the date of a
     # file. Threads help, because reading and hashing release Python's lock.
     with ThreadPoolExecutor(READERS) as pool:
@@ -31,6 +27,33 @@ def verify(database: Database, files: AdapterFiles) -> list[Problem]:
         if what and _is_unchanged(database, version):
             problems.append(Problem(version.task, files.address(version.adapter_sha256), what))
     return problems
+
+
+def _database_problems(database: Database) -> tuple[list[Problem], BackboneRecord | None, list[VersionRecord]]:
+    """Return what is wrong with the database, and of what it says all that can be read."""
+    found: list[str] = []
+    backbone: BackboneRecord | None = None
+    versions: list[VersionRecord] = []
+    # Each part is looked at by itself, because the others may still be readable.
+    with _reported(found):
+        found += database.damage()
+    with _reported(found), database.read() as reader:
+        backbone = rows.backbone(reader)
+    with _reported(found), database.read() as reader:
+        found += rows.problems(reader)
+        versions = rows.versions(reader)
+    with _reported(found), database.read() as reader:
+        found += history.problems(reader)
+    return [Problem(None, database.place, what) for what in dict.fromkeys(found)], backbone, versions
+
+
+@contextmanager
+def _reported(found: list[str]) -> Iterator[None]:
+    """Add the sentence of an error to `found` instead of raising it."""
+    try:
+        yield
+    except RegistryError as error:
+        found.append(str(error))
 
 
 def gc(database: Database, files: AdapterFiles, *, dry_run: bool) -> GcReport:
@@ -58,8 +81,13 @@ def gc(database: Database, files: AdapterFiles, *, dry_run: bool) -> GcReport:
 
 
 def _droppable(reader: Reader, files: AdapterFiles) -> list[Dropped]:
-    """Return the files that `gc` drops, and why."""
-    current = {task.version.id for task in rows.tasks(reader)}
+    """Return the files that `gc` drops, and why. Raises CorruptRegistryError where the rows do not tell it for sure."""
+    wrong = rows.problems(reader)
+    if wrong:
+        raise row_checks.unreadable(f"nothing was deleted: {len(wrong)} rows of the database")
+    tasks = rows.tasks(reader)
+    current = {task.version.id for task in tasks}
+    needed = {name_of(task.version.adapter_sha256) for task in tasks}
     versions = {name_of(version.adapter_sha256): version for version in rows.versions(reader)}
     there = {file.name: file.bytes for file in files.own()}
     dropped = [
@@ -68,7 +96,7 @@ def _droppable(reader: Reader, files: AdapterFiles) -> list[Dropped]:
         if name not in versions
     ]
     for name, version in versions.items():
-        if version.id not in current:
+        if version.id not in current and name not in needed:
             why = f'version {version.number} of task "{version.task}" is not the current one'
             dropped.append(Dropped(name, there.get(name, 0), why))
     return dropped
@@ -96,7 +124,10 @@ def _wrong(files: AdapterFiles, version: VersionRecord, fingerprint: str) -> str
 
 
 def _is_unchanged(database: Database, version: VersionRecord) -> bool:
-    """Return whether the version still has the same file."""
-    with database.read() as reader:
-        now = rows.version(reader, version.id)
+    """Return whether the version still has the same file, also where the database fails by now."""
+    try:
+        with database.read() as reader:
+            now = rows.version(reader, version.id)
+    except RegistryError:
+        return True
     return now is not None and now.adapter_sha256 == version.adapter_sha256

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import names
+from registry import names, row_checks
 from registry.records import BackboneRecord
 from registry.version_facts import NewVersion
 
@@ -64,8 +64,8 @@ class Manifest:
             backbone = words["backbone"]
             return cls(
                 name=names.checked(words["name"]),
-                number=_count(words.get("version", 1), least=1),
-                task_id=None if words.get("task_id") is None else _count(words["task_id"], least=1),
+                number=_id(words.get("version", 1)),
+                task_id=None if words.get("task_id") is None else _id(words["task_id"]),
                 task_created=_instant(words.get("task_created"), created),
                 created=created,
                 backbone=BackboneRecord(
@@ -82,10 +82,16 @@ class Manifest:
             raise CorruptRegistryError(f"describes itself wrongly: {error!r}") from error
 
 
-def _count(value: Any, least: int = 0) -> int:
-    if type(value) is not int or not least <= value < 2**63:
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"{value!r:.80} is not a count")
     return value
+
+
+def _id(value: Any) -> int:
+    if not row_checks.is_id(value):
+        raise ValueError(f"{value!r:.80} is not an id or a number from 1 to {row_checks.MOST_ID:,}")
+    return int(value)
 
 
 def _text(value: Any) -> str:
@@ -98,4 +104,4 @@ def _instant(value: Any, unknown: datetime) -> datetime:
     if value is None:
         return unknown
     moment = datetime.fromisoformat(value)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return row_checks.check_time((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC))

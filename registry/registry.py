@@ -115,17 +115,15 @@ class Registry:
                     "or train the tasks again over the other with `cl-ast relearn --to REGISTRY`"
                 )
             elif not known.background:
-                writer.session.get_one(BackboneRow, rows.BACKBONE_ID).background = record.background
+                rows.backbone_row(writer).background = record.background
                 return replace(known, background=record.background)
         return known or record
 
     def replace_background(self, background: bytes) -> None:
         """Store another `background` of the same backbone. Raises RegistryError where the backbone is not set yet."""
-        from registry.models import BackboneRow
-
         with self._database.write() as writer:
             rows.require_backbone(writer)
-            writer.session.get_one(BackboneRow, rows.BACKBONE_ID).background = background
+            rows.backbone_row(writer).background = background
 
     def tasks(self) -> list[TaskRecord]:
         """Return every task, in the order in which the current versions were learned.
@@ -134,6 +132,11 @@ class Registry:
         """
         with self._database.read() as reader:
             return rows.tasks(reader)
+
+    def count(self) -> int:
+        """Return how many tasks have a row. `tasks` has fewer where rows cannot be read; `verify` then says why."""
+        with self._database.read() as reader:
+            return rows.count(reader)
 
     def nearest(self) -> dict[str, list[tuple[str, float]]]:
         """Return for each task the other tasks that its test clips were last routed to, with the share of its clips.
@@ -255,7 +258,7 @@ class Registry:
         """Return everything that is known of the tasks without reading their files, at one moment."""
         with self._database.read() as reader:
             tasks = tuple(rows.tasks(reader))
-            order, backbone = history.learning_order(reader), rows.backbone(reader)
+            order, backbone = history.order_of(tasks), rows.backbone(reader)
             accuracies = {mode: history.accuracies(reader, mode, order) for mode in MODES}
             routed = history.routed(reader, order)
         sizes = {file.name: file.bytes for file in self._files.store.files()}

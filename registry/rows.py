@@ -1,34 +1,35 @@
 """Reads rows of the database as records; queries that several parts of the registry need.
 
-Times and JSON are selected as text, which both databases then write alike.
+Times and JSON are selected as text, which both databases then write alike. A row that cannot be right is left out of
+every list (`row_checks`), and `problems` says what is wrong with it.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cl_ast.errors import RegistryError, TaskNotFoundError
-from registry import names
+from registry import names, row_checks
 from registry.database import Reader, Rows, Writer
 from registry.manifest import Manifest
 from registry.records import BackboneRecord, TaskRecord, VersionRecord
 from registry.version_facts import RULES
 
 if TYPE_CHECKING:
-    from registry.models import TaskRow
+    from registry.models import BackboneRow, TaskRow
 
 BACKBONE_ID = 1
 
 _FACTS = ", ".join(f"CAST(v.{name} AS TEXT)" if rule.json else f"v.{name}" for name, rule in RULES.items())
-_JSON_FACTS = [place for place, rule in enumerate(RULES.values()) if rule.json]
 _VERSIONS = f"""
-    SELECT v.id, t.name, v.number, v.adapter_sha256, v.adapter_bytes, CAST(v.created AS TEXT), t.id,
+    SELECT v.id, t.name, t.key, v.number, v.adapter_sha256, v.adapter_bytes, CAST(v.created AS TEXT), t.id,
         CAST(t.created AS TEXT), {_FACTS}
     FROM versions v JOIN tasks t ON v.task_id = t.id"""
 _CURRENT = f"{_VERSIONS} AND v.id = t.current_version_id"
 _IN_ORDER = " ORDER BY v.id"
-_DECODER = json.JSONDecoder()
+_WITHOUT_CURRENT = """
+    SELECT t.name FROM tasks t
+    WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.id = t.current_version_id AND v.task_id = t.id)"""
 
 
 def versions(reader: Reader, task_id: int | None = None) -> list[VersionRecord]:
@@ -52,8 +53,11 @@ def tasks(reader: Reader) -> list[TaskRecord]:
 
 def task(reader: Reader, name: str) -> TaskRecord:
     """Return the task of that name. Raises TaskNotFoundError."""
-    for record in _tasks(reader.query(f"{_CURRENT} WHERE t.key = ?", names.key(name))):
+    key = names.key(name)
+    for record in _tasks(reader.query(f"{_CURRENT} WHERE t.key = ?", key)):
         return record
+    if any(True for _ in reader.query("SELECT id FROM tasks WHERE key = ?", key)):
+        raise row_checks.unreadable(f'task "{name}"')
     raise missing(reader, name)
 
 
@@ -68,21 +72,37 @@ def current(reader: Reader, wanted: Iterable[str]) -> dict[str, VersionRecord]:
 def ids(reader: Reader, name: str) -> tuple[int, int]:
     """Return the ids of a task and of its current version. Raises TaskNotFoundError."""
     for task_id, version_id in reader.query("SELECT id, current_version_id FROM tasks WHERE key = ?", names.key(name)):
+        if not (row_checks.is_id(task_id) and row_checks.is_id(version_id)):
+            raise row_checks.unreadable(f'task "{name}"')
         return task_id, version_id
     raise missing(reader, name)
 
 
+def count(reader: Reader) -> int:
+    """Return how many tasks have a row, with those whose rows cannot be read."""
+    return next(int(row[0]) for row in reader.query("SELECT count(*) FROM tasks"))
+
+
+def problems(reader: Reader) -> list[str]:
+    """Return what is wrong with the rows that every list leaves out, in words."""
+    checker = row_checks.VersionReader()
+    for row in reader.query(_VERSIONS + _IN_ORDER):
+        checker.read(row)
+    dangling = [f"task {name!r:.60} has no current version" for (name,) in reader.query(_WITHOUT_CURRENT)]
+    return checker.problems + dangling
+
+
 def missing(reader: Reader, name: str) -> TaskNotFoundError:
     """Return the error for a name that is not there, which says what the names are."""
-    known = [str(row[0]) for row in reader.query("SELECT name FROM tasks ORDER BY id")]
+    known = [row[0] for row in reader.query("SELECT name FROM tasks ORDER BY id") if row_checks.is_name(row[0])]
     return TaskNotFoundError(f'no task "{name}" in the registry: {names.suggestion(name, known)}')
 
 
 def backbone(reader: Reader) -> BackboneRecord | None:
     """Return the registry's backbone, or None where it has none yet."""
     found = reader.query("SELECT name, fingerprint, parameters, bytes, background FROM backbone")
-    for name, fingerprint, parameters, size, background in found:
-        return BackboneRecord(name, fingerprint, parameters, size, bytes(background))
+    for row in found:
+        return row_checks.backbone(row)
     return None
 
 
@@ -92,6 +112,17 @@ def require_backbone(reader: Reader) -> BackboneRecord:
     if known is None:
         raise RegistryError("this registry has no backbone yet: set_backbone comes before the first task")
     return known
+
+
+def backbone_row(writer: Writer) -> "BackboneRow":
+    """Return the row of the backbone, for changing it. Raises CorruptRegistryError where it has another id."""
+    from registry.models import BackboneRow
+
+    with row_checks.of_one_row():
+        row = writer.session.get(BackboneRow, BACKBONE_ID)
+    if row is None:
+        raise row_checks.unreadable("the backbone of the registry")
+    return row
 
 
 def check_same_backbone(backbone: BackboneRecord, words: Mapping[str, Any]) -> None:
@@ -110,7 +141,8 @@ def next_instant(reader: Reader) -> datetime:
     """Return now, but after the last version even if the clock was set back: the order of learning must not change."""
     now = datetime.now(UTC)
     for (last,) in reader.query("SELECT CAST(created AS TEXT) FROM versions ORDER BY id DESC LIMIT 1"):
-        return max(now, instant(last) + timedelta(microseconds=1))
+        with row_checks.of_one_row():
+            return max(now, row_checks.instant(last) + timedelta(microseconds=1))
     return now
 
 
@@ -120,7 +152,11 @@ def find(writer: Writer, name: str) -> "TaskRow | None":
 
     from registry.models import TaskRow
 
-    return writer.session.scalar(select(TaskRow).where(TaskRow.key == names.key(name)))
+    with row_checks.of_one_row():
+        row = writer.session.scalar(select(TaskRow).where(TaskRow.key == names.key(name)))
+    if row is not None:
+        task(writer, name)  # it raises an error for a row that cannot be right
+    return row
 
 
 def require(writer: Writer, name: str) -> "TaskRow":
@@ -144,37 +180,15 @@ def version_values(manifest: Manifest, task_id: int, sha256: str, size: int) -> 
     }
 
 
-def instant(text: str) -> datetime:
-    """Return the time that a database wrote, which is in UTC."""
-    return datetime.fromisoformat(f"{text}+00:00")
-
-
-def _records(found: Rows) -> Iterator[tuple[VersionRecord, int, str]]:
-    """Yield each version, with the id of its task and when that was made. Nothing is checked: that takes time."""
-    parsed: dict[str, Any] = {}  # many versions share their JSON, and parsing it takes most of the time
-    for id, name, number, sha256, size, created, task_id, task_created, *facts in found:
-        for place in _JSON_FACTS:
-            text = facts[place]
-            if text not in parsed:
-                parsed[text] = _from_json(text)
-            facts[place] = parsed[text]
-        version = VersionRecord(
-            *facts,
-            id=id,
-            task=name,
-            number=number,
-            adapter_sha256=sha256,
-            adapter_bytes=size,
-            created=instant(created),
-        )
-        yield version, task_id, task_created
-
-
-def _from_json(text: str) -> Any:
-    value, _ = _DECODER.raw_decode(text)
-    return tuple(value) if isinstance(value, list) else value
+def _records(found: Rows) -> Iterator[tuple[VersionRecord, int, datetime]]:
+    """Yield each version, with the id of its task and when that was made; rows that cannot be right are left out."""
+    checker = row_checks.VersionReader()
+    for row in found:
+        record = checker.read(row)
+        if record is not None:
+            yield record
 
 
 def _tasks(found: Rows) -> Iterator[TaskRecord]:
     for version, task_id, created in _records(found):
-        yield TaskRecord(task_id, version.task, instant(created), version)
+        yield TaskRecord(task_id, version.task, created, version)

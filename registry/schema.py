@@ -4,13 +4,23 @@ This stands apart from the tables in `models`, so that reading a registry needs 
 than most queries.
 """
 
-from cl_ast.errors import RegistryError
+from cl_ast.errors import CorruptRegistryError, RegistryError
 
 VERSION = 2
+TABLES = frozenset({"backbone", "tasks", "versions", "measurements", "accuracies", "sqlite_sequence"})
+"""The tables of `models`, and the one in which SQLite keeps the last id of each."""
 
 
 def check(place: str, found: int) -> bool:
-    """Return whether the database at `place` has an older schema. Raise RegistryError for a newer one."""
+    """Return whether the database at `place` has an older schema. Raise RegistryError for a newer one.
+
+    Raises CorruptRegistryError for a number that no cl-ast has written.
+    """
+    if found < 1:
+        raise CorruptRegistryError(
+            f"{place} says that it has schema {found}, which no cl-ast wrote: "
+            "run `cl-ast rebuild` to restore the database from the adapter files"
+        )
     if found > VERSION:
         raise RegistryError(
             f"{place} was written by a newer cl-ast (schema {found}; this one knows {VERSION}): "

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import schema, sqlite_backup, sqlite_replace
+from registry import schema, sqlite_backup, sqlite_replace, sqlite_untrusted
 from registry.crash_points import crash_point
 from registry.database import Database, Reader, Rows, Writer
 from registry.errors import file_errors, not_writable
@@ -42,6 +43,7 @@ class SqliteLocation:
         with file_errors(path, "look at"):
             if not path.exists():
                 return None
+        sqlite_untrusted.check_journal(path, sqlite_replace.journal(path))
         with translated(path):
             access, application, version, tables = _probe(path)
         if not tables:
@@ -49,7 +51,10 @@ class SqliteLocation:
         if application != _APPLICATION_ID:
             raise schema.something_else(self.place)
         database = SqliteDatabase(path, access)
-        if schema.check(self.place, version):
+        older = schema.check(self.place, version)
+        with translated(path), closing(connect(path, access)) as connection:
+            sqlite_untrusted.check_content(path, connection)
+        if older:
             database.upgrade(version)
         return database
 
@@ -168,7 +173,7 @@ class SqliteDatabase:
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import NullPool
 
-        engine = create_engine("sqlite://", creator=lambda: connect(self.path, self._access), poolclass=NullPool)
+        engine = create_engine("sqlite://", creator=self._connect_to_write, poolclass=NullPool)
 
         @event.listens_for(engine, "begin")
         def begin(connection: "Connection") -> None:
@@ -176,6 +181,11 @@ class SqliteDatabase:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
+
+    def _connect_to_write(self) -> sqlite3.Connection:
+        connection = connect(self.path, self._access)
+        connection.text_factory = _any_text  # a text that is not UTF-8 concerns its own row only
+        return connection
 
 
 class _SqliteReader:
@@ -185,7 +195,21 @@ class _SqliteReader:
         self._connection = connection
 
     def query(self, sql: str, *values: object) -> Rows:
-        return self._connection.execute(sql, values)
+        """Return the rows. Where a text is not UTF-8, they are read once more with its bytes as half characters."""
+        done = 0
+        try:
+            for row in self._connection.execute(sql, values):
+                yield row
+                done += 1
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            self._connection.text_factory = _any_text
+            yield from islice(self._connection.execute(sql, values), done, None)
+
+
+def _any_text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def connect(path: Path, access: Access) -> sqlite3.Connection:
@@ -194,6 +218,7 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # what was committed outlives a power loss
+    sqlite_untrusted.limit(connection, path)
     return connection
 
 
@@ -260,7 +285,7 @@ def _translate(path: Path, error: BaseException) -> RegistryError:
             return RegistryError(f"cannot open {path}: check that it exists and that you may read its folder")
         case sqlite3.SQLITE_IOERR:
             return RegistryError(f"the disk failed at {path} ({error}); free space, check the disk, try again")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_INTERRUPT:
             return CorruptRegistryError(
                 f"{path} is damaged ({error}); the adapters are files of their own: "
                 "run `cl-ast rebuild` to restore the database from them"

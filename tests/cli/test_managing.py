@@ -1,6 +1,8 @@
 """`tasks`, `show`, `rename`, `remove`, `rollback`, `verify`, `gc`, `rebuild`."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,13 @@ def test_a_task_that_is_not_there(registry: Path, cl: Run, unchanged: Unchanged,
     command, *rest = words
     with unchanged(registry):
         cl(command, "tonse", *rest).refused("tonse", 'did you mean "tones"?')
+
+
+def test_a_row_that_cannot_be_read_is_said(cl: Run, registry: Path) -> None:
+    with closing(sqlite3.connect(registry / "registry.db")) as connection, connection:
+        connection.execute("UPDATE versions SET labels = 'nonsense' WHERE id = 2")
+    answer = cl("tasks", "--format", "json").fine()
+    assert [task["name"] for task in answer.json] == ["tones", "chirps"]
+    assert answer.err == "cl-ast: 1 more cannot be read; `cl-ast verify` says why\n"
+    verified = cl("verify")
+    assert verified.code == 1 and "'noises'" in verified.err and verified.out == ""

@@ -102,8 +102,10 @@ def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str)
 
 def test_hostile_text_is_only_text(reg: Registry, adapter: Make, new: New) -> None:
     name = "a'; DROP TABLE tasks; --"
-    reg.commit(name, adapter(), new(labels=('"', "'", "%s", "\x00")))
-    assert names(reg) == [name] and reg.task(name).labels == ('"', "'", "%s", "\x00")
+    reg.commit(name, adapter(), new(labels=('"', "'", "%s", "?")))
+    assert names(reg) == [name] and reg.task(name).labels == ('"', "'", "%s", "?")
+    with pytest.raises(RegistryError, match="NUL"):
+        new(labels=("dog", "\x00"))
 
 
 def test_an_unknown_name_suggests_the_nearest(reg: Registry, adapter: Make, new: New) -> None:

@@ -21,6 +21,9 @@ def tasks(app: App, /, kind: str) -> None:
     """
     with app.registry() as registry:
         found, nearest = registry.tasks(), registry.nearest()
+        left_out = registry.count() - len(found)
+    if left_out > 0:
+        click.echo(f"cl-ast: {left_out} more cannot be read; `cl-ast verify` says why", err=True)
     if kind == "json":
         from cl_ast.terminal.rendering import records
 

@@ -21,7 +21,7 @@ def verify(app: App, /) -> None:
     """
     with app.registry() as registry:
         problems = registry.verify()
-        count = len(registry.tasks())
+        count = 0 if problems else len(registry.tasks())
     for problem in problems:
         click.echo(f"cl-ast: {problem}", err=True)
     if problems:

@@ -1,0 +1,174 @@
+"""Checks what a database says, since anybody may have written it: rows that cannot be right are left out and reported.
+
+The limits here hold for the headers of adapter files, too, since their ids and times become rows in a rebuild.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from json import JSONDecoder
+from typing import Any
+
+from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import names
+from registry.records import BackboneRecord, VersionRecord
+from registry.version_facts import RULES
+
+MOST_ID = 10**9
+"""The highest id and version number. A server's columns hold twice as much, so there is always a next one."""
+_YEARS = range(1970, 3000)
+_MOST_BYTES = 2**50
+_LONGEST_NAME = 10_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_WRONG = (ValueError, TypeError, OverflowError, RecursionError, RegistryError)
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+_DECODER = JSONDecoder(parse_constant=_no_constant)
+_CHECKS = [rule.check for rule in RULES.values()]
+_IS_JSON = [rule.json for rule in RULES.values()]
+
+
+def is_sha256(value: object) -> bool:
+    """Return whether a value is a SHA-256 as files are named by: 64 small hexadecimal digits."""
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def require_sha256(value: object) -> str:
+    """Return a SHA-256. Raises CorruptRegistryError for anything else: it would become a part of a path."""
+    if not is_sha256(value):
+        raise CorruptRegistryError(f"{value!r:.80} is no SHA-256, so there is no file of that name")
+    return str(value)
+
+
+def check_time(moment: datetime) -> datetime:
+    """Return a time. Raises ValueError for one so far away that the next could not be told."""
+    if moment.year not in _YEARS:
+        raise ValueError(f"the year must be from {_YEARS[0]} to {_YEARS[-1]}, not {moment.year}")
+    return moment
+
+
+def instant(text: str) -> datetime:
+    """Return the time that a database wrote, which is in UTC. Raises ValueError or TypeError for anything else."""
+    return check_time(datetime.fromisoformat(text + "+00:00").astimezone(UTC))
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value can be an id or the number of a version."""
+    return type(value) is int and 0 < value <= MOST_ID
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the name of a task."""
+    try:
+        return bool(names.checked(value))  # type: ignore[arg-type]  # it may be anything
+    except RegistryError:
+        return False
+
+
+class VersionReader:
+    """Makes records of rows. It parses and checks each JSON text once, as many versions share theirs.
+
+    Attributes:
+        problems: what is wrong with the rows that were left out, in words.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._parsed: list[dict[str, Any]] = [{} for _ in RULES]
+
+    def read(self, row: Sequence[Any]) -> tuple[VersionRecord, int, datetime] | None:
+        """Return a version, the id of its task and when that was made; None for a row that cannot be right."""
+        try:
+            return self._checked(row)
+        except _WRONG as error:
+            said = " ".join(str(error).split())
+            what = f"the version with the id {row[0]!r:.30} (task {row[1]!r:.60}) cannot be used: {said:.300}"
+            self.problems.append(what)
+            return None
+
+    def _checked(self, row: Sequence[Any]) -> tuple[VersionRecord, int, datetime]:
+        id, name, key, number, sha256, size, created, task_id, task_created, *facts = row
+        for value in (id, task_id, number):
+            if not is_id(value):
+                raise ValueError(f"an id or a number of a version is from 1 to {MOST_ID:,}, not {value!r:.30}")
+        if names.key(names.checked(name)) != key:
+            raise ValueError("the key of its task does not belong to the name")
+        if type(size) is not int or not 0 <= size < _MOST_BYTES:
+            raise ValueError(f"the size of its file cannot be {size!r:.30} bytes")
+        version = VersionRecord(
+            *[self._fact(place, value) for place, value in enumerate(facts)],
+            id=id,
+            task=name,
+            number=number,
+            adapter_sha256=require_sha256(sha256),
+            adapter_bytes=size,
+            created=instant(created),
+        )
+        return version, task_id, instant(task_created)
+
+    def _fact(self, place: int, value: Any) -> Any:
+        if not _IS_JSON[place]:
+            return _CHECKS[place](value)
+        known = self._parsed[place]
+        if value not in known:
+            known[value] = _CHECKS[place](_parsed(value))
+        return known[value]
+
+
+def counts(text: Any) -> dict[str, int]:
+    """Return the JSON of counts by task id. Raises ValueError or TypeError for anything else."""
+    found = _parsed(text)
+    if not isinstance(found, dict) or not all(type(clips) is int and 0 <= clips < 2**53 for clips in found.values()):
+        raise ValueError("it is no object of counts")
+    return found
+
+
+def backbone(row: Sequence[Any]) -> BackboneRecord:
+    """Return the backbone that a row holds. Raises CorruptRegistryError for a row that cannot be right."""
+    name, fingerprint, parameters, size, background = row
+    texts = all(isinstance(text, str) and 0 < len(text) <= _LONGEST_NAME for text in (name, fingerprint))
+    sizes = all(type(count) is int and 0 <= count < _MOST_BYTES for count in (parameters, size))
+    if not (texts and sizes and isinstance(background, bytes) and _encodable(name + fingerprint)):
+        raise CorruptRegistryError(
+            "the database says something of its backbone that cannot be: run `cl-ast rebuild` to restore the database "
+            "from the adapter files"
+        )
+    return BackboneRecord(name, fingerprint, parameters, size, background)
+
+
+@contextmanager
+def of_one_row() -> Iterator[None]:
+    """Turn what a bad value makes SQLAlchemy raise into a CorruptRegistryError."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise unreadable("a row that is needed") from error
+
+
+def unreadable(what: str) -> CorruptRegistryError:
+    """Return the error for rows that cannot be read."""
+    return CorruptRegistryError(
+        f"{what} cannot be read: `cl-ast verify` says why, and `cl-ast rebuild` restores the database from the "
+        "adapter files"
+    )
+
+
+def _parsed(text: Any) -> Any:
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r:.40} is not JSON")
+    value, end = _DECODER.raw_decode(text)
+    if text[end:].strip():
+        raise ValueError("something follows its JSON")
+    return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        return "\0" not in text and bool(text.encode())
+    except UnicodeEncodeError:
+        return False
