@@ -111,9 +111,13 @@ _SHORT = {"tr": "train", "cv": "validation", "va": "validation", "dt": "validati
 
 _FOLDS = _all("fold folds kfold cv xval 折 フォールド 폴드")
 _SESSIONS = _all("session sessions sess ses sitzung sesion sessao セッション")
-_PARTS = _FOLDS | _SESSIONS | _all(
-    "split splits part parts partition portion subset set batch chunk shard disc disk cd dvd volume vol teil partie"
-    " parte"
+_PARTS = (
+    _FOLDS
+    | _SESSIONS
+    | _all(
+        "split splits part parts partition portion subset set batch chunk shard disc disk cd dvd volume vol teil partie"
+        " parte"
+    )
 )
 
 # Words that a split or a fold has beside its name and number.
