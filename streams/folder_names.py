@@ -58,6 +58,11 @@ def says_fold(found: Meaning) -> bool:
     return not _FOLDS.isdisjoint(found.words)
 
 
+def says_session(found: Meaning) -> bool:
+    """Return whether a fold is called a session."""
+    return not _SESSIONS.isdisjoint(found.words)
+
+
 def same_but_for_a_number(names: Iterable[str]) -> bool:
     """Return whether the names are one word with different numbers, such as `Actor_01` and `Actor_02`."""
     parts = [re.fullmatch(r"(.*?[^\W\d_])[\W_]*([0-9]+)", name.casefold()) for name in names]
@@ -105,9 +110,14 @@ _SHORT = {"tr": "train", "cv": "validation", "va": "validation", "dt": "validati
 """The abbreviations of speech recognition: wsj0-mix has tr, cv and tt, and CHiME tr, dt and et."""
 
 _FOLDS = _all("fold folds kfold cv xval 折 フォールド 폴드")
-_PARTS = _FOLDS | _all(
-    "split splits part parts partition portion subset set batch chunk shard session sessions sess ses disc disk cd dvd"
-    " volume vol teil partie parte sitzung セッション"
+_SESSIONS = _all("session sessions sess ses sitzung sesion sessao セッション")
+_PARTS = (
+    _FOLDS
+    | _SESSIONS
+    | _all(
+        "split splits part parts partition portion subset set batch chunk shard disc disk cd dvd volume vol teil partie"
+        " parte"
+    )
 )
 
 # Words that a split or a fold has beside its name and number.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cl_ast.errors import StreamError
-from streams.folder_names import Meaning, may_be_a_class, meaning, says_fold
+from streams.folder_names import Meaning, may_be_a_class, meaning, says_fold, says_session
 
 Shape = Literal["classes", "splits", "folds"]
 
@@ -128,7 +128,7 @@ def _no_classes(folders: Sequence[Seen], meanings: Sequence[Meaning]) -> tuple[l
     if len(splits) == 1 and may_be_a_class(splits[0].name) and not splits[0].has_classes:
         splits = []  # It is the vehicle, beside `bus` or `tram`.
     folds = [(folder, means) for folder, means in named if means.kind == "fold" and means.sure]
-    if len(folds) == 1 and not says_fold(folds[0][1]):
+    if len(folds) == 1 and not (says_fold(folds[0][1]) or says_session(folds[0][1])):
         folds = []  # A single `set 1` or `part b` among other names may be a class.
     return splits, [folder for folder, _ in folds]
 

@@ -194,6 +194,7 @@ def test_folds_of_clips_are_refused_with_the_way_out(layout: Make, name: str) ->
     [
         ("fold1/dog", "fold2/dog", "rain"),
         ("fold1", "dog", "rain"),
+        ("Session1", "dog"),
         ("part1/dog", "part2/rain", "extra/rain"),
         ("fold1/dog", "session2/dog", "fold3/dog"),
         ("fold1/dog", "fold2/dog", "test/dog"),
