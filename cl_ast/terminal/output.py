@@ -75,15 +75,11 @@ def imported_line(record: TaskRecord) -> str:
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Print the warnings of cl-ast inside the block to standard error, one line for each."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ClAstWarning)
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, ClAstWarning):
-                click.echo(f"cl-ast: {message}", err=True)
-            else:
-                usual(message, category, *rest)
-
-        warnings.showwarning = show
         yield
+    for one in caught:
+        if issubclass(one.category, ClAstWarning):
+            warn(str(one.message))
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
