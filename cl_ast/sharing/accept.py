@@ -35,7 +35,7 @@ def known_backbone(incoming: Incoming) -> str | None:
     name = backbone.get("name") if isinstance(backbone, Mapping) else None
     if name is None and incoming.lora:
         name = incoming.lora.config.get("base_model_name_or_path")
-    short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
+    short = {AST_BASE_HUB: "ast-base"}.get(str(name), str(name))
     return short if short == MINI or short in SHORT_NAMES else None
 
 

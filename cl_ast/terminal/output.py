@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cl_ast.errors import ClAstWarning
+from cl_ast.progress import ClAstWarning
 
 if TYPE_CHECKING:
     from registry import TaskRecord
@@ -51,15 +51,14 @@ def imported_line(record: TaskRecord) -> str:
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Print the warnings of cl-ast inside the block to standard error, one line for each."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ClAstWarning)
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, ClAstWarning):
-                click.echo(f"cl-ast: {message}", err=True)
-            else:
-                usual(message, category, *rest)
-
-        warnings.showwarning = show
-        yield
+        try:
+            yield
+        finally:
+            found = list(caught)
+    for one in found:
+        if issubclass(one.category, ClAstWarning):
+            click.echo(f"cl-ast: {one.message}", err=True)
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
