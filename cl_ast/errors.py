@@ -54,7 +54,3 @@ class TaskExistsError(RegistryError):
 
 class CorruptRegistryError(RegistryError):
     """Raised when a stored file differs from what the database says of it."""
-
-
-class ClAstWarning(UserWarning):
-    """Given where cl-ast does what was asked, and its user should look at something; the commands print it."""

@@ -1,4 +1,4 @@
-"""How long work says how far it has come; the library itself prints nothing."""
+"""How long work says how far it has come, and what its user should look at; the library itself prints nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,3 +28,7 @@ Progress = Callable[[Step], None]
 
 def silent(_: Step) -> None:
     """Ignore all progress."""
+
+
+class ClAstWarning(UserWarning):
+    """Given with `warnings.warn` where the work goes on, and its user should look at something; commands print it."""

@@ -97,6 +97,11 @@ class Backbone:
         """Return all stock tensors of a site of `LEAVES`, such as weight and bias."""
         return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
+    def had_fingerprint(self, fingerprint: str) -> bool:
+        """Return whether a fingerprint is that of these weights without the checkpoint's settings for its front end."""
+        family = family_of(self.model.config.model_type, self.name)
+        return fingerprint == _fingerprint(self.tensors(), family.output_settings(self.model.config))
+
     def copy(self) -> "Backbone":
         """Return a separate backbone with the same weights, for full fine-tuning."""
         model = type(self.model)(self.model.config)

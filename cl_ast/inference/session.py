@@ -95,6 +95,12 @@ class Session:
     def _refuse_another(self, loaded: Backbone) -> None:
         known = self.registry.backbone
         if known and known.fingerprint != loaded.fingerprint:
+            if loaded.had_fingerprint(known.fingerprint):
+                raise RegistryError(
+                    f"the registry was made with {known.name} before the numbers in its preprocessor_config.json were "
+                    f"used, and now they are part of the backbone: train its tasks again with `cl-ast relearn --to "
+                    f"REGISTRY --backbone {loaded.name}`, or give --backbone a copy without that file"
+                )
             raise RegistryError(
                 f"the registry was made with the backbone {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
                 f"({loaded.fingerprint[:12]}) is another; leave out --backbone, use another registry, or train its "

@@ -35,7 +35,7 @@ def known_backbone(incoming: Incoming) -> str | None:
     name = backbone.get("name") if isinstance(backbone, Mapping) else None
     if name is None and incoming.lora:
         name = incoming.lora.config.get("base_model_name_or_path")
-    short = {AST_BASE_HUB: "ast-base"}.get(str(name), name)
+    short = {AST_BASE_HUB: "ast-base"}.get(str(name), str(name))
     return short if short == MINI or short in SHORT_NAMES else None
 
 
@@ -123,7 +123,7 @@ def _completed(
         **facts,
         "name": names.checked(name if name is not None else facts.get("name", "")),
         "method": parse(str(facts.get("method", ""))[:1_000], methods).text,
-        "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end),
+        "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end, backbone),
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
         "backbone": {**described, **stated},
@@ -138,11 +138,16 @@ def _waveform(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any
     return found
 
 
-def _log_mel(front_end: Mapping[str, Any]) -> dict[str, Any]:
+def _log_mel(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
     frames, mean, std = (front_end.get(key) for key in ("frames", "mean", "std"))
-    default = LogMelFrontEnd(frames) if type(frames) is int and frames else None
-    numbers = [default.mean if mean is None else mean, default.std if std is None else std] if default else []
-    if default is None or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers):
+    own = backbone.front_end(1.0)
+    default = own if isinstance(own, LogMelFrontEnd) else LogMelFrontEnd.for_seconds(1.0)
+    numbers = [default.mean if mean is None else mean, default.std if std is None else std]
+    if (
+        type(frames) is not int
+        or not frames
+        or not all(isinstance(n, int | float) and math.isfinite(n) and abs(n) < 1e6 for n in numbers)
+    ):
         raise CorruptRegistryError("the front_end of the task to import has numbers that cannot be used")
     if numbers[1] <= 0:
         raise CorruptRegistryError("the front_end of the task to import has a std that is not positive")

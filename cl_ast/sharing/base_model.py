@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
-from cl_ast.errors import ClAstWarning, MethodError
+from cl_ast.errors import MethodError
+from cl_ast.progress import ClAstWarning
 
 _HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\]")  # the hub's own cache on a disk

@@ -112,8 +112,9 @@ def _norm(config: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: Layo
     extra = sorted(set(words) - {layout.norm})
     if extra:
         raise MethodError(
-            f"the LoRA also saves the module {extra[0][:80]!r}, and cl-ast only takes the final LayerNorm: train it on "
-            f"{layout.model} without that module, and put the head into task.safetensors (docs/registry.md)"
+            f"the LoRA also saves the module {extra[0][:80]!r} (modules_to_save), and cl-ast only takes the final "
+            f"LayerNorm: train it on {layout.model} without that module, and put the head into task.safetensors "
+            "(docs/registry.md)"
         )
     names = {f"{PREFIX}{layout.norm}.{kind}": f"head.norm.{kind}" for kind in ("weight", "bias")}
     found = {ours: _single(name, tensors[name]) for name, ours in names.items() if name in tensors}
@@ -175,7 +176,7 @@ def _naming_of(patterns: Patterns, places: Set[Place], namings: list[Naming], de
             return naming
     naming = namings[0]
     modules = naming.modules(depth)
-    for place in places:
+    for place in sorted(places):
         if place not in modules or not patterns.targets(modules[place]):
             raise MethodError(
                 f"the LoRA holds a tensor it should not have: its target_modules do not name {naming.module(place)}, "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cl_ast.errors import ClAstError, ClAstWarning
+from cl_ast.errors import ClAstError
+from cl_ast.progress import ClAstWarning
 
 if TYPE_CHECKING:
     from registry import TaskRecord

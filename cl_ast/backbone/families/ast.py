@@ -1,7 +1,9 @@
 """The Audio Spectrogram Transformer (Gong et al. 2021): log-mel patches, pre-norm layers, two special tokens."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -10,10 +12,13 @@ from torch.nn import functional as F
 
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import BINS, LogMelFrontEnd
+from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone.sites import Paths, Shape
 from cl_ast.errors import BackboneError
 
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
+_AUDIOSET = LogMelFrontEnd.for_seconds(1.0)  # only for its mean and std
+_UNCHANGED = (0.0, 0.5)  # the mean and std with which (x - mean) / (2 std) is x
 _OUTER_TENSORS: Mapping[str, str] = {
     "embed.cls": "embeddings.cls_token",
     "embed.distillation": "embeddings.distillation_token",
@@ -30,6 +35,9 @@ class Ast:
     """The family of `ASTModel`.
 
     The names of submodules are only written here, since they differ between releases and from those in checkpoints.
+
+    Attributes:
+        mean, std: the numbers with which the checkpoint's features were normalised; AudioSet's by default.
     """
 
     title: ClassVar[str] = "AST"
@@ -52,6 +60,8 @@ class Ast:
     # The checkpoint on the hub has a classifier for AudioSet.
     unneeded: ClassVar[tuple[str, ...]] = ("classifier.",)
     front_end_class: ClassVar[type[FrontEnd]] = LogMelFrontEnd
+    mean: float = _AUDIOSET.mean
+    std: float = _AUDIOSET.std
 
     def model_class(self) -> Any:
         try:
@@ -64,7 +74,28 @@ class Ast:
         return ASTModel
 
     def with_checkpoint_settings(self, place: str, name: str) -> "Ast":
-        return self  # the front end is always that of the papers, whatever the checkpoint says
+        """Read mean and std from `preprocessor_config.json`; without one they are AudioSet's, as in the papers.
+
+        The length of clips is not read: each task has its own, and position embeddings are resized to it.
+        """
+        found = _preprocessor(place, name)
+        for key, made in (("sampling_rate", SAMPLE_RATE), ("num_mel_bins", BINS)):
+            if found.get(key, made) != made:
+                raise BackboneError(
+                    f"the backbone {name} takes features of {key} {found[key]} (preprocessor_config.json), and the "
+                    f"front end makes {made}; use another backbone"
+                )
+        mean, std = found.get("mean", self.mean), found.get("std", self.std)
+        if not found.get("do_normalize", True):
+            mean, std = _UNCHANGED
+        if not _is_number(mean) or not _is_number(std) or std <= 0:
+            raise BackboneError(
+                f"the backbone {name} has a mean or a std in its preprocessor_config.json that cannot be used: they "
+                "are two numbers, and std is positive; correct the file"
+            )
+        if math.isclose(mean, _AUDIOSET.mean, rel_tol=1e-6) and math.isclose(std, _AUDIOSET.std, rel_tol=1e-6):
+            return replace(self, mean=_AUDIOSET.mean, std=_AUDIOSET.std)
+        return replace(self, mean=float(mean), std=float(std))
 
     def unsupported_because(self, config: Any) -> str:
         if config.num_mel_bins != BINS:
@@ -83,13 +114,16 @@ class Ast:
         return _OUTER_TENSORS
 
     def output_settings(self, config: Any) -> str:
-        return (
+        settings = (
             f"heads={config.num_attention_heads} eps={config.layer_norm_eps} act={config.hidden_act} "
             f"stride={config.frequency_stride}x{config.time_stride}"
         )
+        # AudioSet's numbers are left out, because the fingerprints in existing registries do not have them.
+        usual = (self.mean, self.std) == (_AUDIOSET.mean, _AUDIOSET.std)
+        return settings if usual else f"{settings} mean={self.mean!r} std={self.std!r}"
 
     def front_end(self, seconds: float) -> LogMelFrontEnd:
-        return LogMelFrontEnd.for_seconds(seconds)
+        return replace(LogMelFrontEnd.for_seconds(seconds), mean=self.mean, std=self.std)
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
         """Turn normalised log-mel (batch, frames, 128), at least 16 frames, into tokens (batch, 2 + patches, width)."""
@@ -114,6 +148,36 @@ class Ast:
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
         normed: Tensor = model.layernorm(tokens)
         return normed
+
+
+def _preprocessor(place: str, name: str) -> Mapping[str, Any]:
+    """Return the settings of the checkpoint's feature extractor, which are empty if it has none.
+
+    Raises:
+        BackboneError: a file of a local folder cannot be read, or is for another kind of feature extractor.
+    """
+    from transformers import ASTFeatureExtractor
+
+    try:
+        found = dict(ASTFeatureExtractor.get_feature_extractor_dict(place)[0])
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        if any((Path(place) / file).exists() for file in ("preprocessor_config.json", "processor_config.json")):
+            raise BackboneError(
+                f"the preprocessor_config.json of the backbone {name} cannot be read ({type(error).__name__}); correct "
+                "the file, or take it away"
+            ) from error
+        return {}
+    kind = found.get("feature_extractor_type", "ASTFeatureExtractor")
+    if kind != "ASTFeatureExtractor":
+        raise BackboneError(
+            f"the preprocessor_config.json of the backbone {name} is for {str(kind)[:80]!r}, and cl-ast makes the "
+            "features of ASTFeatureExtractor; correct the file, or take it away"
+        )
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e6 < value < 1e6
 
 
 def grid(config: Any) -> tuple[int, int]:
