@@ -79,6 +79,7 @@ class Manager:
         memory: int = TASK_BYTES,
         router: str | None = None,
         group: Group = ALONE,
+        create: bool = True,
     ) -> "Manager":
         """Open a registry, or make one.
 
@@ -90,13 +91,14 @@ class Manager:
             memory: how many bytes of tasks stay in memory; beyond, the task used longest ago is read again when needed.
             router: of a new registry, "discriminant" or another (docs/routing.md); an existing one keeps its own.
             group: the processes that train a task together (docs/performance.md); each has a Manager of the registry.
+            create: make the registry where there is none.
 
         Raises:
-            RegistryError: it cannot be opened.
+            RegistryError: it cannot be opened, or there is none and `create` is False.
             ClAstError: the device is not there.
         """
         with group.main_first():
-            registry = Registry.open(location)
+            registry = Registry.open(location, create=create)
         return cls(
             registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router, group=group
         )

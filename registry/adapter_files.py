@@ -37,7 +37,7 @@ class AdapterFiles:
 
     def read(self, sha256: str) -> bytes | None:
         """Return a file's bytes, from the cache if they are whole there, otherwise unchecked; None without a file."""
-        cached = self._cache.read(name_of(sha256)) if self._cache else None
+        cached = self._read_cached(name_of(sha256))
         if cached is not None and digest(cached) == sha256:
             return cached
         data = self.read_from_store(name_of(sha256))
@@ -65,6 +65,12 @@ class AdapterFiles:
     def own(self) -> list[Stored]:
         """Return every file that only a registry can have written, with those whose writing was interrupted."""
         return [file for file in self.store.files() if _OWN.fullmatch(file.name)]
+
+    def _read_cached(self, name: str) -> bytes | None:
+        """Return a file of the cache; None also for what a colleague put there and this user cannot read."""
+        with suppress(RegistryError):
+            return self._cache.read(name) if self._cache else None
+        return None
 
     def _write_to_cache(self, sha256: str, data: bytes) -> None:
         if self._cache:

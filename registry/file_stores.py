@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cl_ast.errors import RegistryError
 from registry.crash_points import crash_point
 from registry.errors import file_errors
 
@@ -104,6 +105,8 @@ class LocalFolder:
         path = self.folder / name
         with file_errors(path, "read"):
             try:
+                if path.exists() and not path.is_file():  # reading a pipe would never end
+                    raise RegistryError(f"{path} is not a regular file: move it away")
                 return path.read_bytes()
             except FileNotFoundError:
                 return None

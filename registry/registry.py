@@ -57,7 +57,10 @@ class Registry:
                 f"{where.place} is missing, but {files.store.place} has adapters: restore it with `cl-ast rebuild`"
             )
         if not create:
-            raise RegistryError(f"there is no registry at {where.place}")
+            raise RegistryError(
+                f"there is no registry at {where.place}: name another place (--registry or CL_AST_REGISTRY), or make "
+                "one there with `cl-ast add-task` or `cl-ast import`"
+            )
         files.store.prepare()
         return cls(where.make(), files)
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from registry import sqlite_replace
 from registry.crash_points import crash_point
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
@@ -17,6 +18,7 @@ def copy(path: Path, why: str) -> Path:
     part = kept.with_name(f"{kept.name}.part")
     with file_errors(path.parent, "back up the registry in"):
         crash_point("back up")
+        sqlite_replace.create_like(part, path)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
         part.replace(kept)

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import schema, sqlite_backup, sqlite_replace, sqlite_untrusted
@@ -16,14 +16,12 @@ from registry.crash_points import crash_point
 from registry.database import Database, Reader, Rows, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
+from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _APPLICATION_ID = 0x636C6173  # "clas"
-_BUSY_SECONDS = 30
-
-Access = Literal["rwc", "rw", "ro", "immutable"]
 
 
 class SqliteLocation:
@@ -52,7 +50,7 @@ class SqliteLocation:
             raise schema.something_else(self.place)
         database = SqliteDatabase(path, access)
         older = schema.check(self.place, version)
-        with translated(path), closing(connect(path, access)) as connection:
+        with translated(path), closing(database.connect_to_read()) as connection:
             sqlite_untrusted.check_content(path, connection)
         if older:
             database.upgrade(version)
@@ -82,6 +80,7 @@ class SqliteLocation:
                 fresh,
             ):
                 leftover.unlink(missing_ok=True)
+            sqlite_replace.create_like(fresh, path)
             database = SqliteLocation(fresh).make()
             with database.write() as writer:
                 fill(writer)
@@ -104,7 +103,7 @@ class SqliteDatabase:
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        with translated(self.path), closing(connect(self.path, self._access)) as connection:
+        with translated(self.path), closing(self.connect_to_read()) as connection:
             connection.execute("BEGIN")
             yield _SqliteReader(connection)
 
@@ -182,9 +181,13 @@ class SqliteDatabase:
 
         return engine
 
+    def connect_to_read(self) -> sqlite3.Connection:
+        """Return a new connection. Without rights, each looks again whether the owner is writing."""
+        return connect(self.path, self._access) if self.writable else connect_to_read(self.path)
+
     def _connect_to_write(self) -> sqlite3.Connection:
         connection = connect(self.path, self._access)
-        connection.text_factory = _any_text  # a text that is not UTF-8 concerns its own row only
+        connection.text_factory = any_text  # a text that is not UTF-8 concerns its own row only
         return connection
 
 
@@ -204,59 +207,39 @@ class _SqliteReader:
         except sqlite3.OperationalError as error:
             if "decode" not in str(error):
                 raise
-            self._connection.text_factory = _any_text
+            self._connection.text_factory = any_text
             yield from islice(self._connection.execute(sql, values), done, None)
-
-
-def _any_text(data: bytes) -> str:
-    return data.decode(errors="surrogateescape")
-
-
-def connect(path: Path, access: Access) -> sqlite3.Connection:
-    """Return a new connection with the settings that all connections here have."""
-    query = "mode=ro&immutable=1" if access == "immutable" else f"mode={access}"
-    connection = sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")  # what was committed outlives a power loss
-    sqlite_untrusted.limit(connection, path)
-    return connection
 
 
 def _probe(path: Path) -> tuple[Access, int, int, int]:
     """Return the most access that is allowed, the application id, the schema version and the number of tables."""
-    modes: list[Access] = ["rw", "ro"]
-    # In a folder that cannot be written, SQLite has no place for its shared memory and must be told that nobody
-    # writes. It then ignores the log, so this is no option while there are changes in it.
-    if not size(sqlite_replace.wal(path)):
-        modes.append("immutable")
-    for access in modes:
-        try:
-            with closing(connect(path, access)) as connection:
-                application, version, tables = (
-                    int(connection.execute(query).fetchone()[0])
-                    for query in (
-                        "PRAGMA application_id",
-                        "PRAGMA user_version",
-                        "SELECT count(*) FROM sqlite_master",
-                    )
-                )
-            return access, application, version, tables
-        except sqlite3.OperationalError as error:
-            if access == modes[-1] or _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-                raise
-    raise AssertionError("unreachable")
+    access: Access = "rw"
+    try:
+        with closing(connect(path, access)) as connection:
+            return access, *_identity(connection)
+    except sqlite3.OperationalError as error:
+        if code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+    with closing(connect_to_read(path)) as connection:
+        return "ro", *_identity(connection)
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    application, version, tables = (int(connection.execute(query).fetchone()[0]) for query in queries)
+    return application, version, tables
 
 
 def _use_wal(path: Path) -> None:
     """Let readers and a writer work side by side. This is the one step where SQLite does not wait by itself."""
-    give_up = time.monotonic() + _BUSY_SECONDS
+    give_up = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             with closing(connect(path, "rwc")) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+            if code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
                 raise
             time.sleep(0.01)
 
@@ -271,10 +254,10 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _translate(path: Path, error: BaseException) -> RegistryError:
-    match _code(error):
+    match code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return RegistryError(
-                f"another process has kept {path} busy for {_BUSY_SECONDS} seconds; "
+                f"another process has kept {path} busy for {BUSY_SECONDS} seconds; "
                 "nothing was changed, try again when it is done"
             )
         case sqlite3.SQLITE_FULL:
@@ -292,8 +275,3 @@ def _translate(path: Path, error: BaseException) -> RegistryError:
             )
         case _:
             return RegistryError(f"{path} refused: {error}")
-
-
-def _code(error: BaseException) -> int:
-    """Return SQLite's primary error code; 0 for any other error."""
-    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF

@@ -7,6 +7,7 @@ which may be done any number of times.
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,8 +67,30 @@ def _link(path: Path, backup: Path) -> None:
         return
     except OSError:
         part = backup.with_name(f"{backup.name}.part")
-        shutil.copy2(path, part)
+        part.unlink(missing_ok=True)
+        create_like(part, path)
+        shutil.copyfile(path, part)
         part.replace(backup)
+
+
+def create_like(path: Path, other: Path) -> None:
+    """Create an empty file with the owner, group and mode of another, where there is one, before anything is in it.
+
+    Where this user may not give it the same group, the group gets no rights: it could be a larger one.
+    """
+    with suppress(FileNotFoundError):
+        wanted = other.stat()
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        mode = stat.S_IMODE(wanted.st_mode)
+        if os.name == "posix":
+            try:
+                os.chown(path, wanted.st_uid, wanted.st_gid)
+            except OSError:
+                with suppress(OSError):
+                    os.chown(path, -1, wanted.st_gid)
+            if path.stat().st_gid != wanted.st_gid:
+                mode &= ~0o070
+        path.chmod(mode)
 
 
 def wal(path: Path) -> Path:

@@ -97,6 +97,7 @@ def test_imports_come_from_what_is_installed(installed: Installed) -> None:
 def test_the_command_works_away_from_the_source(installed: Installed, tmp_path: Path) -> None:
     assert "add-task" in installed("-m", "cli", "--help")
     assert "248,976" in installed("-m", "cli", "methods", "bottleneck")
+    installed("-c", "import sys; from registry import Registry; Registry.open(sys.argv[1])", tmp_path / "new")
     assert "add-task" in installed("-m", "cli", "--registry", tmp_path / "new", "stats")
     assert installed("-m", "cli", "--version").split()[-1] == version("cl-ast")
 

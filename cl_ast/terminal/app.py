@@ -30,13 +30,22 @@ class App:
     quiet: bool
     verbose: bool
 
-    def manager(self, backbone: str | None = None, router: str | None = None, group: Group | None = None) -> Manager:
-        """Open the registry with its backbone."""
+    def manager(
+        self,
+        backbone: str | None = None,
+        router: str | None = None,
+        group: Group | None = None,
+        *,
+        create: bool = False,
+    ) -> Manager:
+        """Open the registry with its backbone. Only with `create` is one made where there is none."""
         from cl_ast.manager import Manager
         from cl_ast.training.distributed import ALONE
 
         group = group or ALONE
-        return Manager.open(self.location, backbone=backbone, device=self.device, router=router, group=group)
+        return Manager.open(
+            self.location, backbone=backbone, device=self.device, router=router, group=group, create=create
+        )
 
     def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
         """Start or join a Ray cluster that answers with the registry."""
@@ -45,10 +54,10 @@ class App:
         return Cluster(Place(self.location, backbone, self.device, Path.cwd()), workers)
 
     def registry(self) -> Registry:
-        """Open the registry without a backbone."""
+        """Open the registry without a backbone. It is never made: at a misspelt place that would say all is well."""
         from registry import Registry
 
-        return Registry.open(self.location)
+        return Registry.open(self.location, create=False)
 
     def progress(self, *, shown: bool = True) -> ProgressDisplay:
         """Return what shows progress on standard error."""

@@ -1,5 +1,7 @@
 """The steps of `cl-ast demo`: three small tasks are synthesised and learned one after another, offline, in minutes."""
 
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ METHOD = "bottleneck"
 OPTIONS = TrainOptions(epochs=6, batch_size=16)
 _CLIPS_A_CLASS = 30
 _SEED = 7
+_MARK = "made-by-cl-ast-demo.txt"
+_MADE = ("registry", "clips", "strangers")
+# What a registry of the demo's own consists of.
+_FILES = re.compile(r"registry\.db(-wal|-shm)?|[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +53,61 @@ TASKS = (
 )
 
 
-def make_room(home: Path) -> None:
-    """Remove the registry of an earlier demo, so that the demo can run again.
+def make_room(folder: Path) -> None:
+    """Prepare the folder of the demo, and remove the registry of an earlier demo there, so that it can run again.
+
+    The folder gets a mark, and only in a folder with that mark is anything replaced. A folder of a release that made no
+    mark is known by its registry, which has the demo's three tasks and no other, each learned from the clips beside it.
 
     Raises:
-        ClAstError: the registry has a task that the demo did not make.
+        ClAstError: the folder has something that the demo did not make, or another registry is there.
     """
-    if not home.exists():
-        return
-    with Registry.open(home, create=False) as registry:
-        others = {task.name for task in registry.tasks()} - {task.name for task in TASKS}
-    if others:
+    mark, home = folder / _MARK, folder / "registry"
+    there = [name for name in _MADE if os.path.lexists(folder / name)]
+    if home.is_symlink() or (not mark.is_file() and there and not _is_former_demo(home)):
         raise ClAstError(
-            f"{home} has other tasks than the demo's ({', '.join(sorted(others))}); use another folder for the demo"
+            f"{folder} has {' and '.join(there)}, and no mark that the demo made it: use another folder for the demo"
         )
-    shutil.rmtree(home)
+    _check_own(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text("`cl-ast demo` made this folder, and replaces the clips and the registry in it.\n", "utf-8")
+    if home.exists():
+        shutil.rmtree(home)
+
+
+def _check_own(home: Path) -> None:
+    """Raise ClAstError where a registry is not the demo's alone."""
+    if not (home / "registry.db").exists():
+        strange = sorted(path.name for path in home.rglob("*") if path.is_file())
+    else:
+        with Registry.open(home, create=False) as registry:
+            others = [task.name for task in registry.tasks() if not _is_own(registry, task.name, home)]
+            unknown = registry.count() - len(registry.tasks())
+        if others or unknown:
+            what = ", ".join(sorted(others)) or "some that cannot be read"
+            raise ClAstError(f"{home} has other tasks than the demo's ({what}); use another folder for the demo")
+        strange = sorted(path.name for path in home.rglob("*") if path.is_file() and not _FILES.fullmatch(path.name))
+    if strange:
+        raise ClAstError(
+            f"{home} has files that the demo did not write ({', '.join(strange[:3])}); use another folder for the demo"
+        )
+
+
+def _is_own(registry: Registry, name: str, home: Path) -> bool:
+    """Return whether every version of a task was learned from the demo's clips beside the registry."""
+    clips = (home.parent / "clips" / name).resolve()
+    sources = [version.source.get("data") for version in registry.versions(name)]
+    return name in {task.name for task in TASKS} and all(
+        isinstance(source, str) and Path(source).resolve() == clips for source in sources
+    )
+
+
+def _is_former_demo(home: Path) -> bool:
+    if not (home / "registry.db").is_file():
+        return False
+    with Registry.open(home, create=False) as registry:
+        names = [task.name for task in registry.tasks()]
+        return names == [task.name for task in TASKS] and all(_is_own(registry, name, home) for name in names)
 
 
 def make_clips(folder: Path) -> list[Path]:

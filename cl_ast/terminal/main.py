@@ -50,7 +50,7 @@ def _reason(error: BaseException) -> str:
     "location",
     envvar=REGISTRY_VARIABLE,
     metavar="PATH|URL",
-    help="Folder of the registry, made on first use, or a URL (docs/registry.md). "
+    help="Folder of the registry, made when you add or import a task, or a URL (docs/registry.md). "
     f"[env: {REGISTRY_VARIABLE}; default: the user data folder]",
 )
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True)

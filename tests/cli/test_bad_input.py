@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from registry import Registry
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
 RATE = 16_000
@@ -236,6 +237,7 @@ def test_a_task_that_is_not_there(cl: Run, registry: Path, unchanged: Unchanged,
 
 
 def test_predict_with_an_empty_registry(tmp_path: Path, run: Run, data: Path) -> None:
+    Registry.open(tmp_path / "new").close()
     answer = run(tmp_path / "new", "predict", data / "tones" / "low" / "00.wav")
     assert answer.refused("no task yet", "cl-ast add-task").out == ""
 

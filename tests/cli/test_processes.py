@@ -95,7 +95,7 @@ def test_a_place_where_no_registry_can_be_made(tmp_path: Path, process: Start) -
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked").chmod(0o555)
     try:
-        line = one_line(process(tmp_path / "locked" / "new", "tasks", first=WITHOUT_ROOT_RIGHTS))
+        line = one_line(process(tmp_path / "locked" / "new", "import", tmp_path, first=WITHOUT_ROOT_RIGHTS))
         assert str(tmp_path / "locked" / "new") in line
     finally:
         (tmp_path / "locked").chmod(0o755)

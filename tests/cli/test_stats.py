@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from registry import Registry
 from tests.cli.conftest import MakeFolder, Run
 
 TASKS = ["tones", "noises", "chirps"]
@@ -45,6 +46,7 @@ def test_every_key_of_the_contract(report: dict[str, Any]) -> None:
 
 
 def test_an_empty_registry_has_the_same_keys(tmp_path: Path, run: Run, report: dict[str, Any]) -> None:
+    Registry.open(tmp_path / "new").close()
     empty = run(tmp_path / "new", "stats", "--format", "json").fine().json
     assert list(empty) == list(report)
     assert empty["tasks"] == []

@@ -131,14 +131,39 @@ def test_registry_as_a_url(registry: Path, cl: Run, run: Run) -> None:
 
 def test_registry_is_in_the_user_data_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "share" / name))
-    assert CliRunner().invoke(cli.main, ["tasks"]).exit_code == 0
-    assert (tmp_path / "share" / "cl-ast" / "registry" / "registry.db").exists()
+    result = CliRunner().invoke(cli.main, ["tasks"])
+    assert str(tmp_path / "share" / "cl-ast" / "registry") in result.stderr
+    with Registry.open(tmp_path / "share" / "cl-ast" / "registry"):
+        assert CliRunner().invoke(cli.main, ["tasks"]).exit_code == 0
 
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path, run: Run) -> None:
+    Registry.open(tmp_path / "new").close()
     for command in ("tasks", "stats"):
         assert "cl-ast add-task" in run(tmp_path / "new", command).fine().out
     assert run(tmp_path / "new", "tasks", "--format", "json").json == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tasks"], ["stats"], ["stats", "--format", "json"], ["verify"], ["gc"], ["gc", "--dry-run"], ["show", "birds"],
+        ["predict", "clip.wav"], ["evaluate"], ["export", "birds", "out"], ["push", "birds", "me/birds"], ["route"],
+        ["rename", "a", "b"], ["remove", "a"], ["rollback", "a"], ["relearn", "--to", "other"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_place_without_a_registry_is_said_and_stays_empty(
+    tmp_path: Path, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "mispelt"
+    run(place, "-q", *words).refused("there is no registry at", str(place), "cl-ast add-task", "--registry")
+    assert not place.exists()
+    assert not (tmp_path / "other").exists()
+    place.mkdir()  # as where a disk is not mounted
+    run(place, "-q", *words).refused("there is no registry at")
+    assert list(place.iterdir()) == []
 
 
 def test_version() -> None:

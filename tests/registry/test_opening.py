@@ -122,7 +122,7 @@ def test_a_writer_waits_for_another_and_readers_do_not(
     local: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = local.commit("a", adapter(), new())
-    monkeypatch.setattr("registry.sqlite_database._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("registry.sqlite_connections.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(Path(local.place) / "registry.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert local.tasks() == [task] and local.read_adapter(task.version)

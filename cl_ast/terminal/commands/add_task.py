@@ -34,7 +34,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
 
     with (
         launched_group(app.device) as group,
-        app.manager(options.backbone, options.router, group) as manager,
+        app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,
     ):
         with group.main_first():

@@ -58,7 +58,7 @@ def compare(
 
         check(plot)
     found: list[Compared] = []
-    with app.manager(options.backbone) as manager, app.progress() as display:
+    with app.manager(options.backbone, create=True) as manager, app.progress() as display:
         loaded = load(display, task, options, data=data)
         methods = _methods(manager, loaded, " ".join(specs).split(), options)
         display.say(f"{loaded.name}: {len(methods)} methods, {seeds} repeats of each; {loaded.protocol}")

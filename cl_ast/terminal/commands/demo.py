@@ -17,7 +17,7 @@ def demo(app: App, /, folder: Path) -> None:
     """The whole story in minutes, offline.
 
     Three small tasks are made, learned and tried on the CPU; clips and registry stay in DIR (cl-ast-demo/). A second
-    time it starts again, unless you have taught its registry something of yours.
+    time it starts again; it replaces only what carries its own mark and holds nothing of yours.
 
     \b
     cl-ast demo
@@ -29,7 +29,7 @@ def demo(app: App, /, folder: Path) -> None:
     from cl_ast.terminal.rendering import results, stats_tables, tables
 
     home = folder / "registry"
-    story.make_room(home)
+    story.make_room(folder)
     tables.show(
         "Three small tasks, made here and learned one after another over ast-mini, which is in the package.", ""
     )

@@ -25,6 +25,6 @@ def import_task(app: App, /, folder: Path, name: str | None, replace: bool, back
     cl-ast import birds-adapter/
     cl-ast import birds-adapter/ --name their-birds
     """
-    with warnings_as_lines(), app.manager(backbone) as manager:
+    with warnings_as_lines(), app.manager(backbone, create=True) as manager:
         record = manager.import_(folder, name=name, replace=replace)
     click.echo(imported_line(record))

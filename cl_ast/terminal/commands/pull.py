@@ -23,6 +23,6 @@ def pull(
     \b
     cl-ast pull someone/birds-adapter --name their-birds
     """
-    with warnings_as_lines(), app.manager(backbone) as manager:
+    with warnings_as_lines(), app.manager(backbone, create=True) as manager:
         record = manager.pull(repository, revision=revision, name=name, replace=replace)
     click.echo(imported_line(record))

@@ -37,7 +37,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 
     with (
         launched_group(app.device) as group,
-        app.manager(options.backbone, options.router, group) as manager,
+        app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,
     ):
         # All tasks are loaded first: a word that is wrong should not cost the training before it.
