@@ -17,7 +17,7 @@ _STREAMED = 0x7FFFF000
 _MOST_CHUNKS = 10_000
 SLACK = 64  # bytes that a header may say too many, as when a writer counts the header itself
 _LARGER_SLACK = 4_096  # samples, where the size of the whole says that the file is complete
-_WHOLE_FILES = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b"fLaC", b"OggS"})  # joined on
+WHOLE_FILES = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b"fLaC", b"OggS", b".snd", b"riff"})
 _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # follows the four letters of every chunk but "riff"
 
 
@@ -166,7 +166,7 @@ def _chunked(
     end = position
     complete = whole_end is not None and start + 12 < whole_end <= source.length + SLACK
     for chunk in chunks(source, layout, position, start):
-        if chunk.name in _WHOLE_FILES:
+        if chunk.name in WHOLE_FILES:
             break
         if chunk.name == b"fmt ":
             block = int.from_bytes(source.at(chunk.start + 12, 2), "big" if layout is RIFX else "little")

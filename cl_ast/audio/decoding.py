@@ -18,9 +18,9 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz; a recorder for bats takes 50
 MOST_CHANNELS = 256
 BLOCK_SECONDS = 10
 _BLOCK_SAMPLES = 2**22  # of all channels together
-# What a recording may decode to: 6 h at 48 kHz, or more where the file is not too small for it. A small file may
+# What a recording may decode to: 3 h at 48 kHz, or more where the file is not too small for it. A small file may
 # otherwise claim days of silence.
-_MOST_SAMPLES = 2**30
+_MOST_SAMPLES = 2**29
 _SAMPLES_PER_BYTE = 100
 _SLACK = 4_096  # samples; the lengths that mp3 and vorbis files give may be wrong by a few blocks
 _PROBE = 2**12  # samples that are tried after the last one
@@ -44,6 +44,7 @@ class Decoder:
 
     Attributes:
         rate: in Hz.
+        more_follows: whether bytes that are not its own came after the last sample that its header promises.
     """
 
     def __init__(self, source: Source, part: Part) -> None:
@@ -57,6 +58,7 @@ class Decoder:
         self._channels: int = self._sound.channels
         self._declared = part.samples or self._sound.frames
         self._exact = part.samples is not None
+        self.more_follows = False
         self._most = max(_MOST_SAMPLES, _SAMPLES_PER_BYTE * self._view.length)
         if not LOWEST_RATE <= self.rate <= HIGHEST_RATE:
             raise AudioError(
@@ -82,7 +84,10 @@ class Decoder:
                 break
             found += len(block)
             if found * self._channels > self._most:
-                raise AudioError(f"more than {found / self.rate / 3600:.0f} hours in a small file; it is no recording")
+                raise AudioError(
+                    f"{found / self.rate / 3600:.1f} h and more of {self._channels} channels in "
+                    f"{self._view.length:,} bytes; this is no recording"
+                )
             yield block
         if self._declared < _UNKNOWN and found < self._declared - (_EXACT_SLACK if self._exact else _SLACK):
             raise AudioError(f"truncated or damaged, {self._declared - found} samples are missing; copy it again")
@@ -104,6 +109,7 @@ class Decoder:
                 raise AudioError(
                     f"truncated or damaged, it cannot be decoded after {found / self.rate:.1f} s; copy it again"
                 ) from None
+            self.more_follows = True
             block = np.zeros((0, self._channels), np.float32)
         if self._view.error:
             raise self._view.error

@@ -7,6 +7,7 @@ changes, and finds no sound after other bytes. So a file is cut here into parts 
 import re
 from dataclasses import dataclass, field
 
+from cl_ast.audio.chunks import WHOLE_FILES
 from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
 
@@ -186,9 +187,8 @@ def _after_gap(source: Source, position: int, walk: _Walk) -> int | None:
         return None
     if frame(source.at(after, 4)) is not None and _is_row(source, after):
         return after
-    # Another format may be joined on.
-    if source.at(after, 4) in (b"RIFF", b"fLaC", b"OggS", b"FORM", b"caff"):
-        return None
+    if source.at(after, 4) in WHOLE_FILES:
+        return None  # Another format is joined on.
     following = first_frame(source, after, source.length)
     if following is not None and source.at(after, following - after).strip(b"\0"):
         walk.skipped += following - after

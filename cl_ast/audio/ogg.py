@@ -85,6 +85,8 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
     position, damaged, skipped = start, 0, 0
     while True:
         page = page_at(source, position)
+        if page is None and links and links[-1].ended:
+            break  # Another format may be joined on.
         if page is None or not page.whole:
             # A page with a wrong length hides those after it: look for the next one.
             following = source.find(b"OggS\0", position + (page is not None))

@@ -1,6 +1,7 @@
 """Formats of samplers, of Matlab and of older speech corpora: where a file of each should end, as its header says.
 
-libsndfile takes whatever is there. Three of these formats (paf, pvf, ircam) do not say how long they are.
+libsndfile takes whatever is there. Three of these formats (paf, pvf, ircam) do not say how long they are. MIDI sample
+dumps are not read, because libsndfile prints to standard output what is wrong with one.
 """
 
 import re
@@ -27,7 +28,7 @@ def declared_end(source: Source, start: int) -> int | None:
                 return None
             try:
                 return end(source, start)
-            except (struct.error, ValueError, AttributeError, KeyError):
+            except (struct.error, ArithmeticError, LookupError, ValueError):
                 return None  # The decoder says what is wrong with a header that cannot be understood.
     if _is_mpc(head):
         return start + 42 + _number("<", head[30:34]) * 2 * (2 if head[20] else 1)
@@ -71,14 +72,6 @@ def _xi(source: Source, start: int) -> int:
     return start + 298 + 40 * len(sizes) + sum(sizes) if any(sizes) else source.length
 
 
-def _sds(source: Source, start: int) -> int:
-    """MIDI sample dump: packets of 127 bytes, 120 of which have samples in bytes of 7 bits."""
-    head = source.at(start, 21)
-    samples = head[10] | head[11] << 7 | head[12] << 14
-    in_packet = 120 // (-(-head[6] // 7) or 1)
-    return start + 21 + 127 * -(-samples // in_packet)
-
-
 def _voc(source: Source, start: int) -> int:
     """Creative Voice: blocks of a type and a size, until one of type 0."""
     position = start + _number("<", source.at(start + 20, 2))
@@ -116,7 +109,6 @@ _FORMATS: dict[tuple[bytes, ...], Callable[[Source, int], int] | None] = {
     (b"Extended Instrument",): _xi,
     (b"MATLAB 5.0",): _mat5,
     (b"\0\0\x03\xe8\0\0\0\x01\0\0\0\x01", b"\0\0\0\0\x01\0\0\0\x01\0\0\0"): _mat4,
-    (b"\xf0\x7e",): _sds,
     (b" paf", b"fap ", b"PVF1"): None,
     tuple(b"\x64\xa3" + bytes([version, 0]) for version in range(1, 5)): None,  # ircam, in both byte orders
     tuple(bytes([0, version]) + b"\xa3\x64" for version in range(1, 5)): None,

@@ -95,19 +95,20 @@ def stream(
     with _named(name or name_of(clip)), closing(opening.opened(clip)) as file:
         notes = [] if notes is None else notes
         source = Source(file)
-        parts, said = containers.parts(source)
+        waiting, said = containers.parts(source)
         notes += said
         some = False
-        for part in parts:
-            for block in _decoded(source, part, seconds, notes):
+        while waiting:
+            part = waiting.pop(0)
+            for block in _decoded(source, part, seconds, notes, waiting):
                 some = some or bool(len(block))
                 yield block
         if not some:
             raise AudioError("the file holds no samples; record it again or leave it out")
 
 
-def _decoded(source: Source, part: Part, seconds: float, notes: list[str]) -> Iterator[Waveform]:
-    """Yield one part of a clip in blocks at 16 kHz."""
+def _decoded(source: Source, part: Part, seconds: float, notes: list[str], waiting: list[Part]) -> Iterator[Waveform]:
+    """Yield one part of a clip in blocks at 16 kHz. Parts that are found after it are added to those waiting."""
     from cl_ast.audio.decoding import Decoder
 
     with closing(Decoder(source, part)) as decoder:
@@ -117,6 +118,10 @@ def _decoded(source: Source, part: Part, seconds: float, notes: list[str]) -> It
             block[first : first + size] for block in map(mix, decoder.blocks()) for first in range(0, len(block), size)
         )
         yield from blocks if decoder.rate == SAMPLE_RATE else _resampled(blocks, decoder.rate)
+        if decoder.more_follows:
+            more, said = containers.parts_after_flac(source, part)
+            waiting += more
+            notes += said
 
 
 class _Mix:
@@ -130,6 +135,10 @@ class _Mix:
         """Return (samples,) of (samples, channels), after checking them. Raises AudioError."""
         if block.shape[1] == 1:
             return _checked(block[:, 0])
+        with np.errstate(over="ignore", invalid="ignore"):  # such samples are refused
+            return self._mixed(block)
+
+    def _mixed(self, block: npt.NDArray[np.float32]) -> Waveform:
         mean = _checked(_mean(block))
         power, flat = float(np.dot(mean, mean)), block.ravel()
         if power >= _CANCELLED * float(np.dot(flat, flat)):  # no channel alone has more power than all together
@@ -198,7 +207,7 @@ def resample(waveform: Waveform, rate: int) -> Waveform:
 
 def _shortest(rate: int) -> int:
     """Return how many samples at this rate give at least one at 16 kHz: soxr rounds to the nearest length."""
-    return -(-rate // SAMPLE_RATE)
+    return rate // (2 * SAMPLE_RATE) + 1
 
 
 def name_of(clip: object) -> str:

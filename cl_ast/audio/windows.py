@@ -160,7 +160,8 @@ def _failure(clip: AudioInput, error: Exception) -> Failure:
     if not isinstance(error, AudioError):
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         error = AudioError(f"{reading.name_of(clip)}: cannot be read ({reason}); convert it or leave it out")
-    return Failure(_name(clip), error)
+    error.__context__ = error.__cause__ = None  # Their tracebacks would keep what was decoded in memory.
+    return Failure(_name(clip), error.with_traceback(None))
 
 
 def _name(clip: AudioInput) -> str:
