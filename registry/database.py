@@ -113,8 +113,16 @@ class DatabaseLocation(Protocol):
     def make(self) -> Database:
         """Return a database with empty tables, or the one that another process made just before."""
 
-    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
-        """Put a new database, which `fill` fills, in the place of whatever is there: all of it or nothing.
+    def rebuild(self, plan: "Plan") -> str | None:
+        """Put a new content in the place of whatever is there: all of it or nothing.
 
-        Returns where the former one is kept; None where there was none.
+        Nobody else writes from before `plan` looks at anything until the new content is in place. Returns where the
+        former one is kept; None where there was none.
+
+        Raises:
+            RegistryError: it belongs to another program or to a newer cl-ast.
         """
+
+
+Plan = Callable[[Reader | None], Callable[[Writer], None]]
+"""Looks at the former content, or None where it cannot be read, and returns what fills the new tables."""

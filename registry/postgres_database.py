@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from cl_ast.errors import RegistryError
 from registry import schema
 from registry.crash_points import crash_point
-from registry.database import Database, Reader, Rows, Writer
+from registry.database import Database, Plan, Reader, Rows, Writer
 from registry.errors import not_writable
 
 try:
@@ -76,7 +76,7 @@ class PostgresLocation:
                 _make_tables(connection)
         return database
 
-    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
+    def rebuild(self, plan: Plan) -> str | None:
         """In one transaction, move the former tables to a schema of their own, and put new ones in their place."""
         database = PostgresDatabase(self, True)
         former = None
@@ -85,6 +85,8 @@ class PostgresLocation:
             where, _, tables, version_tables = connection.exec_driver_sql(_PROBE).one()
             if tables and not version_tables:
                 raise schema.something_else(self.place)
+            older = bool(tables) and schema.check(self.place, _version(connection.exec_driver_sql))
+            fill = plan(writer if tables and not older else None)
             if tables:
                 former = f"{where}_before_{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
                 _move_tables(connection, former)

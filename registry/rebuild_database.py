@@ -1,19 +1,21 @@
 """Makes a lost or damaged database again from what the adapter files say of themselves."""
 
 import itertools
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import header, names, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
-from registry.database import DatabaseLocation, Writer
+from registry.database import DatabaseLocation, Reader, Writer
 from registry.file_stores import Stored
 from registry.maintenance import READERS
 from registry.manifest import Manifest
-from registry.records import Problem, RebuildReport
+from registry.records import BackboneRecord, Problem, RebuildReport
+from registry.row_checks import MOST_CLAIMED_ID
 
 
 class _ReadableFile(NamedTuple):
@@ -25,25 +27,50 @@ class _ReadableFile(NamedTuple):
     manifest: Manifest
 
 
+class _Known(NamedTuple):
+    """What the former database still says: its backbone, and the ids of its versions by the SHA-256 of their files."""
+
+    backbone: BackboneRecord | None
+    ids: Mapping[str, int]
+
+
+_NOTHING = _Known(None, {})
+
+
 def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
-    """Put a new database in the place of the former one, which is kept.
+    """Put new tables in the place of the former ones, which are kept.
 
     The backbone, the tasks with their ids, every version whose file is there, and the order of learning are restored.
-    The newest version of each task becomes the current one. What only the database knew is lost: measurements, a
-    rollback, the backbone's `background`. Files that cannot be read, that belong to another backbone than most, or
-    that claim the place of a file written later are left out and reported.
+    The newest version of each task becomes the current one. From a former database that can be read, the backbone with
+    its `background` and the ids of the versions are taken over. What else only the database knew is lost: measurements
+    and a rollback. Files that cannot be read, that belong to another backbone, or that claim the place of a file
+    written later are left out and reported. Others wait meanwhile, as for any change.
 
     Raises:
-        RegistryError: no adapter file can be read.
+        RegistryError: no adapter file can be read, or the database is no registry or a newer cl-ast's.
     """
-    readable, skipped = _readable(files)
-    if not readable:
-        where = files.store.place
-        raise RegistryError(f"no readable adapter in {where} ({len(skipped)} damaged): nothing to restore from")
-    chosen, left_out = _chosen(readable)
-    former = location.rebuild(lambda writer: _restore(writer, chosen))
-    tasks = len({names.key(one.manifest.name) for one in chosen})
-    return RebuildReport(tasks, len(chosen), (*skipped, *left_out), former)
+    found: list[RebuildReport] = []
+
+    def plan(former: Reader | None) -> Callable[[Writer], None]:
+        known = _known(former) if former is not None else _NOTHING
+        readable, skipped = _readable(files)
+        chosen, left_out = _chosen(readable, known.backbone) if readable else ([], [])
+        if not chosen:
+            where, damaged = files.store.place, len(skipped) + len(left_out)
+            raise RegistryError(f"no readable adapter in {where} ({damaged} damaged): nothing to restore from")
+        tasks = len({names.key(one.manifest.name) for one in chosen})
+        found.append(RebuildReport(tasks, len(chosen), (*skipped, *left_out), None))
+        return lambda writer: _restore(writer, chosen, known)
+
+    former = location.rebuild(plan)
+    return replace(found[0], backup=former)
+
+
+def _known(former: Reader) -> _Known:
+    try:
+        return _Known(rows.backbone(former), {one.adapter_sha256: one.id for one in rows.versions(former)})
+    except CorruptRegistryError:
+        return _NOTHING
 
 
 def _readable(files: AdapterFiles) -> tuple[list[_ReadableFile], list[Problem]]:
@@ -60,18 +87,20 @@ def _read(files: AdapterFiles, file: Stored) -> _ReadableFile | Problem:
         if data is None or name_of(digest(data)) != file.name:
             raise CorruptRegistryError("is damaged: its content does not have the SHA-256 in its name")
         manifest = Manifest.from_header(header.read(data).description(), datetime.fromtimestamp(file.written, UTC))
+        if max(manifest.number, manifest.task_id or 0) > MOST_CLAIMED_ID:
+            raise CorruptRegistryError(f"claims an id or a number over {MOST_CLAIMED_ID:,}: no registry came so far")
         return _ReadableFile(file, address, digest(data), manifest)
     except RegistryError as error:
         return Problem(None, address, str(error))
 
 
-def _chosen(found: list[_ReadableFile]) -> tuple[list[_ReadableFile], list[Problem]]:
-    """Choose one file for each version, one task for each name, and one backbone; the newest file wins.
+def _chosen(found: list[_ReadableFile], backbone: BackboneRecord | None) -> tuple[list[_ReadableFile], list[Problem]]:
+    """Choose one file for each version and one task for each name, the newest, over the backbone or that of most.
 
     Returns the chosen files in the order of learning, and the problem with each of the others.
     """
     prints = [one.manifest.backbone.fingerprint for one in found]
-    most = max(sorted(set(prints)), key=prints.count)
+    most = backbone.fingerprint if backbone else max(sorted(set(prints)), key=prints.count)
     problems = []
     versions: dict[tuple[str, int], _ReadableFile] = {}
     # A removed task's name may have been given again, and a killed rename leaves one task under two names.
@@ -82,7 +111,15 @@ def _chosen(found: list[_ReadableFile]) -> tuple[list[_ReadableFile], list[Probl
         name, id = names.key(manifest.name), manifest.task_id
         slot = (name, manifest.number)
         if manifest.backbone.fingerprint != most:
-            problems.append(Problem(manifest.name, one.address, "was learned on another backbone than most"))
+            problems.append(
+                Problem(
+                    manifest.name,
+                    one.address,
+                    "was learned on another backbone than most"
+                    if backbone is None
+                    else "was learned on another backbone",
+                )
+            )
         elif slot in versions or task_of.get(name, id) != id or (id is not None and name_of.get(id, name) != name):
             problems.append(Problem(manifest.name, one.address, "a file written later has its place"))
         else:
@@ -98,15 +135,17 @@ def _written(one: _ReadableFile) -> tuple[float, datetime, str]:
     return one.file.written, one.manifest.created, one.sha256
 
 
-def _restore(writer: Writer, chosen: list[_ReadableFile]) -> None:
-    """Insert rows for these files, in this order."""
+def _restore(writer: Writer, chosen: list[_ReadableFile], known: _Known) -> None:
+    """Insert rows for these files, in this order. Files that the former database did not know get higher ids."""
     from registry.models import BackboneRow, TaskRow, VersionRow
 
-    backbone = chosen[-1].manifest.backbone
+    backbone = known.backbone or chosen[-1].manifest.backbone
     writer.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(backbone)}])
     tasks = _tasks(chosen)
     versions = []
-    for id, one in enumerate(chosen, 1):
+    free = itertools.count(1 + max(known.ids.values(), default=0))
+    for one in chosen:
+        id = known.ids.get(one.sha256) or next(free)
         task = tasks[names.key(one.manifest.name)]
         versions.append({"id": id, **rows.version_values(one.manifest, task["id"], one.sha256, one.file.bytes)})
         if one.manifest.number > task["last_number"]:

@@ -281,8 +281,9 @@ class Registry:
     def rebuild(cls, location: str | Path) -> RebuildReport:
         """Restore a lost or damaged database from the adapter files alone; the former one is kept.
 
-        `registry.rebuild_database.rebuild` says what can be restored. Nobody else may use the registry meanwhile.
-        Raises RegistryError where there is no adapter to restore from.
+        `registry.rebuild_database.rebuild` says what can be restored. Where the former database is lost or damaged,
+        nobody else may use the registry meanwhile. Raises RegistryError where there is no adapter to restore from, or
+        where the database belongs to another program or to a newer cl-ast.
         """
         from registry.rebuild_database import rebuild
 

@@ -15,8 +15,10 @@ from registry import names
 from registry.records import BackboneRecord, VersionRecord
 from registry.version_facts import RULES
 
-MOST_ID = 10**9
-"""The highest id and version number. A server's columns hold twice as much, so there is always a next one."""
+MOST_ID = 2 * 10**9
+"""The highest id and version number of a row; a server's columns hold little more."""
+MOST_CLAIMED_ID = MOST_ID // 2
+"""The highest that a file may claim in a rebuild, so that enough ids are left afterwards."""
 _YEARS = range(1970, 3000)
 _MOST_BYTES = 2**50
 _LONGEST_NAME = 10_000

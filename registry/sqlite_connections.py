@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,25 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
                 raise
         time.sleep(0.01)  # the owner came or went just now
     raise AssertionError("unreachable")
+
+
+def probe(path: Path) -> tuple[Access, int, int, int]:
+    """Return the most access that is allowed, the application id, the schema version and the number of tables."""
+    access: Access = "rw"
+    try:
+        with closing(connect(path, access)) as connection:
+            return access, *_identity(connection)
+    except sqlite3.OperationalError as error:
+        if code(error) not in _WITHOUT_RIGHTS:
+            raise
+    with closing(connect_to_read(path)) as connection:
+        return "ro", *_identity(connection)
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    application, version, tables = (int(connection.execute(query).fetchone()[0]) for query in queries)
+    return application, version, tables
 
 
 def code(error: BaseException) -> int:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import schema, sqlite_backup, sqlite_replace, sqlite_untrusted
 from registry.crash_points import crash_point
-from registry.database import Database, Reader, Rows, Writer
+from registry.database import Database, Plan, Reader, Rows, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
-from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read
+from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read, probe
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -43,7 +43,7 @@ class SqliteLocation:
                 return None
         sqlite_untrusted.check_journal(path, sqlite_replace.journal(path))
         with translated(path):
-            access, application, version, tables = _probe(path)
+            access, application, version, tables = probe(path)
         if not tables:
             return None
         if application != _APPLICATION_ID:
@@ -66,10 +66,36 @@ class SqliteLocation:
             sync_folder(self.path.parent)
         return SqliteDatabase(self.path, "rw")
 
-    def rebuild(self, fill: Callable[[Writer], None]) -> str | None:
+    def rebuild(self, plan: Plan) -> str | None:
+        """Make the tables again inside the database, whose lock keeps others out; a copy of the former one is kept.
+
+        A database that is lost or damaged has no lock. A new one is made beside it and takes its place.
+        """
+        database = self._sound()
+        if database is None:
+            return self._replace(plan)
+        with database.write() as writer:
+            fill = plan(writer)
+            kept = sqlite_backup.copy(self.path, "before")
+            database.empty(writer)
+            fill(writer)
+        return str(kept)
+
+    def _sound(self) -> "SqliteDatabase | None":
+        """Return the database; None where it is lost or damaged. Raises RegistryError where it is no registry."""
+        try:
+            database = self.open()
+            if database is None or any("points nowhere" not in line for line in database.damage()):
+                return None
+        except CorruptRegistryError:
+            return None
+        return SqliteDatabase(self.path, "rw")
+
+    def _replace(self, plan: Plan) -> str | None:
         """Make the new database under a name of its own first; the former one is renamed, not deleted."""
         path = self.path
         sqlite_replace.finish(path)
+        fill = plan(None)
         fresh = path.with_name(f"{path.name}.rebuilding")
         with file_errors(path.parent, "rebuild the registry in"):
             # What a killed rebuilding left here goes, since SQLite would replay the first two.
@@ -148,6 +174,19 @@ class SqliteDatabase:
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {int(schema.VERSION)}")
 
+    def empty(self, writer: Writer) -> None:
+        """Make all tables again, in a transaction of the caller's. Ids that were given are not given again."""
+        from registry.models import Base
+
+        connection = writer.session.connection()
+        last = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        for table in ("accuracies", "measurements", "versions", "tasks", "backbone"):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+        Base.metadata.create_all(connection, checkfirst=False)
+        for name, id in last:
+            connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, id))
+
     def upgrade(self, found: int) -> None:
         """Bring the tables to this release's schema, and keep a copy of the former database beside it."""
         from registry.schema_upgrade import upgrade
@@ -209,25 +248,6 @@ class _SqliteReader:
                 raise
             self._connection.text_factory = any_text
             yield from islice(self._connection.execute(sql, values), done, None)
-
-
-def _probe(path: Path) -> tuple[Access, int, int, int]:
-    """Return the most access that is allowed, the application id, the schema version and the number of tables."""
-    access: Access = "rw"
-    try:
-        with closing(connect(path, access)) as connection:
-            return access, *_identity(connection)
-    except sqlite3.OperationalError as error:
-        if code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            raise
-    with closing(connect_to_read(path)) as connection:
-        return "ro", *_identity(connection)
-
-
-def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    application, version, tables = (int(connection.execute(query).fetchone()[0]) for query in queries)
-    return application, version, tables
 
 
 def _use_wal(path: Path) -> None:

@@ -5,6 +5,7 @@ first gets a name that says it is whole: that one rename decides. From then on w
 which may be done any number of times.
 """
 
+import glob
 import os
 import shutil
 import stat
@@ -39,7 +40,7 @@ def put_in_place(path: Path, fresh: Path) -> Path | None:
 def finish(path: Path) -> None:
     """Do the rest of a `put_in_place` that was killed. Does nothing where there was none."""
     with file_errors(path.parent, "finish rebuilding the registry in"):
-        for whole in sorted(path.parent.glob(f"{path.name}.{_WHOLE}*")) if path.parent.is_dir() else []:
+        for whole in sorted(path.parent.glob(f"{glob.escape(path.name)}.{_WHOLE}*")) if path.parent.is_dir() else []:
             _finish(path, whole, path.with_name(whole.name.replace(f".{_WHOLE}", f".{_BEFORE}")))
 
 

@@ -14,6 +14,7 @@ from registry.file_stores import size
 from registry.row_checks import MOST_ID
 
 _LONGEST_VALUE = 64 * 2**20  # bytes; the longest of ours are a list of labels and the router's background
+_SPARE_IDS = 1_000_000  # that a table must still be able to give
 # A statement may take so many steps of SQLite's machine, and so many more for each byte of the file. A statement over
 # a registry takes a few for each byte; pages that name each other in a circle would keep one busy for ever.
 _STEPS, _STEPS_A_BYTE = 5_000_000, 20
@@ -63,7 +64,9 @@ def check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise _not_ours(path, f"the column {name!r:.80}, which is computed")
     with suppress(sqlite3.DatabaseError):  # a damaged page: `verify` says so, and no row can be added
         wrong = "typeof(seq) <> 'integer' OR seq NOT BETWEEN 0 AND ?"
-        for (name,) in connection.execute(f"SELECT name FROM sqlite_sequence WHERE {wrong} LIMIT 1", [MOST_ID]):
+        for (name,) in connection.execute(
+            f"SELECT name FROM sqlite_sequence WHERE {wrong} LIMIT 1", [MOST_ID - _SPARE_IDS]
+        ):
             raise _not_ours(path, f"a last id of the table {name!r:.80} that cannot be")
 
 
