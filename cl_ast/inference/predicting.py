@@ -88,6 +88,7 @@ def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, rout
     route, one = answered
     taken, length = one.settings.front_end.seconds, seconds(segment.waveform)
     cut = length > taken + _MUCH
+    begin = segment.start or 0.0
     return Prediction(
         path=segment.path,
         task=route.task,
@@ -97,7 +98,7 @@ def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, rout
         tasks=route.nearest if routed else None,
         start=segment.start,
         end=segment.end,
-        used_seconds=round(taken, 2) if cut else None,
+        heard=(begin, round(begin + min(taken, length), 3)),
         clip_seconds=round(length, 2) if cut else None,
         warnings=segment.notes,
     )

@@ -34,8 +34,8 @@ class Prediction:
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
         start, end: where the window begins and ends, in seconds.
-        used_seconds, clip_seconds: how much the task takes of the clip (or window), and how long that is; None where
-            it takes all of it.
+        heard: from where to where the task heard the clip, in seconds.
+        clip_seconds: how long the clip (or window) is, where the task does not hear all of it.
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
     """
 
@@ -47,17 +47,18 @@ class Prediction:
     tasks: tuple[tuple[str, float], ...] | None = None
     start: float | None = None
     end: float | None = None
-    used_seconds: float | None = None
+    heard: tuple[float, float] = (0.0, 0.0)
     clip_seconds: float | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """All that is to be said of this answer, as lines."""
-        if self.used_seconds is None or self.clip_seconds is None:
+        if self.clip_seconds is None:
             return self.warnings
         way_out = "use --window" if self.start is None else "use a shorter --window"
-        return (*self.warnings, f"heard {self.used_seconds:g} of {self.clip_seconds:g} s; {way_out}")
+        heard = self.heard[1] - self.heard[0]
+        return (*self.warnings, f"heard {heard:g} of {self.clip_seconds:g} s; {way_out}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command-line contract describes."""
@@ -68,8 +69,9 @@ class Prediction:
         if self.tasks is not None:
             out["tasks"] = [{"task": name, "score": score} for name, score in self.tasks]
         out["labels"] = [{"label": name, "score": score} for name, score in self.labels]
+        out["heard"] = list(self.heard)
         if self.clip_seconds is not None:
-            out |= {"used_seconds": self.used_seconds, "clip_seconds": self.clip_seconds}
+            out["clip_seconds"] = self.clip_seconds
         if self.notes:
             out["notes"] = list(self.notes)
         return out

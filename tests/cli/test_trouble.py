@@ -1,0 +1,231 @@
+"""One clip's trouble is that clip's line: the others are answered, and the command ends with 1."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import Run
+
+RATE = 16_000
+
+
+def _tone(seconds: float = 0.5, rate: int = RATE) -> np.ndarray:
+    return 0.4 * np.sin(2 * np.pi * 300 * np.arange(round(seconds * rate)) / rate)
+
+
+def _flac_that_lies(folder: Path) -> str:
+    path = folder / "lies.flac"
+    soundfile.write(path, _tone(), RATE)
+    data = bytearray(path.read_bytes())
+    data[18:26] = (int.from_bytes(data[18:26], "big") | 2**36 - 1).to_bytes(8, "big")
+    path.write_bytes(data)
+    return str(path)
+
+
+def _rate_that_lies(folder: Path) -> str:
+    path = folder / "rate.wav"
+    soundfile.write(path, _tone(), RATE, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    data[24:28] = (0x7FFFFFFF).to_bytes(4, "little")
+    path.write_bytes(data)
+    return str(path)
+
+
+def _pipe(folder: Path) -> str:
+    os.mkfifo(folder / "pipe.wav")
+    return str(folder / "pipe.wav")
+
+
+def _link_to_nowhere(folder: Path) -> str:
+    (folder / "link.wav").symlink_to(folder / "nowhere.wav")
+    return str(folder / "link.wav")
+
+
+def _link_to_itself(folder: Path) -> str:
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    return str(folder / "loop.wav")
+
+
+TROUBLE: dict[str, tuple[Callable[[Path], str], str]] = {
+    "a long name": (lambda _: "x" * 300 + ".wav", "File name too long"),
+    "a long path": (lambda _: "x/" * 3_000 + "a.wav", "File name too long"),
+    "a NUL": (lambda _: "a\0b.wav", "not a path"),
+    "half a letter": (lambda _: "a\ud800.wav", "not a path"),
+    "nothing": (lambda _: "", "'' is no clip"),
+    "a pipe": (_pipe, "a pipe or a device"),
+    "a device": (lambda _: "/dev/zero", "a pipe or a device"),
+    "a link to nowhere": (_link_to_nowhere, "no such file"),
+    "a link to itself": (_link_to_itself, "cannot be read"),
+    "a path through a file": (lambda folder: str(folder / "good.wav" / "a.wav"), "cannot be read"),
+    "a length that lies": (_flac_that_lies, "samples are missing"),
+    "a rate that lies": (_rate_that_lies, "sampling rate of 2,147,483,647 Hz"),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_the_others_are_answered(cl: Run, tmp_path: Path, name: str) -> None:
+    good = tmp_path / "good.wav"
+    soundfile.write(good, _tone(), RATE)
+    make, said = TROUBLE[name]
+    bad = make(tmp_path)
+    for window in ([], ["--window", 0.25]):
+        answer = cl("predict", good, bad, good, *window, "--format", "json").refused(said)
+        # A long recording is answered as far as it can be read.
+        answered = [one["path"] for one in answer.json if one["path"] == str(good) or not window]
+        assert answered == [str(good)] * (4 if window else 2)
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), OSError(5, "Input/output error"), TypeError()])
+@pytest.mark.parametrize("window", [[], ["--window", 0.25]])
+def test_whatever_a_decoder_raises(
+    cl: Run, data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, window: list[object]
+) -> None:
+    from cl_ast.audio import decoding
+    from cl_ast.audio.decoding import Samples
+
+    blocks = decoding.Decoder.blocks
+    errors = [error]
+
+    def fail(self: decoding.Decoder) -> Iterator[Samples]:
+        if errors:
+            raise errors.pop()
+        return blocks(self)
+
+    monkeypatch.setattr(decoding.Decoder, "blocks", fail)
+    clips = [data / "tones" / "low" / f"{number:02}.wav" for number in range(3)]
+    answer = cl("predict", *clips, *window, "--format", "json")
+    assert answer.code == 1
+    assert "unexpected" not in answer.err
+    answered = {one["path"] for one in answer.json}
+    assert len(answered) == 2
+    (missing,) = {*map(str, clips)} - answered
+    assert answer.err.startswith(f"cl-ast: {missing}: ")
+
+
+def _process(registry: Path, *words: object, **how: Any) -> subprocess.CompletedProcess[str]:
+    code = "import cli; cli.main(prog_name='cl-ast')"
+    command = [sys.executable, "-P", "-c", code, "--registry", str(registry), "--device", "cpu", *map(str, words)]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **how)
+
+
+def test_standard_input_may_be_closed(registry: Path, data: Path) -> None:
+    good = data / "tones" / "low" / "00.wav"
+    run = _process(
+        registry, "predict", good, "-", "--format", "csv", preexec_fn=lambda: os.close(0), stdout=subprocess.PIPE
+    )
+    assert run.returncode == 1
+    assert run.stdout.count(str(good)) == 2
+    assert run.stderr == "cl-ast: standard input: it is closed; give the path of a clip\n"
+
+
+def test_standard_input_that_cannot_be_read(registry: Path, data: Path, tmp_path: Path) -> None:
+    good = data / "tones" / "low" / "00.wav"
+    with (tmp_path / "to-write").open("wb") as only_to_write:
+        run = _process(registry, "predict", "-", good, "--format", "csv", stdin=only_to_write, stdout=subprocess.PIPE)
+    assert run.returncode == 1
+    assert run.stdout.count(str(good)) == 2
+    assert "cl-ast: standard input: cannot be read" in run.stderr
+
+
+@pytest.mark.parametrize("kind", ["table", "json", "jsonl", "csv", "audacity"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = _process(registry, "predict", data / "tones" / "low", "--format", kind, stdout=full)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "cl-ast: the output cannot be written (No space left on device); free some space or write it elsewhere\n"
+    )
+
+
+# Folders
+
+
+def test_a_folder_from_another_system(cl: Run, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", _tone(), RATE)
+    (tmp_path / "deep.wav").mkdir()
+    soundfile.write(tmp_path / "deep.wav" / "b.AIFF", _tone(), RATE, format="AIFF")
+    for name in ("._a.wav", ".b.wav", "__MACOSX/._a.wav", ".trash/old.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7" * 30)
+    (tmp_path / "empty.wav").mkdir()
+    answers = cl("predict", tmp_path, "--format", "json").fine().json
+    assert [one["path"] for one in answers] == [str(tmp_path / "a.wav"), str(tmp_path / "deep.wav" / "b.AIFF")]
+
+
+def test_nothing_is_no_folder(cl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", _tone(), RATE)
+    monkeypatch.chdir(tmp_path)
+    assert cl("predict", "", "--format", "json").refused("'' is no clip").json == []
+
+
+def test_a_folder_that_cannot_be_entered_is_named_and_the_rest_answered(
+    cl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", _tone(), RATE)
+    (tmp_path / "locked").mkdir()
+    scan = os.scandir
+
+    def refuse(path: str = ".") -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    answer = cl("predict", tmp_path, "--format", "json").refused(f"{tmp_path / 'locked'}: cannot be entered")
+    assert [one["path"] for one in answer.json] == [str(tmp_path / "a.wav")]
+
+
+# What is said of an answer
+
+
+def test_how_much_of_a_long_clip_its_task_takes(cl: Run, tmp_path: Path) -> None:
+    long = tmp_path / "long.wav"
+    soundfile.write(long, _tone(60), RATE)
+    (answer,) = cl("predict", long, "--task", "tones", "--format", "json").fine().json
+    assert (answer["heard"], answer["clip_seconds"]) == ([0, 0.5], 60)
+    assert answer["notes"] == ["heard 0.5 of 60 s; use --window"]
+    assert "heard 0.5 of 60 s; use --window" in cl("predict", long).fine().out
+    windows = cl("predict", long, "--window", 0.5, "--format", "json").fine().json
+    assert len(windows) == 120
+    assert [one["heard"] for one in windows] == [pytest.approx([one["start"], one["end"]]) for one in windows]
+    assert not any("notes" in one for one in windows)
+    too_long = cl("predict", long, "--window", 5, "--format", "json").fine().json
+    assert too_long[1]["heard"] == [5, 5.5]
+    assert too_long[0]["notes"] == ["heard 0.5 of 5 s; use a shorter --window"]
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+@pytest.mark.parametrize("window", [[], ["--window", 0.25]])
+def test_channels_that_cancel_each_other_out(cl: Run, tmp_path: Path, form: str, window: list[object]) -> None:
+    path, alone = tmp_path / "both", tmp_path / "one"
+    left = _tone()
+    soundfile.write(path, np.stack([left, -0.9 * left], axis=1), RATE, format=form)
+    soundfile.write(alone, left, RATE, format=form)
+    soundfile.write(tmp_path / "opposite", np.stack([left, -left], axis=1), RATE, format=form)
+    answer = cl("predict", tmp_path / "opposite", *window, "--format", "json").fine()
+    assert answer.err == (
+        f"cl-ast: {tmp_path / 'opposite'}: its channels cancel each other out, so only the loudest of them is used\n"
+    )
+    assert answer.json[0]["notes"] == ["its channels cancel each other out, so only the loudest of them is used"]
+    assert sum("notes" in one for one in answer.json) == 1
+    (expected, *_) = cl("predict", alone, *window, "--format", "json").fine().json
+    assert answer.json[0]["labels"][0]["label"] == expected["labels"][0]["label"]
+    assert "notes" not in cl("predict", path, *window, "--format", "json").fine().json[0]
+
+
+def test_what_was_left_out_of_a_recording(cl: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, _tone(8) + np.random.default_rng(0).normal(0, 0.02, 8 * RATE), RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"OggS")])
+    answer = cl("predict", path, "--format", "jsonl").fine()
+    assert answer.err == f"cl-ast: {path}: it has no end mark; the end of the recording may be missing\n"
+    assert answer.json["notes"][0] == "it has no end mark; the end of the recording may be missing"
