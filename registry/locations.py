@@ -9,17 +9,21 @@
 `adapters` and `cache` are parameters of cl-ast and taken out; every other goes to the database's driver as it is.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from cl_ast.errors import RegistryError
+from registry import passwords
 from registry.adapter_files import AdapterFiles
 from registry.database import DatabaseLocation
 from registry.errors import file_errors
 from registry.file_stores import LocalFolder, Store
 
 _FORMS = "name a folder, sqlite:///folder/registry.db, or postgresql+psycopg://host/database?adapters=FOLDER|URL"
+# A URL that lost a slash, as in a Path or by a slip, would make a folder that is called by its password.
+_CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)|(sqlite|postgres(ql)?(\+[a-z0-9]+)?):(?!//)", re.IGNORECASE)
 _POSTGRES = frozenset({"postgresql", "postgresql+psycopg", "postgres"})
 
 
@@ -36,6 +40,8 @@ def locate(location: str | Path) -> Located:
     Raises:
         RegistryError: a registry cannot be there.
     """
+    if _CUT_URL.match(str(location)):
+        raise RegistryError(f"a URL begins with ://, and a folder is not called like a URL: {_FORMS}")
     if isinstance(location, Path) or "://" not in location:
         return _folder(Path(location).expanduser() / "registry.db")
     scheme, _, rest = location.partition("://")
@@ -93,5 +99,7 @@ def _user_cache() -> Path:
 def _parameters(rest: str) -> tuple[str, dict[str, str]]:
     """Return the part before the `?`, and the parameters as they were written."""
     rest, _, query = rest.partition("?")
-    pairs = (item.partition("=") for item in query.split("&") if item)
+    pairs = [item.partition("=") for item in query.split("&") if item]
+    if not all(equals for _, equals, _ in pairs):
+        raise passwords.unclear()
     return rest, {key: value for key, _, value in pairs}

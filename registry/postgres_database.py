@@ -10,16 +10,16 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from cl_ast.errors import RegistryError
-from registry import schema
+from registry import passwords, schema
 from registry.crash_points import crash_point
 from registry.database import Database, Plan, Reader, Rows, Writer
 from registry.errors import not_writable
 
 try:
     import psycopg
+    from psycopg import sql
 except ImportError as missing:
     raise RegistryError("a registry on PostgreSQL needs psycopg: pip install 'cl-ast[postgres]'") from missing
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _VERSION_TABLE = "cl_ast_registry"
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
+_LONGEST_SCHEMA = 32  # bytes, of 63 that a name may have
 _LOCK = f"SELECT pg_advisory_xact_lock({0x636C6173}, hashtext(current_schema()))"  # "clas"
 _NEXT_ID = "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT max(id) FROM {0}))"
 _PROBE = f"""
@@ -48,7 +49,7 @@ class PostgresLocation:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.place, self._password = _masked(url)
+        self.place, self._secrets = passwords.separated(url)
 
     def open(self) -> Database | None:
         with self.connection() as connection:
@@ -88,7 +89,8 @@ class PostgresLocation:
             older = bool(tables) and schema.check(self.place, _version(connection.exec_driver_sql))
             fill = plan(writer if tables and not older else None)
             if tables:
-                former = f"{where}_before_{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
+                short = where.encode()[:_LONGEST_SCHEMA].decode(errors="ignore")  # the server would cut off the time
+                former = f"{short}_before_{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
                 _move_tables(connection, former)
             _make_tables(connection)
             fill(writer)
@@ -118,8 +120,7 @@ class PostgresLocation:
 
     def translate(self, error: BaseException) -> RegistryError:
         """Return a RegistryError that says what happened and what to do, without the password."""
-        said = " ".join(str(error).split())
-        said = said.replace(self._password, "***") if self._password else said
+        said = passwords.masked(" ".join(str(error).split()), self._secrets)
         match getattr(error, "sqlstate", None):
             case "55P03":
                 what = (
@@ -238,15 +239,11 @@ def _make_tables(connection: "Connection") -> None:
 def _move_tables(connection: "Connection", target: str) -> None:
     """Move every table, with its indexes, constraints and sequence, to another schema."""
     names = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").all()
-    connection.exec_driver_sql(f'CREATE SCHEMA "{target}"')
+    connection.exec_driver_sql(f"CREATE SCHEMA {_quoted(target)}")
     for (name,) in names:
-        connection.exec_driver_sql(f'ALTER TABLE "{name}" SET SCHEMA "{target}"')
+        connection.exec_driver_sql(f"ALTER TABLE {_quoted(name)} SET SCHEMA {_quoted(target)}")
 
 
-def _masked(url: str) -> tuple[str, str]:
-    """Return the URL without its password, and the password. Raises RegistryError if they cannot be separated."""
-    user, at, where = url.partition("://")[2].partition("?")[0].rpartition("@")
-    name, _, password = user.partition(":")
-    if "/" in user:
-        raise RegistryError("a password in a URL is written with %2F for /, %40 for @, %3F for ? and %25 for %")
-    return f"postgresql://{name}{at}{where}", unquote(password)
+def _quoted(name: str) -> str:
+    """Return a name, whoever chose it, as it stands in a statement that the driver also looks through for `%`."""
+    return sql.Identifier(name).as_string(None).replace("%", "%%")

@@ -10,6 +10,7 @@ import places
 import pytest
 from places import Place
 
+import registry
 from cl_ast.errors import RegistryError
 from registry import BackboneRecord, GcReport, NewVersion, Registry
 from registry.locations import locate
@@ -35,9 +36,23 @@ SECRET = "hunter2%40home"
         f"sqlite://me:{SECRET}@host/db",
         "postgresql://me:x/hunter2@host/db?adapters=/tmp",
         "postgresql://me:x?hunter2@host/db?adapters=/tmp",
+        "postgresql://me:p@hunter2@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql://me:p@hunter2#1@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql://me:hunter2%zz@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql://127.0.0.1:1/db?user=me&password=hunter2%zz&adapters=/tmp",
+        "postgresql://127.0.0.1:1/db?user=me&password=a&hunter2&adapters=/tmp",
+        "postgresql://127.0.0.1:1/db?password=hunter2&sslmode=hunter2&adapters=/tmp",
+        "postgresql://127.0.0.1:1/db?sslpassword=hunter2&sslmode=hunter2&adapters=/tmp",
+        "postgresql://me:hunter2/x@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql:/me:hunter2@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql+psycopg:/me:hunter2@127.0.0.1:1/db?adapters=/tmp",
+        "postgresql:me:hunter2@127.0.0.1:1/db?adapters=/tmp",
+        "s3:/me:hunter2@bucket",
     ],
 )
-def test_a_password_is_never_shown(url: str, tmp_path: Path) -> None:
+def test_a_password_is_never_shown(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(registry.__file__).parent.parent))
     with pytest.raises(RegistryError) as caught:
         Registry.open(url)
     assert "hunter2" not in str(caught.value)
@@ -45,6 +60,9 @@ def test_a_password_is_never_shown(url: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "hunter2" not in done.stdout + done.stderr
     assert "cl-ast: " in done.stderr.splitlines()[-1], done.stderr
+    with pytest.raises(RegistryError):
+        Registry.open(Path(url))  # which has one slash
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_url_means() -> None:
@@ -233,3 +251,33 @@ def test_rebuild_keeps_the_former_tables_in_a_schema(place: Place, reg: Registry
     former = report.backup.split()[1]
     assert place.execute(f'SELECT name FROM "{former}".tasks') == [("a",)]
     assert Registry.rebuild(place.location).backup != report.backup
+
+
+@needs_server
+@on_postgres
+def test_rebuild_moves_a_table_whatever_its_name(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    reg.commit("a", adapter(), new())
+    name = 'x" SET SCHEMA pg_temp; DROP SCHEMA public CASCADE; --%s'
+    place.execute('CREATE TABLE "{}" (mine integer)'.format(name.replace('"', '""')))
+    report = Registry.rebuild(place.location)
+    assert report.backup is not None and [task.name for task in reg.tasks()] == ["a"]
+    former = report.backup.split()[1]
+    assert (name,) in place.execute(f"SELECT tablename FROM pg_tables WHERE schemaname = '{former}'")
+
+
+@needs_server
+@on_postgres
+@pytest.mark.nothing_made
+def test_rebuild_in_a_schema_with_a_long_and_odd_name(
+    place: Place, adapter: Make, new: New, backbone: BackboneRecord
+) -> None:
+    name = 'Té"am' + "m" * 57
+    place.execute('CREATE SCHEMA "{}"'.format(name.replace('"', '""')))
+    quoted = "%22" + name.replace('"', "%22%22").replace("é", "%C3%A9") + "%22"
+    location = f"{place.location}&options=-csearch_path%3D{quoted}"
+    with Registry.open(location) as reg:
+        reg.set_backbone(backbone)
+        reg.commit("a", adapter(), new())
+    kept = {str(Registry.rebuild(location).backup) for _ in range(2)}
+    with Registry.open(location) as reg:
+        assert len(kept) == 2 and [task.name for task in reg.tasks()] == ["a"]
