@@ -57,7 +57,7 @@ def _check_start(start: Any) -> None:
     if start is None or isinstance(start, bool) or (isinstance(start, str) and start.lower() in _PLAIN_STARTS):
         return
     raise MethodError(
-        f"the LoRA has init_lora_weights {str(start)[:40]!r} in its adapter_config.json, which changes the backbone's "
-        "own weights: convert it to a plain LoRA (peft's save_pretrained does, with "
+        f"the LoRA has init_lora_weights {str(start)[:40]!r} in its adapter_config.json, which may change the "
+        "backbone's own weights: convert it to a plain LoRA (peft's save_pretrained does, with "
         "path_initial_model_for_weight_conversion)"
     )

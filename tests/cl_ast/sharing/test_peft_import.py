@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,8 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, MethodError
 from cl_ast.sharing import peft_settings
 from cl_ast.sharing.accept import accept
-from cl_ast.sharing.folder import read
-from cl_ast.tasks.task_file import StoredTask
+from cl_ast.sharing.folder import read, write
+from cl_ast.tasks.task_file import StoredTask, to_bytes
 from tests.cl_ast.conftest import SaveModel
 
 peft = pytest.importorskip("peft")
@@ -158,6 +159,24 @@ def test_what_differs_from_layer_to_layer_is_one_method(tmp_path: Path, deep: Ba
     assert task.model.settings.method.text == "lora:v,r=4,s=1.5,from=1+lora:ffn,r=4,s=15+lora:q,r=8,s=1.5"
 
 
+def test_it_goes_back_to_peft(tmp_path: Path, deep: Backbone) -> None:
+    """One rank and one scale for all layers are written, and peft computes the same with them."""
+    head = write_lora(
+        tmp_path / "theirs",
+        deep,
+        layers_to_transform=[1, 3],
+        layers_pattern="layers",
+        rank_pattern={"layers.1.attention.q_proj": 8},
+        alpha_pattern={"layers.3.attention.v_proj": -60},
+    )
+    task = imported(tmp_path / "theirs", deep)
+    words = {"seed": 1, "seconds": 1.0, "source": {}}
+    folder = write(tmp_path / "out", to_bytes(task.model, deep, words, {}), auto=None)
+    logits = expected(tmp_path / "theirs", deep, head)
+    same(expected(folder, deep, load_file(folder / "task.safetensors")), logits)
+    same(found(folder, deep), logits)
+
+
 _KEYS = st.sampled_from([
     "q_proj", "v_proj", "attention.k_proj", "layers.0.attention.q_proj", "layers.3.mlp.fc1", "fc2", r"layers\.[01]\..*",
     r".*\.2\.attention\..*", r"(layers\.1|layers\.2)\.attention\.(q|v)_proj", "mlp.fc.", "^layers.3.attention.o_proj",
@@ -204,6 +223,24 @@ def test_any_patterns_compute_what_peft_computes(
             imported(folder, deep)
         return
     torch.testing.assert_close(found(folder, deep), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "where", ["target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern"]
+)
+@pytest.mark.parametrize(
+    "pattern", ["(.*)*X", "((a|a)+)+$", "(?x)(.+) *X", ".*.*.*.*.*.*.*.*X", "[a-z." * 2_000, "(" * 900]
+)
+def test_no_pattern_takes_long(tmp_path: Path, deep: Backbone, where: str, pattern: str) -> None:
+    write_lora(tmp_path / "theirs", deep)
+    value = {pattern: 4} if where in ("rank_pattern", "alpha_pattern") else pattern
+    edit(tmp_path / "theirs", **{where: value})
+    if where == "layers_pattern":
+        edit(tmp_path / "theirs", layers_to_transform=[1])
+    started = time.perf_counter()
+    with pytest.raises(MethodError, match="pattern"):
+        imported(tmp_path / "theirs", deep)
+    assert time.perf_counter() - started < 2
 
 
 # Types and names of tensors
