@@ -1,8 +1,10 @@
 """Finds out from the headers of audio files how long a task's clips are."""
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from streams.records import Record
 from streams.split import seeded_random
@@ -14,6 +16,8 @@ MOST_READ = 500
 """The number of files whose headers are read at most."""
 
 _LEAST_BYTES = 100  # of a second of sound; the smallest codecs take several hundred, and silence in FLAC a hundred
+_MOST_BYTES = 2**26  # that are read of an mp3 file
+_TAG = b"ID3\x04\0\0\0\0\0\x10" + bytes(16)
 _HIGHEST_RATE = 1_000_000  # Hz
 _BLOCK = 2**16  # samples
 
@@ -41,16 +45,28 @@ def _seconds(path: Path) -> float | None:
     try:
         if not path.is_file():  # a pipe would be waited for without end
             return None
-        info = soundfile.info(path)
-        seconds = info.frames / info.samplerate
+        with _opened(path) as file:
+            info = soundfile.info(file)
+            seconds = info.frames / info.samplerate
         if seconds * _LEAST_BYTES > path.stat().st_size:
-            seconds = _measured(path)
+            with _opened(path) as file:
+                seconds = _measured(file)
     except (OSError, RuntimeError, ValueError, TypeError, ZeroDivisionError):  # libsndfile raises RuntimeError
         return None
     return seconds if seconds > 0 else None
 
 
-def _measured(path: Path) -> float:
+def _opened(path: Path) -> BinaryIO:
+    """Open a file so that libsndfile knows it by its first bytes.
+
+    Of an mp3 file without a tag it would look for a resource fork first, which files called `._…` are taken for.
+    """
+    with path.open("rb") as file:
+        head = file.read(_MOST_BYTES) if file.read(1) == b"\xff" else b""
+    return io.BytesIO(_TAG + b"\xff" + head) if head else path.open("rb")
+
+
+def _measured(opened: BinaryIO) -> float:
     """Return how long a file is whose header cannot be right: decoded, but no further than the longest result."""
     import soundfile
 
@@ -58,7 +74,7 @@ def _measured(path: Path) -> float:
         def seekable(self) -> bool:
             return False  # soundfile would seek after each block, which fails where the header lies
 
-    with Forward(path) as file:
+    with Forward(opened) as file:
         found, most = 0, int(LONGEST * min(file.samplerate, _HIGHEST_RATE)) + 1
         while found < most:
             count = len(file.read(min(most - found, _BLOCK), always_2d=True, dtype="int16"))

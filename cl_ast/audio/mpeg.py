@@ -13,7 +13,7 @@ from cl_ast.errors import AudioError
 
 # An empty tag: with one, libsndfile knows mp3 by its content. Without, it looks for a resource fork first, and takes
 # a file called "._" in the working folder for it.
-_TAG = b"ID3\x04\0\0\0\0\0\x10" + bytes(16)
+TAG = b"ID3\x04\0\0\0\0\0\x10" + bytes(16)
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _WINDOW = 2**20
 _MOST_PARTS = 1_000
@@ -134,7 +134,7 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
     if cut:
         position = source.length
         notes.append("its last frame is cut; the end of the recording may be missing")
-    return [Part((_TAG, *pieces)) for pieces in walk.parts], position, notes
+    return [Part((TAG, *pieces)) for pieces in walk.parts], position, notes
 
 
 def _take(source: Source, walk: _Walk, position: int, found: Frame) -> None:

@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import soundfile
 
+from cl_ast.audio.mpeg import TAG
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.router.sound import SHORTEST, repeated, without_silence
 
@@ -36,8 +37,7 @@ def coded(clip: Waveform, container: str = "MP3", level: float = _COMPRESSION) -
     file = io.BytesIO()
     peak = max(1.0, float(np.abs(clip).max()))
     soundfile.write(file, clip / peak, SAMPLE_RATE, format=container, compression_level=level)
-    file.seek(0)
-    decoded, _ = soundfile.read(file, dtype="float32")
+    decoded, _ = soundfile.read(io.BytesIO((TAG if container == "MP3" else b"") + file.getvalue()), dtype="float32")
     result: Waveform = decoded * np.float32(peak)
     return result if len(result) else clip
 

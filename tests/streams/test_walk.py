@@ -144,3 +144,16 @@ def test_a_length_that_cannot_be_right_is_measured_no_further_than_needed(tmp_pa
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     assert typical_seconds(_records(tmp_path / "a.wav", _flac(tmp_path / "b.flac", 0)), 0) == 1.0
+
+
+@pytest.mark.parametrize("ending", [".mp3", ".wav", ".flac", ".ogg"])
+def test_files_of_a_mac_beside_clips_and_in_the_working_folder_play_no_part(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile takes them for resource forks."""
+    clip = tmp_path / f"a{ending}"
+    soundfile.write(clip, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    for name in ("._", f"._{clip.name}"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert typical_seconds(_records(clip), 0) == 1.0
