@@ -13,7 +13,7 @@ from typing import Any
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names
 from registry.records import BackboneRecord, VersionRecord
-from registry.version_facts import RULES
+from registry.version_facts import LARGEST_OBJECT, RULES
 
 MOST_ID = 2 * 10**9
 """The highest id and version number of a row; a server's columns hold little more."""
@@ -32,6 +32,8 @@ def _no_constant(word: str) -> Any:
 
 _DECODER = JSONDecoder(parse_constant=_no_constant)
 _CHECKS = [rule.check for rule in RULES.values()]
+_OBJECTS = {place for place, name in enumerate(RULES) if name in ("source", "training")}
+_SHORT = LARGEST_OBJECT // 2
 _IS_JSON = [rule.json for rule in RULES.values()]
 
 
@@ -73,7 +75,7 @@ def is_name(value: object) -> bool:
 
 
 class VersionReader:
-    """Makes records of rows. It parses and checks each JSON text once, as many versions share theirs.
+    """Makes records of rows. It checks each text once, and parses it if it is JSON, as many versions share theirs.
 
     Attributes:
         problems: what is wrong with the rows that were left out, in words.
@@ -81,7 +83,7 @@ class VersionReader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self._parsed: list[dict[str, Any]] = [{} for _ in RULES]
+        self._checked_texts: list[dict[str, Any]] = [{} for _ in RULES]
 
     def read(self, row: Sequence[Any]) -> tuple[VersionRecord, int, datetime] | None:
         """Return a version, the id of its task and when that was made; None for a row that cannot be right."""
@@ -102,6 +104,7 @@ class VersionReader:
             raise ValueError("the key of its task does not belong to the name")
         if type(size) is not int or not 0 <= size < _MOST_BYTES:
             raise ValueError(f"the size of its file cannot be {size!r:.30} bytes")
+        made = instant(created)
         version = VersionRecord(
             *[self._fact(place, value) for place, value in enumerate(facts)],
             id=id,
@@ -109,17 +112,24 @@ class VersionReader:
             number=number,
             adapter_sha256=require_sha256(sha256),
             adapter_bytes=size,
-            created=instant(created),
+            created=made,
         )
-        return version, task_id, instant(task_created)
+        return version, task_id, made if task_created == created else instant(task_created)
 
     def _fact(self, place: int, value: Any) -> Any:
-        if not _IS_JSON[place]:
-            return _CHECKS[place](value)
-        known = self._parsed[place]
-        if value not in known:
-            known[value] = _CHECKS[place](_parsed(value))
-        return known[value]
+        if not isinstance(value, str):  # numbers, which mostly differ from row to row
+            return _CHECKS[place](_parsed(value) if _IS_JSON[place] else value)
+        known = self._checked_texts[place]
+        found = known.get(value)
+        if found is None:
+            found = known[value] = self._checked_json(place, value) if _IS_JSON[place] else _CHECKS[place](value)
+        return found
+
+    def _checked_json(self, place: int, text: str) -> Any:
+        found = _parsed(text)
+        # The check of an object writes it as JSON again, to see how long that is and whether all of it is text.
+        plain = place in _OBJECTS and type(found) is dict and len(text) <= _SHORT and text.isascii()
+        return found if plain and "\\u" not in text else _CHECKS[place](found)
 
 
 def counts(text: Any) -> dict[str, int]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cl_ast.errors import CorruptRegistryError
-from registry import schema
+from registry import schema, sqlite_replace
 from registry.file_stores import size
 from registry.row_checks import MOST_ID
 
@@ -27,12 +27,13 @@ def limit(connection: sqlite3.Connection, path: Path) -> None:
     """Bound what a statement over this database may take in memory and time, and let its content call no function."""
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
-    left = (_STEPS + _STEPS_A_BYTE * size(path)) // _BETWEEN
+    taken = 0
 
     def step() -> bool:
-        nonlocal left
-        left -= 1
-        return left < 0
+        nonlocal taken
+        taken += _BETWEEN
+        # With the log, where what is being written comes first.
+        return taken > _STEPS and taken > _STEPS + _STEPS_A_BYTE * (size(path) + size(sqlite_replace.wal(path)))
 
     connection.set_progress_handler(step, _BETWEEN)
 

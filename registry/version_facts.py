@@ -47,7 +47,7 @@ def _encodable(text: str) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
         raise ValueError(f"must be text of at most {LONGEST_TEXT:,} characters, not {value!r:.80}")
-    return _encodable(value)
+    return value if value.isascii() else _encodable(value)
 
 
 def _method(value: Any) -> str:
@@ -63,11 +63,12 @@ def _labels(value: Any) -> tuple[str, ...]:
         raise ValueError("must be at least one label, and no label may be empty")
     if len(value) > MOST_LABELS or max(map(len, value)) > LONGEST_LABEL:
         raise ValueError(f"must be at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
-    if any("\0" in label for label in value):
+    joined = "".join(value)
+    if "\0" in joined:
         raise ValueError("must be text without NUL characters")
     if len(set(value)) != len(value):
         raise ValueError("must differ from each other")
-    return tuple(map(_encodable, value))
+    return tuple(value) if joined.isascii() else tuple(map(_encodable, value))
 
 
 def _integer(value: Any) -> int:
@@ -102,7 +103,7 @@ def _json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"must be a JSON object, not {value!r:.80}")
     try:
-        size = len(_ENCODER.encode(dict(value)).encode())
+        size = len(_ENCODER.encode(value if type(value) is dict else dict(value)).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot be stored as JSON: {error}") from error
     if size > LARGEST_OBJECT:

@@ -3,6 +3,7 @@
 import json
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError, TaskNotFoundError
 from registry import Accuracy, BackboneRecord, NewVersion, Registry
+from registry.names import suggestion
 
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
@@ -253,3 +255,15 @@ def test_threads_share_one_registry(reg: Registry, adapter: Make, new: New) -> N
     for thread in threads:
         thread.join()
     assert sorted(names(reg)) == [f"t{i}" for i in range(6)] and reg.verify() == []
+
+
+@pytest.mark.parametrize(
+    "wrong", ["recording-77-of-bird", "ecording-77-of-birds", "recordign-77-of-birds", "RECORDING-77-OF-BIRDZ"]
+)
+def test_the_nearest_of_very_many_names_is_found_at_once(wrong: str) -> None:
+    known = [f"recording-{number}-of-birds" for number in range(100_000)]
+    before = time.process_time()
+    said = suggestion(wrong, known)
+    assert time.process_time() - before < 2  # comparing each of them takes a minute
+    assert 'did you mean "recording-77-of-birds"?' in said
+    assert len(said) < 1_500

@@ -19,7 +19,7 @@ import pytest
 from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import Accuracy, BackboneRecord, NewVersion, Registry
+from registry import Accuracy, BackboneRecord, NewVersion, Registry, header
 from registry.adapter_files import AdapterFiles, name_of
 from registry.file_stores import LocalFolder
 
@@ -289,3 +289,19 @@ def test_databases_changed_at_random(
         assert sorted(path.name for path in tmp_path.iterdir()) == ["fuzzed", "good", "guard"]
         shutil.rmtree(home)
     assert refused > DATABASES and done > 3 * DATABASES
+
+
+def test_the_bound_grows_with_what_is_written(
+    folder: Place, local: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuilding of 100,000 tasks took more steps than an empty file was allowed."""
+    for number in range(300):
+        data = local.read_adapter(local.commit("a", adapter(number % 250), new(seed=number)).version)
+        words = {"name": f"t{number}", "task_id": number + 2}
+        local._files.write(header.described(data, words))
+        local.remove("a")
+    monkeypatch.setattr("registry.sqlite_untrusted._STEPS", 10_000)
+    monkeypatch.setattr("registry.sqlite_untrusted._BETWEEN", 100)
+    assert Registry.rebuild(folder.location).tasks == 300
+    folder.lose()
+    assert Registry.rebuild(folder.location).tasks == 300
