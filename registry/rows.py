@@ -156,6 +156,8 @@ def find(writer: Writer, name: str) -> "TaskRow | None":
         row = writer.session.scalar(select(TaskRow).where(TaskRow.key == names.key(name)))
     if row is not None:
         task(writer, name)  # it raises an error for a row that cannot be right
+        if not row_checks.is_id(row.last_number):
+            raise row_checks.unreadable(f'task "{name}"')
     return row
 
 

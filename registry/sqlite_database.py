@@ -271,6 +271,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(path, error) from error
+    except UnicodeDecodeError as error:  # SQLite's own message quotes the damage
+        raise _damaged(path, "its schema is not text") from error
 
 
 def _translate(path: Path, error: BaseException) -> RegistryError:
@@ -289,9 +291,13 @@ def _translate(path: Path, error: BaseException) -> RegistryError:
         case sqlite3.SQLITE_IOERR:
             return RegistryError(f"the disk failed at {path} ({error}); free space, check the disk, try again")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_INTERRUPT:
-            return CorruptRegistryError(
-                f"{path} is damaged ({error}); the adapters are files of their own: "
-                "run `cl-ast rebuild` to restore the database from them"
-            )
+            return _damaged(path, str(error))
         case _:
             return RegistryError(f"{path} refused: {error}")
+
+
+def _damaged(path: Path, why: str) -> CorruptRegistryError:
+    return CorruptRegistryError(
+        f"{path} is damaged ({why}); the adapters are files of their own: "
+        "run `cl-ast rebuild` to restore the database from them"
+    )

@@ -86,8 +86,8 @@ def _answers(
 
 def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, routed: bool) -> Prediction:
     route, one = answered
-    taken, length = one.settings.front_end.seconds, seconds(segment.waveform)
-    cut = length > taken + _MUCH
+    most, length = one.settings.front_end.seconds, seconds(segment.waveform)
+    cut = length > most + _MUCH
     begin = segment.start or 0.0
     return Prediction(
         path=segment.path,
@@ -98,7 +98,7 @@ def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, rout
         tasks=route.nearest if routed else None,
         start=segment.start,
         end=segment.end,
-        heard=(begin, round(begin + min(taken, length), 3)),
+        taken=(begin, round(begin + min(most, length), 3)),
         clip_seconds=round(length, 2) if cut else None,
         warnings=segment.notes,
     )

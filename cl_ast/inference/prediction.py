@@ -34,8 +34,8 @@ class Prediction:
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
         start, end: where the window begins and ends, in seconds.
-        heard: from where to where the task heard the clip, in seconds.
-        clip_seconds: how long the clip (or window) is, where the task does not hear all of it.
+        taken: from where to where the task takes the clip, in seconds.
+        clip_seconds: how long the clip (or window) is, where the task does not take all of it.
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
     """
 
@@ -47,7 +47,7 @@ class Prediction:
     tasks: tuple[tuple[str, float], ...] | None = None
     start: float | None = None
     end: float | None = None
-    heard: tuple[float, float] = (0.0, 0.0)
+    taken: tuple[float, float] = (0.0, 0.0)
     clip_seconds: float | None = None
     warnings: tuple[str, ...] = ()
 
@@ -57,8 +57,8 @@ class Prediction:
         if self.clip_seconds is None:
             return self.warnings
         way_out = "use --window" if self.start is None else "use a shorter --window"
-        heard = self.heard[1] - self.heard[0]
-        return (*self.warnings, f"heard {heard:g} of {self.clip_seconds:g} s; {way_out}")
+        seconds = self.taken[1] - self.taken[0]
+        return (*self.warnings, f"heard {seconds:g} of {self.clip_seconds:g} s; {way_out}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command-line contract describes."""
@@ -69,7 +69,7 @@ class Prediction:
         if self.tasks is not None:
             out["tasks"] = [{"task": name, "score": score} for name, score in self.tasks]
         out["labels"] = [{"label": name, "score": score} for name, score in self.labels]
-        out["heard"] = list(self.heard)
+        out["heard"] = list(self.taken)
         if self.clip_seconds is not None:
             out["clip_seconds"] = self.clip_seconds
         if self.notes:

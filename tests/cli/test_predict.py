@@ -39,7 +39,7 @@ def long(tmp_path: Path) -> Path:
 
 def test_json_key_for_key(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", tone, "--format", "json").fine().json
-    assert list(answer) == ["path", "task", "task_score", "known", "tasks", "labels"]
+    assert list(answer) == ["path", "task", "task_score", "known", "tasks", "labels", "heard"]
     assert answer["path"] == str(tone)
     assert answer["task"] == "tones"
     assert isinstance(answer["known"], bool)

@@ -93,7 +93,7 @@ def test_a_folder_to_learn_that_cannot_be_entered_is_an_error(tmp_path: Path, mo
         for number in range(4):
             _put(tmp_path / label / "deep" / f"{number}.wav")
     _no_entry(monkeypatch, "deep")
-    with pytest.raises(StreamError, match=r"deep cannot be entered \(Permission denied\)"):
+    with pytest.raises(StreamError, match=r"deep: cannot be read \(Permission denied\); check its permissions"):
         streams.load(tmp_path)
 
 
