@@ -13,6 +13,11 @@ _SUFFIX = ".safetensors"
 _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
 
 
+def is_own(name: str) -> bool:
+    """Return whether a file of that name is one that only a registry can have written, or begun to write."""
+    return _OWN.fullmatch(name) is not None
+
+
 class AdapterFiles:
     """The adapter files of one registry.
 
@@ -64,7 +69,7 @@ class AdapterFiles:
 
     def own(self) -> list[Stored]:
         """Return every file that only a registry can have written, with those whose writing was interrupted."""
-        return [file for file in self.store.files() if _OWN.fullmatch(file.name)]
+        return [file for file in self.store.files() if is_own(file.name)]
 
     def _read_cached(self, name: str) -> bytes | None:
         """Return a file of the cache; None also for what a colleague put there and this user cannot read."""

@@ -17,6 +17,7 @@ from registry.database import Database, Plan, Reader, Rows, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
 from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read, probe
+from registry.sqlite_errors import translate, translated
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -147,7 +148,7 @@ class SqliteDatabase:
                     yield writer
                     writer.finish()
             except SQLAlchemyError as error:
-                raise _translate(self.path, getattr(error, "orig", None) or error) from error
+                raise translate(self.path, getattr(error, "orig", None) or error) from error
         crash_point("committed")
 
     def damage(self) -> list[str]:
@@ -181,8 +182,8 @@ class SqliteDatabase:
         connection = writer.session.connection()
         last = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
         connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-        for table in ("accuracies", "measurements", "versions", "tasks", "backbone"):
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table.name}")
         Base.metadata.create_all(connection, checkfirst=False)
         for name, id in last:
             connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, id))
@@ -262,42 +263,3 @@ def _use_wal(path: Path) -> None:
             if code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
                 raise
             time.sleep(0.01)
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn a database error into a RegistryError that says what happened and what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _translate(path, error) from error
-    except UnicodeDecodeError as error:  # SQLite's own message quotes the damage
-        raise _damaged(path, "its schema is not text") from error
-
-
-def _translate(path: Path, error: BaseException) -> RegistryError:
-    match code(error):
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return RegistryError(
-                f"another process has kept {path} busy for {BUSY_SECONDS} seconds; "
-                "nothing was changed, try again when it is done"
-            )
-        case sqlite3.SQLITE_FULL:
-            return RegistryError(f"no space is left for {path}; nothing was changed, free some and try again")
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return RegistryError(not_writable(str(path.parent)))
-        case sqlite3.SQLITE_CANTOPEN:
-            return RegistryError(f"cannot open {path}: check that it exists and that you may read its folder")
-        case sqlite3.SQLITE_IOERR:
-            return RegistryError(f"the disk failed at {path} ({error}); free space, check the disk, try again")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_INTERRUPT:
-            return _damaged(path, str(error))
-        case _:
-            return RegistryError(f"{path} refused: {error}")
-
-
-def _damaged(path: Path, why: str) -> CorruptRegistryError:
-    return CorruptRegistryError(
-        f"{path} is damaged ({why}); the adapters are files of their own: "
-        "run `cl-ast rebuild` to restore the database from them"
-    )

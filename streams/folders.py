@@ -16,8 +16,8 @@ def _endings(words: str) -> frozenset[str]:
 
 
 OTHER_AUDIO = _endings(
-    "3ga aac ac3 adts aif aifc aiff alac amr ape au awb caf dsf dts gsm m4a m4b m4p mka mp1 mp2 mpa mpc nist oga ogx"
-    " opus pcm ra raw rf64 snd sph spx tta voc vox w64 wave wma wv"
+    "3ga aac ac3 adts alac amr ape awb dsf dts gsm m4a m4b m4p mka mp1 mp2 mpa mpc nist ogx pcm ra raw sph spx tta voc"
+    " vox wma wv"
 ) | _endings("3gp asf avi f4v flv m4v mkv mov mp4 mpeg mpg mts ogv qt rm vob webm wmv")
 """Endings of audio and video that are not read."""
 

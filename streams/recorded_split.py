@@ -5,7 +5,6 @@ So a version records which clip was in which split, as a hash of four bytes a cl
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from cl_ast.errors import StreamError
 from streams.loading import read_records, reload, task_of
 from streams.records import Record, Splits
 from streams.task import Clip, Source, Task
+from streams.values import nfc
 
 SPLITS = ("train", "validation", "test")
 
@@ -109,5 +109,5 @@ def _hash(path: Path, label: str, root: Path) -> int:
     except OSError as error:
         raise StreamError(f"{path}: the clip is gone ({error.strerror}); load the task again") from None
     text = "\0".join((path.relative_to(root).as_posix(), label, str(size)))
-    encoded = unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.sha256(encoded).digest()[:4], "little")
+    digest = hashlib.sha256(nfc(text).encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:4], "little")

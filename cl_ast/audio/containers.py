@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from cl_ast.audio import chunks, mpeg, ogg, old_formats
-from cl_ast.audio.pieces import Part, Source
+from cl_ast.audio.pieces import MOST_PARTS, Part, Source
 from cl_ast.errors import AudioError
 
 FORMATS = "wav, flac, ogg, opus, mp3, aiff, au, caf, w64"
 _LEADING = 2**20  # bytes that may come before the sound
 _TRAILING = 1_024  # bytes after the sound that are not worth a word: tags and padding
 _SHORTEST = 12  # bytes of a recording
-_MOST_PARTS = 1_000
 _PADDING = 64  # bytes between files that were joined
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 
@@ -43,7 +43,7 @@ def parts(source: Source, start: int = 0) -> tuple[list[Part], list[str]]:
         more, end, said = reader(source, position)
         found += more
         notes += said
-        if len(found) > _MOST_PARTS:
+        if len(found) > MOST_PARTS:
             raise AudioError("more than 1,000 recordings are joined in it; cut it")
         end = max(end, position + _SHORTEST)
         position = _next(source, end, position + _SHORTEST)
@@ -119,20 +119,12 @@ def _reader(source: Source, position: int) -> Callable[[Source, int], Found] | N
     return _old
 
 
-def _rifx(source: Source, start: int) -> tuple[Part, int]:
-    return chunks.riff(source, start, chunks.RIFX)
-
-
-def _svx(source: Source, start: int) -> tuple[Part, int]:
-    return chunks.form(source, start, chunks.SVX)
-
-
 _CHUNKED: tuple[tuple[tuple[bytes, ...], tuple[bytes, ...], Callable[[Source, int], tuple[Part, int]]], ...] = (
     ((b"RIFF",), (b"WAVE",), chunks.riff),
-    ((b"RIFX",), (b"WAVE",), _rifx),
+    ((b"RIFX",), (b"WAVE",), partial(chunks.riff, layout=chunks.RIFX)),
     ((b"RF64", b"BW64"), (b"WAVE",), chunks.rf64),
     ((b"FORM",), (b"AIFF", b"AIFC"), chunks.form),
-    ((b"FORM",), (b"8SVX", b"16SV"), _svx),
+    ((b"FORM",), (b"8SVX", b"16SV"), partial(chunks.form, layout=chunks.SVX)),
     ((b"caff",), (b"desc",), chunks.caf),
     ((b"riff",), (), chunks.w64),
     ((b".snd", b"dns."), (), chunks.au),

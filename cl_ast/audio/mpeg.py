@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from cl_ast.audio.chunks import WHOLE_FILES
-from cl_ast.audio.pieces import Part, Source
+from cl_ast.audio.pieces import MOST_PARTS, Part, Source
 from cl_ast.errors import AudioError
 
 # An empty tag: with one, libsndfile knows mp3 by its content. Without, it looks for a resource fork first, and takes
@@ -16,7 +16,6 @@ from cl_ast.errors import AudioError
 TAG = b"ID3\x04\0\0\0\0\0\x10" + bytes(16)
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _WINDOW = 2**20
-_MOST_PARTS = 1_000
 _SLACK = 4_096  # samples that may be missing: encoders count them differently
 
 _RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
@@ -144,7 +143,7 @@ def _take(source: Source, walk: _Walk, position: int, found: Frame) -> None:
     if walk.stream != found.stream or count is not None or ended:
         if walk.parts:
             _check_complete(walk)
-        if len(walk.parts) == _MOST_PARTS:
+        if len(walk.parts) == MOST_PARTS:
             raise AudioError("more than 1,000 mp3 recordings are joined in it; cut it")
         walk.parts.append([(position, position + found.size)])
         walk.stream, walk.announced = found.stream, count or None

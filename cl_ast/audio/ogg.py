@@ -6,11 +6,10 @@ The decoder reads the first stream of a file, leaves out pages that are damaged,
 import zlib
 from dataclasses import dataclass, field
 
-from cl_ast.audio.pieces import Part, Source
+from cl_ast.audio.pieces import MOST_PARTS, Part, Source
 from cl_ast.errors import AudioError
 
 _AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
-_MOST_PARTS = 1_000
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
 
@@ -111,7 +110,7 @@ def _take(links: list[_Link], page: Page) -> None:
     """Add a page to the last link, or begin another link with it."""
     first = bool(page.flags & _FIRST)
     if not links or (first and links[-1].begun):
-        if len(links) == _MOST_PARTS:
+        if len(links) == MOST_PARTS:
             raise AudioError("more than 1,000 Ogg recordings are joined in it; cut it")
         links.append(_Link())
     link = links[-1]

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from cl_ast.errors import AudioError
 
 _SMALL = 2**22  # bytes; a file of at most this size is read at once
+MOST_PARTS = 1_000  # of a clip: more recordings are not joined in one file
 _CALLS = 100_000  # reads of a decoder that are always allowed, see `View`
 
 Piece = bytes | tuple[int, int]

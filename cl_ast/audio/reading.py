@@ -17,14 +17,6 @@ from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
 
 SAMPLE_RATE = 16_000  # Hz; every backbone here was trained at this rate
-SUFFIXES = frozenset(
-    {
-        ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64",
-        ".wav", ".wave",
-    }
-)  # fmt: skip
-"""The endings of files that are taken from folders. What a file is read as depends on its content."""
-
 AudioInput = str | Path | BinaryIO
 """A clip to read: a path, or an open binary file."""
 

@@ -121,13 +121,11 @@ def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
     pool = ThreadPoolExecutor(min(READ_AHEAD, cpu_count() or 1), "cl-ast-reads-clips")
     try:
         for clip in clips:
-            if isinstance(clip, str | Path):
-                coming.append((clip, pool.submit(_read, clip, _AHEAD_SECONDS)))
-            else:
-                coming.append((clip, pool.submit(_read, clip, reading.MOST_SECONDS)))
-                coming[-1][
-                    1
-                ].exception()  # The caller may close an open file once the next clip is taken, so wait here.
+            is_path = isinstance(clip, str | Path)
+            future = pool.submit(_read, clip, _AHEAD_SECONDS if is_path else reading.MOST_SECONDS)
+            if not is_path:
+                future.exception()  # The caller may close an open file once the next clip is taken, so wait here.
+            coming.append((clip, future))
             if len(coming) > READ_AHEAD:
                 yield _finished(*coming.popleft())
         while coming:

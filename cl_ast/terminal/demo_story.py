@@ -1,7 +1,6 @@
 """The steps of `cl-ast demo`: three small tasks are synthesised and learned one after another, offline, in minutes."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
 from cl_ast.training.options import TrainOptions
 from registry import Registry
+from registry.adapter_files import is_own
 
 METHOD = "bottleneck"
 OPTIONS = TrainOptions(epochs=6, batch_size=16)
@@ -26,8 +26,7 @@ _CLIPS_A_CLASS = 30
 _SEED = 7
 _MARK = "made-by-cl-ast-demo.txt"
 _MADE = ("registry", "clips", "strangers")
-# What a registry of the demo's own consists of.
-_FILES = re.compile(r"registry\.db(-wal|-shm)?|[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
+_DATABASE = frozenset({"registry.db", "registry.db-wal", "registry.db-shm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ def _check_own(home: Path) -> None:
         if others or unknown:
             what = ", ".join(sorted(others)) or "some that cannot be read"
             raise ClAstError(f"{home} has other tasks than the demo's ({what}); use another folder for the demo")
-        strange = sorted(path.name for path in home.rglob("*") if path.is_file() and not _FILES.fullmatch(path.name))
+        names = [path.name for path in home.rglob("*") if path.is_file()]
+        strange = sorted(name for name in names if name not in _DATABASE and not is_own(name))
     if strange:
         raise ClAstError(
             f"{home} has files that the demo did not write ({', '.join(strange[:3])}); use another folder for the demo"

@@ -13,6 +13,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
+from cl_ast.terminal.output import warn
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
@@ -30,7 +31,7 @@ class Commands(click.Group):
             reason = _reason(error)
             if ctx.params.get("verbose"):
                 traceback.print_exc()
-        click.echo(f"cl-ast: {reason}", err=True)
+        warn(reason)
         raise click.exceptions.Exit(1)
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or, warn
 
 
 @click.command("evaluate")
@@ -41,6 +41,6 @@ def evaluate(app: App, /, tasks: tuple[str, ...], by_name: bool, mode: str, kind
     else:
         tables.show(tables.measured(rows))
     for name, reason in skipped.items():
-        click.echo(f"cl-ast: {name} could not be measured: {reason}", err=True)
+        warn(f"{name} could not be measured: {reason}")
     if skipped:
         sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import warn
 
 
 @click.command("rebuild")
@@ -19,7 +20,7 @@ def rebuild(app: App, /) -> None:
 
     report = Registry.rebuild(app.location)
     for problem in report.skipped:
-        click.echo(f"cl-ast: left out: {problem}", err=True)
+        warn(f"left out: {problem}")
     click.echo(f"{report.tasks} tasks, {report.versions} versions restored")
     if report.backup:
         click.echo(f"the former database is kept as {report.backup}")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or
+from cl_ast.terminal.output import print_stats, table_or, warn
 
 
 @click.command("relearn")
@@ -44,7 +44,7 @@ def relearn(
             raise click.UsageError("--to must name another registry; to train a task again here use add-task --replace")
         for one in manager.relearn(other, tasks, method=method, progress=display):
             if isinstance(one, Skipped):
-                click.echo(f"cl-ast: {one.task} was not trained again: {one.reason}", err=True)
+                warn(f"{one.task} was not trained again: {one.reason}")
                 failed += [] if one.already_there else [one.task]
             else:
                 display.say(results.learned_line(one))

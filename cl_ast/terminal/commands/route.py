@@ -7,6 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import warn
 
 
 @click.command("route")
@@ -27,6 +28,6 @@ def route(app: App, /, tasks: tuple[str, ...]) -> None:
         count = len(tasks or manager.registry.tasks()) - len(skipped)
     click.echo(f"rebuilt the routing of {count} task{'' if count == 1 else 's'}")
     for name, reason in skipped.items():
-        click.echo(f"cl-ast: {name} answers by name only: {reason}", err=True)
+        warn(f"{name} answers by name only: {reason}")
     if skipped:
         sys.exit(1)

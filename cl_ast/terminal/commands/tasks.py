@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or, warn
 
 
 @click.command("tasks")
@@ -23,7 +23,7 @@ def tasks(app: App, /, kind: str) -> None:
         found, nearest = registry.tasks(), registry.nearest()
         left_out = registry.count() - len(found)
     if left_out > 0:
-        click.echo(f"cl-ast: {left_out} more cannot be read; `cl-ast verify` says why", err=True)
+        warn(f"{left_out} more cannot be read; `cl-ast verify` says why")
     if kind == "json":
         from cl_ast.terminal.rendering import records
 

@@ -7,6 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import warn
 
 
 @click.command("verify")
@@ -23,7 +24,7 @@ def verify(app: App, /) -> None:
         problems = registry.verify()
         count = 0 if problems else len(registry.tasks())
     for problem in problems:
-        click.echo(f"cl-ast: {problem}", err=True)
+        warn(str(problem))
     if problems:
         sys.exit(1)
     click.echo(f"{count} tasks, every file as it was written")
