@@ -140,6 +140,18 @@ def other_backbone(tmp_path_factory: pytest.TempPathFactory, save_backbone: Save
     return checkpoints.load(str(save_backbone(tmp_path_factory.mktemp("other"), seed=1)))
 
 
+@pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
+def wav2vec2(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
+    """A backbone for waveforms: post-norm, and pre-norm."""
+    return backbone_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def stock(wav2vec2: Backbone) -> Any:
+    """What transformers itself makes of that backbone's checkpoint."""
+    return Wav2Vec2Model.from_pretrained(wav2vec2.name, attn_implementation="sdpa").eval()
+
+
 @pytest.fixture(scope="module")
 def features(backbone: Backbone) -> torch.Tensor:
     """A batch as the backbone's front end makes it: (3, 60, 128), or samples (3, 9600)."""

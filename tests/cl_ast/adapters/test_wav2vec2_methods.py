@@ -8,39 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import (
-    Wav2Vec2Model,
-)
 
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import pooled
 from cl_ast.backbone.sites import SITES
-from cl_ast.errors import (
-    CorruptRegistryError,
-    MethodError,
-    TrainingError,
-)
+from cl_ast.errors import CorruptRegistryError, MethodError, TrainingError
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.training.cached_states import SplitForward
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, Toy
-
-BASE = "facebook/wav2vec2-base"
-
-
-@pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
-    return backbone_of(request.param)
+from tests.cl_ast.conftest import Fresh, Randomise, Toy
 
 
 @pytest.fixture(scope="module")
-def stock(backbone: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
+def backbone(wav2vec2: Backbone) -> Backbone:
+    return wav2vec2
 
 
 # Where adapters act

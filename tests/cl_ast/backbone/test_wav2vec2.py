@@ -14,30 +14,21 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForCTC,
     Wav2Vec2ForPreTraining,
-    Wav2Vec2Model,
 )
 
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.audio.raw_samples import MAX_SAMPLES, MIN_SAMPLES, WaveformFrontEnd
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import (
-    AudioError,
-    BackboneError,
-)
+from cl_ast.errors import AudioError, BackboneError
 from tests.cl_ast.conftest import BackboneOf, Fresh, SaveModel, Sine
 
 BASE = "facebook/wav2vec2-base"
 
 
-@pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
-    return backbone_of(request.param)
-
-
 @pytest.fixture(scope="module")
-def stock(backbone: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
+def backbone(wav2vec2: Backbone) -> Backbone:
+    return wav2vec2
 
 
 @pytest.fixture

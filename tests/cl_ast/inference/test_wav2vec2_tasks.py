@@ -11,17 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import (
-    Wav2Vec2Model,
-)
+from transformers import Wav2Vec2Model
 
 import streams
 from cl_ast.audio.windows import Failure, Window
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import (
-    ClAstError,
-    RegistryError,
-)
+from cl_ast.errors import ClAstError, RegistryError
 from cl_ast.inference.prediction import Prediction
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
@@ -30,17 +25,10 @@ from cl_ast.training.recipes import recipe_for
 from registry import BackboneRecord, NewVersion, Registry
 from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, SaveModel
 
-BASE = "facebook/wav2vec2-base"
-
-
-@pytest.fixture(scope="module", params=["wav2vec2", "wav2vec2-stable"])
-def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbone:
-    return backbone_of(request.param)
-
 
 @pytest.fixture(scope="module")
-def stock(backbone: Backbone) -> Any:
-    return Wav2Vec2Model.from_pretrained(backbone.name, attn_implementation="sdpa").eval()
+def backbone(wav2vec2: Backbone) -> Backbone:
+    return wav2vec2
 
 
 @pytest.fixture
