@@ -93,21 +93,29 @@ def registry(tmp_path_factory: pytest.TempPathFactory, fresh: Callable[..., Task
     return home
 
 
+# A new process begins with the peak memory of the one that starts it, which is here a test run of gigabytes. So a small
+# process starts the command, and prints the command's exit code and peak memory in kB.
+_MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:], stdout=open(sys.argv[1], "w"))
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
 def _predict(registry: Path, folder: Path, *words: str) -> tuple[int, list[str], list[str], float, float]:
     """Run the command; return its exit code, the paths answered, lines of errors, the seconds and the bytes it took."""
     code = "import cli; cli.main(prog_name='cl-ast')"
     options = ["--registry", registry, "--device", "cpu", "predict", folder, "--task", "toy", "--format", "jsonl"]
     command = [sys.executable, "-P", "-c", code, *map(str, options), *words]
+    answers = folder.parent / "answers.jsonl"
     began = time.monotonic()
-    with (folder.parent / "out").open("w+") as out, (folder.parent / "err").open("w+", errors="replace") as err:
-        running = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        paths = [json.loads(line)["path"] for line in out]
-        lines = err.read().splitlines()
-    return running.returncode, paths, lines, time.monotonic() - began, usage.ru_maxrss * 1_024
+    run = subprocess.run(
+        [sys.executable, "-c", _MEASURED, answers, *command], capture_output=True, errors="replace", check=True
+    )
+    seconds = time.monotonic() - began
+    exit_code, peak = map(int, run.stdout.split())
+    paths = [json.loads(line)["path"] for line in answers.read_text("utf-8").splitlines()]
+    return exit_code, paths, run.stderr.splitlines(), seconds, peak * 1_024
 
 
 @pytest.mark.parametrize("batch", range(-(-FILES // BATCH)))
