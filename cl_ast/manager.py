@@ -32,7 +32,7 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import Recipe, recipe_for
-from registry import Registry, TaskRecord
+from registry import GcReport, LastChange, Registry, TaskRecord, Undone
 
 
 class Manager:
@@ -271,6 +271,24 @@ class Manager:
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
         """Classify clips as `predict` does, for a query that was put together before."""
         return predict(self.session, clips, query)
+
+    # Taking back
+
+    def undo(self, expected: LastChange | None = None) -> Undone:
+        """Take the last change of the tasks back, as `Registry.undo` does; `registry.last_change()` says what it was.
+
+        Raises:
+            RegistryError: there is no change, its files are gone, or another came after the expected one.
+        """
+        return self.registry.undo(expected)
+
+    def gc(self, names: Sequence[str] = (), *, dry_run: bool = False, empty_trash: bool = False) -> GcReport:
+        """Move old versions and leftovers to the trash, as `Registry.gc` does.
+
+        Raises:
+            RegistryError: one of `names` is no adapter that the database does not know.
+        """
+        return self.registry.gc(names, dry_run=dry_run, empty_trash=empty_trash)
 
     # Sharing
 

@@ -18,12 +18,15 @@ from registry.records import (
     BackboneRecord,
     Dropped,
     GcReport,
+    LastChange,
     Mode,
     Overview,
     Problem,
     RebuildReport,
     Storage,
     TaskRecord,
+    Undone,
+    Unnamed,
     VersionRecord,
 )
 from registry.registry import Registry
@@ -34,6 +37,7 @@ __all__ = [
     "BackboneRecord",
     "Dropped",
     "GcReport",
+    "LastChange",
     "Mode",
     "NewVersion",
     "Overview",
@@ -42,5 +46,7 @@ __all__ = [
     "Registry",
     "Storage",
     "TaskRecord",
+    "Undone",
+    "Unnamed",
     "VersionRecord",
 ]

@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry import trash
 from registry.file_stores import LocalFolder, Store, Stored
 from registry.row_checks import require_registry_id, require_sha256
 
@@ -18,7 +19,7 @@ _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
 
 def is_own(name: str) -> bool:
     """Return whether a file of that name is one that only a registry can have written, or begun to write."""
-    return name == ID_FILE or _OWN.fullmatch(name) is not None
+    return name == ID_FILE or _OWN.fullmatch(name) is not None or trash.is_trashed(name)
 
 
 class AdapterFiles:
@@ -57,14 +58,30 @@ class AdapterFiles:
         """Return the bytes of the file of that name, unchecked and never from the cache; None without a file."""
         return self.store.read(name)
 
+    def discard(self, hashes: Sequence[str]) -> None:
+        """Move adapters that no row names any more into the trash, where `restore` finds them for a while.
+
+        Raises CorruptRegistryError for what is no SHA-256.
+        """
+        self.store.move([(name_of(sha256), trash.name_today(sha256)) for sha256 in hashes])
+        self._forget(map(name_of, hashes))
+
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files that no row names any more. Raises CorruptRegistryError for a name that no registry gives."""
+        """Delete what no row ever named: the file of a commit that failed, or an interrupted write.
+
+        Raises CorruptRegistryError for a name that no registry gives.
+        """
         for name in names:
             if not _OWN.fullmatch(name):
                 raise CorruptRegistryError(f"{name!r:.80} is no file of a registry, so it is not deleted")
             self.store.delete(name)
-            if self._cache:
-                self._cache.delete(name)
+            self._forget([name])
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Delete files in the cache."""
+        for name in names if self._cache else ():
+            assert self._cache is not None
+            self._cache.delete(name)
 
     def adapters(self) -> list[Stored]:
         """Return every adapter file, whatever its name, in a stable order."""

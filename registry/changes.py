@@ -1,22 +1,27 @@
-"""Changes tasks: commit, remove, rename, rollback.
+"""Changes tasks: commit, remove, rename, rollback. `undoing` takes the last change back.
 
-The order of writing makes it safe to be killed at any moment. A file is written before its row, and deleted after its
-row. A crash in between leaves at most a file that no row names, which `gc` drops. Files are written only inside the
-database's writing transaction, so inside another one every file without a row is a leftover: no row will come for it.
+The order of writing makes it safe to be killed at any moment. A file is written before its row, and thrown away after
+its row. A crash in between leaves at most a file that no row names. If the last change had dropped it, `gc` knows it
+by that; the file of a commit that never came true is left where it is, as nobody knows whether it is needed.
+Files are written only inside the database's writing transaction, so inside another one no row will come for them.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
-from registry import header, history, names, row_checks, rows
+from registry import deltas, header, history, last_change, names, row_checks, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
+from registry.deltas import Delta
 from registry.identity import changing
+from registry.last_change import Undoing
 from registry.manifest import Manifest
 from registry.records import Accuracy, TaskRecord, VersionRecord
 from registry.version_facts import NewVersion
+
+_AT_ONCE = 100  # files that are moved before others may write
 
 
 def commit(
@@ -35,7 +40,7 @@ def commit(
         own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
-    with _deleted_on_error(files) as written, changing(database, files) as writer:
+    with _deleted_on_error(database, files) as written, changing(database, files) as writer:
         from registry.models import TaskRow, VersionRow
 
         session = writer.session
@@ -43,6 +48,7 @@ def commit(
         rows.check_same_backbone(backbone, own)
         now = rows.next_instant(writer)
         task = rows.find(writer, name)
+        before = [] if task is None else deltas.rows(writer, "tasks", [task.id])
         if task is None:
             task = TaskRow(name=name, key=names.key(name), created=now, last_number=1, current_version_id=0)
             session.add(task)
@@ -61,10 +67,13 @@ def commit(
         session.flush()
         task.current_version_id = version.id
         session.flush()
+        added = {"tasks": [] if before else [task.id], "versions": [version.id], "measurements": list[int]()}
         if measured:
-            history.record(writer, measured, version.id)
+            added["measurements"].append(history.record(writer, measured, version.id))
         record = rows.task(writer, name)
-        written.clear()
+        what = f"replaced task {task.name} by version {task.last_number}" if before else f"added task {task.name}"
+        undoing = Undoing([], written[:], Delta({"tasks": before}, added))
+        last_change.note(writer, "replace" if before else "add", what, undoing)
     return record
 
 
@@ -73,15 +82,18 @@ def remove(database: Database, files: AdapterFiles, name: str) -> None:
     with changing(database, files) as writer:
         task = rows.require(writer, name)
         hashes = [version.adapter_sha256 for version in rows.versions(writer, task.id)]
+        drop = {"tasks": [task.id]}
+        delta = last_change.captured(lambda: Delta(deltas.before_dropping(writer, drop)))
         writer.session.delete(task)
-    _delete(files, hashes)
+        last_change.note(writer, "remove", f"removed task {task.name}", Undoing(hashes, [], delta))
+    throw_away(database, files, hashes)
 
 
 def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskRecord:
     """Do what `Registry.rename` says."""
     names.checked(new)
     former: list[str] = []
-    with _deleted_on_error(files) as written, changing(database, files) as writer:
+    with _deleted_on_error(database, files) as written, changing(database, files) as writer:
         from registry.models import VersionRow
 
         task = rows.require(writer, old)
@@ -91,6 +103,8 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
         # The time makes the files differ from those that the task had before, which another rename may be deleting now.
         words = {"name": new, "renamed": datetime.now(UTC).isoformat()}
         changed = [] if task.name == new else rows.versions(writer, task.id)
+        before, what = deltas.rows(writer, "tasks", [task.id]), f"renamed task {task.name} to {new}"
+        known = last_change.captured(lambda: Delta({"versions": deltas.rows(writer, "versions", [task.id], "task_id")}))
         task.name, task.key = new, names.key(new)
         for version in changed:
             data = files.read(version.adapter_sha256)
@@ -103,8 +117,9 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
                 row = writer.session.get_one(VersionRow, version.id)
             row.adapter_sha256, row.adapter_bytes = written[-1], len(renamed)
         record = rows.task(writer, new)
-        written.clear()
-    _delete(files, former)
+        delta = known and Delta({"tasks": before, **known.put})
+        last_change.note(writer, "rename", what, Undoing(former, written[:], delta))
+    throw_away(database, files, former)
     return record
 
 
@@ -119,6 +134,9 @@ def rollback(database: Database, files: AdapterFiles, name: str, version: int | 
             what = f"version {version}" if version is not None else f"version before {current}"
             raise RegistryError(f'task "{task.name}" has no {what}; it has {", ".join(map(str, sorted(kept)))}')
         intact(files, kept[wanted])
+        before = Delta({"tasks": deltas.rows(writer, "tasks", [task.id])})
+        what = f"rolled task {task.name} back to version {wanted}"
+        last_change.note(writer, "rollback", what, Undoing([], [], before))
         task.current_version_id = kept[wanted].id
     return kept[wanted]
 
@@ -137,20 +155,34 @@ def intact(files: AdapterFiles, version: VersionRecord) -> bytes:
 
 
 @contextmanager
-def _deleted_on_error(files: AdapterFiles) -> Iterator[list[str]]:
-    """Give a list of files, which are deleted if an error comes while they are on it.
+def _deleted_on_error(database: Database, files: AdapterFiles) -> Iterator[list[str]]:
+    """Give a list of files, which are deleted if an error comes.
 
-    The caller empties it before the database commits: after an error of the commit itself nobody knows whether the
-    rows are there, and a file without a row does no harm.
+    After an error of the commit itself only the database knows whether the rows are there. Where it cannot be asked,
+    the files stay: one without a row does no harm.
     """
     written: list[str] = []
     try:
         yield written
     except BaseException:
-        _delete(files, written)
+        _unless_named(database, written, lambda some: files.delete(map(name_of, some)))
         raise
 
 
-def _delete(files: AdapterFiles, hashes: Sequence[str]) -> None:
-    """Delete files that no row names. No row will name them again, since each file describes its own version."""
-    files.delete(map(name_of, hashes))
+def throw_away(database: Database, files: AdapterFiles, hashes: Sequence[str]) -> None:
+    """Move files to the trash, but for those that a row names again: somebody may have taken the change back already.
+
+    What fails here is left for `gc`, as after a crash: the change itself is done.
+    """
+    _unless_named(database, hashes, files.discard)
+
+
+def _unless_named(database: Database, hashes: Sequence[str], act: Callable[[list[str]], None]) -> None:
+    """Do something with the files that no row names, while nobody else writes."""
+    for start in range(0, len(hashes), _AT_ONCE):  # others may write in between
+        some = hashes[start : start + _AT_ONCE]
+        with suppress(RegistryError), database.write() as writer:
+            marks = ", ".join("?" * len(some))
+            found = writer.query(f"SELECT adapter_sha256 FROM versions WHERE adapter_sha256 IN ({marks})", *some)
+            named = {sha256 for (sha256,) in found}
+            act([sha256 for sha256 in some if sha256 not in named])

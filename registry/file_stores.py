@@ -26,7 +26,9 @@ class Stored:
 
 
 class Store(Protocol):
-    """A flat folder of files. Every method raises RegistryError where the store fails.
+    """A folder of files, with one level of folders in it: a name is `file` or `folder/file`.
+
+    Every method raises RegistryError where the store fails.
 
     Attributes:
         place: where it is, for people to read; never with a password.
@@ -53,8 +55,11 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Delete a file that no row names any more. If it stays, that does no harm: `gc` finds it again."""
 
-    def files(self) -> Sequence[Stored]:
-        """Return every file, sorted by name."""
+    def move(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Give files other names, durably; those that are not there are left out. A crash leaves each in one piece."""
+
+    def files(self, folder: str = "") -> Sequence[Stored]:
+        """Return every file, or every file of a folder in it, sorted by name; the names are those in that folder."""
 
 
 class LocalFolder:
@@ -116,12 +121,31 @@ class LocalFolder:
             crash_point("delete file")
             (self.folder / name).unlink()
 
-    def files(self) -> list[Stored]:
+    def move(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename the files, then sync where they came before where they were: none is lost by a power cut."""
+        came, left = set(), set()
+        with file_errors(self.folder, "move an adapter in"):
+            for source, target in pairs:
+                path = self.folder / target
+                if not path.parent.is_dir():
+                    crash_point("make folder")
+                    path.parent.mkdir(exist_ok=True)
+                    left.add(path.parent.parent)
+                with suppress(FileNotFoundError):
+                    crash_point("move file")
+                    (self.folder / source).replace(path)
+                    came.add(path.parent)
+                    left.add((self.folder / source).parent)
+            for folder in (*sorted(came), *sorted(left - came)):
+                sync_folder(folder)
+
+    def files(self, folder: str = "") -> list[Stored]:
         found = []
-        with file_errors(self.folder, "list"):
-            if not self.folder.is_dir():
+        place = self.folder / folder
+        with file_errors(place, "list"):
+            if not place.is_dir():
                 return []
-            with os.scandir(self.folder) as entries:
+            with os.scandir(place) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):  # another process was faster
                         if entry.is_file():

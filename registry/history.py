@@ -31,8 +31,8 @@ Cells = Mapping[tuple[int, int], float]
 """The cells of a table of tasks by tasks that are known, by (row, column): most of a long table is empty."""
 
 
-def record(writer: Writer, measured: Sequence[Accuracy], after_version_id: int) -> None:
-    """Record what was measured after that version had been learned.
+def record(writer: Writer, measured: Sequence[Accuracy], after_version_id: int) -> int:
+    """Record what was measured after that version had been learned, and return the measurement's id.
 
     Raises:
         TaskNotFoundError: a task that was measured, or that clips were routed to, is not there.
@@ -60,6 +60,7 @@ def record(writer: Writer, measured: Sequence[Accuracy], after_version_id: int) 
         for item in measured
     )
     writer.session.flush()
+    return measurement.id
 
 
 def last_learned(reader: Reader) -> int:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cl_ast.errors import CorruptRegistryError, RegistryError
+from cl_ast.errors import RegistryError
 from registry import row_checks, rows
 from registry.adapter_files import ID_FILE, AdapterFiles, name_of
 from registry.database import Database, Reader, Writer
@@ -58,17 +58,10 @@ def insert(writer: Writer, registry_id: str) -> None:
     writer.session.flush()
 
 
-def problem(reader: Reader, place: str, files: AdapterFiles) -> tuple[str, str] | None:
-    """Return where and what is wrong with the ids of a registry; None where nothing is."""
-    try:
-        agreed(reader, place, files)
-    except CorruptRegistryError as error:
-        return place, str(error)
-    except RegistryError as error:
-        return files.store.place, str(error)
-    if rows.registry_id(reader) is not None and files.registry_id() is None:
-        return files.store.address(ID_FILE), "the file is missing; the next change writes it again"
-    return None
+def missing_beside(reader: Reader, files: AdapterFiles) -> str | None:
+    """Return where the adapters' id should be, if the database has one and they have none."""
+    missing = rows.registry_id(reader) is not None and files.registry_id() is None
+    return files.store.address(ID_FILE) if missing else None
 
 
 def _related(reader: Reader, files: AdapterFiles) -> bool:

@@ -1,15 +1,15 @@
-"""Checks a registry (`verify`) and drops what it does not need (`gc`). `rebuild_database` restores a lost database."""
+"""Checks a registry (`verify`). `garbage` drops what it does not need, `rebuild_database` restores a lost database."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from cl_ast.errors import RegistryError
-from registry import header, history, identity, row_checks, rows
-from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
-from registry.database import Database, Reader
+from registry import garbage, header, history, identity, rows
+from registry.adapter_files import AdapterFiles, digest, name_of
+from registry.database import Database
 from registry.manifest import Manifest
-from registry.records import BackboneRecord, Dropped, GcReport, Problem, VersionRecord
+from registry.records import BackboneRecord, Problem, VersionRecord
 
 READERS = 8
 
@@ -18,9 +18,13 @@ def verify(database: Database, files: AdapterFiles) -> list[Problem]:
     """Return every problem of the database and of the files; first whether both belong to the same registry."""
     problems, backbone, versions = _database_problems(database)
     with suppress(RegistryError), database.read() as reader:  # what it cannot read is reported already
-        wrong = identity.problem(reader, database.place, files)
-        if wrong is not None:
-            problems.insert(0, Problem(None, *wrong))
+        try:
+            identity.agreed(reader, database.place, files)
+            missing = identity.missing_beside(reader, files)
+            if missing:
+                problems.append(Problem(None, missing, "the file is missing; the next change writes it again"))
+        except RegistryError as error:  # what the files of another registry lack is no problem of this one
+            return [*problems, Problem(None, files.store.place, str(error))]
     # Every byte is read from the store, never from the cache: a flipped bit changes neither the size nor the date of a
     # file. Threads help, because reading and hashing release Python's lock.
     with ThreadPoolExecutor(READERS) as pool:
@@ -30,6 +34,8 @@ def verify(database: Database, files: AdapterFiles) -> list[Problem]:
         # A task that another process renamed or removed meanwhile is no problem.
         if what and _is_unchanged(database, version):
             problems.append(Problem(version.task, files.address(version.adapter_sha256), what))
+    with suppress(RegistryError):  # rows that cannot be read are reported already
+        problems += [Problem(None, files.store.address(one.name), str(one)) for one in garbage.unnamed(database, files)]
     return problems
 
 
@@ -58,53 +64,6 @@ def _reported(found: list[str]) -> Iterator[None]:
         yield
     except RegistryError as error:
         found.append(str(error))
-
-
-def gc(database: Database, files: AdapterFiles, *, dry_run: bool) -> GcReport:
-    """Drop the rows of versions that are not current, then their files and those that no row names.
-
-    A file is written inside the transaction that commits its row, wherever the store is. So inside another writing
-    transaction every file without a row is a leftover, however young. Files that no registry wrote are left alone.
-    """
-    if dry_run and not database.writable:
-        with database.read() as reader:
-            return GcReport(tuple(_droppable(reader, files)), True)
-    # A dry run waits for writers too, where this user may write: otherwise it would list the files they just wrote.
-    with database.write() if dry_run else identity.changing(database, files) as writer:
-        identity.agreed(writer, database.place, files)
-        dropped = _droppable(writer, files)
-        if not dry_run:
-            from sqlalchemy import delete, select
-
-            from registry.models import TaskRow, VersionRow
-
-            current = select(TaskRow.current_version_id)
-            writer.session.execute(delete(VersionRow).where(VersionRow.id.not_in(current)))
-    if not dry_run:
-        files.delete(file.name for file in dropped)
-    return GcReport(tuple(dropped), dry_run)
-
-
-def _droppable(reader: Reader, files: AdapterFiles) -> list[Dropped]:
-    """Return the files that `gc` drops, and why. Raises CorruptRegistryError where the rows do not tell it for sure."""
-    wrong = rows.problems(reader)
-    if wrong:
-        raise row_checks.unreadable(f"nothing was deleted: {len(wrong)} rows of the database")
-    tasks = rows.tasks(reader)
-    current = {task.version.id for task in tasks}
-    needed = {name_of(task.version.adapter_sha256) for task in tasks}
-    versions = {name_of(version.adapter_sha256): version for version in rows.versions(reader)}
-    there = {file.name: file.bytes for file in files.own()}
-    dropped = [
-        Dropped(name, size, "an interrupted write" if is_temporary(name) else "nothing names it")
-        for name, size in there.items()
-        if name not in versions
-    ]
-    for name, version in versions.items():
-        if version.id not in current and name not in needed:
-            why = f'version {version.number} of task "{version.task}" is not the current one'
-            dropped.append(Dropped(name, there.get(name, 0), why))
-    return dropped
 
 
 def _wrong(files: AdapterFiles, version: VersionRecord, fingerprint: str) -> str | None:

@@ -163,16 +163,93 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Unnamed:
+    """A whole adapter that no row of the database names, and that `gc` does not touch unless it is named.
+
+    Attributes:
+        name: the file's.
+        bytes: its size.
+        task, number: the task and the version that it says it is; None where it does not say it.
+    """
+
+    name: str
+    bytes: int
+    task: str | None
+    number: int | None
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of its content."""
+        return self.name[:64]
+
+    def __str__(self) -> str:
+        what = "an adapter that does not say what it is"
+        back = ""
+        if self.task is not None:
+            what = f"an adapter of task {self.task}, version {self.number}, that the database does not know"
+            back = "`cl-ast rebuild` brings it back, "
+        return f"{what}: {back}`cl-ast gc {self.sha256[:12]}` moves it to the trash"
+
+
+@dataclass(frozen=True, slots=True)
 class GcReport:
-    """The files that `gc` dropped or, with `dry_run`, would drop."""
+    """What `gc` did or, with `dry_run`, would do.
+
+    Attributes:
+        dropped: the files that it moved to the trash, and the interrupted writes that it deleted.
+        unnamed: the adapters that it left where they are, since the database does not know them.
+        emptied: the files that it deleted from the trash.
+        dry_run: whether nothing was done.
+        undoable: whether `undo` can take it back.
+    """
 
     dropped: tuple[Dropped, ...]
     dry_run: bool
+    unnamed: tuple[Unnamed, ...] = ()
+    emptied: tuple[Dropped, ...] = ()
+    undoable: bool = True
 
     @property
     def bytes(self) -> int:
-        """Their size together."""
+        """The size of the dropped files together."""
         return sum(file.bytes for file in self.dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class LastChange:
+    """The last change of tasks.
+
+    Attributes:
+        kind: "add", "replace", "remove", "rename", "rollback" or "gc"; "undo" where that was taken back, and "redo"
+            where that was taken back in turn.
+        what: what it did or, of an undo, what was taken back; in words.
+        created: when.
+    """
+
+    kind: str
+    what: str
+    created: datetime
+
+    def __str__(self) -> str:
+        return f"{'the undo of: ' * (self.kind == 'undo')}{self.what} ({self.created.astimezone():%Y-%m-%d %H:%M})"
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What `undo` did.
+
+    Attributes:
+        change: what was taken back.
+        now: what holds since then, in words.
+        undoable: whether another `undo` can take this back.
+    """
+
+    change: LastChange
+    now: str
+    undoable: bool
+
+    def __str__(self) -> str:
+        return f"took back: {self.change}; {self.now}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,11 @@
 """The registry: what can be read of it and done to it. `changes` has how it is changed."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
-from registry import changes, history, maintenance, rows
+from registry import backbone, changes, garbage, history, last_change, maintenance, rows, undoing
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database
 from registry.errors import not_writable
@@ -18,11 +17,13 @@ from registry.records import (
     Accuracy,
     BackboneRecord,
     GcReport,
+    LastChange,
     Overview,
     Problem,
     RebuildReport,
     Storage,
     TaskRecord,
+    Undone,
     VersionRecord,
 )
 from registry.version_facts import NewVersion
@@ -92,28 +93,11 @@ class Registry:
         Raises:
             RegistryError: the registry has another backbone.
         """
-        from registry.models import BackboneRow
-
-        with changing(self._database, self._files) as writer:
-            known = rows.backbone(writer)
-            if known is None:
-                writer.insert(BackboneRow, [{"id": rows.ONE_ROW, **asdict(record)}])
-            elif known.fingerprint != record.fingerprint:
-                raise RegistryError(
-                    f"the registry in {self.place} has the backbone {known.name} ({known.fingerprint}), and "
-                    f"{record.name} ({record.fingerprint}) is another: use the first, or another registry, "
-                    "or train the tasks again over the other with `cl-ast relearn --to REGISTRY`"
-                )
-            elif not known.background:
-                rows.backbone_row(writer).background = record.background
-                return replace(known, background=record.background)
-        return known or record
+        return backbone.set_backbone(self._database, self._files, record)
 
     def replace_background(self, background: bytes) -> None:
         """Store another `background` of the same backbone. Raises RegistryError where the backbone is not set yet."""
-        with changing(self._database, self._files) as writer:
-            rows.require_backbone(writer)
-            rows.backbone_row(writer).background = background
+        backbone.replace_background(self._database, self._files, background)
 
     def tasks(self) -> list[TaskRecord]:
         """Return every task, in the order in which the current versions were learned.
@@ -186,10 +170,10 @@ class Registry:
         return changes.commit(self._database, self._files, name, adapter, new, measured, replace=replace)
 
     def remove(self, name: str) -> None:
-        """Remove a task with its versions, what was measured of it, and its files. Its ids are never given again.
+        """Remove a task with its versions and what was measured of it; its files go to the trash for 30 days.
 
-        If the process dies before the files are deleted, `gc` drops them; until then `rebuild` would bring the task
-        back. Raises TaskNotFoundError.
+        Its ids are never given to another. If the process dies before the files are moved, `gc` moves them; until then
+        `rebuild` would bring the task back. Raises TaskNotFoundError.
         """
         changes.remove(self._database, self._files, name)
 
@@ -260,9 +244,44 @@ class Registry:
         """Return everything stored that is not what it should be; nothing where all is well."""
         return maintenance.verify(self._database, self._files)
 
-    def gc(self, *, dry_run: bool = False) -> GcReport:
-        """Drop the versions that are not current, and every file that no row names. A dry run drops nothing."""
-        return maintenance.gc(self._database, self._files, dry_run=dry_run)
+    def gc(self, names: Collection[str] = (), *, dry_run: bool = False, empty_trash: bool = False) -> GcReport:
+        """Move the versions that are not current, damaged leftovers and what a crash left to the trash.
+
+        A whole adapter that the database does not know is left where it is and reported: it may be newer than the
+        database, as one that was restored from a backup. What has been in the trash for 30 days is deleted.
+
+        Args:
+            names: do nothing but move the adapters that the database does not know, of these tasks, to the trash; a
+                name, or at least 12 digits of a SHA-256.
+            dry_run: only say what would be done.
+            empty_trash: delete everything that is in the trash, but for what comes there now.
+
+        Raises:
+            RegistryError: one of `names` is no such adapter.
+        """
+        return garbage.gc(
+            self._database, self._files, dry_run=dry_run, empty_trash=empty_trash, wanted=frozenset(names)
+        )
+
+    def last_change(self) -> LastChange | None:
+        """Return the last change of tasks, which `undo` would take back; None where there was none."""
+        with self._database.read() as reader:
+            return last_change.read(reader)
+
+    def undo(self, expected: LastChange | None = None) -> Undone:
+        """Take the last change of tasks back: a commit, remove, rename, rollback, gc or undo. All of it, or nothing.
+
+        The rows become what they were, with the same ids; numbers of versions are not given again. What was measured
+        since then of other tasks stays. This is a change itself, so that undoing again does what was taken back.
+
+        Args:
+            expected: the change that the caller means, as `last_change` gave it.
+
+        Raises:
+            RegistryError: there is no change, its files are not in the trash any more, it was too large to keep, or
+                another came after the expected one.
+        """
+        return undoing.undo(self._database, self._files, expected)
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:

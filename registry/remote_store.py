@@ -4,7 +4,7 @@ A file is one upload and counts only once a committed row names it, so an interr
 that `gc` drops. Credentials and endpoints come from where the driver looks for them, never from the URL.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -63,10 +63,31 @@ class RemoteStore:
             crash_point("delete file")
             self._fs.rm_file(f"{self._root}/{name}")
 
-    def files(self) -> list[Stored]:
+    def move(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Copy each file within the store, then delete it where it was: a crash may leave it in both places."""
+        for source, target in pairs:
+            with self._errors("move an adapter in"):
+                try:
+                    crash_point("copy file")
+                    self._copy(f"{self._root}/{source}", f"{self._root}/{target}")
+                except FileNotFoundError:
+                    continue
+                crash_point("delete file")
+                self._fs.rm_file(f"{self._root}/{source}")
+
+    def _copy(self, source: str, target: str) -> None:
+        try:
+            self._fs.cp_file(source, target)
+        except FileNotFoundError:
+            if not self._fs.exists(source):
+                raise
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)  # where stores of this kind have folders
+            self._fs.cp_file(source, target)
+
+    def files(self, folder: str = "") -> list[Stored]:
         with self._errors("list"):
             try:
-                found = self._fs.find(self._root, maxdepth=1, detail=True)
+                found = self._fs.find(f"{self._root}/{folder}".rstrip("/"), maxdepth=1, detail=True)
             except FileNotFoundError:
                 return []
         files = [_stored(path, facts) for path, facts in found.items() if facts["type"] == "file"]

@@ -57,6 +57,13 @@ def require_registry_id(value: object, where: str) -> str:
     return value
 
 
+def require_size(value: object) -> int:
+    """Return the size of a file in bytes. Raises ValueError for what cannot be one."""
+    if type(value) is not int or not 0 <= value < _MOST_BYTES:
+        raise ValueError(f"the size of its file cannot be {value!r:.30} bytes")
+    return value
+
+
 def check_time(moment: datetime) -> datetime:
     """Return a time. Raises ValueError for one so far away that the next could not be told."""
     if moment.year not in _YEARS:
@@ -110,8 +117,7 @@ class VersionReader:
                 raise ValueError(f"an id or a number of a version is from 1 to {MOST_ID:,}, not {value!r:.30}")
         if names.key(names.checked(name)) != key:
             raise ValueError("the key of its task does not belong to the name")
-        if type(size) is not int or not 0 <= size < _MOST_BYTES:
-            raise ValueError(f"the size of its file cannot be {size!r:.30} bytes")
+        require_size(size)
         made = instant(created)
         version = VersionRecord(
             *[self._fact(place, value) for place, value in enumerate(facts)],
@@ -126,7 +132,7 @@ class VersionReader:
 
     def _fact(self, place: int, value: Any) -> Any:
         if not isinstance(value, str):  # numbers, which mostly differ from row to row
-            return _CHECKS[place](_parsed(value) if _IS_JSON[place] else value)
+            return _CHECKS[place](parsed(value) if _IS_JSON[place] else value)
         known = self._checked_texts[place]
         found = known.get(value)
         if found is None:
@@ -134,7 +140,7 @@ class VersionReader:
         return found
 
     def _checked_json(self, place: int, text: str) -> Any:
-        found = _parsed(text)
+        found = parsed(text)
         # The check of an object writes it as JSON again, to see how long that is and whether all of it is text.
         plain = place in _OBJECTS and type(found) is dict and len(text) <= _SHORT and text.isascii()
         return found if plain and "\\u" not in text else _CHECKS[place](found)
@@ -142,7 +148,7 @@ class VersionReader:
 
 def counts(text: Any) -> dict[str, int]:
     """Return the JSON of counts by task id. Raises ValueError or TypeError for anything else."""
-    found = _parsed(text)
+    found = parsed(text)
     if not isinstance(found, dict) or not all(type(clips) is int and 0 <= clips < 2**53 for clips in found.values()):
         raise ValueError("it is no object of counts")
     return found
@@ -178,7 +184,8 @@ def unreadable(what: str) -> CorruptRegistryError:
     )
 
 
-def _parsed(text: Any) -> Any:
+def parsed(text: Any) -> Any:
+    """Return the value of a JSON text. Raises ValueError, or RecursionError where it is too deep."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r:.40} is not JSON")
     value, end = _DECODER.raw_decode(text)

@@ -42,6 +42,11 @@ def versions(reader: Reader, task_id: int | None = None) -> list[VersionRecord]:
     return [version for version, *_ in _records(found)]
 
 
+def by_task(reader: Reader) -> list[tuple[int, VersionRecord]]:
+    """Return every version of every task with the id of its task, oldest first."""
+    return [(task_id, version) for version, task_id, _ in _records(reader.query(_VERSIONS + _IN_ORDER))]
+
+
 def version(reader: Reader, version_id: int) -> VersionRecord | None:
     """Return the version of that id, or None where it was dropped."""
     return next((version for version, *_ in _records(reader.query(f"{_VERSIONS} WHERE v.id = ?", version_id))), None)

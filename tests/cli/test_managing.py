@@ -1,5 +1,6 @@
-"""`tasks`, `show`, `rename`, `remove`, `rollback`, `verify`, `gc`, `rebuild`."""
+"""`tasks`, `show`, `rename`, `remove`, `rollback`, `verify`, `gc`, `rebuild`, `undo`."""
 
+import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry import Accuracy, Registry
+from registry import Accuracy, Registry, header
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
 TASKS = ["tones", "noises", "chirps"]
@@ -93,7 +94,7 @@ def test_remove(cl: Run, names: Names, registry: Path, answers: Answers) -> None
     before = answers("noises")
     assert "tones" in cl("remove", "tones").fine().out
     assert names() == ["noises", "chirps"]
-    assert len(list((registry / "adapters").iterdir())) == 2
+    assert len(list((registry / "adapters").glob("*.safetensors"))) == 2
     assert answers("noises") == before
     report = cl("stats", "--format", "json").fine().json
     assert [len(row) for row in report["matrix"]["auto"]] == [2, 2]
@@ -143,10 +144,10 @@ def test_gc_drops_what_nothing_needs(cl: Run, registry: Path, relearned: None, a
     files = set((registry / "adapters").iterdir())
     told = cl("gc", "--dry-run").fine().out
     assert stray.name in told
-    assert "would be deleted" in told
+    assert "would be moved to the trash" in told
     assert set((registry / "adapters").iterdir()) == files
     assert "2 files" in cl("gc").fine().out
-    assert len(list((registry / "adapters").iterdir())) == 3
+    assert len(list((registry / "adapters").glob("*.safetensors"))) == 3
     assert not stray.exists()
     assert answers("tones") == before
     assert "0 files" in cl("gc").fine().out
@@ -182,3 +183,41 @@ def test_a_row_that_cannot_be_read_is_said(cl: Run, registry: Path) -> None:
     assert answer.err == "cl-ast: 1 more cannot be read; `cl-ast verify` says why\n"
     verified = cl("verify")
     assert verified.code == 1 and "'noises'" in verified.err and verified.out == ""
+
+
+def test_undo_takes_the_last_change_back(cl: Run, names: Names, registry: Path, answers: Answers) -> None:
+    before = answers("tones")
+    cl("remove", "tones").fine()
+    told = cl("undo", "--yes").fine().out
+    assert told.startswith("took back: removed task tones (")
+    assert "task tones is here with 1 version" in told
+    assert "a second `cl-ast undo` takes this back" in told
+    assert answers("tones") == before
+    assert "took back: the undo of: removed task tones" in cl("undo", "--yes").fine().out
+    assert names() == ["noises", "chirps"]
+    assert "1 files" in cl("gc", "--empty-trash").fine().out.partition(";")[2]
+    cl("undo", "--yes").refused("not in the trash any more")
+    assert names() == ["noises", "chirps"]
+
+
+def test_undo_without_a_change(cl: Run, registry: Path) -> None:
+    cl("rebuild").fine()
+    cl("undo", "--yes").refused("there is no change to take back")
+
+
+def test_gc_leaves_what_the_database_does_not_know_until_it_is_named(cl: Run, registry: Path) -> None:
+    with Registry.open(registry) as opened:
+        data = opened.read_adapter(opened.task("tones").version)
+    changed = header.described(data, {"name": "owls", "task_id": 99})
+    path = registry / "adapters" / f"{hashlib.sha256(changed).hexdigest()}.safetensors"
+    path.write_bytes(changed)
+    cl("verify").refused("task owls, version 1", "cl-ast rebuild", "cl-ast gc")
+    for words in (["--dry-run"], []):
+        done = cl("gc", *words).fine()
+        assert "0 files" in done.out
+        assert "owls" in done.err
+    assert path.exists()
+    cl("gc", "tones").refused("the database does not know is called tones")
+    assert path.name in cl("gc", "owls").fine().out
+    assert not path.exists()
+    cl("verify").fine()

@@ -86,7 +86,7 @@ def test_routing_counts_every_test_clip(report: dict[str, Any], cl: Run) -> None
 
 
 def test_storage_is_what_is_on_the_disk(report: dict[str, Any], registry: Path, backbone: Path) -> None:
-    files = [path.stat().st_size for path in (registry / "adapters").iterdir()]
+    files = [path.stat().st_size for path in (registry / "adapters").glob("*.safetensors")]
     storage = report["storage"]
     assert storage["adapter_bytes"] == sum(files) == sum(task["bytes"] for task in report["tasks"])
     assert storage["full_copies_bytes"] == 3 * report["backbone"]["bytes"]

@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = {
     *("add-task", "stream", "predict", "evaluate", "stats"),
-    *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "methods", "demo"),
+    *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "undo", "methods", "demo"),
 }
 LEARNING = (
     "--method --backbone --epochs --batch-size --lr --fold --few-shot --max-seconds --seed --resume --replace --no-eval"
@@ -149,7 +149,7 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path, run: Run) -> None:
     [
         ["tasks"], ["stats"], ["stats", "--format", "json"], ["verify"], ["gc"], ["gc", "--dry-run"], ["show", "birds"],
         ["predict", "clip.wav"], ["evaluate"], ["export", "birds", "out"], ["push", "birds", "me/birds"], ["route"],
-        ["rename", "a", "b"], ["remove", "a"], ["rollback", "a"], ["relearn", "--to", "other"],
+        ["rename", "a", "b"], ["remove", "a"], ["rollback", "a"], ["undo", "--yes"], ["relearn", "--to", "other"],
     ],
     ids=" ".join,
 )  # fmt: skip

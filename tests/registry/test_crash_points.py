@@ -19,9 +19,10 @@ from registry import NewVersion, Registry, crash_points
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
+# What follows "undo" is done before: it is what is taken back.
 OPERATIONS = [
     ("commit", "new", 9), ("replace", "a", 9), ("rename", "a", "c"), ("remove", "a"), ("rollback", "a", 1), ("gc",),
-    ("rebuild",),
+    ("rebuild",), ("undo",), ("undo", "remove", "a"), ("undo", "rename", "a", "c"), ("undo", "gc"), ("undo", "undo"),
 ]  # fmt: skip
 
 
@@ -47,12 +48,27 @@ def steps_of(place: Path, work: Callable[[Registry], None]) -> list[str]:
     return seen
 
 
+def prepared(
+    home: Path,
+    world: World,
+    operation: tuple[object, ...],
+    adapter: Callable[..., bytes],
+    new: Callable[..., NewVersion],
+) -> tuple[tuple[object, ...], World]:
+    """Do what an undo takes back; return what is left to do, and the state before it."""
+    if len(operation) > 1 and operation[0] == "undo":
+        with Registry.open(home) as reg:
+            do(places.folder(home), reg, operation[1:], adapter, new)
+        return operation[:1], world.after(operation[1:])[-1]
+    return operation, world
+
+
 def stop_at(number: int, how: Callable[[], None]) -> Callable[[str], None]:
     count = iter(range(10_000))
     return lambda step: how() if next(count) == number else None
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: "-".join(map(str, operation)))
 def test_dying_at_every_step(
     started: tuple[Path, World],
     operation: tuple[object, ...],
@@ -61,6 +77,7 @@ def test_dying_at_every_step(
     tmp_path: Path,
 ) -> None:
     home, world = started
+    operation, world = prepared(home, world, operation, adapter, new)
     states = world.after(operation)
     place = tmp_path / "count"
     shutil.copytree(home, place)
@@ -77,6 +94,9 @@ def test_dying_at_every_step(
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, all_steps[number]
         with Registry.open(place) as survivor:
             was = survived(places.folder(place), survivor, states)
+            left = [file.sha256 for file in survivor.gc().unnamed]
+            assert len(left) <= (operation[0] in ("commit", "replace")), "gc knows what a change left"
+            survivor.gc(left)
             # It goes on as if nothing had been, and gc leaves nothing behind.
             do(places.folder(place), survivor, ("commit", "later", 5), adapter, new)
             survivor.gc()
@@ -85,7 +105,7 @@ def test_dying_at_every_step(
         assert operation[0] == "gc" or look(places.folder(place), last) != world.seen()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: "-".join(map(str, operation)))
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_an_error_at_every_step(
     started: tuple[Path, World],
@@ -99,6 +119,7 @@ def test_an_error_at_every_step(
         raise OSError(code, os.strerror(code))
 
     home, world = started
+    operation, world = prepared(home, world, operation, adapter, new)
     states = world.after(operation)
     place = tmp_path / "count"
     shutil.copytree(home, place)

@@ -32,7 +32,7 @@ with Registry.open(place.location) as reg:
     os.write(1, b"returned")
 """
 OPERATIONS = ['["commit", "new", 9]', '["replace", "a", 9]', '["rename", "a", "c"]', '["remove", "a"]']
-OPERATIONS += ['["rollback", "a", 1]', '["gc"]', '["rebuild"]']
+OPERATIONS += ['["rollback", "a", 1]', '["gc"]', '["rebuild"]', '["undo"]', '["undo", "remove", "a"]', '["undo", "gc"]']
 CUTS = [(0, 0), (1, 1), (0, 1), (1, 0), (0.5, 0.5), (0.5, 1)]  # share of the data, and of the names, that was lucky
 
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda words: words.split('"')[1])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda words: "-".join(words.split('"')[1::2]))
 def test_power_is_lost_at_any_moment(
     operation: str,
     local: Registry,
@@ -60,11 +60,17 @@ def test_power_is_lost_at_any_moment(
     for before in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3)):
         do(place, local, before, adapter, new)
         world = world.after(before)[-1]
-    states = world.after(tuple(json.loads(operation)))
+    wanted, taken_back = json.loads(operation)[:1], tuple(json.loads(operation)[1:])
+    if wanted != ["undo"]:
+        wanted, taken_back = json.loads(operation), ()
+    if taken_back:
+        do(place, local, taken_back, adapter, new)
+        world = world.after(taken_back)[-1]
+    states = world.after(tuple(wanted))
     disk = losing.load(home)
     trace = tmp_path / "trace"
     strace = ["strace", "-f", "-xx", "-s", "1000000", "-e", f"trace={losing.CALLS}", "-o", str(trace)]
-    output, errors = python(SCRIPT, home, operation, before=strace).communicate(timeout=120)
+    output, errors = python(SCRIPT, home, json.dumps(wanted), before=strace).communicate(timeout=120)
     assert output == "returned", errors
     dice, seen, done = random.Random(1), set(), False
     for call in losing.replay(disk, trace.read_text(), str(home)):

@@ -110,6 +110,11 @@ def test_a_team_learns_replaces_renames_and_removes(
     kept = shared.rename("a", "birds")
     shared.commit("b", adapter(3), new())
     shared.remove("b")
+    former = bucket.trash()
+    assert shared.undo().now == "task b is here with 1 version" and len(former) == len(bucket.trash()) + 1
+    assert shared.read_adapter(shared.task("b").version) and shared.verify() == []
+    shared.undo()
+    assert bucket.trash() == former
     address = locate(team).files.address(kept.version.adapter_sha256)
     assert address == f"s3://{bucket.root}/{file_of(kept)}"
     assert tensors(shared.read_adapter(kept.version)) == tensors(adapter(2)) and shared.verify() == []
@@ -162,7 +167,8 @@ def test_rebuild_from_the_bucket_alone(
     assert (report.tasks, [problem.place[-76:] for problem in report.skipped]) == (2, [f"{'0' * 64}.safetensors"])
     with Registry.open(team) as again:
         assert again.tasks() == before and again.verify() == []
-        assert [file.why for file in again.gc().dropped] == ["nothing names it"]
+        assert [file.why for file in again.gc().dropped] == ["it is damaged, and nothing names it"]
+        assert [name[9:] for name in bucket.trash()] == [f"{'0' * 64}.safetensors"]
 
 
 def test_an_interrupted_upload_counts_for_nothing(
@@ -200,8 +206,10 @@ def test_dying_between_the_upload_and_the_row(team: str, shared: Registry, bucke
     process = python(DIES, team)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 9, errors
-    assert shared.tasks() == [] and shared.verify() == [] and len(bucket.names()) == 1
-    assert [file.why for file in shared.gc().dropped] == ["nothing names it"] and bucket.names() == set()
+    assert shared.tasks() == [] and len(shared.verify()) == 1 == len(bucket.names())
+    (left,) = shared.gc().unnamed
+    assert left.task == "a" and bucket.names() == {left.name}, "nobody knows whether it is needed"
+    assert len(shared.gc(["a"]).dropped) == 1 and bucket.names() == set() and len(bucket.trash()) == 1
 
 
 def test_no_such_bucket(place: Place, team: str, shared: Registry, adapter: Make, new: New) -> None:

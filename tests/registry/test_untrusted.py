@@ -44,6 +44,8 @@ OBJECTS = [
     "UPDATE sqlite_sequence SET seq = 9223372036854775807",
     "DROP TABLE accuracies",
     "DELETE FROM backbone",
+    "DROP TABLE last_change",
+    "DELETE FROM identity",
 ]
 
 
@@ -231,7 +233,18 @@ def changed(path: Path, dice: random.Random) -> None:
         path.write_bytes(data[: dice.choice([len(data), len(data), dice.randrange(len(data))])])
     else:
         for _ in range(dice.choice([1, 1, 2, 4])):
-            table = dice.choice(["backbone", "tasks", "versions", "versions", "measurements", "accuracies"])
+            table = dice.choice(
+                [
+                    "backbone",
+                    "identity",
+                    "last_change",
+                    "tasks",
+                    "versions",
+                    "versions",
+                    "measurements",
+                    "accuracies",
+                ]
+            )
             with closing(sqlite3.connect(path)) as connection:
                 columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             with suppress(sqlite3.Error):
@@ -249,7 +262,8 @@ def everything(home: Path, adapter: Make, new: New) -> Iterator[Callable[[], obj
             lambda: reg.gc(dry_run=True), lambda: reg.rollback("a", 1), lambda: reg.rename("b", "c"),
             lambda: reg.commit("new", adapter(7), new(), [Accuracy("new", "auto", 1, 1, {"new": 1})]),
             lambda: reg.commit("a", adapter(8), new(), replace=True),
-            lambda: reg.record([Accuracy("a", "oracle", 0.5, 4)]), lambda: reg.remove("a"), reg.gc, reg.overview,
+            lambda: reg.record([Accuracy("a", "oracle", 0.5, 4)]), lambda: reg.remove("a"),
+            reg.last_change, reg.undo, reg.undo, reg.gc, lambda: reg.gc(empty_trash=True), reg.undo, reg.overview,
         )  # fmt: skip
 
 

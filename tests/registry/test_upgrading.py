@@ -93,6 +93,38 @@ def test_a_stored_registry_opens_and_is_used(
 
 
 @pytest.mark.nothing_made
+@pytest.mark.parametrize("old", [1, 2], indirect=True)
+def test_a_registry_of_an_earlier_release_gets_an_id_and_a_last_change(
+    old: Place, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
+) -> None:
+    with Registry.open(old.location) as reg:
+        assert reg.last_change() is None and old.execute("SELECT * FROM identity") == []
+        with pytest.raises(RegistryError, match="no change to take back"):
+            reg.undo()
+        reg.commit("later", adapter(), new())
+        reg.undo()
+        assert {task.name for task in reg.tasks()} == {"rain", "birds"}
+    ((registry_id,),) = old.execute("SELECT registry_id FROM identity")
+    assert (old.adapters / "registry-id").read_text().strip() == registry_id
+
+
+@pytest.mark.nothing_made
+@pytest.mark.parametrize(("place", "old"), [("postgres", 2)], indirect=True)
+def test_who_had_rights_has_them_after_an_upgrade(old: Place) -> None:
+    name = f"colleague_{old.execute('SELECT current_database()')[0][0]}"
+    old.execute(f"CREATE ROLE {name}")
+    try:
+        old.execute(f"GRANT SELECT, INSERT ON versions TO {name}")
+        Registry.open(old.location).close()
+        for table in ("identity", "last_change"):
+            rights = [f"has_table_privilege('{name}', '{table}', '{one}')" for one in ("SELECT", "INSERT", "DELETE")]
+            assert old.execute(f"SELECT {', '.join(rights)}") == [(True, True, False)]
+    finally:
+        old.execute(f"DROP OWNED BY {name}")
+        old.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.nothing_made
 def test_a_stored_registry_is_upgraded_to_what_the_models_say(old: Place) -> None:
     """Who changes a table has to write a migration."""
     from alembic.autogenerate import compare_metadata

@@ -21,6 +21,7 @@ from cl_ast.terminal.commands.show import show
 from cl_ast.terminal.commands.stats import stats
 from cl_ast.terminal.commands.stream import stream
 from cl_ast.terminal.commands.tasks import tasks
+from cl_ast.terminal.commands.undo import undo
 from cl_ast.terminal.commands.verify import verify
 
 COMMANDS = (
@@ -45,5 +46,6 @@ COMMANDS = (
     stats,
     stream,
     tasks,
+    undo,
     verify,
 )

@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import warn
+
+if TYPE_CHECKING:
+    from registry import GcReport
 
 
 @click.command("gc")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
+@click.argument("names", nargs=-1, metavar="[TASK...]")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--empty-trash", is_flag=True, help="Delete everything that is in the trash by now.")
 @pass_app
-def gc(app: App, /, dry_run: bool) -> None:
-    """Delete old versions and leftovers (no rollback afterwards).
+def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool) -> None:
+    """Move old versions and leftovers to the trash.
 
-    That is: files that no version names, and versions that no longer answer.
+    \b
+    That is: versions that no longer answer, damaged files that no version
+    names, and what an interrupted command left. What has been in the trash for
+    30 days is deleted, and with --empty-trash all of it but what comes now.
+    `cl-ast undo` takes it back until then.
+
+    \b
+    A whole adapter that the database does not know is left where it is, as it
+    may be newer than the database. With TASK (a name, or at least 12 digits of
+    a SHA-256), only the unknown adapters of these tasks go to the trash.
 
     \b
     cl-ast gc --dry-run
     """
     with app.registry() as registry:
-        report = registry.gc(dry_run=dry_run)
-    for file in report.dropped:
+        report = registry.gc(names, dry_run=dry_run, empty_trash=empty_trash)
+    for file in (*report.dropped, *report.emptied):
         click.echo(f"{file.name}  {file.bytes:,} bytes  {file.why}")
-    click.echo(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} deleted")
+    for unnamed in report.unnamed:
+        warn(f"left where it is: {unnamed}")
+    click.echo(_counted(report))
+
+
+def _counted(report: GcReport) -> str:
+    would = " would be" if report.dry_run else ""
+    said = f"{len(report.dropped)} files, {report.bytes:,} bytes{would} moved to the trash"
+    if report.dropped and not report.dry_run and not report.undoable:
+        said += " (more than `cl-ast undo` can take back)"
+    emptied = sum(file.bytes for file in report.emptied)
+    return f"{said}; {len(report.emptied)} files, {emptied:,} bytes{would} deleted from the trash"
