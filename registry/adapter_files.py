@@ -7,15 +7,18 @@ from contextlib import suppress
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry.file_stores import LocalFolder, Store, Stored
-from registry.row_checks import require_sha256
+from registry.row_checks import require_registry_id, require_sha256
 
+ID_FILE = "registry-id"
+"""The file beside the adapters that says which registry they belong to."""
 _SUFFIX = ".safetensors"
+_LONGEST_ID = 100
 _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{16}\.tmp")
 
 
 def is_own(name: str) -> bool:
     """Return whether a file of that name is one that only a registry can have written, or begun to write."""
-    return _OWN.fullmatch(name) is not None
+    return name == ID_FILE or _OWN.fullmatch(name) is not None
 
 
 class AdapterFiles:
@@ -68,8 +71,22 @@ class AdapterFiles:
         return [file for file in self.store.files() if file.name.endswith(_SUFFIX)]
 
     def own(self) -> list[Stored]:
-        """Return every file that only a registry can have written, with those whose writing was interrupted."""
-        return [file for file in self.store.files() if is_own(file.name)]
+        """Return every adapter that only a registry can have written, with those whose writing was interrupted."""
+        return [file for file in self.store.files() if _OWN.fullmatch(file.name)]
+
+    def registry_id(self) -> str | None:
+        """Return which registry the files belong to; None where nothing says it.
+
+        Raises CorruptRegistryError where the file that says it holds something else.
+        """
+        data = self.store.read(ID_FILE)
+        if data is None:
+            return None
+        return require_registry_id(data[:_LONGEST_ID].decode(errors="replace").strip(), self.store.address(ID_FILE))
+
+    def write_registry_id(self, registry_id: str) -> None:
+        """Say which registry the files belong to. Raises RegistryError where the store cannot be written."""
+        self.store.write(ID_FILE, f"{registry_id}\n".encode())
 
     def _read_cached(self, name: str) -> bytes | None:
         """Return a file of the cache; None also for what a colleague put there and this user cannot read."""

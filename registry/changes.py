@@ -13,6 +13,7 @@ from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
 from registry import header, history, names, row_checks, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
+from registry.identity import changing
 from registry.manifest import Manifest
 from registry.records import Accuracy, TaskRecord, VersionRecord
 from registry.version_facts import NewVersion
@@ -34,7 +35,7 @@ def commit(
         own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
         raise CorruptRegistryError(f'the adapter for "{name}" {error}') from error
-    with _deleted_on_error(files) as written, database.write() as writer:
+    with _deleted_on_error(files) as written, changing(database, files) as writer:
         from registry.models import TaskRow, VersionRow
 
         session = writer.session
@@ -69,7 +70,7 @@ def commit(
 
 def remove(database: Database, files: AdapterFiles, name: str) -> None:
     """Do what `Registry.remove` says."""
-    with database.write() as writer:
+    with changing(database, files) as writer:
         task = rows.require(writer, name)
         hashes = [version.adapter_sha256 for version in rows.versions(writer, task.id)]
         writer.session.delete(task)
@@ -80,7 +81,7 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
     """Do what `Registry.rename` says."""
     names.checked(new)
     former: list[str] = []
-    with _deleted_on_error(files) as written, database.write() as writer:
+    with _deleted_on_error(files) as written, changing(database, files) as writer:
         from registry.models import VersionRow
 
         task = rows.require(writer, old)
@@ -109,7 +110,7 @@ def rename(database: Database, files: AdapterFiles, old: str, new: str) -> TaskR
 
 def rollback(database: Database, files: AdapterFiles, name: str, version: int | None) -> VersionRecord:
     """Do what `Registry.rollback` says."""
-    with database.write() as writer:
+    with changing(database, files) as writer:
         task = rows.require(writer, name)
         kept = {found.number: found for found in rows.versions(writer, task.id)}
         current = next(number for number, found in kept.items() if found.id == task.current_version_id)

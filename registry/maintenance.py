@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cl_ast.errors import RegistryError
-from registry import header, history, row_checks, rows
+from registry import header, history, identity, row_checks, rows
 from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
 from registry.database import Database, Reader
 from registry.manifest import Manifest
@@ -15,8 +15,12 @@ READERS = 8
 
 
 def verify(database: Database, files: AdapterFiles) -> list[Problem]:
-    """Return every problem of the database and of the files that its rows name; other files are no problem."""
+    """Return every problem of the database and of the files; first whether both belong to the same registry."""
     problems, backbone, versions = _database_problems(database)
+    with suppress(RegistryError), database.read() as reader:  # what it cannot read is reported already
+        wrong = identity.problem(reader, database.place, files)
+        if wrong is not None:
+            problems.insert(0, Problem(None, *wrong))
     # Every byte is read from the store, never from the cache: a flipped bit changes neither the size nor the date of a
     # file. Threads help, because reading and hashing release Python's lock.
     with ThreadPoolExecutor(READERS) as pool:
@@ -66,7 +70,8 @@ def gc(database: Database, files: AdapterFiles, *, dry_run: bool) -> GcReport:
         with database.read() as reader:
             return GcReport(tuple(_droppable(reader, files)), True)
     # A dry run waits for writers too, where this user may write: otherwise it would list the files they just wrote.
-    with database.write() as writer:
+    with database.write() if dry_run else identity.changing(database, files) as writer:
+        identity.agreed(writer, database.place, files)
         dropped = _droppable(writer, files)
         if not dry_run:
             from sqlalchemy import delete, select

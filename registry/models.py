@@ -4,6 +4,7 @@ Whatever must always be true is a constraint here, so that no code can break it.
 
     backbone 1 ──< versions >── 1 tasks      tasks.current_version_id ──> versions
     versions 1 ──< measurements 1 ──< accuracies >── 1 versions
+    identity (one row)      last_change (one row)
 
 An accuracy belongs to the *version* that was measured: a task's later version never inherits it.
 """
@@ -59,6 +60,32 @@ class BackboneRow(Base):
     parameters: Mapped[int] = mapped_column(_Long)
     bytes: Mapped[int] = mapped_column(_Long)
     background: Mapped[Blob]
+
+
+class IdentityRow(Base):
+    """Which registry this is: the same id is in the store of the adapters. There cannot be a second row."""
+
+    __tablename__ = "identity"
+    __table_args__ = (CheckConstraint("id = 1", name="one_identity"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    registry_id: Mapped[str] = mapped_column(String(32))
+
+
+class LastChangeRow(Base):
+    """The last change of tasks, for `undo`. There cannot be a second row.
+
+    `what` is the change in words, and `undo` the JSON that takes it back (`last_change`).
+    """
+
+    __tablename__ = "last_change"
+    __table_args__ = (CheckConstraint("id = 1", name="one_change"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    what: Mapped[str]
+    created: Mapped[datetime] = mapped_column(Instant)
+    undo: Mapped[str]
 
 
 class TaskRow(Base):

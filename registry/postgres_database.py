@@ -6,7 +6,7 @@ never wait.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,8 @@ class PostgresLocation:
 
     def rebuild(self, plan: Plan) -> str | None:
         """In one transaction, move the former tables to a schema of their own, and put new ones in their place."""
+        with suppress(RegistryError):
+            self.open()  # a former database of an earlier cl-ast gets its new tables first
         database = PostgresDatabase(self, True)
         former = None
         with database.write() as writer:

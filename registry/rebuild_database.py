@@ -1,6 +1,7 @@
 """Makes a lost or damaged database again from what the adapter files say of themselves."""
 
 import itertools
+import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import header, names, rows
+from registry import header, identity, names, rows
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import DatabaseLocation, Reader, Writer
 from registry.file_stores import Stored
@@ -28,7 +29,12 @@ class _ReadableFile(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What the former database still says: its backbone, and the ids of its versions by the SHA-256 of their files."""
+    """What the former database still says.
+
+    Attributes:
+        backbone: None where it has none.
+        ids: of its versions, by the SHA-256 of their files.
+    """
 
     backbone: BackboneRecord | None
     ids: Mapping[str, int]
@@ -46,12 +52,16 @@ def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
     and a rollback. Files that cannot be read, that belong to another backbone, or that claim the place of a file
     written later are left out and reported. Others wait meanwhile, as for any change.
 
+    The registry keeps the id that the adapters' store has, or the former database.
+
     Raises:
-        RegistryError: no adapter file can be read, or the database is no registry or a newer cl-ast's.
+        RegistryError: no adapter file can be read, the database is no registry or a newer cl-ast's, or it belongs to
+            another registry than the adapters.
     """
     found: list[RebuildReport] = []
 
     def plan(former: Reader | None) -> Callable[[Writer], None]:
+        registry_id = _registry_id(former, location.place, files)
         known = _known(former) if former is not None else _NOTHING
         readable, skipped = _readable(files)
         chosen, left_out = _chosen(readable, known.backbone) if readable else ([], [])
@@ -60,10 +70,27 @@ def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
             raise RegistryError(f"no readable adapter in {where} ({damaged} damaged): nothing to restore from")
         tasks = len({names.key(one.manifest.name) for one in chosen})
         found.append(RebuildReport(tasks, len(chosen), (*skipped, *left_out), None))
-        return lambda writer: _restore(writer, chosen, known)
+
+        def fill(writer: Writer) -> None:
+            identity.insert(writer, registry_id)
+            _restore(writer, chosen, known)
+            if files.registry_id() is None:
+                files.write_registry_id(registry_id)
+
+        return fill
 
     former = location.rebuild(plan)
     return replace(found[0], backup=former)
+
+
+def _registry_id(former: Reader | None, place: str, files: AdapterFiles) -> str:
+    """Return which registry is restored. Raises RegistryError where the former database is of another."""
+    if former is not None:
+        try:
+            return identity.agreed(former, place, files)
+        except CorruptRegistryError:
+            pass  # the former database does not say it any more
+    return files.registry_id() or secrets.token_hex(16)
 
 
 def _known(former: Reader) -> _Known:
@@ -140,7 +167,7 @@ def _restore(writer: Writer, chosen: list[_ReadableFile], known: _Known) -> None
     from registry.models import BackboneRow, TaskRow, VersionRow
 
     backbone = known.backbone or chosen[-1].manifest.backbone
-    writer.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(backbone)}])
+    writer.insert(BackboneRow, [{"id": rows.ONE_ROW, **asdict(backbone)}])
     tasks = _tasks(chosen)
     versions = []
     free = itertools.count(1 + max(known.ids.values(), default=0))

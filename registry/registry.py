@@ -10,7 +10,9 @@ from registry import changes, history, maintenance, rows
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database
 from registry.errors import not_writable
+from registry.identity import changing
 from registry.locations import locate
+from registry.opening import opened
 from registry.records import (
     MODES,
     Accuracy,
@@ -47,22 +49,7 @@ class Registry:
             RegistryError: something else is there, a newer cl-ast wrote it, or nothing is there with `create=False`.
             CorruptRegistryError: its database is damaged, or there are adapters and no database.
         """
-        where, files = locate(location)
-        # Looked for again after the adapters: another process may be making the same registry just now.
-        database = where.open() or (where.open() if files.adapters() else None)
-        if database is not None:
-            return cls(database, files)
-        if files.adapters():
-            raise CorruptRegistryError(
-                f"{where.place} is missing, but {files.store.place} has adapters: restore it with `cl-ast rebuild`"
-            )
-        if not create:
-            raise RegistryError(
-                f"there is no registry at {where.place}: name another place (--registry or CL_AST_REGISTRY), or make "
-                "one there with `cl-ast add-task` or `cl-ast import`"
-            )
-        files.store.prepare()
-        return cls(where.make(), files)
+        return cls(*opened(location, create=create))
 
     def close(self) -> None:
         self._database.close()
@@ -107,10 +94,10 @@ class Registry:
         """
         from registry.models import BackboneRow
 
-        with self._database.write() as writer:
+        with changing(self._database, self._files) as writer:
             known = rows.backbone(writer)
             if known is None:
-                writer.insert(BackboneRow, [{"id": rows.BACKBONE_ID, **asdict(record)}])
+                writer.insert(BackboneRow, [{"id": rows.ONE_ROW, **asdict(record)}])
             elif known.fingerprint != record.fingerprint:
                 raise RegistryError(
                     f"the registry in {self.place} has the backbone {known.name} ({known.fingerprint}), and "
@@ -124,7 +111,7 @@ class Registry:
 
     def replace_background(self, background: bytes) -> None:
         """Store another `background` of the same backbone. Raises RegistryError where the backbone is not set yet."""
-        with self._database.write() as writer:
+        with changing(self._database, self._files) as writer:
             rows.require_backbone(writer)
             rows.backbone_row(writer).background = background
 
@@ -253,7 +240,7 @@ class Registry:
             TaskNotFoundError: one of the tasks is not there.
             RegistryError: nothing was measured, or there is no task.
         """
-        with self._database.write() as writer:
+        with changing(self._database, self._files) as writer:
             version_id = history.last_learned(writer) if after is None else rows.ids(writer, after)[1]
             history.record(writer, measured, version_id)
 

@@ -23,6 +23,7 @@ _YEARS = range(1970, 3000)
 _MOST_BYTES = 2**50
 _LONGEST_NAME = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REGISTRY_ID = re.compile(r"[0-9a-f]{32}")
 _WRONG = (ValueError, TypeError, OverflowError, RecursionError, RegistryError)
 
 
@@ -47,6 +48,13 @@ def require_sha256(value: object) -> str:
     if not is_sha256(value):
         raise CorruptRegistryError(f"{value!r:.80} is no SHA-256, so there is no file of that name")
     return str(value)
+
+
+def require_registry_id(value: object, where: str) -> str:
+    """Return the id of a registry. Raises CorruptRegistryError for anything else."""
+    if not isinstance(value, str) or not _REGISTRY_ID.fullmatch(value):
+        raise CorruptRegistryError(f"{where} names its registry {value!r:.80}, which is no id of a registry")
+    return value
 
 
 def check_time(moment: datetime) -> datetime:

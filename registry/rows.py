@@ -18,7 +18,8 @@ from registry.version_facts import RULES
 if TYPE_CHECKING:
     from registry.models import BackboneRow, TaskRow
 
-BACKBONE_ID = 1
+ONE_ROW = 1
+"""The id of the row in a table that has one."""
 
 _FACTS = ", ".join(f"CAST(v.{name} AS TEXT)" if rule.json else f"v.{name}" for name, rule in RULES.items())
 _VERSIONS = f"""
@@ -106,6 +107,13 @@ def backbone(reader: Reader) -> BackboneRecord | None:
     return None
 
 
+def registry_id(reader: Reader) -> str | None:
+    """Return which registry this is; None where it was never changed since registries have ids."""
+    for (found,) in reader.query("SELECT registry_id FROM identity"):
+        return row_checks.require_registry_id(found, "the database")
+    return None
+
+
 def require_backbone(reader: Reader) -> BackboneRecord:
     """Return the registry's backbone. Raises RegistryError where it has none yet."""
     known = backbone(reader)
@@ -119,7 +127,7 @@ def backbone_row(writer: Writer) -> "BackboneRow":
     from registry.models import BackboneRow
 
     with row_checks.of_one_row():
-        row = writer.session.get(BackboneRow, BACKBONE_ID)
+        row = writer.session.get(BackboneRow, ONE_ROW)
     if row is None:
         raise row_checks.unreadable("the backbone of the registry")
     return row
@@ -174,7 +182,7 @@ def version_values(manifest: Manifest, task_id: int, sha256: str, size: int) -> 
     return {
         "task_id": task_id,
         "number": manifest.number,
-        "backbone_id": BACKBONE_ID,
+        "backbone_id": ONE_ROW,
         "adapter_sha256": sha256,
         "adapter_bytes": size,
         "created": manifest.created,

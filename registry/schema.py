@@ -6,8 +6,10 @@ than most queries.
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 
-VERSION = 2
-TABLES = frozenset({"backbone", "tasks", "versions", "measurements", "accuracies", "sqlite_sequence"})
+VERSION = 3
+TABLES = frozenset(
+    {"backbone", "identity", "last_change", "tasks", "versions", "measurements", "accuracies", "sqlite_sequence"}
+)
 """The tables of `models`, and the one in which SQLite keeps the last id of each."""
 
 

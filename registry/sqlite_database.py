@@ -52,7 +52,7 @@ class SqliteLocation:
         database = SqliteDatabase(path, access)
         older = schema.check(self.place, version)
         with translated(path), closing(database.connect_to_read()) as connection:
-            sqlite_untrusted.check_content(path, connection)
+            sqlite_untrusted.check_content(path, connection, complete=not older)
         if older:
             database.upgrade(version)
         return database

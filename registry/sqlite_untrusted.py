@@ -53,12 +53,19 @@ def check_journal(path: Path, journal: Path) -> None:
         )
 
 
-def check_content(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise CorruptRegistryError for anything that is not a table or an index of a registry, and for absurd ids."""
+def check_content(path: Path, connection: sqlite3.Connection, *, complete: bool) -> None:
+    """Raise CorruptRegistryError for anything that is not a table or an index of a registry, and for absurd ids.
+
+    Also for a table that is missing, where all of this release's tables must be there (`complete`).
+    """
+    tables = set()
     for kind, name, table, page in connection.execute("SELECT type, name, tbl_name, rootpage FROM sqlite_master"):
         ours = kind in ("table", "index") and table in schema.TABLES and type(page) is int and page > 0
         if not ours or (kind == "table" and name != table):
             raise _not_ours(path, f"the {kind!s:.20} {name!r:.80}")
+        tables.add(table)
+    if complete and tables != schema.TABLES:
+        raise _not_ours(path, f"no table {min(schema.TABLES - tables)}")
     for (name,) in connection.execute(
         "SELECT x.name FROM sqlite_master m JOIN pragma_table_xinfo(m.name) x WHERE m.type = 'table' AND x.hidden"
     ):

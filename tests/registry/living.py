@@ -113,7 +113,7 @@ def survived(place: Place, reg: Registry, states: list[World]) -> World:
     whole = [state for state in states if state.seen() == found]
     assert whole, (found, [state.seen() for state in states])
     kept = {place.file(v).name for task in reg.tasks() for v in reg.versions(task.name)}
-    there = {path.name for path in place.adapters.iterdir()}
+    there = {path.name for path in place.files()}
     assert kept <= there and {file.name for file in reg.gc(dry_run=True).dropped} >= there - kept
     home = place.adapters.parent
     for path in home.glob("registry.db.before-*"):

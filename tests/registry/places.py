@@ -51,6 +51,14 @@ class Place:
     def file(self, version: VersionRecord) -> Path:
         return self.adapters / f"{version.adapter_sha256}.safetensors"
 
+    def files(self) -> list[Path]:
+        """Everything beside the adapters but for the registry's id and the trash, in a stable order."""
+        return sorted(path for path in self.adapters.iterdir() if path.name not in ("registry-id", "trash"))
+
+    def trash(self) -> list[Path]:
+        """What was thrown away, in a stable order."""
+        return sorted((self.adapters / "trash").glob("*"))
+
     def measured(self) -> list[tuple[Any, ...]]:
         """For each measurement that has accuracies, oldest first: the last task by then, and how many they are."""
         return self.execute(_MEASURED)

@@ -44,7 +44,7 @@ def test_no_space_for_the_adapter(
     output, errors = process.communicate(timeout=60)
     assert output == "done\n", errors
     assert reg.tasks() == [before] and reg.verify() == []
-    assert list(place.adapters.iterdir()) == [place.file(before.version)]
+    assert place.files() == [place.file(before.version)]
 
 
 STARVED_DATABASE = """

@@ -86,4 +86,4 @@ def test_killed_at_random_moments(place: Place, reg: Registry, python: Callable[
     assert kills < 200 or len(json.loads(output)) == 7, output  # every kind of operation was under way
     with Registry.open(place.location) as survivor:
         survivor.gc()
-        assert len(list(place.adapters.iterdir())) == len(survivor.tasks())
+        assert len(place.files()) == len(survivor.tasks())

@@ -40,7 +40,7 @@ def test_a_commit_that_comes_in_between_waits_and_stays(
     report = Registry.rebuild(place.location)
     waiting.join(30)
     assert report.tasks == 1 and [task.name for task in reg.tasks()] == ["a", "b"]
-    assert reg.verify() == [] and reg.gc().dropped == () and len(list(place.adapters.iterdir())) == 2
+    assert reg.verify() == [] and reg.gc().dropped == () and len(place.files()) == 2
 
 
 def test_what_the_former_database_knew_is_taken_over(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -66,7 +66,7 @@ def test_files_of_another_backbone_do_not_outvote_the_database(
         other.set_backbone(BackboneRecord("ast-base", "0" * 64, 1, 1))
         for number in range(3):
             other.commit(f"t{number}", adapter(number), new())
-    for path in places.folder(tmp_path / "other").adapters.iterdir():
+    for path in places.folder(tmp_path / "other").files():
         shutil.copy(path, place.adapters)
     report = Registry.rebuild(place.location)
     assert (report.tasks, len(report.skipped)) == (1, 3)

@@ -65,7 +65,10 @@ class Bucket:
         self.files, self.root = files, root
 
     def names(self) -> set[str]:
-        return {path.rpartition("/")[2] for path in self.files.find(self.root)}
+        return {path.rpartition("/")[2] for path in self.files.find(self.root, maxdepth=1)} - {"registry-id"}
+
+    def trash(self) -> set[str]:
+        return {path.rpartition("/")[2] for path in self.files.find(f"{self.root}/trash")}
 
     def put(self, name: str, data: bytes) -> None:
         self.files.pipe_file(f"{self.root}/{name}", data)

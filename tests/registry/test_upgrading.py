@@ -155,7 +155,7 @@ def test_versions_from_before_training_was_kept_have_none(
         used(old, reg, adapter, new)
         kept = reg.commit("rain", adapter(9), new(training={"epochs": 3}), replace=True)
         assert reg.task("rain").version.training == {"epochs": 3} == kept.version.training
-    assert schema(old)[0] == 2
+    assert schema(old)[0] == SCHEMA_VERSION
     assert old.execute("SELECT count(*) FROM versions WHERE CAST(training AS TEXT) = '{}'") == [(3,)]
 
 
