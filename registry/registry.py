@@ -17,6 +17,7 @@ from registry.records import (
     MODES,
     Accuracy,
     BackboneRecord,
+    BackupReport,
     GcReport,
     Overview,
     Problem,
@@ -263,6 +264,15 @@ class Registry:
     def gc(self, *, dry_run: bool = False) -> GcReport:
         """Drop the versions that are not current, and every file that no row names. A dry run drops nothing."""
         return maintenance.gc(self._database, self._files, dry_run=dry_run)
+
+    def backup(self, destination: str | Path) -> BackupReport:
+        """Copy the registry to a new folder, which is a registry itself, while others may go on using this one.
+
+        Raises RegistryError where the destination is not a new or empty folder, and where it cannot be written.
+        """
+        from registry.backup import backup
+
+        return backup(self._database, self._files, Path(destination))
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:
