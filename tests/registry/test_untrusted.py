@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import memory_at_most, seconds_at_most
 from places import Place
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
@@ -281,12 +282,19 @@ def test_databases_changed_at_random(
         reg.set_backbone(backbone)
         fill(reg, adapter, new)
     loosened(good / "registry.db")
+    with memory_at_most():
+        refused, done = _fuzzed(tmp_path, good, adapter, new)
+    assert refused > DATABASES and done > 3 * DATABASES
+
+
+def _fuzzed(tmp_path: Path, good: Path, adapter: Make, new: New) -> tuple[int, int]:
+    """Change copies of a registry and do everything with each; return how much was refused and how much was done."""
     dice, refused, done = random.Random(14), 0, 0
     for _ in range(DATABASES):
         home = tmp_path / "fuzzed"
         shutil.copytree(good, home)
         changed(home / "registry.db", dice)
-        with suppress(RegistryError), Registry.open(home) as opened:
+        with seconds_at_most(), suppress(RegistryError), Registry.open(home) as opened:
             found = [str(problem) for problem in opened.verify()]  # it never fails on what it verifies
             assert all(len(words) < 2_000 for words in found)
         steps: Iterator[Callable[[], object]] = chain(everything(home, adapter, new), [partial(Registry.rebuild, home)])
@@ -295,14 +303,15 @@ def test_databases_changed_at_random(
                 step = next(steps, None)
                 if step is None:
                     break
-                json.dumps(repr(step()))
+                with seconds_at_most():
+                    json.dumps(repr(step()))
                 done += 1
             except RegistryError as error:
                 refused += 1
                 assert 0 < len(str(error)) < 2_000 and "\n" not in str(error)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["fuzzed", "good", "guard"]
         shutil.rmtree(home)
-    assert refused > DATABASES and done > 3 * DATABASES
+    return refused, done
 
 
 def test_the_bound_grows_with_what_is_written(
