@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.families import Family, family_of
+from cl_ast.backbone.pooling import POOLINGS
 from cl_ast.backbone.sites import LEAVES, SITES, Act, Site, wrap
 from cl_ast.errors import BackboneError
 
@@ -72,6 +73,14 @@ class Backbone:
     def bytes(self) -> int:
         """The size of a full copy of the backbone in memory, in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
+
+    @property
+    def pooling(self) -> str:
+        """How its tokens are pooled unless asked otherwise, one of `POOLINGS`: the papers' mean, or what its
+        configuration says in `cl_ast_pooling`.
+        """
+        wanted = getattr(self.model.config, "cl_ast_pooling", None)
+        return wanted if isinstance(wanted, str) and wanted in POOLINGS else "mean"
 
     def to(self, device: torch.device | str) -> "Backbone":
         """Move the weights to a device, and return this backbone."""

@@ -19,6 +19,8 @@ SHORT_NAMES = {"ast-base": AST_BASE_HUB}
 _DEFAULT_CONFIGS = {AST_BASE_HUB: "audio-spectrogram-transformer", "facebook/wav2vec2-base": "wav2vec2"}
 MINI = "ast-mini"
 MINI_FOLDER = Path(__file__).parents[1] / "data" / MINI
+FORMER_MINI = frozenset({"47f19091fb2a4f29ba39cfde170ec98d6af191a6ff15941a76a89edc0a39efd9"})
+"""The fingerprints of earlier weights of ast-mini, whose registries are told what to do (`docs/ast-mini.md`)."""
 
 
 def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:

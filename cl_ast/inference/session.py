@@ -101,6 +101,12 @@ class Session:
                     f"used, and now they are part of the backbone: train its tasks again with `cl-ast relearn --to "
                     f"REGISTRY --backbone {loaded.name}`, or give --backbone a copy without that file"
                 )
+            if known.fingerprint in pretrained.FORMER_MINI and loaded.name == pretrained.MINI:
+                raise RegistryError(
+                    f"the registry in {self.registry.place} was made with the ast-mini of an earlier release, and this "
+                    "one has better weights: train its tasks again with `cl-ast relearn --to REGISTRY --backbone "
+                    "ast-mini`; the registry itself stays as it is"
+                )
             raise RegistryError(
                 f"the registry was made with the backbone {known.name} ({known.fingerprint[:12]}), and {loaded.name} "
                 f"({loaded.fingerprint[:12]}) is another; leave out --backbone, use another registry, or train its "

@@ -194,6 +194,7 @@ def validate(model: Pretraining, batches: list[Batch]) -> dict[str, float]:
 def save(model: Pretraining, folder: Path) -> None:
     """Save the backbone alone, in half precision and in transformers' format."""
     stock = copy.deepcopy(model.backbone.stock).half()
+    stock.config.cl_ast_pooling = "mean+std"  # what the heads for a clip were trained on
     stock.save_pretrained(folder)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.pretrained import MINI
 from cl_ast.training.options import Hyperparameters, TrainOptions
 
 
@@ -72,6 +71,4 @@ def recipe_for(data_set: str, backbone: Backbone) -> Recipe:
     row = _DATA_SETS.get(data_set, _FOLDER)
     # A backbone that takes samples has no bins or frames to mask.
     masks = (row.frequency_mask, row.time_mask) if backbone.front_end(1.0).spectrogram else (0, 0)
-    # The papers pool by the mean; the narrow ast-mini gains from the standard deviation beside it.
-    pooling = "mean+std" if backbone.name == MINI else "mean"
-    return Recipe(f"conformer:k={row.kernel}", pooling, row.epochs, row.batch_size, *masks)
+    return Recipe(f"conformer:k={row.kernel}", backbone.pooling, row.epochs, row.batch_size, *masks)

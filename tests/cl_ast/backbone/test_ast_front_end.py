@@ -18,7 +18,7 @@ from registry import BackboneRecord, Registry
 from tests.cl_ast.conftest import SaveModel
 
 # Registries of users hold this fingerprint.
-MINI = "47f19091fb2a4f29ba39cfde170ec98d6af191a6ff15941a76a89edc0a39efd9"
+MINI = "84b2a7801a99996ffc15934f6d250b1c0c0079844291b505220888c3bf40aca4"
 AUDIOSET = LogMelFrontEnd(100)
 COMMANDS: dict[str, Any] = {"mean": -6.845978, "std": 5.5654526, "max_length": 128}
 

@@ -28,14 +28,14 @@ CREATE TABLE backbone (
 	PRIMARY KEY (id), 
 	CONSTRAINT one_backbone CHECK (id = 1)
 );
-INSERT INTO "backbone" VALUES(1,'ast-mini','47f19091fb2a4f29ba39cfde170ec98d6af191a6ff15941a76a89edc0a39efd9',2469376,9877504,X'');
+INSERT INTO "backbone" VALUES(1,'ast-mini','84b2a7801a99996ffc15934f6d250b1c0c0079844291b505220888c3bf40aca4',2469376,9877504,X'');
 CREATE TABLE measurements (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	after_version_id INTEGER, 
 	created DATETIME NOT NULL, 
 	FOREIGN KEY(after_version_id) REFERENCES versions (id) ON DELETE SET NULL
 );
-INSERT INTO "measurements" VALUES(1,1,'2026-11-26 21:37:49.421913');
+INSERT INTO "measurements" VALUES(1,1,'2026-11-27 00:51:35.352670');
 CREATE TABLE tasks (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	name VARCHAR NOT NULL, 
@@ -47,7 +47,7 @@ CREATE TABLE tasks (
 	UNIQUE (current_version_id), 
 	CONSTRAINT current FOREIGN KEY(current_version_id) REFERENCES versions (id) DEFERRABLE INITIALLY DEFERRED
 );
-INSERT INTO "tasks" VALUES(1,'tones','tones','2026-11-26 21:37:49.406985',1,1);
+INSERT INTO "tasks" VALUES(1,'tones','tones','2026-11-27 00:51:35.339836',1,1);
 CREATE TABLE versions (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	task_id INTEGER NOT NULL, 
@@ -73,7 +73,7 @@ CREATE TABLE versions (
 	FOREIGN KEY(backbone_id) REFERENCES backbone (id), 
 	UNIQUE (adapter_sha256)
 );
-INSERT INTO "versions" VALUES(1,1,1,1,'lora:q,r=1,s=8,from=2','["high", "low"]','327ade751e48d071f88054460e3ad0d0ef224d3b586045a93af7bda514c6bb44',17100,512,1.0,0,0.0875478689999909,'{"task": "folder", "data": "/clips/tones", "name": "tones", "fold": null, "few_shot": null, "max_seconds": null, "seed": 0, "split_by": "auto"}','d3c90ff5d96651ad7d65be53f0230237f021362ed66855ac199cd896d7c1ed2d','a seeded draw, stratified by class: 70% train, 15% validate, 15% test (seed 0)','{"cl-ast": "0.1.0", "torch": "2.11.0", "transformers": "5.24.0", "numpy": "2.4.6"}','2026-11-26 21:37:49.406985');
+INSERT INTO "versions" VALUES(1,1,1,1,'lora:q,r=1,s=8,from=2','["high", "low"]','0eab4f7b5de66050f22201838f1a2e75037eccc59405d14380e993439a3e6065',22220,512,1.0,0,1.60085321000224212184e-01,'{"task": "folder", "data": "/clips/tones", "name": "tones", "fold": null, "few_shot": null, "max_seconds": null, "seed": 0, "split_by": "auto"}','caf6c8c2d02d5f1ccc0bbe28ad78df0fc8b680757f214f84114e1d83da504464','a seeded draw, stratified by class: 70% train, 15% validate, 15% test (seed 0)','{"cl-ast": "0.1.0", "torch": "2.11.0", "transformers": "5.24.0", "numpy": "2.4.6"}','2026-11-27 00:51:35.339836');
 CREATE INDEX ix_measurements_after_version_id ON measurements (after_version_id);
 CREATE INDEX ix_accuracies_version_id ON accuracies (version_id);
 DELETE FROM "sqlite_sequence";
