@@ -15,7 +15,7 @@ from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import Database
 from registry.manifest import Manifest
 from registry.records import Accuracy, TaskRecord, VersionRecord
-from registry.version_facts import NewVersion
+from registry.version_facts import NewVersion, check_new_labels
 
 
 def commit(
@@ -29,7 +29,7 @@ def commit(
     replace: bool,
 ) -> TaskRecord:
     """Do what `Registry.commit` says."""
-    names.checked(name)
+    names.checked_stored(name)
     try:
         own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
@@ -42,7 +42,9 @@ def commit(
         rows.check_same_backbone(backbone, own)
         now = rows.next_instant(writer)
         task = rows.find(writer, name)
+        check_new_labels(new.labels, known=() if task is None else rows.task(writer, name).labels)
         if task is None:
+            names.checked(name)
             task = TaskRow(name=name, key=names.key(name), created=now, last_number=1, current_version_id=0)
             session.add(task)
         elif replace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("gc")
@@ -21,5 +22,5 @@ def gc(app: App, /, dry_run: bool) -> None:
     with app.registry() as registry:
         report = registry.gc(dry_run=dry_run)
     for file in report.dropped:
-        click.echo(f"{file.name}  {file.bytes:,} bytes  {file.why}")
-    click.echo(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} deleted")
+        print_line(f"{file.name}  {file.bytes:,} bytes  {file.why}")
+    print_line(f"{len(report.dropped)} files, {report.bytes:,} bytes{' would be' if dry_run else ''} deleted")

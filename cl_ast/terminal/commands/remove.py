@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("remove")
@@ -18,4 +19,4 @@ def remove(app: App, /, task: str) -> None:
     """
     with app.registry() as registry:
         registry.remove(task)
-    click.echo(f"{task} is removed")
+    print_line(f"{task} is removed")
