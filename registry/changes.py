@@ -19,7 +19,7 @@ from registry.identity import changing
 from registry.last_change import Undoing
 from registry.manifest import Manifest
 from registry.records import Accuracy, TaskRecord, VersionRecord
-from registry.version_facts import NewVersion
+from registry.version_facts import NewVersion, check_new_labels
 
 _AT_ONCE = 100  # files that are moved before others may write
 
@@ -35,7 +35,7 @@ def commit(
     replace: bool,
 ) -> TaskRecord:
     """Do what `Registry.commit` says."""
-    names.checked(name)
+    names.checked_stored(name)
     try:
         own = header.check(adapter).description(required=False)
     except CorruptRegistryError as error:
@@ -49,7 +49,9 @@ def commit(
         now = rows.next_instant(writer)
         task = rows.find(writer, name)
         before = [] if task is None else deltas.rows(writer, "tasks", [task.id])
+        check_new_labels(new.labels, known=() if task is None else rows.task(writer, name).labels)
         if task is None:
+            names.checked(name)
             task = TaskRow(name=name, key=names.key(name), created=now, last_number=1, current_version_id=0)
             session.add(task)
         elif replace:

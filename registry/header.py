@@ -12,12 +12,13 @@ from math import prod
 from typing import Any
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
+from registry.limits import BYTES
 from registry.tensor_checks import check_tensors
 
 FORMAT = 1
 KEY = "cl_ast"
 _METADATA = "__metadata__"
-_LONGEST = 16 * 2**20  # some 65,000 long labels; the library itself would read 100 MB
+_LONGEST = BYTES["header"]  # the library itself would read 100 MB
 _MOST_DIMENSIONS = 8
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8}
 _BITS |= {"U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32}

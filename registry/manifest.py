@@ -8,7 +8,7 @@ from typing import Any
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names, row_checks
 from registry.records import BackboneRecord
-from registry.version_facts import NewVersion
+from registry.version_facts import NewVersion, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Manifest:
             created = _instant(words.get("created"), unknown_time)
             backbone = words["backbone"]
             return cls(
-                name=names.checked(words["name"]),
+                name=names.checked_stored(words["name"]),
                 number=_id(words.get("version", 1)),
                 task_id=None if words.get("task_id") is None else _id(words["task_id"]),
                 task_created=_instant(words.get("task_created"), created),
                 created=created,
                 backbone=BackboneRecord(
-                    name=_text(backbone["name"]),
-                    fingerprint=_text(backbone["fingerprint"]),
+                    name=_text("backbone's name", backbone["name"]),
+                    fingerprint=_text("backbone's fingerprint", backbone["fingerprint"]),
                     parameters=_count(backbone["parameters"]),
                     bytes=_count(backbone["bytes"]),
                 ),
@@ -94,10 +94,11 @@ def _id(value: Any) -> int:
     return int(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is not text")
-    return value
+def _text(what: str, value: Any) -> str:
+    try:
+        return check_text(what, value)
+    except ValueError as error:
+        raise RegistryError(f"the {what} {error}") from error
 
 
 def _instant(value: Any, unknown: datetime) -> datetime:

@@ -6,8 +6,10 @@ import unicodedata
 from collections.abc import Sequence
 
 from cl_ast.errors import RegistryError
+from cl_ast.escaping import refused_in_name
+from registry.limits import TEXTS
 
-_LONGEST = 100
+_LONGEST = TEXTS["name"]
 _RESERVED = frozenset({"auto", "oracle"})  # values of --task
 _SHOWN = 20
 _COMPARED = 200
@@ -21,7 +23,20 @@ def key(name: str) -> str:
 
 
 def checked(name: str) -> str:
-    """Return `name`, or raise RegistryError with the rule that it breaks."""
+    """Return the name of a new task, or raise RegistryError with the rule that it breaks."""
+    refused = refused_in_name(checked_stored(name))
+    if refused:
+        raise RegistryError(
+            f"a task's name has no control, format or blank characters, and {name!r} has {refused}: choose another name"
+        )
+    return name
+
+
+def checked_stored(name: str) -> str:
+    """Return the name of a task that may be there already, or raise RegistryError with the rule that it breaks.
+
+    Releases before this one allowed format and blank characters. Their tasks stay, and are listed with escapes.
+    """
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST:
         raise RegistryError(f"a task's name has 1 to {_LONGEST} characters: {str(name)[:40]!r} cannot be one")
     if name != name.strip():

@@ -12,8 +12,9 @@ from typing import Any
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names
+from registry.limits import BYTES, DEPTH
 from registry.records import BackboneRecord, VersionRecord
-from registry.version_facts import LARGEST_OBJECT, RULES
+from registry.version_facts import RULES, check_text, is_shallow
 
 MOST_ID = 2 * 10**9
 """The highest id and version number of a row; a server's columns hold little more."""
@@ -21,7 +22,6 @@ MOST_CLAIMED_ID = MOST_ID // 2
 """The highest that a file may claim in a rebuild, so that enough ids are left afterwards."""
 _YEARS = range(1970, 3000)
 _MOST_BYTES = 2**50
-_LONGEST_NAME = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REGISTRY_ID = re.compile(r"[0-9a-f]{32}")
 _WRONG = (ValueError, TypeError, OverflowError, RecursionError, RegistryError)
@@ -33,8 +33,8 @@ def _no_constant(word: str) -> Any:
 
 _DECODER = JSONDecoder(parse_constant=_no_constant)
 _CHECKS = [rule.check for rule in RULES.values()]
-_OBJECTS = {place for place, name in enumerate(RULES) if name in ("source", "training")}
-_SHORT = LARGEST_OBJECT // 2
+_OBJECTS = {place: BYTES[name] // 2 for place, name in enumerate(RULES) if name in ("source", "training")}
+_LONGEST_JSON = [BYTES.get(name, 0) * 7 for name in RULES]  # a character of two bytes may be an escape of twelve
 _IS_JSON = [rule.json for rule in RULES.values()]
 
 
@@ -84,7 +84,7 @@ def is_id(value: object) -> bool:
 def is_name(value: object) -> bool:
     """Return whether a value can be the name of a task."""
     try:
-        return bool(names.checked(value))  # type: ignore[arg-type]  # it may be anything
+        return bool(names.checked_stored(value))  # type: ignore[arg-type]  # it may be anything
     except RegistryError:
         return False
 
@@ -115,7 +115,7 @@ class VersionReader:
         for value in (id, task_id, number):
             if not is_id(value):
                 raise ValueError(f"an id or a number of a version is from 1 to {MOST_ID:,}, not {value!r:.30}")
-        if names.key(names.checked(name)) != key:
+        if names.key(names.checked_stored(name)) != key:
             raise ValueError("the key of its task does not belong to the name")
         require_size(size)
         made = instant(created)
@@ -140,10 +140,12 @@ class VersionReader:
         return found
 
     def _checked_json(self, place: int, text: str) -> Any:
+        if len(text) > _LONGEST_JSON[place]:
+            raise ValueError(f"its JSON has {len(text):,} characters; {_LONGEST_JSON[place]:,} are the most")
         found = parsed(text)
         # The check of an object writes it as JSON again, to see how long that is and whether all of it is text.
-        plain = place in _OBJECTS and type(found) is dict and len(text) <= _SHORT and text.isascii()
-        return found if plain and "\\u" not in text else _CHECKS[place](found)
+        plain = len(text) <= _OBJECTS.get(place, -1) and type(found) is dict and text.isascii() and "\\u" not in text
+        return found if plain and is_shallow(found.values(), DEPTH - 1) else _CHECKS[place](found)
 
 
 def counts(text: Any) -> dict[str, int]:
@@ -157,9 +159,10 @@ def counts(text: Any) -> dict[str, int]:
 def backbone(row: Sequence[Any]) -> BackboneRecord:
     """Return the backbone that a row holds. Raises CorruptRegistryError for a row that cannot be right."""
     name, fingerprint, parameters, size, background = row
-    texts = all(isinstance(text, str) and 0 < len(text) <= _LONGEST_NAME for text in (name, fingerprint))
     sizes = all(type(count) is int and 0 <= count < _MOST_BYTES for count in (parameters, size))
-    if not (texts and sizes and isinstance(background, bytes) and _encodable(name + fingerprint)):
+    if not (_is_text("backbone's name", name) and _is_text("backbone's fingerprint", fingerprint)) or not (
+        sizes and isinstance(background, bytes)
+    ):
         raise CorruptRegistryError(
             "the database says something of its backbone that cannot be: run `cl-ast rebuild` to restore the database "
             "from the adapter files"
@@ -194,8 +197,8 @@ def parsed(text: Any) -> Any:
     return value
 
 
-def _encodable(text: str) -> bool:
+def _is_text(what: str, value: Any) -> bool:
     try:
-        return "\0" not in text and bool(text.encode())
-    except UnicodeEncodeError:
+        return bool(check_text(what, value))
+    except ValueError:
         return False

@@ -6,15 +6,15 @@ the records that callers see. A new field needs a line here, a column in `models
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cl_ast.errors import RegistryError
+from cl_ast.escaping import refused_in_label
+from registry.limits import BYTES, COUNTS, DEPTH, TEXTS
 
-MOST_LABELS, LONGEST_LABEL = 65_536, 1_000
-LONGEST_TEXT = 10_000  # characters
-LARGEST_OBJECT = 256 * 1024  # bytes of JSON
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -44,14 +44,17 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
-        raise ValueError(f"must be text of at most {LONGEST_TEXT:,} characters, not {value!r:.80}")
+def check_text(what: str, value: Any) -> str:
+    """Return a text that is not longer than `limits.TEXTS` says. Raises ValueError for anything else."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"must be text without NUL characters, not {value!r:.80}")
+    if len(value) > TEXTS[what]:
+        raise ValueError(f"must be at most {TEXTS[what]:,} characters long, and has {len(value):,}")
     return value if value.isascii() else _encodable(value)
 
 
 def _method(value: Any) -> str:
-    if not _text(value):
+    if not check_text("method", value):
         raise ValueError("must not be empty")
     return str(value)
 
@@ -61,9 +64,15 @@ def _labels(value: Any) -> tuple[str, ...]:
         raise ValueError(f"must be a list of labels that are text, not {value!r:.80}")
     if not value or not all(value):
         raise ValueError("must be at least one label, and no label may be empty")
-    if len(value) > MOST_LABELS or max(map(len, value)) > LONGEST_LABEL:
-        raise ValueError(f"must be at most {MOST_LABELS:,} labels of at most {LONGEST_LABEL:,} characters")
+    if len(value) > COUNTS["labels"]:
+        raise ValueError(f"must be at most {COUNTS['labels']:,} labels, and are {len(value):,}")
+    longest = max(map(len, value))
+    if longest > TEXTS["label"]:
+        raise ValueError(f"must have at most {TEXTS['label']:,} characters each, and one has {longest:,}")
     joined = "".join(value)
+    size = len(joined) if joined.isascii() else len(joined.encode(errors="replace"))
+    if size > BYTES["labels"]:
+        raise ValueError(f"must have at most {BYTES['labels']:,} bytes together, and have {size:,}")
     if "\0" in joined:
         raise ValueError("must be text without NUL characters")
     if len(set(value)) != len(value):
@@ -99,23 +108,67 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def _json_object(value: Any) -> dict[str, Any]:
+def _json_object(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"must be a JSON object, not {value!r:.80}")
     try:
         size = len(_ENCODER.encode(value if type(value) is dict else dict(value)).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot be stored as JSON: {error}") from error
-    if size > LARGEST_OBJECT:
-        raise ValueError(f"must take at most {LARGEST_OBJECT:,} bytes as JSON, and takes {size:,}")
+    if size > BYTES[what]:
+        raise ValueError(f"must take at most {BYTES[what]:,} bytes as JSON, and takes {size:,}")
+    if not is_shallow(value.values(), DEPTH - 1):
+        raise ValueError(f"must not be nested more than {DEPTH} deep")
     return dict(value)
 
 
-def _texts(value: Any) -> dict[str, str]:
-    found = _json_object(value)
+def is_shallow(values: Iterable[Any], deep: int) -> bool:
+    """Return whether lists and objects among these values of JSON are nested at most so deep."""
+    for value in values:
+        kind = type(value)
+        if (kind is list or kind is dict or kind is tuple) and not (
+            deep and is_shallow(value.values() if kind is dict else value, deep - 1)
+        ):
+            return False
+    return True
+
+
+def _packages(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping) and len(value) > COUNTS["packages"]:
+        raise ValueError(f"must be at most {COUNTS['packages']:,} packages, and are {len(value):,}")
+    found = _json_object("packages", value)
     if not all(isinstance(text, str) for text in found.values()):
         raise ValueError(f"must have text as its values, not {value!r:.80}")
+    longest = max((len(text) for pair in found.items() for text in pair), default=0)
+    if longest > TEXTS["package"]:
+        raise ValueError(
+            f"must have at most {TEXTS['package']:,} characters in a name or a version, and one has {longest:,}"
+        )
     return found
+
+
+def check_new_labels(labels: Collection[str], known: Collection[str] = ()) -> None:
+    """Raise RegistryError for labels that a new version cannot have: too long, too many, or not to be shown.
+
+    Args:
+        labels: all labels of the version.
+        known: labels that the task has already. A release that allowed control and format characters may have kept
+            such labels, and the task can still be given new routing.
+    """
+    try:
+        RULES["labels"].check(labels)
+    except ValueError as error:
+        raise RegistryError(f"the labels of a version {error}") from error
+    for label in labels:
+        refused = refused_in_label(label)
+        if refused and label not in known:
+            raise RegistryError(
+                f"a label has no control or format characters, and {label!r:.80} has {refused}: rename it"
+            )
+
+
+_source, _training = partial(_json_object, "source"), partial(_json_object, "training")
+_data_fingerprint, _protocol = partial(check_text, "data_fingerprint"), partial(check_text, "protocol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +194,12 @@ class VersionFacts:
     trainable_parameters: int = field(default=0, metadata=_stored(_count))
     seed: int = field(default=0, metadata=_stored(_integer))
     seconds: float = field(default=0.0, metadata=_stored(_seconds))
-    source: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_json_object, json=True))
-    data_fingerprint: str = field(default="", metadata=_stored(_text))
-    protocol: str = field(default="", metadata=_stored(_text))
-    packages: Mapping[str, str] = field(default_factory=dict, metadata=_stored(_texts, json=True))
+    source: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_source, json=True))
+    data_fingerprint: str = field(default="", metadata=_stored(_data_fingerprint))
+    protocol: str = field(default="", metadata=_stored(_protocol))
+    packages: Mapping[str, str] = field(default_factory=dict, metadata=_stored(_packages, json=True))
     learned_accuracy: float | None = field(default=None, metadata=_stored(_fraction))
-    training: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_json_object, json=True))
+    training: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_training, json=True))
 
     @property
     def classes(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from streams import esc50, fsc, gsc, iemocap, split, us8k
 from streams.choose_split import Validates
@@ -11,6 +12,33 @@ from streams.records import Collection
 
 Progress = Callable[[int, int | None], None]
 """A callback that a download calls with the bytes it has so far and the bytes in all, None if unknown."""
+
+
+class Limit(NamedTuple):
+    """How much an archive may unpack to.
+
+    Attributes:
+        bytes: of all files together.
+        files: the number of files and folders.
+    """
+
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """What all clips of an archive are together, where the archive itself has no stable hash.
+
+    Attributes:
+        folder: the folder in the archive that has them, and nothing else.
+        count: how many there are.
+        sha256: the SHA-256 over a line for each, `MD5  folder/name` as md5sum writes it, the lines sorted by bytes.
+    """
+
+    folder: str
+    count: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +49,17 @@ class Archive:
         url: where it is.
         file: its name on this machine.
         hash: its hash as `algorithm:hex`, or None if the publisher's file may change without its data changing.
+        limit: the most bytes, and the most files and folders, that it may unpack to: about twice what it has.
         contents: pairs of a file in the archive and its hash, which are checked after unpacking.
+        clips: what all its clips are, which is checked after unpacking; None where `hash` says it.
     """
 
     url: str
     file: str
     hash: str | None
+    limit: Limit
     contents: tuple[tuple[str, str], ...] = ()
+    clips: Clips | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +115,17 @@ _ALL = (
         read=esc50.read,
         holds=("audio",),
         clip_name=r"[1-5]-\d+-[A-Z]-\d+\.\w+",
-        # GitHub packs this archive again whenever the repository changes, so its hash is not stable. The table
-        # does not change, so the table's hash is checked instead. Reading checks that every clip of the table is
-        # there, and the zip's own checksums guard the clips' bytes.
+        # GitHub packs this archive again whenever the repository changes, so its hash is not stable. The table and the
+        # clips do not change, so their hashes are checked instead. The clips' MD5s are those of another source, the
+        # index of ESC-50 in the package soundata (`soundata.initialize("esc50")`); on an unpacked copy the number is
+        #     md5sum audio/* | LC_ALL=C sort | sha256sum
         archive=Archive(
             url="https://github.com/karolpiczak/ESC-50/archive/master.zip",
             file="ESC-50-master.zip",
             hash=None,
+            limit=Limit(bytes=2_000_000_000, files=5_000),  # 2,000 clips of 441 kB, and some pages
             contents=((esc50.TABLE, "md5:54a0d0055a10bb7df84ad340a148722e"),),
+            clips=Clips("audio", 2_000, "73a735268bb6515d0da95bd84444e6e7762864674e0c422c2de11c12bdadf394"),
         ),
     ),
     DataSet(
@@ -109,6 +144,7 @@ _ALL = (
             url="https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz?download=1",
             file="UrbanSound8K.tar.gz",
             hash="md5:9aa69802bbf37fb986f71ec1483a196e",
+            limit=Limit(bytes=15_000_000_000, files=20_000),  # 8,732 clips, 7 GB
         ),
     ),
     DataSet(
@@ -128,6 +164,7 @@ _ALL = (
             url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
             file="speech_commands_v0.02.tar.gz",
             hash="sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+            limit=Limit(bytes=8_000_000_000, files=220_000),  # 105,829 clips of at most 32 kB, and some noise
         ),
     ),
     DataSet(

@@ -13,7 +13,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams.catalog import Archive, DataSet, Progress
+from streams.catalog import Archive, Clips, DataSet, Progress
 from streams.unpack import unpack
 
 DOWNLOADS = ".downloads"
@@ -43,7 +43,7 @@ def install(dataset: DataSet, base: Path, progress: Progress | None = None) -> P
             # The data go one folder deeper, because the temporary folder itself is private to the user.
             unpacked = Path(scratch, dataset.name)
             try:
-                unpack(file, unpacked)
+                unpack(file, unpacked, archive.limit)
                 root = _checked_root(dataset, archive, unpacked)
             except StreamError:
                 file.unlink()  # Otherwise the next run would find it and fail again.
@@ -96,7 +96,28 @@ def _checked_root(dataset: DataSet, archive: Archive, unpacked: Path) -> Path:
                 f"{archive.url} is not the {dataset.title} that was published ({algorithm} of its {name} differs);"
                 f" get it from {dataset.page}"
             )
+    if archive.clips is not None:
+        _check_clips(dataset, archive.url, archive.clips, root)
     return root
+
+
+def _check_clips(dataset: DataSet, url: str, clips: Clips, root: Path) -> None:
+    """Raise a StreamError where the clips in a folder are not exactly those that were published."""
+    import hashlib  # Imported here, because it loads OpenSSL.
+
+    lines = []
+    for path in (root / clips.folder).rglob("*"):
+        if not path.is_dir():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "md5").hexdigest()
+            lines.append(f"{digest}  {path.relative_to(root).as_posix()}\n".encode("utf-8", "surrogateescape"))
+    if len(lines) != clips.count:
+        what = f"it has {len(lines):,} files in {clips.folder}, not {clips.count:,}"
+    elif hashlib.sha256(b"".join(sorted(lines))).hexdigest() != clips.sha256:
+        what = f"the SHA-256 over all files in {clips.folder} differs"
+    else:
+        return
+    raise StreamError(f"{url} is not the {dataset.title} that was published ({what}); get it from {dataset.page}")
 
 
 class _Resume:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from cl_ast.escaping import refused_in_label
 from streams import clip_folder
 from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import choose_split
@@ -53,7 +54,7 @@ def load(
     """
     check_options(few_shot, max_seconds)
     key, root = find_data(task, data, data_root, download, progress)
-    return reload(
+    loaded = reload(
         Source(
             task=key,
             data=str(root),
@@ -66,6 +67,8 @@ def load(
             draw=BY_NAME,
         )
     )
+    _check_labels(loaded)
+    return loaded
 
 
 def reload(source: Source) -> Task:
@@ -207,6 +210,21 @@ def _check_text(labels: tuple[str, ...]) -> None:
             raise StreamError(
                 f"the class {label!r} is not text in UTF-8; rename its folder, or write it again"
             ) from None
+
+
+def _check_labels(task: Task) -> None:
+    """Raise a StreamError for a label with control or format characters.
+
+    This is for new tasks only: a task that an older release has learned with such a label can be loaded again.
+    """
+    for label in task.labels:
+        refused = refused_in_label(label)
+        if refused:
+            where = next(clip.path for clip in task.train if clip.label == label).relative_to(task.source.data)
+            raise StreamError(
+                f"{task.source.data}: the class {label!r:.200} (of {str(where)!r:.200}) has {refused}, but a label has"
+                " no control or format characters; rename its folder, or write it again"
+            )
 
 
 def _check_listed_once(records: list[Record], root: Path) -> None:

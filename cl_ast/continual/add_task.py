@@ -17,6 +17,7 @@ from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.learn_routing import learn_routing
 from cl_ast.continual.training_record import training_record
 from cl_ast.environment import package_versions
+from cl_ast.errors import TaskNotFoundError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, silent
@@ -30,7 +31,8 @@ from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.quantising import rounded
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.trainer import Trained, train
-from registry import NewVersion, TaskRecord
+from registry import NewVersion, Registry, TaskRecord
+from registry.version_facts import check_new_labels
 from streams.recorded_split import members_of
 
 
@@ -111,6 +113,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     if request.evaluate:
         session.routing.refuse_stale()
     task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))
+    check_new_labels(task.labels, known=known_labels(session.registry, task.name))
     recipe = recipe_for(task.source.task, session.backbone)
     method = request.method or recipe.method
     spec = parse(method, session.methods) if isinstance(method, str) else method
@@ -121,6 +124,14 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     plan = Plan(task, settings, options, task.fingerprint())
     _version(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
     return plan
+
+
+def known_labels(registry: Registry, name: str) -> tuple[str, ...]:
+    """Return the labels that a task has already; none where there is no task of that name."""
+    try:
+        return registry.task(name).labels
+    except TaskNotFoundError:
+        return ()
 
 
 def _trained(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.add_task import Learned, Request, add_task
 from cl_ast.continual.training_record import recorded_options
-from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
+from cl_ast.errors import AudioError, RegistryError, StreamError, TaskNotFoundError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
 from cl_ast.tasks.source import reload_version
-from registry import Registry, TaskRecord
+from registry import Registry, TaskRecord, names
+from registry.version_facts import check_new_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,23 @@ def _again(
     try:
         target.registry.task(record.name)
     except TaskNotFoundError:
+        refused = _refused(record)
+        if refused:
+            return Skipped(record.name, refused)
         # The task may have been renamed since.
         task = replace(reload_version(source, record.version), name=record.name)
         return add_task(target, task, _request(record, target, method), progress=progress)
     return Skipped(record.name, "the other registry has it already", already_there=True)
+
+
+def _refused(record: TaskRecord) -> str | None:
+    """Return why a task cannot be a new one elsewhere: an older release allowed its name or a label of it."""
+    try:
+        names.checked(record.name)
+        check_new_labels(record.labels)
+    except RegistryError as error:
+        return str(error)
+    return None
 
 
 def _request(record: TaskRecord, target: Session, method: str | None) -> Request:

@@ -17,7 +17,7 @@ from cl_ast.router.description_cache import DescriptionCache
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import TaskModel
 from registry import Registry, VersionRecord
-from registry.names import checked
+from registry.names import checked, checked_stored
 
 
 class Session:
@@ -166,11 +166,11 @@ class Session:
             TaskExistsError: the name is taken and `replace` is not given.
         """
         self.registry.require_writable()
-        checked(name)
+        checked_stored(name)
         try:
             there = self.registry.task(name).name
         except TaskNotFoundError:
-            return name
+            return checked(name)
         if not replace:
             raise TaskExistsError(
                 f"a task called {name} is there already; add --replace for a new version, or give --name"

@@ -1,6 +1,7 @@
 """Checks that a task to import fits this backbone, or says in a sentence why it does not."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -12,7 +13,9 @@ from cl_ast.adapters.spec import parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
-from cl_ast.errors import AudioError, CorruptRegistryError, MethodError
+from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, RegistryError
+from cl_ast.escaping import escaped, refused_in_label
+from cl_ast.progress import ClAstWarning
 from cl_ast.router import TaskRouting
 from cl_ast.router.space import description_id, dimensions_of
 from cl_ast.router.task_routing import description_id_of
@@ -47,6 +50,9 @@ def accept(
     Args:
         name: the name for the task; by default the one in the folder.
         methods: the table of methods.
+
+    Warns:
+        ClAstWarning: the task had labels with control or format characters, or its LoRA may be for another backbone.
 
     Raises:
         CorruptRegistryError: the task does not fit the backbone, contradicts itself, or has values that are no numbers.
@@ -121,13 +127,41 @@ def _completed(
     }
     return {
         **facts,
-        "name": names.checked(name if name is not None else facts.get("name", "")),
+        "name": _named(facts, name),
+        "labels": _labels(facts.get("labels")),
         "method": parse(str(facts.get("method", ""))[:1_000], methods).text,
         "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end, backbone),
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
         "backbone": {**described, **stated},
     }
+
+
+def _named(facts: Mapping[str, Any], name: str | None) -> str:
+    """Return the name for the task: the one that was given, or its own."""
+    try:
+        return names.checked(facts.get("name", "") if name is None else name)
+    except RegistryError as error:
+        if name is not None:
+            raise
+        raise RegistryError(f"{error} with --name") from None
+
+
+def _labels(labels: Any) -> Any:
+    """Return the labels with every control and format character as a visible escape, as a new label has to be.
+
+    Warns:
+        ClAstWarning: some had such characters.
+    """
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return labels  # which is refused with the other facts
+    changed = [label for label in labels if refused_in_label(label)]
+    if changed:
+        count = f"{len(changed):,} label{'s' if len(changed) > 1 else ''} had"
+        shown = ", ".join(escaped(label)[:80] for label in changed[:3]) + (", …" if len(changed) > 3 else "")
+        message = f"{count} control or format characters, which are escaped from now on: {shown}"
+        warnings.warn(message, ClAstWarning, stacklevel=2)
+    return list(map(escaped, labels)) if changed else labels  # all of them, so that no two become the same
 
 
 def _waveform(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:

@@ -1,10 +1,19 @@
-"""Writes the model card of an exported task: what somebody needs to judge it, use it and train it again."""
+"""Writes the model card of an exported task: what somebody needs to judge it, use it and train it again.
+
+Names, labels and other facts may come from strangers. In the card they are text and nothing else: no markup of
+Markdown or HTML, no line of their own, no character that is not seen.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from cl_ast.escaping import escaped
+
 _LABELS_SHOWN = 100
+_LONGEST_SHOWN = 1_000  # characters of a label, or of another fact
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~$#]")
 
 
 def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None) -> str:
@@ -64,7 +73,8 @@ def _recorded(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how the task was trained, as far as it says so in single values; a stranger may have written anything."""
     record = facts.get("training")
     found = record if isinstance(record, Mapping) else {}
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+    single = {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+    return {key: value for key, value in single.items() if len(str(value)) <= _LONGEST_SHOWN}
 
 
 def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
@@ -149,17 +159,18 @@ def _front_matter(backbone: str, peft: bool) -> str:
 
 def _command(facts: Mapping[str, Any]) -> str:
     source = facts.get("source") or {}
-    words = ["cl-ast add-task", str(source.get("task") or "path/to/clips"), f"--name {_quoted(facts['name'])}"]
+    words = ["cl-ast add-task", _quoted(str(source.get("task") or "path/to/clips")), f"--name {_quoted(facts['name'])}"]
     words.append(f"--method {_quoted(facts['method'])} --seed {facts.get('seed', 0)}")
     record = _recorded(facts)
     words += [f"{flag} {_quoted(str(record[name]))}" for name, flag in _FLAGS.items() if name in record]
     for option in ("fold", "few_shot", "max_seconds"):
         if source.get(option) is not None:
             words.append(f"--{option.replace('_', '-')} {_quoted(str(source[option]))}")
-    return _line(" ".join(words))
+    return " ".join(words)  # in a block of code, where nothing is markup
 
 
 def _quoted(word: str) -> str:
+    word = escaped(word)
     plain = all(character.isalnum() or character in "-_.:,=+/" for character in word)
     return word if plain and word else "'" + word.replace("'", "'\\''") + "'"
 
@@ -169,9 +180,18 @@ def _percent(fraction: float | None) -> str:
 
 
 def _line(value: object) -> str:
-    """Return the value on one line and without Markdown's table syntax: names and labels may have any characters."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return the value as one line of plain text, whose characters Markdown and HTML do not take for markup.
+
+    An address in it becomes a link all the same, where it is shown: to what it says.
+    """
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", _short(value))
 
 
 def _code(value: object) -> str:
-    return f"`{_line(value).replace('`', '')}`"
+    """Return the value in backticks, between which only a bar would be taken for something: the table's."""
+    return f"`{_short(value).replace('`', '').replace('|', chr(92) + '|')}`"
+
+
+def _short(value: object) -> str:
+    text = " ".join(escaped(str(value)).split())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

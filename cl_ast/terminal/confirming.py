@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from cl_ast.errors import ClAstError
+from cl_ast.escaping import escaped_line
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is asked either.")
 """Give a command the option `--yes`."""
@@ -27,5 +28,5 @@ def confirm(question: Callable[[], str], *, yes: bool) -> None:
     Raises:
         ClAstError: the answer was no.
     """
-    if not yes and can_ask() and not click.confirm(question(), err=True):
+    if not yes and can_ask() and not click.confirm(escaped_line(question()), err=True):
         raise ClAstError("nothing was changed")

@@ -3,7 +3,6 @@
 import codecs
 import io
 import sys
-from itertools import takewhile
 
 _HANDLER = "cl-ast"
 # Signs of ours that have a plain stand-in.
@@ -28,23 +27,11 @@ def fits(text: str) -> bool:
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Return a stand-in for the characters that an encoding cannot hold.
-
-    A byte of a file name that is not text becomes that byte again, so that the name can be used as it was printed.
-    """
+    """Return a stand-in for the characters that an encoding cannot hold."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     bad = error.object[error.start : error.end]
-    raw = "".join(takewhile(_is_raw_byte, bad))
-    if raw:
-        return raw.encode("ascii", "surrogateescape"), error.start + len(raw)
-    plain = "".join(takewhile(lambda one: not _is_raw_byte(one), bad))
-    return "".join(_PLAIN.get(one) or _backslashed(one) for one in plain), error.start + len(plain)
-
-
-def _is_raw_byte(character: str) -> bool:
-    """Return whether a character stands for a byte that Python could not decode in a file name."""
-    return "\udc80" <= character <= "\udcff"
+    return "".join(_PLAIN.get(one) or _backslashed(one) for one in bad), error.end
 
 
 def _backslashed(character: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cl_ast.errors import ClAstError
+from cl_ast.escaping import escaped_lines
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import print_traceback, warn, warnings_escaped
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
@@ -21,18 +23,36 @@ REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 class Commands(click.Group):
     """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the global options; what click says of wrong ones is escaped."""
+        with _usage_escaped():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its line."""
         try:
-            return super().invoke(ctx)
+            with _usage_escaped(), warnings_escaped():
+                return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             reason = _reason(error)
             if ctx.params.get("verbose"):
-                traceback.print_exc()
+                print_traceback()
         warn(reason)
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _usage_escaped() -> Iterator[None]:
+    """Escape what click is going to print of wrong usage, which has words of the command line in it."""
+    try:
+        yield
+    except click.UsageError as error:
+        message = error.format_message()
+        if escaped_lines(message) == message:
+            raise
+        raise click.UsageError(escaped_lines(message), error.ctx) from None
 
 
 def _reason(error: BaseException) -> str:

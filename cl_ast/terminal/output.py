@@ -1,9 +1,14 @@
-"""How commands print what they found: as a table or in the form that `--format` names."""
+"""How commands print: whatever goes to standard output or error is escaped here (`cl_ast.escaping`).
+
+A command prints a line (`print_line`, `warn`), a text in some format (`print_text`), or a table, on a console of
+`rendering.console`. Nothing else in the command line prints or asks; `tests/cli/test_escapes.py` holds this.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.errors import ClAstError
+from cl_ast.escaping import escaped_line, escaped_lines
 from cl_ast.progress import ClAstWarning
 
 if TYPE_CHECKING:
@@ -41,17 +47,38 @@ def written() -> Iterator[None]:
         ) from error
 
 
+def print_line(line: str) -> None:
+    """Print a sentence about the result as one line."""
+    click.echo(escaped_line(line))
+
+
+def print_text(text: str) -> None:
+    """Print a text of several lines in a format whose values are escaped already, as `rendering.formats` makes it."""
+    click.echo(escaped_lines(text))
+
+
 def warn(line: str) -> None:
     """Print a line to standard error, which may be closed or full: the answers count more."""
+    note(f"cl-ast: {line}")
+
+
+def note(line: str) -> None:
+    """Print a line to standard error as it is, such as one of progress."""
     with suppress(OSError):
-        click.echo(f"cl-ast: {line}", err=True)
+        click.echo(escaped_line(line), err=True)
+
+
+def print_traceback() -> None:
+    """Print the traceback of the exception that is being handled, with its messages escaped."""
+    with suppress(OSError):
+        click.echo(escaped_lines(traceback.format_exc().rstrip()), err=True)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     from cl_ast.terminal.rendering.formats import as_json
 
-    click.echo(as_json(value))
+    print_text(as_json(value))
 
 
 def print_stats(report: dict[str, Any], kind: str) -> None:
@@ -61,7 +88,7 @@ def print_stats(report: dict[str, Any], kind: str) -> None:
     elif kind == "csv":
         from cl_ast.terminal.rendering.formats import as_csv
 
-        click.echo(as_csv(report["tasks"]))
+        print_text(as_csv(report["tasks"]))
     else:
         from cl_ast.terminal.rendering import stats_tables, tables
 
@@ -80,7 +107,29 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", ClAstWarning)
         yield
     for one in caught:
-        if issubclass(one.category, ClAstWarning):
-            warn(str(one.message))
-        else:
-            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+        _show_warning(one.message, one.category, one.filename, one.lineno)
+
+
+@contextmanager
+def warnings_escaped() -> Iterator[None]:
+    """Print every warning inside the block, which may name files and labels, escaped and to standard error."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning; Python calls this with the arguments of `warnings.showwarning`."""
+    if issubclass(category, ClAstWarning):
+        warn(str(message))
+        return
+    with suppress(OSError):
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        click.echo(escaped_lines(text.rstrip()), err=True)

@@ -4,6 +4,7 @@ import json
 import struct
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -88,8 +89,12 @@ def test_names_are_compared_beyond_ascii(reg: Registry, adapter: Make, new: New)
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x" * 101, "a/b", "a\\b", "..", "a\nb", "a\x00b", " a", "a ", "auto", "Oracle", "\ud800"],
-)
+    [
+        "", "x" * 101, "a/b", "a\\b", "..", "a\nb", "a\x00b", " a", "a ", "auto", "Oracle", "\ud800", "a\x1b[2J",
+        "a\x7f", "a\x9b", "a\u202eb", "a\u200b", "a\u200db", "\ufeffa", "a\u2028", "a\u3164", "a\ufe0f", "a\u034f",
+        "a\u2800", "a\U000e0061", "a\U000e0100",
+    ],
+)  # fmt: skip
 def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str) -> None:
     reg.commit("fine", adapter(), new())
     attempts: list[Callable[[], object]] = [
@@ -100,6 +105,24 @@ def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str)
         with pytest.raises(RegistryError):
             attempt()
     assert names(reg) == ["fine"] and reg.gc().dropped == ()
+
+
+@pytest.mark.parametrize("name", ["größer", "雨", "मोर", "كلب", "🐕", "a b", "e\u0301", "[b]x :cat:", "=1+1"])
+def test_names_of_every_script(reg: Registry, adapter: Make, new: New, name: str) -> None:
+    assert reg.commit(name, adapter(), new()).name == name
+    with pytest.raises(TaskExistsError):
+        reg.commit(unicodedata.normalize("NFKD", name).upper(), adapter(1), new())
+
+
+def test_a_name_that_an_older_release_allowed_stays(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    old = "bi\u200brds"
+    reg.commit("birds", adapter(), new())
+    place.execute(f"UPDATE tasks SET name = '{old}', key = '{old}'")
+    assert names(reg) == [old] and reg.task(old).name == old
+    assert reg.commit(old, adapter(1), new(), replace=True).version.number == 2
+    with pytest.raises(RegistryError, match=r"Bi\\u200brds.* has \\u200b: choose another name"):
+        reg.rename(old, old.capitalize())
+    assert reg.rename(old, "birds").version.number == 2 and reg.gc().dropped and reg.verify() == []
 
 
 def test_hostile_text_is_only_text(reg: Registry, adapter: Make, new: New) -> None:

@@ -1,25 +1,31 @@
 """Tests of downloads, from a server in the test itself."""
 
 import dataclasses
+import gzip
 import hashlib
 import io
 import re
 import tarfile
+import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import streams
 from cl_ast.errors import StreamError
 from streams import download
-from streams.unpack import unpack
+from streams.catalog import Clips, Limit
+from streams.unpack import _Target, unpack
 
 LISTS = {"validation_list.txt": b"yes/1.wav\nno/1.wav\n", "testing_list.txt": b"yes/2.wav\nno/2.wav\n"}
 TREE = {**LISTS, **{f"{word}/{i}.wav": bytes(1000 * i) for word in ("yes", "no") for i in range(4)}}
+LIMIT = Limit(bytes=1_000_000, files=100)
 
 
 def tar(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
@@ -34,12 +40,12 @@ def tar(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
     return stored.getvalue()
 
 
-def zipped(files: dict[str, bytes], mode: int = 0o100644) -> bytes:
+def zipped(files: dict[str, bytes], mode: int = 0o100644, kind: int = zipfile.ZIP_STORED) -> bytes:
     stored = io.BytesIO()
     with zipfile.ZipFile(stored, "w") as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name)
-            info.external_attr = mode << 16
+            info.external_attr, info.compress_type = mode << 16, kind
             archive.writestr(info, content)
     return stored.getvalue()
 
@@ -111,7 +117,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def dataset(server: Server, digest: str | None = "", file: str = "words.tar.gz") -> streams.DataSet:
     """Return Speech Commands with its archive on that server, by default with the right hash."""
     digest = f"sha256:{hashlib.sha256(server.body).hexdigest()}" if digest == "" else digest
-    archive = streams.Archive(server.url, file, digest)
+    archive = streams.Archive(server.url, file, digest, LIMIT)
     return dataclasses.replace(streams.DATASETS["gsc"], archive=archive)
 
 
@@ -242,6 +248,19 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
 
 # The archives have names, because the bytes of a gzip contain the time: test names made of them would differ from
 # worker to worker.
+def claiming(size: int) -> bytes:
+    """Return a gzipped tar archive with the header of an extended header that claims so many bytes, and zeros."""
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, size
+    return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(5_000_000))
+
+
+def sparse() -> tarfile.TarInfo:
+    info = tarfile.TarInfo("sparse")
+    info.type = tarfile.GNUTYPE_SPARSE
+    return info
+
+
 HOSTILE = {
     "up": tar({"../evil": b"x"}),
     "through": tar({"a/../../evil": b"x"}),
@@ -255,6 +274,21 @@ HOSTILE = {
     "zip-up": zipped({"../evil": b"x"}),
     "zip-absolute": zipped({"/evil": b"x"}),
     "zip-symlink": zipped({"link": b"/etc/passwd"}, mode=0o120777),
+    "bytes": tar({**TREE, "big": bytes(1_000_000)}),
+    "zip-bytes": zipped({**TREE, "big": bytes(1_000_000)}),
+    "files": tar({**TREE, **{f"f{i}": b"" for i in range(100)}}),
+    "zip-files": zipped({**TREE, **{f"f{i}": b"" for i in range(101)}}),
+    "folders": tar({**TREE, **{f"{i}/a/b/c/d/e/f": b"" for i in range(20)}}),
+    "zip-folders": zipped({**TREE, **{f"{i}/a/b/c/d/e/f": b"" for i in range(20)}}),
+    "deep": tar({"a/" * 17 + "b": b""}),
+    "zip-deep": zipped({"a/" * 17 + "b": b""}),
+    "twice": tar({"a": b"", "./a": b""}),
+    "zip-twice": zipped({"a": b"", "./a": b""}),
+    "file-and-folder": tar({"a": b"", "a/b": b""}),
+    "sparse": tar({}, sparse()),
+    "long-header": claiming(2**40),
+    "zip-bzip2": zipped({"a": bytes(10)}, kind=zipfile.ZIP_BZIP2),
+    "zip-lzma": zipped({"a": bytes(10)}, kind=zipfile.ZIP_LZMA),
 }
 
 
@@ -263,7 +297,102 @@ def test_hostile_archives(server: Server, tmp_path: Path, archive: str) -> None:
     server.body = HOSTILE[archive]
     with pytest.raises(StreamError, match="is not safe to unpack"):
         download.install(dataset(server), tmp_path / "base")
-    assert not [path for path in tmp_path.rglob("*") if not path.is_dir()], "nothing was written"
+    assert [path.name for path in (tmp_path / "base").iterdir()] == [download.DOWNLOADS]
+    assert not list((tmp_path / "base" / download.DOWNLOADS).iterdir()), "nothing was left"
+
+
+def counted(count: Callable[..., None], written: list[int]) -> Callable[..., None]:
+    """Return the method that counts, which notes the bytes as well."""
+
+    def noting(self: _Target, *, bytes: int = 0, files: int = 0) -> None:
+        written.append(bytes)
+        count(self, bytes=bytes, files=files)
+
+    return noting
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "zip-that-lies"])
+def test_a_bomb_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """100 kB that hold 100 MB: no more than the limit is ever on the disk, whatever the archive says of itself."""
+    zeros = {"zeros.wav": bytes(100_000_000)}
+    data = tar(zeros) if kind == "tar" else zipped(zeros, kind=zipfile.ZIP_DEFLATED)
+    if kind == "zip-that-lies":  # in both places that say how long the file is
+        data = data.replace((100_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    (tmp_path / "bomb").write_bytes(data)
+    assert len(data) < 200_000
+    written: list[int] = []
+    monkeypatch.setattr("streams.unpack._Target._count", counted(_Target._count, written))
+    with pytest.raises(StreamError, match="not safe to unpack: it has more" if kind != "zip-that-lies" else "CRC"):
+        unpack(tmp_path / "bomb", tmp_path / "out", LIMIT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bomb"]
+    assert sum(written) <= LIMIT.bytes + 2**16
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    files=st.dictionaries(
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join),
+        st.integers(0, 300),
+        max_size=6,
+    ),
+    most_bytes=st.integers(0, 900),
+    most_files=st.integers(0, 12),
+    as_zip=st.booleans(),
+)
+def test_what_is_within_the_limit_comes_out_and_nothing_else(
+    files: dict[str, int], most_bytes: int, most_files: int, as_zip: bool
+) -> None:
+    files = {name: size for name, size in files.items() if not any(other.startswith(f"{name}/") for other in files)}
+    folders = {"/".join(name.split("/")[:depth]) for name in files for depth in range(1, name.count("/") + 1)}
+    with tempfile.TemporaryDirectory() as place:
+        archive, out = Path(place, "archive"), Path(place, "out")
+        archive.write_bytes((zipped if as_zip else tar)({name: bytes(size) for name, size in files.items()}))
+        fits = sum(files.values()) <= most_bytes and len(files) + len(folders) <= most_files
+        try:
+            unpack(archive, out, Limit(most_bytes, most_files))
+        except StreamError:
+            assert not fits and not out.exists()
+        else:
+            assert fits
+            found = {p.relative_to(out).as_posix(): p.stat().st_size for p in out.rglob("*") if p.is_file()}
+            assert found == files
+
+
+@pytest.mark.parametrize("change", ["none", "wrong", "missing", "more", "renamed", "inside"])
+def test_all_clips_are_those_that_were_published(server: Server, tmp_path: Path, change: str) -> None:
+    published = {f"audio/{i}-{i}-A-0.wav": bytes([i]) * 100 for i in range(20)}
+    lines = sorted(f"{hashlib.md5(content).hexdigest()}  {name}\n" for name, content in published.items())
+    clips = Clips("audio", 20, hashlib.sha256("".join(lines).encode()).hexdigest())
+    files = {**LISTS, "README.md": b"may change", **published}
+    match change:
+        case "wrong":
+            files["audio/3-3-A-0.wav"] = bytes([3]) * 99 + b"!"
+        case "missing":
+            del files["audio/3-3-A-0.wav"]
+        case "more":
+            files["audio/new.wav"] = b""
+        case "renamed":
+            files["audio/new.wav"] = files.pop("audio/3-3-A-0.wav")
+        case "inside":
+            files["audio/deeper/3.wav"] = files.pop("audio/3-3-A-0.wav")
+    server.body = zipped({f"ESC-50-master/{name}": content for name, content in files.items()})
+    plain = dataset(server, None)
+    assert plain.archive is not None
+    wanted = dataclasses.replace(plain, archive=dataclasses.replace(plain.archive, clips=clips))
+    if change == "none":
+        assert (download.install(wanted, tmp_path) / "audio").is_dir()
+        return
+    says = {"missing": "it has 19 files in audio, not 20", "more": "it has 21 files in audio, not 20"}
+    with pytest.raises(StreamError, match=says.get(change, "the SHA-256 over all files in audio differs")):
+        download.install(wanted, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [download.DOWNLOADS]
+
+
+def test_every_free_data_set_has_room_and_a_hash() -> None:
+    for dataset in streams.DATASETS.values():
+        if dataset.archive is not None:
+            assert dataset.archive.hash or (dataset.archive.clips and dataset.archive.contents)
+            assert dataset.archive.limit.bytes > 10**9 and dataset.archive.limit.files > 2_000
 
 
 def test_damaged_archives(tmp_path: Path) -> None:
@@ -273,4 +402,4 @@ def test_damaged_archives(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(body)
         with pytest.raises(StreamError, match="cannot be unpacked"):
-            unpack(tmp_path / name, tmp_path / f"{name}.d")
+            unpack(tmp_path / name, tmp_path / f"{name}.d", LIMIT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import print_line, warn
 
 
 @click.command("backup")
@@ -27,7 +27,7 @@ def backup(app: App, /, destination: Path) -> None:
         report = registry.backup(destination)
     for problem in report.problems:
         warn(f"not in the backup: {problem}")
-    click.echo(
+    print_line(
         f"{report.tasks} tasks, {report.versions} versions ({report.bytes:,} bytes) are in {destination}, as they were "
         f"at {report.moment:%Y-%m-%d %H:%M:%S} UTC; use it with --registry {destination}"
     )

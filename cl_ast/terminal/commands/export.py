@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("export")
@@ -23,4 +24,4 @@ def export(app: App, /, task: str, folder: Path) -> None:
     cl-ast export birds birds-adapter/
     """
     with app.manager() as manager:
-        click.echo(f"exported {task} to {manager.export(task, folder)}")
+        print_line(f"exported {task} to {manager.export(task, folder)}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.confirming import confirm, yes_option
+from cl_ast.terminal.output import print_line, warn
 
 if TYPE_CHECKING:
     from registry import GcReport
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[TASK...]")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--empty-trash", is_flag=True, help="Delete everything that is in the trash by now.")
+@yes_option
 @pass_app
-def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool) -> None:
+def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool, yes: bool) -> None:
     """Move old versions and leftovers to the trash.
 
     \b
@@ -36,12 +38,14 @@ def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool) ->
     cl-ast gc --dry-run
     """
     with app.registry() as registry:
+        if not dry_run:
+            confirm(lambda: _question(registry.gc(names, dry_run=True, empty_trash=empty_trash)), yes=yes)
         report = registry.gc(names, dry_run=dry_run, empty_trash=empty_trash)
     for file in (*report.dropped, *report.emptied):
-        click.echo(f"{file.name}  {file.bytes:,} bytes  {file.why}")
+        print_line(f"{file.name}  {file.bytes:,} bytes  {file.why}")
     for unnamed in report.unnamed:
         warn(f"left where it is: {unnamed}")
-    click.echo(_counted(report))
+    print_line(_counted(report))
 
 
 def _counted(report: GcReport) -> str:
@@ -51,3 +55,8 @@ def _counted(report: GcReport) -> str:
         said += " (more than `cl-ast undo` can take back)"
     emptied = sum(file.bytes for file in report.emptied)
     return f"{said}; {len(report.emptied)} files, {emptied:,} bytes{would} deleted from the trash"
+
+
+def _question(report: GcReport) -> str:
+    for_good = f", and delete {len(report.emptied)} from there for good" if report.emptied else ""
+    return f"Move {len(report.dropped)} files ({report.bytes:,} bytes) to the trash{for_good}?"

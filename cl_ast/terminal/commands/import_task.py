@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line, warnings_as_lines
+from cl_ast.terminal.output import imported_line, print_line, warnings_as_lines
 
 
 @click.command("import")
@@ -27,4 +27,4 @@ def import_task(app: App, /, folder: Path, name: str | None, replace: bool, back
     """
     with warnings_as_lines(), app.manager(backbone, create=True) as manager:
         record = manager.import_(folder, name=name, replace=replace)
-    click.echo(imported_line(record))
+    print_line(imported_line(record))

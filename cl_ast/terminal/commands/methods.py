@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.output import print_json, print_text, table_or
 
 
 @click.command("methods")
@@ -34,7 +34,7 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
     elif kind == "csv":
         from cl_ast.terminal.rendering.formats import as_csv
 
-        click.echo(as_csv(found))
+        print_text(as_csv(found))
     else:
         from cl_ast.terminal.rendering import tables
 

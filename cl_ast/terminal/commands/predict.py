@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import table_or, warn, written
+from cl_ast.terminal.output import print_text, table_or, warn, written
 
 if TYPE_CHECKING:
     from cl_ast.audio.reading import AudioInput
@@ -78,7 +78,7 @@ def predict(
                 warn(f"{answer.path}: {warning}")
             if kind == "jsonl":
                 with written():
-                    click.echo(formats.as_line(answer))
+                    print_text(formats.as_line(answer))
             else:
                 answers.append(answer)
     with written():
@@ -91,7 +91,7 @@ def _print(answers: list[Prediction], kind: str) -> None:
     if kind in ("json", "csv", "audacity"):
         from cl_ast.terminal.rendering import formats
 
-        click.echo(formats.predictions(answers, kind))
+        print_text(formats.predictions(answers, kind))
     elif answers:
         from cl_ast.terminal.rendering import tables
 

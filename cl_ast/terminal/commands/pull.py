@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line, warnings_as_lines
+from cl_ast.terminal.output import imported_line, print_line, warnings_as_lines
 
 
 @click.command("pull")
@@ -25,4 +25,4 @@ def pull(
     """
     with warnings_as_lines(), app.manager(backbone, create=True) as manager:
         record = manager.pull(repository, revision=revision, name=name, replace=replace)
-    click.echo(imported_line(record))
+    print_line(imported_line(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("push")
@@ -22,4 +23,4 @@ def push(app: App, /, task: str, repository: str, public: bool) -> None:
     cl-ast push birds me/birds-adapter
     """
     with app.manager() as manager:
-        click.echo(f"exported {task} to {manager.push(task, repository, public=public)}")
+        print_line(f"exported {task} to {manager.push(task, repository, public=public)}")

@@ -6,7 +6,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import print_line, warn
 
 
 @click.command("rebuild")
@@ -27,6 +27,6 @@ def rebuild(app: App, /, yes: bool) -> None:
     report = Registry.rebuild(app.location)
     for problem in report.skipped:
         warn(f"left out: {problem}")
-    click.echo(f"{report.tasks} tasks, {report.versions} versions restored")
+    print_line(f"{report.tasks} tasks, {report.versions} versions restored")
     if report.backup:
-        click.echo(f"the former database is kept as {report.backup}")
+        print_line(f"the former database is kept as {report.backup}")

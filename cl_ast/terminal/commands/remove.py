@@ -8,6 +8,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
+from cl_ast.terminal.output import print_line
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -28,7 +29,7 @@ def remove(app: App, /, task: str, yes: bool) -> None:
     with app.registry() as registry:
         confirm(lambda: _question(registry, task), yes=yes)
         registry.remove(task)
-    click.echo(f"{task} is removed")
+    print_line(f"{task} is removed")
 
 
 def _question(registry: Registry, task: str) -> str:

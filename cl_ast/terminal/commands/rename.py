@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("rename")
@@ -18,4 +19,4 @@ def rename(app: App, /, task: str, new_name: str) -> None:
     cl-ast rename birds garden-birds
     """
     with app.registry() as registry:
-        click.echo(f"{task} is now called {registry.rename(task, new_name).name}")
+        print_line(f"{task} is now called {registry.rename(task, new_name).name}")

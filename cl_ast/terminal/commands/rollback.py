@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("rollback")
@@ -20,4 +21,4 @@ def rollback(app: App, /, task: str, version: int | None) -> None:
     cl-ast rollback birds 1
     """
     with app.registry() as registry:
-        click.echo(f"{task} answers with version {registry.rollback(task, version).number} now")
+        print_line(f"{task} answers with version {registry.rollback(task, version).number} now")

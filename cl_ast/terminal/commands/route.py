@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import print_line, warn
 
 
 @click.command("route")
@@ -26,7 +26,7 @@ def route(app: App, /, tasks: tuple[str, ...]) -> None:
     with app.manager() as manager, app.progress() as display:
         skipped = manager.route(tasks, progress=display)
         count = len(tasks or manager.registry.tasks()) - len(skipped)
-    click.echo(f"rebuilt the routing of {count} task{'' if count == 1 else 's'}")
+    print_line(f"rebuilt the routing of {count} task{'' if count == 1 else 's'}")
     for name, reason in skipped.items():
         warn(f"{name} answers by name only: {reason}")
     if skipped:

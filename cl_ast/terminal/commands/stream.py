@@ -52,10 +52,14 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
 
 
 def _check_names(manager: Manager, tasks: Sequence[streams.Task], options: LearningOptions) -> None:
-    """Raise ClAstError where a task could not be committed under its name, before the first one is trained."""
+    """Raise ClAstError where a task could not be committed, for its name or labels, before the first one is trained."""
+    from cl_ast.continual.add_task import known_labels
+    from registry.version_facts import check_new_labels
+
     seen: dict[str, str] = {}
     for task in tasks:
         name = manager.session.free_name(task.name, replace=options.replace)
+        check_new_labels(task.labels, known=known_labels(manager.registry, name))
         if name.casefold() in seen:
             raise TaskExistsError(
                 f"two tasks are called {name}: {seen[name.casefold()]} and {task.source.data}; "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.confirming import confirm, yes_option
+from cl_ast.terminal.output import print_line
 
 
 @click.command("undo")
-@click.option("--yes", is_flag=True, help="Do not ask first.")
+@yes_option
 @pass_app
 def undo(app: App, /, yes: bool) -> None:
     """Take the last change of the tasks back.
@@ -23,7 +25,8 @@ def undo(app: App, /, yes: bool) -> None:
     """
     with app.registry() as registry:
         change = registry.last_change()
+        confirm(lambda: f"Take back: {change}?", yes=yes)
         report = registry.undo(change)
-    click.echo(str(report))
+    print_line(str(report))
     again = "a second `cl-ast undo` takes this back"
-    click.echo(again if report.undoable else "this was too large for a second `cl-ast undo`")
+    print_line(again if report.undoable else "this was too large for a second `cl-ast undo`")

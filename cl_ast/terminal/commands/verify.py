@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import print_line, warn
 
 
 @click.command("verify")
@@ -27,4 +27,4 @@ def verify(app: App, /) -> None:
         warn(str(problem))
     if problems:
         sys.exit(1)
-    click.echo(f"{count} tasks, every file as it was written")
+    print_line(f"{count} tasks, every file as it was written")

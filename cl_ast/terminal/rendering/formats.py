@@ -1,4 +1,8 @@
-"""Writes results as text for programs: json, jsonl, csv, and Audacity's label track."""
+"""Writes results as text for programs: json, jsonl, csv, and Audacity's label track.
+
+JSON says every text as it is, in escapes of its own. In CSV and Audacity's tracks, values are escaped as everywhere
+(`cl_ast.escaping`), so that no label can make a row or a column.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cl_ast.escaping import escaped, escaped_json
 from cl_ast.terminal.encoding import fits
 
 if TYPE_CHECKING:
@@ -20,7 +25,8 @@ _MOST_INDENTED = 1_000  # entries of a list; indenting more takes too long
 def as_json(value: Any) -> str:
     """Return indented JSON; a very long list has an entry on each line, because indenting it is slow.
 
-    Letters stay as they are where standard output can hold them; else all that is not ASCII is escaped.
+    Letters stay as they are where standard output can hold them; else all that is not ASCII is escaped, and so is in
+    any case what would act on a terminal. A parser gets every text as it was.
     """
     if isinstance(value, list) and len(value) > _MOST_INDENTED:
         return "[\n" + ",\n".join(map(_encoded, value)) + "\n]"
@@ -28,20 +34,34 @@ def as_json(value: Any) -> str:
 
 
 def _encoded(value: Any, indent: int | None = None) -> str:
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return text if fits(text) else json.dumps(value, indent=indent)
+    text = escaped_json(json.dumps(value, indent=indent, ensure_ascii=False))
+    return text if fits(text) else escaped_json(json.dumps(value, indent=indent))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
-    """Return a header and one line for each row; an empty text if there are no rows."""
+    """Return a header and one line for each row, with all text escaped; an empty text if there are no rows."""
     if not rows:
         return ""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> Any:
+    r"""Return a text escaped, and other values as they are.
+
+    A spreadsheet takes a text that begins with one of these signs for a formula. Where one could call a function or a
+    program, for which it needs a bracket or a bar, the sign becomes an escape too: `\x3dcmd|' /C calc'!A0`. Labels such
+    as `-5 dB` or `+` stay as they are, because scripts compare them.
+    """
+    if not isinstance(value, str):
+        return value
+    text = escaped(value)
+    formula = text.startswith(("=", "+", "-", "@")) and ("(" in text or "|" in text)
+    return f"\\x{ord(text[0]):02x}{text[1:]}" if formula else text
 
 
 def as_line(answer: Prediction) -> str:
@@ -78,4 +98,4 @@ def _rows(answer: Prediction) -> list[dict[str, Any]]:
 
 def _audacity(answer: Prediction) -> str:
     name = f"{answer.task}: {answer.labels[0][0]}" if answer.known else "unknown"
-    return f"{answer.start or 0:.6f}\t{answer.end or 0:.6f}\t{name}"
+    return f"{answer.start or 0:.6f}\t{answer.end or 0:.6f}\t{escaped(name)}"

@@ -1,20 +1,46 @@
-"""Parts of tables: columns, words that may be broken into lines, and plain lines for very many rows."""
+"""Parts of tables: columns, words that may be broken into lines, and plain lines for very many rows.
+
+Each part escapes its text when it is made. So the columns are as wide as what is shown, and a line end in a label
+makes no row.
+"""
 
 import re
 from collections.abc import Sequence
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from cl_ast.escaping import escaped
 
-def bare(*columns: str) -> Table:
+
+class EscapedTable(Table):
+    """A table whose text cells are escaped, and are never taken for markup."""
+
+    def add_row(
+        self,
+        *renderables: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """Add a row; a cell of text becomes one line of escaped text."""
+        cells = [line(cell) if isinstance(cell, str) else cell for cell in renderables]
+        super().add_row(*cells, style=style, end_section=end_section)
+
+
+def line(text: str, style: str = "") -> Text:
+    """Return a value or a sentence with values as one line of a table or a page, escaped."""
+    return Text(escaped(text), style=style)
+
+
+def bare(*columns: str) -> EscapedTable:
     """Return an empty table with these columns; columns of numbers are right-aligned."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table = EscapedTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         numeric = column.endswith(" %") or column in _NUMBERS
         whole = numeric or column == "on"
@@ -22,11 +48,11 @@ def bare(*columns: str) -> Table:
     return table
 
 
-def square(names: Sequence[str]) -> Table:
+def square(names: Sequence[str]) -> EscapedTable:
     """Return an empty table of tasks by tasks, with a first column for the names."""
     table = bare("")
     for name in names:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(line(name), justify="right", overflow="fold")
     return table
 
 
@@ -48,6 +74,7 @@ class Lines:
     """A plain table whose columns are as wide as their widest cell; rich takes seconds for thousands of rows."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+        rows = [tuple(map(escaped, row)) for row in rows]
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         template = "  ".join(f"%{'-' if i < 2 else ''}{width}s" for i, width in enumerate(widths))
         self._text = "".join(f"{template % row}\n" for row in [tuple(columns), *rows])
@@ -60,8 +87,8 @@ class Breakable:
     """A word that is broken after hyphens, commas, colons, pluses and slashes if it does not fit on one line."""
 
     def __init__(self, word: str) -> None:
-        self._word = word
-        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", word)
+        self._word = escaped(word)
+        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", self._word)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(max(map(cell_len, self._pieces), default=0), cell_len(self._word))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import ClAstError
+from cl_ast.escaping import escaped
 
 
 def check(path: Path) -> None:
@@ -31,7 +32,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         ClAstError: matplotlib is not installed, nothing was measured, or the file cannot be written.
     """
     pyplot = _pyplot()
-    names = [task["name"] for task in report["tasks"]]
+    names = [_plain(task["name"]) for task in report["tasks"]]
     if not names:
         raise ClAstError("there is no task to draw yet")
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
@@ -63,7 +64,7 @@ def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     numbers: dict[tuple[int, float], list[str]] = {}
     for number, row in enumerate(sorted(known, key=lambda row: -row["accuracy"]), 1):
         at = (row["trainable_parameters"], 100 * row["accuracy"])
-        label = f"{number}  {row['method']}  {at[1]:.1f}"
+        label = f"{number}  {_plain(row['method'])}  {at[1]:.1f}"
         axis.errorbar(*at, yerr=100 * (row["spread"] or 0), fmt="o", capsize=3, alpha=0.7, label=label)
         numbers.setdefault(at, []).append(str(number))
     for at, coinciding in numbers.items():
@@ -72,6 +73,11 @@ def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", title="best first", handlelength=1)
     _save(pyplot, figure, path)
+
+
+def _plain(name: str) -> str:
+    """Return a name in which nothing is taken for a formula, which a dollar would begin, and no character is hidden."""
+    return escaped(name).replace("$", "\\$")
 
 
 def _pyplot() -> Any:

@@ -1,14 +1,14 @@
 """Shows progress on standard error: a bar for each stage in a terminal, a line for each stage elsewhere."""
 
-import sys
 from collections.abc import Callable
 from types import TracebackType
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cl_ast.escaping import escaped_line
 from cl_ast.progress import Step
+from cl_ast.terminal.output import note, print_text
+from cl_ast.terminal.rendering.console import console
 
 
 class ProgressDisplay:
@@ -20,7 +20,7 @@ class ProgressDisplay:
             quiet: whether to show nothing.
         """
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._console = console(err=True)
         self._bars = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=28),
@@ -47,12 +47,12 @@ class ProgressDisplay:
     def say(self, line: str) -> None:
         """Print a line above the bars; it stays there."""
         if not self._quiet:
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(escaped_line(line), soft_wrap=True)
 
     def result(self, text: str) -> None:
-        """Print a part of the command's result to standard output; the bars are removed meanwhile."""
+        """Print a part of the command's result to standard output, as `print_text` does; bars are removed meanwhile."""
         self._bars.stop()
-        click.echo(text)
+        print_text(text)
         self._bars.start()
 
     def bytes_of(self, name: str) -> Callable[[int, int | None], None]:
@@ -69,9 +69,9 @@ class ProgressDisplay:
             if self._bar is not None:
                 self._bars.remove_task(self._bar)
             self._stage = step.stage
-            self._bar = self._bars.add_task(step.stage, total=step.total, note="")
+            self._bar = self._bars.add_task(escaped_line(step.stage), total=step.total, note="")
         assert self._bar is not None
-        self._bars.update(self._bar, completed=step.done, total=step.total, note=_note(step))
+        self._bars.update(self._bar, completed=step.done, total=step.total, note=escaped_line(_note(step)))
         if step.done >= step.total:
             self._bars.remove_task(self._bar)
             self._bar = self._stage = None
@@ -80,7 +80,7 @@ class ProgressDisplay:
         """Write a line to a log at the end of a stage, and after every tenth of a training."""
         tenth = 10 * step.done // max(1, step.total)
         if step.done == step.total or (step.note and tenth != self._tenth):
-            sys.stderr.write(f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip() + "\n")
+            note(f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip())
         self._tenth = tenth
 
 

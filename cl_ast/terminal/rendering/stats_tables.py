@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from cl_ast.terminal.rendering.layout import bare, square
+from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent, size
 
 
@@ -65,35 +63,36 @@ def _routing(names: Sequence[str], routing: Mapping[str, Any]) -> RenderableType
     return _titled(f"{title} (row: the clips' task; column: where they went)", _confusion(names, routing["confusion"]))
 
 
-def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Table:
+def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> EscapedTable:
     table = square(names)
     for name, row in zip(names, matrix, strict=True):
         table.add_row(name, *("" if value is None else percent(value) for value in row))
     return table
 
 
-def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
+def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> EscapedTable:
     table = bare("metric", "by name %", "routed %", "what it is")
     for key, title, what in (
         ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
         ("forgetting", "forgetting", "drop from the best earlier accuracy, mean over earlier tasks (RWalk)"),
         ("backward_transfer", "backward transfer", "last accuracy less the first, mean over earlier tasks (GEM)"),
     ):
-        table.add_row(title, percent(metrics["oracle"][key]), percent(metrics["auto"][key]), Text(what, style="dim"))
+        table.add_row(title, percent(metrics["oracle"][key]), percent(metrics["auto"][key]), line(what, "dim"))
     return table
 
 
-def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
+def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> EscapedTable:
     table = square(names)
     for i, (name, row) in enumerate(zip(names, confusion, strict=True)):
-        table.add_row(name, *(Text(str(n), style="bold" if i == j else "") for j, n in enumerate(row)))
+        table.add_row(name, *(line(str(n), "bold" if i == j else "") for j, n in enumerate(row)))
     return table
 
 
-def _titled(title: str, table: Table) -> RenderableType:
+def _titled(title: str, table: EscapedTable) -> RenderableType:
     # The title of a rich table would be broken at the table's width, so it is a line of its own.
-    return Group(Text(title, style="bold"), table)
+    return Group(line(title, "bold"), table)
 
 
 def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
-    return [item for part in parts for item in (part, "")][:-1]
+    lines = (line(part) if isinstance(part, str) else part for part in parts)
+    return [item for part in lines for item in (part, "")][:-1]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
+from rich.console import Group, RenderableType
 
-from cl_ast.terminal.rendering.layout import Breakable, Lines, bare
+from cl_ast.terminal.rendering.console import console
+from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
 
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
@@ -20,10 +20,13 @@ _MOST_RICH = 100  # rows; rich takes too long for more
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to standard output; the width is that of the terminal, or 160 columns and more elsewhere."""
-    # Markup and emoji are off, since names and paths must be printed as they are.
-    width = None if Console().is_terminal else 160
-    Console(highlight=False, markup=False, emoji=False, width=width).print(*parts, sep="\n", crop=False)
+    """Print tables and lines to standard output; a part that is text becomes one line, escaped.
+
+    The width is that of the terminal, or 160 columns and more elsewhere.
+    """
+    width = None if console().is_terminal else 160
+    shown = (line(part) if isinstance(part, str) else part for part in parts)
+    console(width=width).print(*shown, sep="\n", crop=False)
 
 
 def percent(value: float | None) -> str:
@@ -55,10 +58,10 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
         table.add_row(
             _clip(answer),
             *span,
-            Text(task, style=style),
+            line(task, style),
             label,
             f"{score:.2f}",
-            Text(others_shown, style="dim"),
+            line(others_shown, "dim"),
         )
     return table
 
@@ -67,7 +70,7 @@ def _clip(answer: Prediction) -> RenderableType:
     """Return the name of a clip, with what is to be said of it below."""
     if not answer.notes:
         return Breakable(answer.path)
-    return Group(Breakable(answer.path), *(Text(note, style="dim") for note in answer.notes))
+    return Group(Breakable(answer.path), *(line(note, "dim") for note in answer.notes))
 
 
 def tasks(records: Sequence[TaskRecord]) -> RenderableType:
@@ -87,7 +90,7 @@ def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[Rende
             lines.append(f"  {task} → {', '.join(most)}")
     if not lines or len(lines) > _MOST_RICH:
         return []
-    return ["\nclips that the router sent to other tasks, as a share of each task's own", *lines]
+    return ["", "clips that the router sent to other tasks, as a share of each task's own", *lines]
 
 
 def _task_cells(v: VersionRecord) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             Breakable(row["method"]),
             f"{row['trainable_parameters']:,}",
             size(row["bytes"]),
-            Text(row["source"], "dim"),
+            line(row["source"], "dim"),
         )
     return table
 

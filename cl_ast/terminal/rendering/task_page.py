@@ -1,34 +1,36 @@
 """Shows everything about one task: what it is, how it was trained, and its versions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import accumulate, takewhile
+from typing import Any, TypeGuard
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from cl_ast.terminal.rendering.layout import Breakable, bare
+from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.tables import percent, size
 from registry import TaskRecord, VersionRecord
+
+_LONGEST_LIST = 10_000  # characters of all labels or packages together
+_LONGEST_VALUE = 5_000  # of the data's path, or of an option
 
 
 def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
     """Return the page of one task."""
     v = record.version
-    facts = Table.grid(padding=(0, 2))
+    facts = EscapedTable.grid(padding=(0, 2))
     for name, value in (
         ("task", record.name),
-        ("labels", ", ".join(record.labels)),
+        ("labels", _listed(record.labels)),
         ("method", v.method),
         ("parameters", f"{v.trainable_parameters:,}"),
         ("size", size(v.adapter_bytes)),
-        ("data", f"{v.source.get('data', '')} ({v.data_fingerprint[:12]})"),
+        ("data", f"{_short(v.source.get('data', ''))} ({v.data_fingerprint[:12]})"),
         ("split", v.protocol),
         *_training(v),
-        ("packages", ", ".join(f"{name} {number}" for name, number in v.packages.items())),
+        ("packages", _listed([f"{name} {number}" for name, number in v.packages.items()])),
         ("file", f"{v.adapter_sha256[:12]}….safetensors"),
     ):
-        facts.add_row(Text(name, style="bold"), value)
+        facts.add_row(line(name, "bold"), value)  # every value has a bounded length, whoever wrote the registry
     return Group(facts, _versions(record, versions))
 
 
@@ -40,44 +42,66 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
         return rows
     rows.append(("training", _options(record)))
     best = record.get("best_epoch")
-    when = f"epoch {best}" if best else "the linear probe, which training did not improve on"
+    when = f"epoch {_short(best)}" if best else "the linear probe, which training did not improve on"
     accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
-    shown = percent(accuracy) if isinstance(accuracy, int | float) else "–"
-    rows.append(("best", f"{when}: validation accuracy {shown} %, loss {_number(loss)}"))
+    rows.append(("best", f"{when}: validation accuracy {_percent(accuracy)} %, loss {_number(loss)}"))
     curve = _curve(record)
     return [*rows, ("validation %", curve)] if curve else rows
 
 
 def _options(record: Mapping[str, Any]) -> str:
     """Return the options of a training in one sentence."""
-    masks = f"masks of {record.get('frequency_mask')} bins and {record.get('time_mask')} frames"
+    said = {name: _short(value) for name, value in record.items()}
+    masks = f"masks of {said.get('frequency_mask')} bins and {said.get('time_mask')} frames"
     return ", ".join(
         (
-            f"{record.get('epochs')} epochs",
-            f"batch {record.get('batch_size')}",
+            f"{said.get('epochs')} epochs",
+            f"batch {said.get('batch_size')}",
             f"learning rate {_number(record.get('learning_rate'))}",
             f"weight decay {_number(record.get('weight_decay'))}",
-            f"head {record.get('head')}",
+            f"head {said.get('head')}",
             masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
-            f"pooling {record.get('pooling')}",
-            f"precision {record.get('precision')} on {record.get('device')}",
+            f"pooling {said.get('pooling')}",
+            f"precision {said.get('precision')} on {said.get('device')}",
         )
     )
 
 
 def _curve(record: Mapping[str, Any]) -> str:
     """Return the validation accuracy of the first epoch, the last epoch and some epochs in between."""
-    curve = [one for one in record.get("curve") or [] if isinstance(one, Mapping)]
+    recorded = record.get("curve")
+    curve = [one for one in recorded if isinstance(one, Mapping)] if isinstance(recorded, list) else []
     step = max(1, -(-len(curve) // 10))
     shown = [one for index, one in enumerate(curve) if index % step == 0 or index == len(curve) - 1]
-    return "  ".join(f"{one.get('epoch')}: {percent(one.get('validation_accuracy'))}" for one in shown)
+    return "  ".join(f"{_short(one.get('epoch'))}: {_percent(one.get('validation_accuracy'))}" for one in shown)
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "–"
+    return f"{value:.4g}" if _is_number(value) else "–"
 
 
-def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> Table:
+def _percent(value: object) -> str:
+    return percent(value) if _is_number(value) else "–"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value of a record, which may have been written by anybody, is a number that can be shown."""
+    return isinstance(value, int | float) and abs(value) < 1e300
+
+
+def _listed(values: Sequence[str]) -> str:
+    """Return the values in one line; of very many, the first, and how many are left out."""
+    shown = sum(1 for _ in takewhile(lambda length: length <= _LONGEST_LIST, accumulate(map(len, values))))
+    more = f" and {len(values) - shown:,} more (--format json has them)" if shown < len(values) else ""
+    return ", ".join(values[:shown]) + more
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> EscapedTable:
     table = bare("version", "method", "size", "test %", "on", "current")
     for one in versions:
         table.add_row(
