@@ -13,18 +13,19 @@ from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
-from cl_ast.terminal.output import warn
+from cl_ast.terminal.output import warn, warnings_as_lines
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
 
 class Commands(click.Group):
-    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage."""
+    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage. Warnings are lines, too."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its line."""
         try:
-            return super().invoke(ctx)
+            with warnings_as_lines():
+                return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -73,14 +73,36 @@ def imported_line(record: TaskRecord) -> str:
     return f"imported {record.name} as version {record.version.number}, with {len(record.labels)} labels"
 
 
+def say_by_name_only(record: TaskRecord) -> None:
+    """Say that a task that was just imported answers by name only, and what makes the router choose it."""
+    from cl_ast.tasks.origin import how_to_route
+
+    warn(
+        f"{record.name} answers by name only, as the router knows none of its clips: {how_to_route(record.name)} "
+        "learns them from DIR, a folder of clips of that kind"
+    )
+
+
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print the warnings of cl-ast inside the block to standard error, one line for each."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Print each warning of cl-ast inside the block to standard error, as one line."""
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ClAstWarning):
+                warn(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
         warnings.simplefilter("always", ClAstWarning)
+        warnings.showwarning = show
         yield
-    for one in caught:
-        if issubclass(one.category, ClAstWarning):
-            warn(str(one.message))
-        else:
-            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
