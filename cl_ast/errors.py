@@ -10,6 +10,7 @@
         ├── TaskNotFoundError
         ├── TaskExistsError
         └── CorruptRegistryError   a stored file differs from what the database says of it
+            └── NotFiniteError     a task is made of, or answers with, values that are not numbers
 
 Each message says what happened, where, and what to do. This module imports nothing, so that `registry` and
 `streams` can raise errors of the same tree without importing anything else from `cl_ast`.
@@ -54,3 +55,7 @@ class TaskExistsError(RegistryError):
 
 class CorruptRegistryError(RegistryError):
     """Raised when a stored file differs from what the database says of it."""
+
+
+class NotFiniteError(CorruptRegistryError):
+    """Raised when a task is made of, or answers with, values that are not numbers. No other task is affected."""

@@ -15,8 +15,9 @@ from cl_ast.audio.reading import AudioInput, Waveform
 from cl_ast.audio.windows import Failure, Window
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.continual.add_task import Learned, Request, add_task
-from cl_ast.continual.rebuild_routing import rebuild_routing
+from cl_ast.continual.rebuild_routing import rebuild_routing, route_with
 from cl_ast.continual.relearn import Skipped, relearn
+from cl_ast.errors import RegistryError
 from cl_ast.evaluation.accuracy import Measured, measure_stored
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.answering import logits_of
@@ -190,17 +191,30 @@ class Manager:
         """
         return relearn(self._records(names), self.registry, target.session, method, progress)
 
-    def route(self, names: Sequence[str] = (), progress: Progress = silent) -> dict[str, str]:
+    def route(
+        self, names: Sequence[str] = (), progress: Progress = silent, *, clips: str | Path | None = None
+    ) -> dict[str, str]:
         """Rebuild the routing of tasks (all by default), each as a new version with the same adapter.
 
         Returns the tasks whose clips are not at hand, with the reason: from now on they answer by name only.
 
+        Args:
+            clips: a folder of clips, labelled or not, that the routing of one task is learned from: it lets the router
+                choose an imported task.
+
         Raises:
             TaskNotFoundError: a name that is not there.
+            RegistryError: `clips` is given for no task, or for several.
+            StreamError, AudioError, NotFiniteError: with `clips`, the routing cannot be learned; nothing is changed.
         """
         records = self._records(names)
         self.registry.require_writable()  # before the work, and not after it
-        return rebuild_routing(self.session, records, progress)
+        if clips is None:
+            return rebuild_routing(self.session, records, progress, named=bool(names))
+        if len(names) != 1:
+            raise RegistryError("a folder of clips is for the routing of one task; name that task")
+        route_with(self.session, records[0], Path(clips), progress)
+        return {}
 
     # Measuring
 
@@ -244,7 +258,11 @@ class Manager:
         return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
-        """Return the logits (n, classes) of 16 kHz waveforms under one task, by name."""
+        """Return the logits (n, classes) of 16 kHz waveforms under one task, by name.
+
+        Raises:
+            NotFiniteError: one of them is not a number.
+        """
         return logits_of(self.model(task), waveforms)
 
     def predict(
@@ -257,6 +275,8 @@ class Manager:
         every: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
+
+        A Failure also stands for the answer of a task that is not made of numbers.
 
         Args:
             task: a name, or "auto" to let the router choose.
@@ -303,6 +323,8 @@ class Manager:
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
         """Import the task that a folder holds, whoever wrote it. Nothing in it is run, and nothing is kept in part.
+
+        Its routing is left out: the task answers by name only until `route` learns its routing from clips here.
 
         Args:
             folder: as `export` or `peft` wrote it (docs/registry.md).

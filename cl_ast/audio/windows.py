@@ -12,7 +12,7 @@ import numpy as np
 
 from cl_ast.audio import reading
 from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, Waveform
-from cl_ast.errors import AudioError
+from cl_ast.errors import AudioError, ClAstError
 
 READ_AHEAD = 8  # clips
 _AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few of them are in memory at once
@@ -24,7 +24,7 @@ class Failure:
     """A clip that could not be classified, and the error that says why."""
 
     path: str
-    error: AudioError
+    error: ClAstError
 
 
 @dataclass(frozen=True, slots=True)

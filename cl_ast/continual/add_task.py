@@ -5,22 +5,25 @@ Nothing is written before the commit, so whatever stops it before (an error, Ctr
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import platformdirs
 import torch
+from torch import Tensor
 
 import streams
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.learn_routing import learn_routing
-from cl_ast.continual.training_record import training_record
+from cl_ast.continual.routing_clips import clips_of
+from cl_ast.continual.training_record import routing_record, training_record
 from cl_ast.environment import package_versions
-from cl_ast.errors import TaskNotFoundError
+from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
-from cl_ast.progress import Progress, silent
+from cl_ast.progress import ClAstWarning, Progress, silent
 from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -96,7 +99,7 @@ def add_task(
         group.wait()  # while the main process measures and commits
         return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
     trained = rounded(model, trained, validation, request.store)
-    routing = learn_routing(session, plan.task, model, plan.options.seed, progress)
+    routing = _routing(session, plan, model, progress)
     measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
     record = _committed(session, plan, request, model, trained, routing, measured)
     checkpoint.drop()
@@ -166,14 +169,28 @@ def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
     return Checkpoint(path, identity)
 
 
+def _routing(session: Session, plan: Plan, model: TaskModel, progress: Progress) -> TaskRouting | None:
+    """Learn the task's routing. Where that fails the trained task is kept, and answers by name only.
+
+    Warns:
+        ClAstWarning: the routing could not be learned.
+    """
+    try:
+        return learn_routing(session, clips_of(plan.task), model, plan.options.seed, progress)
+    except (AudioError, StreamError) as error:
+        warnings.warn(f"{plan.task.name} answers by name only: {error}", ClAstWarning, stacklevel=2)
+        return None
+
+
 def _measured(
-    session: Session, task: streams.Task, model: TaskModel, routing: TaskRouting, progress: Progress
+    session: Session, task: streams.Task, model: TaskModel, routing: TaskRouting | None, progress: Progress
 ) -> tuple[list[Measured], dict[str, str]]:
     """Measure every task with the new one beside it, before that is committed."""
-    candidate = StoredTask(model, routing.tensors(), {})
+    candidate = StoredTask(model, _tensors(routing), {})
     others = [record for record in session.registry.tasks() if record.name != task.name]
     with session.candidate(task.name, candidate):
-        router = session.routing.router({task.name: candidate})
+        is_routed = routing is not None or bool(session.routing.tasks().keys() - {task.name})
+        router = session.routing.router({task.name: candidate}) if is_routed else None
         measured, skipped = measure_stored(session, others, router, progress)
         return [*measured, measure(session, task.name, task.test, router, progress)], skipped
 
@@ -184,18 +201,23 @@ def _committed(
     request: Request,
     model: TaskModel,
     trained: Trained,
-    routing: TaskRouting,
+    routing: TaskRouting | None,
     measured: list[Measured],
 ) -> TaskRecord:
     """Write the task's file, its version and what was measured: all of it or nothing."""
     own = [one.oracle for one in measured if one.task == plan.task.name]
     session.routing.keep_space()
-    record = training_record(model, plan.options, trained, routing, request.store)
+    used = routing_record(routing, clips_of(plan.task))
+    record = training_record(model, plan.options, trained, used, request.store)
     accuracy = own[0] if own else None
     version = _version(plan, model.trainable_parameters(), trained.seconds, record, accuracy)
-    data = to_bytes(model, session.backbone, {}, routing.tensors(), members_of(plan.task))
+    data = to_bytes(model, session.backbone, {}, _tensors(routing), members_of(plan.task))
     accuracies = [accuracy for one in measured for accuracy in one.records()]
     return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)
+
+
+def _tensors(routing: TaskRouting | None) -> Mapping[str, Tensor]:
+    return {} if routing is None else routing.tensors()
 
 
 def _version(

@@ -8,6 +8,7 @@ from torch import Tensor
 import streams
 from cl_ast.audio.reading import Waveform
 from cl_ast.batching import chunks
+from cl_ast.continual.routing_clips import MOST, RoutingClips
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
@@ -15,19 +16,22 @@ from cl_ast.router import TaskRouting, learn
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
-_MOST_CLIPS = 600  # of training, and of validation
 _CHUNK = 32
 
 
-def learn_routing(session: Session, task: streams.Task, model: TaskModel, seed: int, progress: Progress) -> TaskRouting:
-    """Learn a task's routing from its training clips and altered copies of them, and from its validation clips.
+def learn_routing(
+    session: Session, clips: RoutingClips, model: TaskModel, seed: int, progress: Progress
+) -> TaskRouting:
+    """Learn a task's routing from training clips and altered copies of them, and from validation clips.
 
     Raises:
         AudioError: a clip cannot be read.
+        StreamError: all clips are alike.
+        NotFiniteError: the task answers with values that are not numbers.
     """
     generator = torch.Generator().manual_seed(seed)
-    training, validation = (_sample(clips, generator) for clips in (task.train, task.validation))
-    index = {label: position for position, label in enumerate(task.labels)}
+    training, validation = (_sample(some, generator) for some in (clips.training, clips.validation))
+    index = {label: position for position, label in enumerate(clips.labels)}
     space = session.routing.space
     return learn(
         _described(session, training, "learning to recognise this task's clips", progress, altered=True),
@@ -60,5 +64,5 @@ def _described(
 
 
 def _sample(clips: Sequence[streams.Clip], generator: torch.Generator) -> list[streams.Clip]:
-    order = torch.randperm(len(clips), generator=generator)[:_MOST_CLIPS].sort().values.tolist()
+    order = torch.randperm(len(clips), generator=generator)[:MOST].sort().values.tolist()
     return [clips[index] for index in order]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_model import TaskModel
@@ -15,9 +16,9 @@ _MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
 
 
 def training_record(
-    model: TaskModel, options: Hyperparameters, trained: Trained, routing: TaskRouting, store: str
+    model: TaskModel, options: Hyperparameters, trained: Trained, routing: Mapping[str, Any] | None, store: str
 ) -> dict[str, Any]:
-    """Return the whole training as JSON: its options, its best epoch, its learning curve and its routing."""
+    """Return the whole training as JSON: its options, its best epoch, its learning curve and its `routing_record`."""
     return {
         **asdict(options),
         "pooling": model.settings.pooling,
@@ -28,7 +29,7 @@ def training_record(
         "validation_accuracy": trained.accuracy,
         "validation_loss": trained.loss,
         "curve": _curve(trained),
-        "routing": routing_record(routing),
+        "routing": routing,
     }
 
 
@@ -45,9 +46,15 @@ def _finite(value: float | None) -> float | None:
     return value if value is None or math.isfinite(value) else None
 
 
-def routing_record(routing: TaskRouting) -> dict[str, str]:
-    """Return which router the routing is for, and which description of clips it was learned from."""
-    return {"router": routing.kind, "descriptions": routing.description_id.hex()}
+def routing_record(routing: TaskRouting | None, clips: RoutingClips) -> dict[str, Any] | None:
+    """Return which router the routing is for, which description of clips it was learned from, and from which clips.
+
+    It is None for a task without routing, which answers by name only.
+    """
+    if routing is None:
+        return None
+    folder = {} if clips.folder is None else {"folder": str(clips.folder)}
+    return {"router": routing.kind, "descriptions": routing.description_id.hex(), "clips": clips.used, **folder}
 
 
 def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: bool) -> TrainOptions:

@@ -8,8 +8,8 @@ from functools import partial
 import streams
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
-from cl_ast.errors import AudioError, StreamError
-from cl_ast.inference.answering import Answer, answer, logits_of
+from cl_ast.errors import AudioError, NotFiniteError, StreamError
+from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.router import Router, decide
@@ -59,6 +59,8 @@ def measure(
 
     Raises:
         AudioError: a clip cannot be read.
+        NotFiniteError: the task answers with values that are not numbers. Where another task does that to which a clip
+            is routed, the clip is answered wrongly.
     """
     model = session.model(name)
     right = right_and_routed = declined = 0
@@ -76,7 +78,7 @@ def measure(
             for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):
                 routed[route.task] += 1
                 declined += not route.known
-                right_and_routed += route.task == name and one.label == clip.label
+                right_and_routed += isinstance(one, Answer) and route.task == name and one.label == clip.label
         progress(Step(f"measuring {name}", part.stop, len(clips)))
     if router is None:
         return Measured(name, len(clips), right / len(clips))
@@ -89,7 +91,7 @@ def _answers(
     own: Sequence[Answer],
     segments: Sequence[Segment],
     pairs: Sequence[tuple[int, str]],
-) -> list[Answer]:
+) -> list[Answer | NoAnswer]:
     """Answer pairs of a segment's row and a task; `own` are the answers of the task `name`, which are there already."""
     others = iter(answer(session, [(segments[row], task) for row, task in pairs if task != name]))
     return [own[row] if task == name else next(others) for row, task in pairs]
@@ -104,13 +106,13 @@ def measure_stored(
     """Measure tasks on the test clips that they were trained with, loaded again.
 
     Returns what was measured, and the tasks that could not be measured with the reason: clips that have moved or
-    changed are no reason to stop.
+    changed, and tasks that answer with values that are not numbers, are no reason to stop.
     """
     measured, skipped = [], {}
     for record in records:
         try:
             task = reload_version(session.registry, record.version)
             measured.append(measure(session, record.name, task.test, router, progress))
-        except (StreamError, AudioError) as error:
+        except (StreamError, AudioError, NotFiniteError) as error:
             skipped[record.name] = str(error)
     return measured, skipped

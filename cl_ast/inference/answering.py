@@ -1,7 +1,7 @@
 """Answers for waveforms: under one task by name, under several tasks in one batch, or under the task that is routed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
+from cl_ast.errors import NotFiniteError
 from cl_ast.inference.session import Session
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -35,10 +36,21 @@ class Answer:
         return self.settings.labels[int(self.logits.argmax())]
 
 
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A task that could not answer a clip, the error that says why, and no logits (0,)."""
+
+    error: NotFiniteError
+    logits: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
 def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
     """Return one task's logits (n, classes) for waveforms, float32 on the CPU.
 
     Only the task's own tensors take part, in batches of its clips alone: the same clips give the same bits for ever.
+
+    Raises:
+        NotFiniteError: a logit is not a number.
     """
     device = model.backbone.device
     out = []
@@ -46,14 +58,18 @@ def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
         for part in chunks(len(clips), SEGMENTS):
             features = model.settings.front_end([clips[index] for index in part], device)
             out.append(model.logits(features).float().cpu())
-    return torch.cat(out) if out else torch.zeros(0, len(model.settings.labels))
+    found = torch.cat(out) if out else torch.zeros(0, len(model.settings.labels))
+    if not torch.isfinite(found).all():
+        raise _not_finite(model.settings.name)
+    return found
 
 
-def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answer]:
+def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answer | NoAnswer]:
     """Answer each segment under the task that is named beside it, in order; a segment may appear several times.
 
     Rows of different tasks share a pass through the backbone. The database is queried once for all of them. Cached
-    tasks answer first, while the others are read in a thread.
+    tasks answer first, while the others are read in a thread. A task whose weights or logits are not all numbers gives
+    no answer, and the others do.
 
     Raises:
         TaskNotFoundError, CorruptRegistryError: of one of the tasks.
@@ -65,16 +81,24 @@ def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answ
     order = sorted(range(len(wanted)), key=lambda row: _urgency(session, versions, wanted[row][1]))
     size = BATCH if backbone.device.type == "cpu" else SEGMENTS
     batches = [order[first : first + size] for first in range(0, len(order), size)]
-    out: dict[int, Answer] = {}
+    out: dict[int, Answer | NoAnswer] = {}
     for rows, after in zip(batches, [*batches[1:], []], strict=True):
-        names = [wanted[row][1] for row in rows]
-        tasks = {name: _model(session, versions, name) for name in dict.fromkeys(names)}
+        tasks = {name: _model(session, versions, name) for name in dict.fromkeys(wanted[row][1] for row in rows)}
         session.expect(versions[wanted[row][1]] for row in after if wanted[row][1] in versions)
-        pairs = [(tasks[name], wanted[row][0]) for row, name in zip(rows, names, strict=True)]
+        pairs = []
+        for row in rows:
+            segment, name = wanted[row]
+            task = tasks[name]
+            if isinstance(task, TaskModel):
+                pairs.append((row, task, segment))
+            else:
+                out[row] = task
+        if not pairs:
+            continue
         with torch.inference_mode(), precision(backbone.device):
-            answers = mixed_batch.logits(_features_of(pairs))
-        for row, name, logits in zip(rows, names, answers, strict=True):
-            out[row] = Answer(logits.float().cpu(), tasks[name].settings)
+            answers = mixed_batch.logits(_features_of([(task, segment) for _, task, segment in pairs]))
+        for (row, task, _), logits in zip(pairs, answers, strict=True):
+            out[row] = _checked(logits.float().cpu(), task.settings, wanted[row][1])
     return [out[row] for row in range(len(wanted))]
 
 
@@ -86,9 +110,23 @@ def _urgency(session: Session, versions: dict[str, VersionRecord], name: str) ->
     return not session.is_cached(version), version.method, name
 
 
-def _model(session: Session, versions: dict[str, VersionRecord], name: str) -> TaskModel:
+def _model(session: Session, versions: dict[str, VersionRecord], name: str) -> TaskModel | NoAnswer:
     version = versions.get(name)
-    return session.model(name) if version is None else session.version(name, version).model
+    try:
+        return session.model(name) if version is None else session.version(name, version).model
+    except NotFiniteError as error:
+        return NoAnswer(error)
+
+
+def _checked(logits: Tensor, settings: TaskSettings, name: str) -> Answer | NoAnswer:
+    return Answer(logits, settings) if torch.isfinite(logits).all() else NoAnswer(_not_finite(name))
+
+
+def _not_finite(task: str) -> NotFiniteError:
+    return NotFiniteError(
+        f"the task {task} answers with values that are not numbers; train or import it again, or go back to an earlier "
+        "version of it"
+    )
 
 
 def _features_of(pairs: Sequence[tuple[TaskModel, Segment]]) -> list[mixed_batch.Row]:

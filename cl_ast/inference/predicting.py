@@ -4,20 +4,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cl_ast.audio.reading import AudioInput, seconds
 from cl_ast.audio.windows import Failure, Segment, segments
-from cl_ast.errors import TaskNotFoundError
-from cl_ast.inference.answering import SEGMENTS, Answer, answer
+from cl_ast.errors import NotFiniteError, TaskNotFoundError
+from cl_ast.inference.answering import SEGMENTS, Answer, NoAnswer, answer
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
 from cl_ast.router import Route, Router, decide
 from cl_ast.tasks.task_model import label_scores
 
-Answered = tuple[Route, Answer]
+Answered = tuple[Route, Answer | NoAnswer]
 _MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
 _MUCH = 0.1  # seconds of a clip that its task does not take, and that are worth a word
 
 
 def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
     """Classify clips in order: a prediction each (or several, as the query says), or a failure.
+
+    A task that answers with values that are not numbers is a failure of the clip.
 
     Raises:
         TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.
@@ -31,8 +33,11 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
             if isinstance(one, Failure):
                 yield one
                 continue
-            for answered in next(answers):
-                yield _prediction(one, answered, query.top_k, routed=isinstance(choice, Router))
+            for route, answered in next(answers):
+                if isinstance(answered, NoAnswer):
+                    yield Failure(one.path, NotFiniteError(f"{one.path}: {answered.error}"))
+                else:
+                    yield _prediction(one, route, answered, query.top_k, routed=isinstance(choice, Router))
 
 
 def _groups(cut: Iterable[Segment | Failure]) -> Iterator[list[Segment | Failure]]:
@@ -84,8 +89,7 @@ def _answers(
     return [[(route, next(found)) for route in several] for several in routes]
 
 
-def _prediction(segment: Segment, answered: Answered, top_k: int | None, *, routed: bool) -> Prediction:
-    route, one = answered
+def _prediction(segment: Segment, route: Route, one: Answer, top_k: int | None, *, routed: bool) -> Prediction:
     most, length = one.settings.front_end.seconds, seconds(segment.waveform)
     cut = length > most + _MUCH
     begin = segment.start or 0.0

@@ -1,14 +1,19 @@
 """The routing of a registry: its router space, what each task adds to it, and the router over all tasks."""
 
+import shlex
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from torch import Tensor
 
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import ClAstError, RegistryError, TaskNotFoundError
+from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
+from cl_ast.progress import ClAstWarning
 from cl_ast.router import DEFAULT, Router, RouterSpace, TaskRouting
 from cl_ast.router.space import description_id, dimensions_of, is_current, kind_in
-from cl_ast.router.task_routing import description_id_of, kind_of, routing_in
+from cl_ast.router.task_routing import description_id_of, has_routing, kind_of, routing_in
+from cl_ast.tasks.origin import by_name_only, how_to_route
 from cl_ast.tasks.task_file import StoredTask
 from registry import BackboneRecord, Registry, VersionRecord
 
@@ -26,6 +31,7 @@ class RegistryRouting:
         self._backbone = backbone
         self._kind = kind
         self._space: RouterSpace | None = None
+        self._is_remeasured = False  # because the registry's cannot be used
         self._read: dict[str, TaskRouting | None] = {}  # by the hash of the file
         self._last: tuple[tuple[tuple[str, str], ...], Router] | None = None
 
@@ -37,18 +43,22 @@ class RegistryRouting:
         """
         if self._space is None:
             known = self._registry.backbone
-            background = known.background if known else b""
-            if background and is_current(background):
-                self._space = RouterSpace.from_bytes(background, self._backbone())
-            else:
-                kind = kind_in(background) if background else self._kind_of_tasks() or self._kind or DEFAULT
-                self._space = RouterSpace.of(self._backbone(), kind)
+            self._space = self._opened(known.background if known else b"")
         if self._kind not in (None, self._space.kind):
             raise RegistryError(
                 f"the registry in {self._registry.place} has the router {self._space.kind}, and {self._kind} is "
                 "another; leave out --router, or use another registry"
             )
         return self._space
+
+    def _opened(self, background: bytes) -> RouterSpace:
+        """Return the space with that background, or measure it: it follows from the backbone and the kind alone."""
+        if background and is_current(background):
+            with suppress(CorruptRegistryError):
+                return RouterSpace.from_bytes(background, self._backbone())
+        self._is_remeasured = bool(background)
+        kind = kind_in(background) if background else self._kind_of_tasks() or self._kind or DEFAULT
+        return RouterSpace.of(self._backbone(), kind)
 
     def keep_space(self) -> None:
         """Record in the registry its backbone and its router space, unless they are recorded already."""
@@ -58,7 +68,7 @@ class RegistryRouting:
                 backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, space.to_bytes()
             )
             self._registry.set_backbone(record)
-        elif not is_current(known.background):
+        elif self._is_remeasured:
             self._registry.replace_background(space.to_bytes())
 
     def router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
@@ -70,15 +80,17 @@ class RegistryRouting:
         """
         candidates = candidates or {}
         stored = {name: one for name, one in self._stored().items() if name not in candidates}
-        fresh = {name: self._parsed(name, one.router) for name, one in candidates.items()}
+        fresh = {name: self._read_tensors(one.router) for name, one in candidates.items()}
         key = tuple(sorted((name, sha256) for name, (sha256, _) in stored.items()))
         if not fresh and self._last and self._last[0] == key:
             return self._last[1]
         found = {name: routing for name, (_, routing) in stored.items()} | fresh
-        # A LoRA that peft made has no routing: it answers by name only.
         routed = {name: routing for name, routing in found.items() if routing is not None}
         if not routed:
-            raise TaskNotFoundError("no task here can be found by the router; name one with --task")
+            raise TaskNotFoundError(
+                "no task here can be found by the router; name one with --task, or let the router learn from clips "
+                "with `cl-ast route NAME --with DIR`"
+            )
         router = Router(routed, self.space.noise)
         if not fresh:
             self._last = key, router
@@ -92,27 +104,34 @@ class RegistryRouting:
         """Raise RegistryError where a task's routing must be rebuilt before another task can be added."""
         self._stored()
 
-    def is_stale(self, version: VersionRecord) -> bool:
-        """Return whether a version has routing that describes clips in another way than this release does."""
-        tensors = routing_in(self._registry.read_adapter(version))
-        return bool(tensors) and description_id_of(tensors) != description_id(self._backbone())
-
-    def is_usable(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Return whether routing that was learned elsewhere fits here: the same router and the same descriptions."""
-        return description_id_of(tensors) == description_id(self._backbone()) and kind_of(tensors) == self.space.kind
+    def is_unusable(self, version: VersionRecord) -> bool:
+        """Return whether a version has routing that is not used: of a stranger, of another release, or damaged."""
+        data = self._registry.read_adapter(version)
+        if not has_routing(data) or by_name_only(version):
+            return has_routing(data)
+        try:
+            routing = self._read_tensors(routing_in(data))
+            return routing is None or routing.kind != self.space.kind
+        except CorruptRegistryError:
+            return True
 
     def _stored(self) -> dict[str, tuple[str, TaskRouting | None]]:
-        """Return every task's hash and routing. Each file is read and its SHA-256 checked once a process."""
+        """Return every task's hash and routing. Each file is read and its SHA-256 checked once a process.
+
+        The routing of a task that answers by name only is None.
+
+        Warns:
+            ClAstWarning: a task has routing that is not used; said once a process.
+        """
         found, stale = {}, []
-        wanted = description_id(self._backbone())  # not of the space, which may still have to be measured
         for record in self._registry.tasks():
             version = record.version
             if version.adapter_sha256 not in self._read:
-                tensors = routing_in(self._registry.read_adapter(version))
-                if tensors and description_id_of(tensors) != wanted:
+                try:
+                    self._read[version.adapter_sha256] = self._routing_of(record.name, version)
+                except _StaleError:
                     stale.append(record.name)
                     continue
-                self._read[version.adapter_sha256] = self._parsed(record.name, tensors)
             found[record.name] = version.adapter_sha256, self._read[version.adapter_sha256]
         if stale:
             raise RegistryError(
@@ -121,16 +140,54 @@ class RegistryRouting:
             )
         return found
 
-    def _parsed(self, name: str, tensors: Mapping[str, Tensor]) -> TaskRouting | None:
+    def _routing_of(self, name: str, version: VersionRecord) -> TaskRouting | None:
+        """Return the routing of a version. Raises _StaleError where it is of another release."""
+        data = self._registry.read_adapter(version)
+        if by_name_only(version):
+            if has_routing(data):
+                _warn(
+                    f"{name} was imported with routing of its own, which is not used: it answers by name only until "
+                    f"{how_to_route(name)} learns its routing from clips in DIR"
+                )
+            return None
         try:
-            return TaskRouting.from_tensors(tensors, dimensions_of(self._backbone().shape)) if tensors else None
-        except ClAstError as error:
-            raise type(error)(f"{name}: {error}") from error
+            routing = self._read_tensors(routing_in(data))
+            if routing is not None and routing.kind != self.space.kind:
+                raise CorruptRegistryError(f"it is for the router {routing.kind}, not for {self.space.kind}")
+        except _StaleError:
+            raise
+        except CorruptRegistryError as error:
+            _warn(
+                f"the routing of {name} cannot be used ({error}): it answers by name only until "
+                f"`cl-ast route {shlex.quote(name)}` or {how_to_route(name)} rebuilds it"
+            )
+            return None
+        return routing
+
+    def _read_tensors(self, tensors: Mapping[str, Tensor]) -> TaskRouting | None:
+        """Return the routing with these tensors, None for none. Raises CorruptRegistryError if they cannot be used."""
+        if not tensors:
+            return None
+        backbone = self._backbone()  # not the space, which may still have to be measured
+        if description_id_of(tensors) != description_id(backbone):
+            raise _StaleError
+        return TaskRouting.from_tensors(tensors, dimensions_of(backbone.shape))
 
     def _kind_of_tasks(self) -> str | None:
         """Return the router that the tasks were learned for; needed where `rebuild` lost the router space."""
         for record in self._registry.tasks():
-            tensors = routing_in(self._registry.read_adapter(record.version))
-            if description_id_of(tensors):
-                return kind_of(tensors)
+            if by_name_only(record.version):
+                continue
+            with suppress(CorruptRegistryError):
+                tensors = routing_in(self._registry.read_adapter(record.version))
+                if description_id_of(tensors):
+                    return kind_of(tensors)
         return None
+
+
+class _StaleError(CorruptRegistryError):
+    """Raised for routing that describes clips in another way than this release does."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ClAstWarning, stacklevel=2)

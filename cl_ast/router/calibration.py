@@ -6,21 +6,28 @@ statistics from which p follows. With n < 19 clips no clip can be rejected at 5 
 worse than all n is then rejected, which happens to one in n + 1 clips of the task.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
+from cl_ast.errors import CorruptRegistryError
+
 ALPHA = 0.05  # clips of a task are called unknown at most this often, which the calibration guarantees
-LOWEST = -3.0  # less than any fit, which is in [-2, 1]
+LOWEST = -3.0  # less than any fit, which is in [-2, 1], and than any confidence
 _STEPS = 100
+_FIRST_FIT = round(ALPHA * _STEPS)  # the statistics from here on are never `LOWEST`
+# The ranges of what is calibrated. Cosines of whole numbers are exact, and so a little beyond 1.
+_FITS = -2.01, 1.01
+_CONFIDENCES = -1.01, 0.01
+UNCALIBRATED = torch.zeros(_STEPS + 1)
+"""Stands for the calibration of a head's confidence where there was no clip; no answer is then more confident."""
 
 
 def calibrate(fits: Tensor) -> Tensor:
     """Return 101 rising order statistics, of rank floor(i (n + 1) / 100), of the fits (n,) of unseen clips, n > 0."""
-    count = len(fits)
     padded = torch.cat([torch.tensor([LOWEST]), fits.float().sort().values])
-    ranks = torch.arange(_STEPS + 1) * (count + 1) // _STEPS
-    ranks[round(ALPHA * _STEPS) :].clamp_(min=1)
-    return padded[ranks.clamp_max(count)]
+    return padded[_ranks(len(fits))]
 
 
 def p_values(calibration: Tensor, fits: Tensor) -> Tensor:
@@ -30,3 +37,50 @@ def p_values(calibration: Tensor, fits: Tensor) -> Tensor:
         calibration: the order statistics (101,) from `calibrate`.
     """
     return torch.searchsorted(calibration[1:].contiguous(), fits.contiguous(), right=True) / _STEPS
+
+
+def check_fits(calibration: Tensor) -> None:
+    """Raise CorruptRegistryError unless `calibrate` can have returned these numbers for fits of clips that differ."""
+    _check(calibration, *_FITS)
+    if calibration[_FIRST_FIT] == calibration[-1]:
+        raise CorruptRegistryError("the calibration of the task is constant, which that of different clips never is")
+
+
+def check_confidence(calibration: Tensor) -> None:
+    """Raise CorruptRegistryError unless `calibrate` can have returned these numbers for the confidence of a head."""
+    if not torch.equal(calibration, UNCALIBRATED):
+        _check(calibration, *_CONFIDENCES)
+
+
+def _check(calibration: Tensor, lowest: float, highest: float) -> None:
+    """Raise CorruptRegistryError for numbers that `calibrate` cannot return for values from `lowest` to `highest`.
+
+    What it returns is 101 numbers in single precision that never fall. The first is `LOWEST`, which may be repeated up
+    to the fifth; all others are in the range. For some number of clips, every two statistics of one rank are equal.
+    """
+    if calibration.dtype != torch.float32 or calibration.shape != (_STEPS + 1,):
+        raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
+    below = calibration == LOWEST
+    in_range = (calibration >= lowest) & (calibration <= highest)  # False for NaN
+    steps = calibration.diff()
+    without_value, equal = _patterns()
+    of_some_count = (below == without_value).all(dim=1) & ((steps == 0) | ~equal).all(dim=1)
+    if not bool((below | in_range).all() and (steps >= 0).all() and of_some_count.any()):
+        raise CorruptRegistryError("the calibration of the task cannot come from clips: it would draw others to it")
+
+
+def _ranks(count: int) -> Tensor:
+    """Return the ranks (101,) of the statistics of `count` values; 0 stands for `LOWEST`."""
+    ranks = torch.arange(_STEPS + 1) * (count + 1) // _STEPS
+    ranks[_FIRST_FIT:].clamp_(min=1)
+    return ranks.clamp_max(count)
+
+
+@cache
+def _patterns() -> tuple[Tensor, Tensor]:
+    """Return, for 1 to 100 clips, which statistics are `LOWEST` (100, 101) and which equal the next one (100, 100).
+
+    With more than 100 clips the pattern is that of 100, since all ranks differ.
+    """
+    ranks = torch.stack([_ranks(count) for count in range(1, _STEPS + 1)])
+    return ranks == 0, ranks.diff(dim=1) == 0

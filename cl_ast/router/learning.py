@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cl_ast.errors import StreamError
 from cl_ast.router.calibration import calibrate
 from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_or_noise, noise_fits
 from cl_ast.router.task_routing import TaskRouting
@@ -37,6 +38,9 @@ def learn(
         copies: how many copies of each clip `training` has, with the clip itself.
         logits: (m, classes) the output of the task's head for the validation clips.
         noise: `RouterSpace.noise`.
+
+    Raises:
+        StreamError: all clips that calibrate are alike.
     """
     router, labels = KINDS[kind], torch.as_tensor(targets)
 
@@ -53,5 +57,7 @@ def learn(
             fold_state = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
             unseen = training[order[in_fold]]
             fits = torch.cat([fits, fit_or_noise(noise_fits(noise, unseen), fold_state, unseen)])
+    if not len(fits) or bool(fits.min() == fits.max()):
+        raise StreamError("all its clips sound alike to the router, so it cannot learn what belongs to the task")
     confidence = confidence_calibration(torch.zeros(0, 1) if logits is None else logits)
     return TaskRouting(kind, state, calibrate(fits), confidence, description_id)

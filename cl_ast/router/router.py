@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from cl_ast.errors import RegistryError
+from cl_ast.errors import NotFiniteError, RegistryError
 from cl_ast.router.calibration import ALPHA
 from cl_ast.router.kinds import KINDS, State, noise_fits
 from cl_ast.router.task_routing import TaskRouting
@@ -63,10 +64,13 @@ class Router:
 
         Args:
             nearest: how many of the nearest tasks each route lists.
+
+        Raises:
+            NotFiniteError: a score is not a number.
         """
         if not len(described):
             return []
-        scores = self._scores(described)
+        scores = self._finite_scores(described)
         values, order = scores.sort(dim=1, descending=True, stable=True)
         firsts = self._routes(described, values, order, nearest, 0)
         close = (values[:, :1] - values[:, 1:2] < self._margin).any(dim=1).nonzero()[:, 0]
@@ -80,8 +84,12 @@ class Router:
         return self._tasks[task].confidence
 
     def fitting(self, described: Tensor) -> list[list[Route]]:
-        """Return the routes of each described clip (n, d) to all tasks that it belongs to, best first."""
-        scores = self._scores(described).tolist()
+        """Return the routes of each described clip (n, d) to all tasks that it belongs to, best first.
+
+        Raises:
+            NotFiniteError: a score is not a number.
+        """
+        scores = self._finite_scores(described).tolist()
         noise = noise_fits(self._noise, described)
         p_values = [task.p_values(described, noise).tolist() for task in self._tasks.values()]
         out = []
@@ -91,6 +99,12 @@ class Router:
             near = tuple((name, _unit(value)) for value, name, _ in each)
             out.append([Route(name, _unit(value), True, near, p) for value, name, p in each if p >= ALPHA])
         return out
+
+    def _finite_scores(self, described: Tensor) -> Tensor:
+        scores = self._scores(described)
+        if not torch.isfinite(scores).all():
+            raise NotFiniteError("the router gives values that are not numbers; rebuild it with `cl-ast route`")
+        return scores
 
     def _p_values(self, described: Tensor, chosen: Tensor) -> list[float]:
         """Return the p-value of each described clip (n, d) under its task, whose index is in `chosen` (n,)."""

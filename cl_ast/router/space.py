@@ -106,22 +106,23 @@ class RouterSpace:
 
         Raises:
             BackboneError: it is for another backbone or other layers, or was written by another version of the method.
+            CorruptRegistryError: it has tensors that `of` cannot have made.
         """
-        from safetensors.torch import load
-
         header = _header_in(data)
-        tensors = load(data)
         if header.get("recipe") != str(DESCRIPTION_VERSION):
             raise BackboneError(
                 "the routing here was learned by another release of cl-ast; rebuild it with `cl-ast route`"
             )
-        space = cls(backbone, tensors["mean"], tensors["whitening"], header["router"])
+        mean, whitening, noise = _tensors_in(data)
+        space = cls(backbone, mean, whitening, header.get("router", DEFAULT))
         if header != space._header():
             raise BackboneError(
                 f"the router was made with another backbone than {backbone.name}, or with other layers of it; "
                 "open the registry with its own backbone, or rebuild the routing with `cl-ast route`"
             )
-        noise = {name.removeprefix(_NOISE_PREFIX): t for name, t in tensors.items() if name.startswith(_NOISE_PREFIX)}
+        shapes = mean.shape == (space.dimensions,) and whitening.shape == (space.dimensions, space.dimensions)
+        if not shapes or (noise and set(noise) != KINDS[space.kind].names()):
+            raise CorruptRegistryError("the background of the router has other tensors than this cl-ast's")
         if noise:
             space.noise = KINDS[space.kind].restore(noise, space.dimensions)
         return space
@@ -180,6 +181,22 @@ def kind_in(background: bytes) -> str:
 def is_current(background: bytes) -> bool:
     """Return whether this version of the method wrote the background."""
     return _header_in(background).get("recipe") == str(DESCRIPTION_VERSION)
+
+
+def _tensors_in(data: bytes) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return mean, whitening and the state of noise in a background. Raises CorruptRegistryError if they cannot be."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        mean, whitening = tensors["mean"], tensors["whitening"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CorruptRegistryError(f"the background of the router cannot be read ({error})") from error
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise CorruptRegistryError("the background of the router has values that are not numbers")
+    noise = {name.removeprefix(_NOISE_PREFIX): t for name, t in tensors.items() if name.startswith(_NOISE_PREFIX)}
+    return mean, whitening, noise
 
 
 def _header_in(data: bytes) -> dict[str, str]:

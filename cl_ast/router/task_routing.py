@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from cl_ast.errors import CorruptRegistryError
-from cl_ast.router.calibration import LOWEST, p_values
+from cl_ast.router.calibration import check_confidence, check_fits, p_values
 from cl_ast.router.kinds import KINDS, State, fit_or_noise
 from registry import header
 
 _COMMON = {"calibration", "sureness", "recipe"}  # the tensors that every kind of router has
-_PREFIX = "router."
+PREFIX = "router."
+"""How the names of the tensors of a task's routing begin in its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,14 @@ class TaskRouting:
             dimensions: the number of dimensions of a description.
 
         Raises:
-            CorruptRegistryError: the tensors cannot be the routing of a task.
+            CorruptRegistryError: `learn` cannot have made the tensors, which would then draw the clips of other tasks.
         """
         kind = kind_of(tensors)
+        for name, tensor in tensors.items():
+            _check_finite(name, tensor)
         calibration, confidence = tensors["calibration"], tensors["sureness"]
-        for one in (calibration, confidence):
-            if one.dtype != torch.float32 or one.shape != (101,):
-                raise CorruptRegistryError("the routing of the task has other shapes or types than this cl-ast's")
-            if bool((one.diff() < 0).any()) or one[0] < LOWEST or one[-1] > 1.01:
-                raise CorruptRegistryError("the routing of the task would draw the clips of other tasks to it")
+        check_fits(calibration)
+        check_confidence(confidence)
         return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, confidence, description_id_of(tensors))
 
     def p_values(self, described: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -88,6 +88,11 @@ def kind_of(tensors: Mapping[str, Tensor]) -> str:
     return found[0]
 
 
+def has_routing(data: bytes) -> bool:
+    """Return whether an adapter file has routing, of which nothing is read but the names."""
+    return any(name.startswith(PREFIX) for name in header.read(data).entries)
+
+
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "I16": torch.int16, "U8": torch.uint8}
 
 
@@ -100,14 +105,18 @@ def routing_in(data: bytes) -> dict[str, Tensor]:
     file = header.read(data)
     found = {}
     for name, entry in file.entries.items():
-        if not name.startswith(_PREFIX):
+        if not name.startswith(PREFIX):
             continue
         if entry["dtype"] not in _TYPES:
             raise CorruptRegistryError(f"the file has {name} in {entry['dtype']}, which no routing has")
         tensor = torch.frombuffer(bytearray(file.tensor_bytes(name)), dtype=_TYPES[entry["dtype"]]).reshape(
             entry["shape"]
         )
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CorruptRegistryError(f"the file has values that are not numbers in {name}")
-        found[name.removeprefix(_PREFIX)] = tensor
+        _check_finite(name, tensor)
+        found[name.removeprefix(PREFIX)] = tensor
     return found
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise CorruptRegistryError(f"the file has values that are not numbers in {name}")

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from cl_ast.router.calibration import calibrate, p_values
+from cl_ast.router.calibration import UNCALIBRATED, calibrate, p_values
 from cl_ast.router.router import Route, Router
 
 
@@ -18,7 +18,7 @@ class HasLogits(Protocol):
 
     @property
     def logits(self) -> Tensor:
-        """The logits (classes,) of the task's head."""
+        """The logits (classes,) of the task's head; (0,) where the task could not answer."""
         ...
 
 
@@ -41,13 +41,20 @@ def decide(
 
 
 def _most_confident(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
-    """Return the nearest task, or its runner-up where the runner-up's head is more confident."""
-    nearest, *others = answered
+    """Return the nearest task, or its runner-up where the runner-up's head is more confident.
+
+    A task without logits, or whose logits are not all finite, is out of the running, unless all are.
+    """
+    nearest, *others = [one for one in answered if _is_finite(one[1].logits)] or answered[:1]
     for route, answer in others:
         calibrations = router.confidence(nearest[0].task), router.confidence(route.task)
         if more_confident(nearest[1].logits, answer.logits, calibrations):
             return route, answer
     return nearest
+
+
+def _is_finite(logits: Tensor) -> bool:
+    return len(logits) > 0 and bool(torch.isfinite(logits).all())
 
 
 def confidence(logits: Tensor) -> Tensor:
@@ -59,7 +66,7 @@ def confidence(logits: Tensor) -> Tensor:
 
 def confidence_calibration(logits: Tensor) -> Tensor:
     """Return the order statistics (101,) of a head's confidence for the logits (n, classes) of validation clips."""
-    return calibrate(confidence(logits)) if len(logits) else torch.zeros(101)
+    return calibrate(confidence(logits)) if len(logits) else UNCALIBRATED.clone()
 
 
 def more_confident(first: Tensor, second: Tensor, calibrations: tuple[Tensor, Tensor]) -> bool:

@@ -16,13 +16,11 @@ from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
 from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, RegistryError
 from cl_ast.escaping import escaped, refused_in_label
 from cl_ast.progress import ClAstWarning
-from cl_ast.router import TaskRouting
-from cl_ast.router.space import description_id, dimensions_of
-from cl_ast.router.task_routing import description_id_of
+from cl_ast.router.task_routing import PREFIX
 from cl_ast.sharing import base_model
 from cl_ast.sharing.folder import CONFIG, TASK, Incoming
 from cl_ast.sharing.peft_import import agree
-from cl_ast.tasks.source import as_imported
+from cl_ast.tasks.origin import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import head_norm
 from registry import NewVersion, names
@@ -45,7 +43,7 @@ def known_backbone(incoming: Incoming) -> str | None:
 def accept(
     incoming: Incoming, backbone: Backbone, name: str | None, methods: Mapping[str, Method] = METHODS
 ) -> tuple[StoredTask, NewVersion]:
-    """Return the task on this backbone, and its facts for the registry.
+    """Return the task on this backbone, and its facts for the registry; its routing is left out, and never read.
 
     Args:
         name: the name for the task; by default the one in the folder.
@@ -59,7 +57,7 @@ def accept(
         RegistryError: its name is not allowed.
         MethodError: its method does not exist, or has other tensors.
     """
-    incoming = _translated(incoming, backbone, methods)
+    incoming = _translated(_without_routing(incoming), backbone, methods)
     facts = _completed(incoming.facts, backbone, name, methods)
     new = Manifest.from_header(facts, datetime.now(UTC)).new  # this also checks types and bounds, labels included
     # A LoRA that peft trained may lack the head's LayerNorm, which is then the backbone's.
@@ -68,8 +66,6 @@ def accept(
         task = from_bytes(Incoming(facts, {**norm, **incoming.tensors}).to_bytes(), backbone, methods)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
-    if description_id_of(task.router) == description_id(backbone):
-        TaskRouting.from_tensors(task.router, dimensions_of(backbone.shape))
     settings = task.model.settings
     return task, replace(
         new,
@@ -77,6 +73,15 @@ def accept(
         trainable_parameters=task.model.trainable_parameters(),
         source=as_imported(new.source),
     )
+
+
+def _without_routing(incoming: Incoming) -> Incoming:
+    """Return the task without its routing and what is said of it: a stranger's could draw the clips of other tasks."""
+    tensors = {name: tensor for name, tensor in incoming.tensors.items() if not name.startswith(PREFIX)}
+    facts, training = dict(incoming.facts), incoming.facts.get("training")
+    if isinstance(training, Mapping):
+        facts["training"] = {key: value for key, value in training.items() if key != "routing"}
+    return Incoming(facts, tensors, incoming.lora)
 
 
 def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Method]) -> Incoming:

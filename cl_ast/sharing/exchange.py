@@ -27,9 +27,7 @@ def import_(session: Session, folder: Path, name: str | None, replace: bool) -> 
     task, new = accept(incoming, session.backbone, name, session.methods)
     free = session.free_name(task.model.settings.name, replace=replace)
     session.routing.keep_space()
-    # Routing of another kind of router or of another release cannot be used here: such a task is used by name only.
-    routing = task.router if session.routing.is_usable(task.router) else {}
-    data = to_bytes(task.model, session.backbone, {}, routing)
+    data = to_bytes(task.model, session.backbone, {}, {})
     return session.registry.commit(free, data, new, replace=replace)
 
 

@@ -27,11 +27,12 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
+from cl_ast.router.task_routing import PREFIX
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
 from cl_ast.sharing.peft_import import Foreign
 from cl_ast.tasks.number_formats import all_decoded
-from cl_ast.tasks.source import original
+from cl_ast.tasks.origin import original
 from registry import header
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
@@ -136,12 +137,14 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("split.")}
     facts = {key: value for key, value in facts.items() if key not in _PRIVATE}
     facts["source"] = _public(facts.get("source") or {})
+    if isinstance(facts.get("training"), Mapping):
+        facts["training"] = _without_folder(facts["training"])
     facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}
     backbone = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"], methods)
     if peft.fits(spec):
         layout = peft.layout_of(facts)
-        routing = {name: tensor for name, tensor in tensors.items() if name.startswith("router.")}
+        routing = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
         own = {name: tensor for name, tensor in tensors.items() if name not in routing}
         # Users of peft expect single precision, so the numbers are decoded; those of routing keep their types.
         theirs, ours = peft.to_peft(all_decoded(own, {}, str(facts["name"]))[0] | routing, layout)
@@ -238,6 +241,14 @@ def _public(source: Mapping[str, Any]) -> dict[str, Any]:
     if not str(found.get("task", "")).isidentifier():  # then it is a path, and not the name of a data set
         found.pop("task", None)
     return found
+
+
+def _without_folder(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a training without the folder on this machine that its routing was learned from."""
+    routing = training.get("routing")
+    if not isinstance(routing, Mapping):
+        return dict(training)
+    return {**training, "routing": {key: value for key, value in routing.items() if key != "folder"}}
 
 
 def _public_name(backbone: str) -> str:

@@ -1,31 +1,14 @@
-"""Where the clips of a task are: each version records it, except that an imported task came without its clips."""
+"""Finds the clips of a task again: each version records where they are, unless it was imported without them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import streams
 from cl_ast.errors import StreamError
+from cl_ast.tasks.origin import is_imported
 from cl_ast.tasks.task_file import split_in
 from registry import Registry, VersionRecord
 from streams.recorded_split import RecordedSplit, reload_recorded
-
-_IMPORTED = "imported"
-
-
-def as_imported(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the source to record for an imported task, whose clips are not here."""
-    return {_IMPORTED: dict(original(source))}
-
-
-def is_imported(source: Mapping[str, Any]) -> bool:
-    """Return whether the task was imported rather than learned here."""
-    return _IMPORTED in source
-
-
-def original(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the source that was recorded where the task was learned."""
-    found = source.get(_IMPORTED, source)
-    return found if isinstance(found, Mapping) else {}
 
 
 def loadable(source: Mapping[str, Any]) -> streams.Source:

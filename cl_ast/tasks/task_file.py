@@ -16,7 +16,7 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
 from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import CorruptRegistryError, MethodError
+from cl_ast.errors import CorruptRegistryError, MethodError, NotFiniteError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
 from registry import header
@@ -123,7 +123,8 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
         methods: the table of methods that has its method.
 
     Raises:
-        CorruptRegistryError: it is not such a file, was made for another backbone, or has values that are not numbers.
+        CorruptRegistryError: it is not such a file, or was made for another backbone.
+        NotFiniteError: it has values that are not numbers.
         MethodError: its tensors do not fit its method.
     """
     from safetensors import SafetensorError
@@ -158,7 +159,7 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
 
 
 def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
-    """Raise CorruptRegistryError for values that are not numbers.
+    """Raise NotFiniteError for values that are not numbers.
 
     All tensors are first checked together: checking one by one would take most of the time of loading.
     """
@@ -167,7 +168,7 @@ def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
         return
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise CorruptRegistryError(f"the adapter of {task} has values that are not numbers in {name}")
+            raise NotFiniteError(f"the adapter of {task} has values that are not numbers in {name}")
 
 
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:

@@ -15,13 +15,13 @@ from cl_ast.escaping import escaped_lines
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
-from cl_ast.terminal.output import print_traceback, warn, warnings_escaped
+from cl_ast.terminal.output import print_traceback, warn, warnings_as_lines
 
 REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
 
 class Commands(click.Group):
-    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage."""
+    """A group whose commands end with one clear line: 0 done, 1 could not, 2 wrong usage. Warnings are lines, too."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Parse the global options; what click says of wrong ones is escaped."""
@@ -31,7 +31,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its line."""
         try:
-            with _usage_escaped(), warnings_escaped():
+            with _usage_escaped(), warnings_as_lines():
                 return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
             raise

@@ -100,20 +100,24 @@ def imported_line(record: TaskRecord) -> str:
     return f"imported {record.name} as version {record.version.number}, with {len(record.labels)} labels"
 
 
+def say_by_name_only(record: TaskRecord) -> None:
+    """Say that a task that was just imported answers by name only, and what makes the router choose it."""
+    from cl_ast.tasks.origin import how_to_route
+
+    warn(
+        f"{record.name} answers by name only, as the router knows none of its clips: {how_to_route(record.name)} "
+        "learns them from DIR, a folder of clips of that kind"
+    )
+
+
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print the warnings of cl-ast inside the block to standard error, one line for each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ClAstWarning)
-        yield
-    for one in caught:
-        _show_warning(one.message, one.category, one.filename, one.lineno)
+    """Print every warning inside the block, which may name files and labels, escaped and to standard error.
 
-
-@contextmanager
-def warnings_escaped() -> Iterator[None]:
-    """Print every warning inside the block, which may name files and labels, escaped and to standard error."""
+    One of cl-ast is one line, each time that it is given.
+    """
     with warnings.catch_warnings():
+        warnings.simplefilter("always", ClAstWarning)
         warnings.showwarning = _show_warning
         yield
 

@@ -19,8 +19,9 @@ def test_an_import_says_that_the_lora_may_be_for_another_model(
     (out / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "/content/my-model"}))
     answer = run(home, "import", out, "--name", "theirs").fine()
     assert answer.out == "imported theirs as version 1, with 2 labels\n"
-    (line,) = answer.err.splitlines()
-    assert line.startswith("cl-ast: the LoRA is for '/content/my-model'")
+    first, second = answer.err.splitlines()
+    assert first.startswith("cl-ast: the LoRA is for '/content/my-model'")
+    assert second.startswith("cl-ast: theirs answers by name only") and "`cl-ast route theirs --with DIR`" in second
 
 
 def test_a_registry_whose_backbone_got_numbers_of_its_own_is_trained_again(

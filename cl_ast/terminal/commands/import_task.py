@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line, print_line, warnings_as_lines
+from cl_ast.terminal.output import imported_line, print_line, say_by_name_only
 
 
 @click.command("import")
@@ -19,12 +19,14 @@ from cl_ast.terminal.output import imported_line, print_line, warnings_as_lines
 def import_task(app: App, /, folder: Path, name: str | None, replace: bool, backbone: str | None) -> None:
     """Import a task from a folder that `export` or peft wrote.
 
-    The folder may come from anybody: it is checked whole before anything is kept, and nothing in it is run.
+    The folder may come from anybody: it is checked whole before anything is kept, and nothing in it is run. The task
+    answers by name only until `cl-ast route NAME --with DIR` learns from clips of yours which are its kind.
 
     \b
     cl-ast import birds-adapter/
     cl-ast import birds-adapter/ --name their-birds
     """
-    with warnings_as_lines(), app.manager(backbone, create=True) as manager:
+    with app.manager(backbone, create=True) as manager:
         record = manager.import_(folder, name=name, replace=replace)
     print_line(imported_line(record))
+    say_by_name_only(record)

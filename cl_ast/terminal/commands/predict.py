@@ -67,12 +67,15 @@ def predict(
     for problem in problems:
         warn(problem)
     answers: list[Prediction] = []
+    said: set[str] = set()  # every window of a clip fails in the same words
     failed = bool(problems)
     with app.cluster(backbone, workers) if engine == "ray" else app.manager(backbone) as answering:
         for answer in answering.answer(wanted, query):
             if isinstance(answer, Failure):
                 failed = True
-                warn(str(answer.error))
+                if str(answer.error) not in said:
+                    warn(str(answer.error))
+                said.add(str(answer.error))
                 continue
             for warning in answer.warnings:
                 warn(f"{answer.path}: {warning}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import imported_line, print_line, warnings_as_lines
+from cl_ast.terminal.output import imported_line, print_line, say_by_name_only
 
 
 @click.command("pull")
@@ -20,9 +20,12 @@ def pull(
 ) -> None:
     """Import a task from the Hugging Face hub; it is trusted as little as any other folder.
 
+    It answers by name only until `cl-ast route NAME --with DIR` learns from clips of yours which are its kind.
+
     \b
     cl-ast pull someone/birds-adapter --name their-birds
     """
-    with warnings_as_lines(), app.manager(backbone, create=True) as manager:
+    with app.manager(backbone, create=True) as manager:
         record = manager.pull(repository, revision=revision, name=name, replace=replace)
     print_line(imported_line(record))
+    say_by_name_only(record)

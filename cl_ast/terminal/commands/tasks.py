@@ -15,6 +15,7 @@ def tasks(app: App, /, kind: str) -> None:
     """List the tasks, in the order in which they were learned.
 
     Below them, which tasks the router takes for one another: where the test clips went when they were last measured.
+    And which tasks answer by name only, as imported ones do at first.
 
     \b
     cl-ast tasks
@@ -31,4 +32,4 @@ def tasks(app: App, /, kind: str) -> None:
         return
     from cl_ast.terminal.rendering import tables
 
-    tables.show(tables.tasks(found), *tables.nearest(nearest))
+    tables.show(tables.tasks(found), *tables.nearest(nearest), *tables.by_name_only(found))

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cl_ast.errors import ClAstError
 from cl_ast.escaping import escaped, escaped_json
 from cl_ast.terminal.encoding import fits
 
@@ -34,8 +35,11 @@ def as_json(value: Any) -> str:
 
 
 def _encoded(value: Any, indent: int | None = None) -> str:
-    text = escaped_json(json.dumps(value, indent=indent, ensure_ascii=False))
-    return text if fits(text) else escaped_json(json.dumps(value, indent=indent))
+    try:
+        text = escaped_json(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+    except ValueError as error:
+        raise ClAstError("a result is not a number, which JSON cannot hold; --format table shows it") from error
+    return text if fits(text) else escaped_json(json.dumps(value, indent=indent, allow_nan=False))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:

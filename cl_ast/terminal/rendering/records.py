@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cl_ast.tasks.origin import by_name_only
 from registry import TaskRecord, VersionRecord
 
 
@@ -32,6 +33,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "protocol": record.protocol,
         "packages": dict(record.packages),
         "training": dict(record.training),
+        "by_name_only": by_name_only(record),
         "sha256": record.adapter_sha256,
         "created": record.created.isoformat(),
     }

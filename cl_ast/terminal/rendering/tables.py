@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
+from cl_ast.tasks import origin
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from registry import TaskRecord, VersionRecord
 
 _NEAREST = 3
+_MOST_NAMES = 20  # in a line
 _FEWEST = 0.01  # the smallest share of a task's clips that is worth a mention
 _MOST_RICH = 100  # rows; rich takes too long for more
 
@@ -91,6 +93,15 @@ def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[Rende
     if not lines or len(lines) > _MOST_RICH:
         return []
     return ["", "clips that the router sent to other tasks, as a share of each task's own", *lines]
+
+
+def by_name_only(records: Sequence[TaskRecord]) -> Sequence[RenderableType]:
+    """Return a line that lists the tasks that the router never chooses; no line if there are none."""
+    names = [record.name for record in records if origin.by_name_only(record.version)]
+    if not names:
+        return []
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ["", f"by name only, until `cl-ast route TASK --with DIR`: {', '.join(names[:_MOST_NAMES])}{more}"]
 
 
 def _task_cells(v: VersionRecord) -> tuple[str, ...]:

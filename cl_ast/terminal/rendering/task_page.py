@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 
 from rich.console import Group, RenderableType
 
+from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.tables import percent, size
 from registry import TaskRecord, VersionRecord
@@ -27,11 +28,24 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
         ("data", f"{_short(v.source.get('data', ''))} ({v.data_fingerprint[:12]})"),
         ("split", v.protocol),
         *_training(v),
+        *_routing(v),
         ("packages", _listed([f"{name} {number}" for name, number in v.packages.items()])),
         ("file", f"{v.adapter_sha256[:12]}….safetensors"),
     ):
         facts.add_row(line(name, "bold"), value)  # every value has a bounded length, whoever wrote the registry
     return Group(facts, _versions(record, versions))
+
+
+def _routing(v: VersionRecord) -> list[tuple[str, str]]:
+    """Return the row about how the router knows the task; none for a version of an older cl-ast without a record."""
+    if by_name_only(v):
+        return [("routing", f"by name only; {how_to_route(v.task)} learns it from clips in DIR")]
+    record = routing_of(v)
+    if "router" not in record:
+        return []
+    clips = f", learned from {record['clips']} clips" if "clips" in record else ""
+    folder = f" in {record['folder']}" if "folder" in record else ""
+    return [("routing", f"{record['router']}{clips}{folder}")]
 
 
 def _training(v: VersionRecord) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Failure, Segment, Window, segments
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, TaskNotFoundError
-from cl_ast.inference.answering import answer, logits_of
+from cl_ast.inference.answering import Answer, answer, logits_of
 from cl_ast.inference.prediction import Prediction
 from cl_ast.inference.session import Session
 from cl_ast.inference.task_cache import TaskCache
@@ -89,6 +89,7 @@ def _check(session: Session, models: dict[str, TaskModel], names: list[str]) -> 
     wanted = [(Segment("clip", waveform), name) for waveform, name in zip(waveforms, names, strict=True)]
     found = answer(session, wanted)
     for waveform, name, one in zip(waveforms, names, found, strict=True):
+        assert isinstance(one, Answer)
         assert one.settings.labels == models[name].settings.labels
         torch.testing.assert_close(one.logits, logits_of(models[name], [waveform])[0], rtol=1e-5, atol=1e-5)
 
@@ -160,6 +161,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
             (found, *_) = answer(one, [(Segment("clip", waveform), name) for name in ("task-0", "task-4", "task-12")])
             fits = [n for n, logits in enumerate(expected) if len(logits) == len(found.logits)]
             (n,) = [n for n in fits if torch.allclose(found.logits, expected[n], rtol=1e-5, atol=1e-5)]
+            assert isinstance(found, Answer)
             assert found.settings.labels == versions[n].settings.labels
             seen.add(n)
             if len(seen) == 3:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import ClAstError, RegistryError, TaskExistsError
+from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace, learn
 from cl_ast.router.space import description_id
 from cl_ast.tasks.number_formats import Kind
+from cl_ast.tasks.origin import by_name_only
 from cl_ast.tasks.task_file import to_bytes
 from registry import BackboneRecord, NewVersion, Registry
 from tests.cl_ast.conftest import Fresh, Randomise
@@ -94,7 +95,8 @@ def test_an_export_comes_back_exactly(
     for name, tensor in before.state().items():
         assert torch.equal(tensor, after.state()[name]), name
     assert torch.equal(before.logits(features), after.logits(features))
-    assert guest.session.task(record.name).router.keys() == routing(backbone).keys()
+    assert manager.session.task("toy").router.keys() == routing(backbone).keys()
+    assert guest.session.task(record.name).router == {}
     was = manager.registry.task("toy").version
     now = record.version
     assert (now.seed, now.data_fingerprint, now.protocol) == (was.seed, was.data_fingerprint, was.protocol)
@@ -303,12 +305,17 @@ LIES: dict[str, tuple[Change, str]] = {
     "an endless name": (tensor("a" * 300, torch.zeros(2)), "only words joined by dots"),
     "a precision of no kind": (tensor("head.bias", lambda t: t.bfloat16()), "float32"),
     "missing": (without("head.bias"), "lacks the tensor"),
-    "routing that draws": (tensor("router.centre", lambda t: t * 50), "draw the clips"),
-    "calibration that falls": (tensor("router.calibration", lambda t: t.flip(0)), "draw the clips"),
-    "routing of other sizes": (tensor("router.directions", torch.zeros(2, 3).half()), "other shapes"),
-    "routing in half precision": (tensor("router.centre", lambda t: t.half()), "types"),
-    "routing in whole numbers": (tensor("router.calibration", lambda t: t.long()), "types"),
-    "half a routing": (without("router.calibration"), "routing"),
+}
+ROUTINGS: dict[str, Change] = {
+    "as it was learned": lambda words, tensors: None,
+    "routing that draws": tensor("router.centre", lambda t: t * 50),
+    "calibration that falls": tensor("router.calibration", lambda t: t.flip(0)),
+    "routing of other sizes": tensor("router.directions", torch.zeros(2, 3).half()),
+    "routing in whole numbers": tensor("router.calibration", lambda t: t.long()),
+    "half a routing": without("router.calibration"),
+    "a claim that it was learned here": facts(
+        source={"imported": {}, "routing": "learned here"}, training={"routing": {"folder": "/"}, "epochs": 3}
+    ),
 }
 
 
@@ -330,6 +337,16 @@ def test_a_lie_in_the_file_is_refused(guest: Manager, lying: Path, lie: str) -> 
     change, reason = LIES[lie]
     rewrite(lying / "adapter_model.safetensors", change)
     refused(guest, lying, reason)
+
+
+@pytest.mark.parametrize("change", ROUTINGS.values(), ids=ROUTINGS)
+def test_no_routing_of_a_stranger_is_kept(guest: Manager, lying: Path, change: Change) -> None:
+    rewrite(lying / "adapter_model.safetensors", change)
+    version = guest.import_(lying).version
+    assert guest.session.task("toy").router == {}
+    assert by_name_only(version) and "routing" not in version.training
+    with pytest.raises(TaskNotFoundError, match="cl-ast route NAME --with DIR"):
+        list(guest.predict(["no.wav"]))
 
 
 def header(words: object, body: bytes = b"") -> bytes:
