@@ -1,6 +1,7 @@
 """The routers: exact, each blind to the order of tasks, and honest about what they do not know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cl_ast.errors import CorruptRegistryError, RegistryError
-from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, learn
+from cl_ast.errors import CorruptRegistryError, NotFiniteError, RegistryError
+from cl_ast.router import ALPHA, DIMENSIONS, KINDS, Router, TaskRouting, decide, learn
 from cl_ast.router.calibration import calibrate, p_values
 from cl_ast.router.moments import Moments
 from cl_ast.router.prototypes import Prototypes
@@ -323,3 +324,66 @@ def test_each_head_is_more_confident_by_its_own_standards() -> None:
     assert more_confident(fairly, fairly, (always, rarely))
     assert not more_confident(fairly, fairly, (rarely, always))
     assert not more_confident(fairly, fairly, (rarely, rarely))
+
+
+MUTATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "not a number": lambda t, place: _with(t, place, float("nan")),
+    "infinite": lambda t, place: _with(t, place, float("inf")),
+    "another type": lambda t, place: t.to(torch.int32 if t.is_floating_point() else torch.float32),
+    "one row or number less": lambda t, place: t[1:],
+    "one dimension more": lambda t, place: t[None],
+    "nothing": lambda t, place: t[:0],
+}
+
+
+def _with(tensor: Tensor, place: int, value: float) -> Tensor:
+    changed = tensor.float().flatten().clone()
+    changed[place % len(changed)] = value
+    return changed.view(tensor.shape).to(tensor.dtype if tensor.is_floating_point() else torch.float32)
+
+
+@BOTH
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_learned_routing_passes_and_mutated_routing_is_refused(kind: str, data: st.DataObject) -> None:
+    tensors = EVERYTHING[kind][f"task-{data.draw(st.integers(0, 5))}"].tensors()
+    TaskRouting.from_tensors(tensors, DIMENSIONS)
+    how = data.draw(st.sampled_from(sorted(MUTATIONS)))
+    left_alone = {"recipe"} | ({"prototypes"} if how == "one row or number less" else set())  # a task may have fewer
+    name = data.draw(st.sampled_from(sorted(set(tensors) - left_alone)))
+    changed = MUTATIONS[how](tensors[name], data.draw(st.integers(0, 10**6)))
+    with pytest.raises(CorruptRegistryError):
+        TaskRouting.from_tensors({**tensors, name: changed}, DIMENSIONS)
+
+
+class Logits:
+    """The answer of a task."""
+
+    def __init__(self, *values: float) -> None:
+        self.logits = torch.tensor(values)
+
+
+@pytest.mark.parametrize("values", [(), (float("nan"), 0.0), (float("inf"), 0.0), (float("-inf"), 1.0)])
+def test_a_head_without_numbers_never_wins_a_tie(values: tuple[float, ...]) -> None:
+    router = Router({f"task-{i}": routing(i, "discriminant") for i in range(2)})
+    ends = [points(5, 1, centre).mean(dim=0) for centre in (0, 1)]
+    for _ in range(20):  # to the border between the two
+        between = normalize(ends[0] + ends[1], dim=0)
+        (route,) = router.choose(between[None])
+        ends[route.task == "task-1"] = between
+    for without in (["task-0"], ["task-1"], ["task-0", "task-1"]):
+        given = {f"task-{i}": Logits(1.0, 0.0) for i in range(2)} | {name: Logits(*values) for name in without}
+        ((chosen, answer),) = decide(router, between[None], partial(_given, given))
+        assert answer is given[chosen.task]
+        assert chosen.task == route.task if len(without) == 2 else chosen.task not in without
+
+
+def _given(answers: dict[str, Logits], pairs: Sequence[tuple[int, str]]) -> list[Logits]:
+    return [answers[task] for _, task in pairs]
+
+
+def test_scores_that_are_not_numbers_are_an_error() -> None:
+    router = Router({"task": routing(1, "ridge")})
+    for ask in (router.choose, router.fitting):
+        with pytest.raises(NotFiniteError, match="cl-ast route"):
+            ask(torch.full((1, DIMENSIONS), float("nan")))
