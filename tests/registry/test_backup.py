@@ -13,7 +13,7 @@ import pytest
 from places import Place
 
 from cl_ast.errors import RegistryError
-from registry import Accuracy, NewVersion, Registry, file_stores
+from registry import Accuracy, NewVersion, Registry
 
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
@@ -104,7 +104,7 @@ def test_an_interrupted_backup_is_none(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(file_stores.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(RegistryError, match="No space"):
             local.backup(tmp_path / "copy")
     assert not (tmp_path / "copy").exists() and not list(tmp_path.glob(".copy*"))
