@@ -122,10 +122,12 @@ def _sorted_out(
 
 
 def _described(data: bytes) -> Manifest | None:
+    """Return what a file says that it is; None where `rebuild` could not use it."""
     try:
-        return Manifest.from_header(header.read(data).description(), datetime.fromtimestamp(0, UTC))
+        found = Manifest.from_header(header.read(data).description(), datetime.fromtimestamp(0, UTC))
     except RegistryError:
         return None
+    return found if max(found.number, found.task_id or 0) <= row_checks.MOST_CLAIMED_ID else None
 
 
 def _named(unknown: Sequence[Unnamed], wanted: Collection[str]) -> list[Dropped]:

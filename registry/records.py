@@ -183,7 +183,7 @@ class Unnamed:
         return self.name[:64]
 
     def __str__(self) -> str:
-        what = "an adapter that does not say what it is"
+        what = "an adapter that the database does not know, and that does not say clearly what it is"
         back = ""
         if self.task is not None:
             what = f"an adapter of task {self.task}, version {self.number}, that the database does not know"

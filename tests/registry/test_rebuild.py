@@ -122,5 +122,8 @@ def test_a_header_cannot_use_up_the_ids(place: Place, reg: Registry, adapter: Ma
     with Registry.open(place.location) as again:
         again.commit("b", adapter(3), new(), replace=True)
         again.commit("c", adapter(4), new())
-        assert {one.name for one in again.tasks()} == {"a", "b", "c"} and again.verify() == []
+        assert {one.name for one in again.tasks()} == {"a", "b", "c"}
+        said = [problem.what for problem in again.verify()]
+        assert len(said) == 3 and all("does not say clearly what it is" in what for what in said)
+        assert len(again.gc(dry_run=True).unnamed) == 3
         assert replace(again.task("a"), version=task.version) == task
