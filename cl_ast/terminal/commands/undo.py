@@ -25,7 +25,8 @@ def undo(app: App, /, yes: bool) -> None:
     """
     with app.registry() as registry:
         change = registry.last_change()
-        confirm(lambda: f"Take back: {change}?", yes=yes)
+        if change is not None:
+            confirm(lambda: f"Take back: {change}?", yes=yes)
         report = registry.undo(change)
     print_line(str(report))
     again = "a second `cl-ast undo` takes this back"
