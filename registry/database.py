@@ -7,7 +7,6 @@ importing is most of the time that listing tasks takes. Changes go through SQLAl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.crash_points import crash_point
@@ -89,9 +88,6 @@ class Database(Protocol):
 
     def bytes(self) -> int:
         """Return how many bytes the registry's tables take."""
-
-    def copy_to(self, path: Path) -> None:
-        """Write all tables, as they are at one moment, to a new SQLite file; nobody waits meanwhile."""
 
     def close(self) -> None: ...
 

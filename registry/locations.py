@@ -21,8 +21,6 @@ from registry.database import DatabaseLocation
 from registry.errors import file_errors
 from registry.file_stores import LocalFolder, Store
 
-DATABASE, ADAPTERS = "registry.db", "adapters"
-"""What is in the folder of a registry: the database, and the folder of the adapter files."""
 _FORMS = "name a folder, sqlite:///folder/registry.db, or postgresql+psycopg://host/database?adapters=FOLDER|URL"
 # A URL that lost a slash, as in a Path or by a slip, would make a folder that is called by its password.
 _CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)|(sqlite|postgres(ql)?(\+[a-z0-9]+)?):(?!//)", re.IGNORECASE)
@@ -45,7 +43,7 @@ def locate(location: str | Path) -> Located:
     if _CUT_URL.match(str(location)):
         raise RegistryError(f"a URL begins with ://, and a folder is not called like a URL: {_FORMS}")
     if isinstance(location, Path) or "://" not in location:
-        return _folder(Path(location).expanduser() / DATABASE)
+        return _folder(Path(location).expanduser() / "registry.db")
     scheme, _, rest = location.partition("://")
     rest, query = _parameters(rest)
     adapters, cache = unquote(query.pop("adapters", "")), unquote(query.pop("cache", ""))
@@ -76,7 +74,7 @@ def _folder(path: Path) -> Located:
     if is_file:
         raise RegistryError(f"{folder} is a file, and a registry is a folder: name another place")
     path = path.resolve()
-    return Located(SqliteLocation(path), AdapterFiles(LocalFolder(path.parent / ADAPTERS)))
+    return Located(SqliteLocation(path), AdapterFiles(LocalFolder(path.parent / "adapters")))
 
 
 def _adapters(place: str, cache: str) -> AdapterFiles:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_ast.errors import RegistryError
@@ -33,9 +32,6 @@ _CONNECT_SECONDS = 10
 _LONGEST_SCHEMA = 32  # bytes, of 63 that a name may have
 _LOCK = f"SELECT pg_advisory_xact_lock({0x636C6173}, hashtext(current_schema()))"  # "clas"
 _NEXT_ID = "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT max(id) FROM {0}))"
-_LAST_IDS = """
-    SELECT sequencename, last_value FROM pg_sequences
-    WHERE schemaname = current_schema() AND last_value IS NOT NULL"""
 _PROBE = f"""
     SELECT current_schema(), current_setting('server_encoding'),
         (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()),
@@ -189,15 +185,6 @@ class PostgresDatabase:
     def bytes(self) -> int:
         with self.read() as reader:
             return next(int(row[0]) for row in reader.query(_BYTES))
-
-    def copy_to(self, path: Path) -> None:
-        from registry.sqlite_database import SqliteLocation
-        from registry.table_copy import copy_tables
-
-        with self.read() as reader:
-            last = {name.removesuffix("_id_seq"): id for name, id in reader.query(_LAST_IDS)}
-            with SqliteLocation(path).make().write() as writer:
-                copy_tables(reader, writer, last)
 
     def close(self) -> None:
         """Do nothing: every transaction has closed its connection."""

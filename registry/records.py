@@ -266,22 +266,3 @@ class RebuildReport:
     versions: int
     skipped: tuple[Problem, ...]
     backup: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BackupReport:
-    """A copy that `backup` made.
-
-    Attributes:
-        place: the folder of the copy.
-        moment: the state of the registry at this moment is in it.
-        tasks, versions, bytes: how many, and the size of their files.
-        problems: the files that could not be copied, because they are damaged or missing.
-    """
-
-    place: str
-    moment: datetime
-    tasks: int
-    versions: int
-    bytes: int
-    problems: tuple[Problem, ...]

@@ -16,7 +16,6 @@ from registry.records import (
     MODES,
     Accuracy,
     BackboneRecord,
-    BackupReport,
     GcReport,
     LastChange,
     Overview,
@@ -283,15 +282,6 @@ class Registry:
                 another came after the expected one.
         """
         return undoing.undo(self._database, self._files, expected)
-
-    def backup(self, destination: str | Path) -> BackupReport:
-        """Copy the registry to a new folder, which is a registry itself, while others may go on using this one.
-
-        Raises RegistryError where the destination is not a new or empty folder, and where it cannot be written.
-        """
-        from registry.backup import backup
-
-        return backup(self._database, self._files, Path(destination))
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:

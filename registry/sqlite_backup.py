@@ -1,4 +1,4 @@
-"""Copies an SQLite database to another file: beside it when an upgrade is due, or into a backup."""
+"""Copies an SQLite database to a file beside it, which stays there when an upgrade is due."""
 
 import sqlite3
 from contextlib import closing
@@ -18,15 +18,9 @@ def copy(path: Path, why: str) -> Path:
     part = kept.with_name(f"{kept.name}.part")
     with file_errors(path.parent, "back up the registry in"):
         crash_point("back up")
-        with closing(sqlite3.connect(path)) as source:
-            copy_to(part, source, path)
+        sqlite_replace.create_like(part, path)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
         part.replace(kept)
         sync_folder(path.parent)
     return kept
-
-
-def copy_to(target: Path, source: sqlite3.Connection, like: Path) -> None:
-    """Write one moment of a database to a new file, with the owner, group and mode of the file `like`."""
-    sqlite_replace.create_like(target, like)
-    with closing(sqlite3.connect(target)) as connection:
-        source.backup(connection)

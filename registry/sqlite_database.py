@@ -161,14 +161,6 @@ class SqliteDatabase:
         """Return the size on disk, with the log that SQLite has not yet written back."""
         return size(self.path) + size(sqlite_replace.wal(self.path))
 
-    def copy_to(self, path: Path) -> None:
-        with (
-            file_errors(path, "write a copy of the database to"),
-            translated(self.path),
-            closing(self.connect_to_read()) as source,
-        ):
-            sqlite_backup.copy_to(path, source, self.path)
-
     def close(self) -> None:
         """Do nothing: every transaction has closed its connection."""
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line
-
-if TYPE_CHECKING:
-    from registry import Registry
 
 
 @click.command("remove")
 @click.argument("task")
-@yes_option
 @pass_app
-def remove(app: App, /, task: str, yes: bool) -> None:
+def remove(app: App, /, task: str) -> None:
     """Remove a task; other tasks are unaffected.
-
-    On a terminal it asks first. `cl-ast undo` takes it back.
 
     \b
     cl-ast remove birds
     """
     with app.registry() as registry:
-        confirm(lambda: _question(registry, task), yes=yes)
         registry.remove(task)
     print_line(f"{task} is removed")
-
-
-def _question(registry: Registry, task: str) -> str:
-    versions = registry.versions(task)
-    size = sum(version.adapter_bytes for version in versions)
-    return (
-        f"Remove the task {versions[0].task}, its {len(versions)} version{'' if len(versions) == 1 else 's'} "
-        f"({size:,} bytes) and what was measured of it? Its files stay in the trash for 30 days"
-    )
