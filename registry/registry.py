@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
+from cl_ast.progress import Progress, silent
 from registry import changes, history, maintenance, rows
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database
@@ -15,6 +16,7 @@ from registry.records import (
     MODES,
     Accuracy,
     BackboneRecord,
+    BackupReport,
     GcReport,
     Overview,
     Problem,
@@ -276,6 +278,12 @@ class Registry:
     def gc(self, *, dry_run: bool = False) -> GcReport:
         """Drop the versions that are not current, and every file that no row names. A dry run drops nothing."""
         return maintenance.gc(self._database, self._files, dry_run=dry_run)
+
+    def backup(self, dest: str | Path, progress: Progress = silent) -> BackupReport:
+        """Copy the registry as it is at one moment to another place, as `registry.backup.backup` says."""
+        from registry.backup import backup
+
+        return backup(self._database, self._files, dest, progress)
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:

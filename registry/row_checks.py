@@ -118,7 +118,7 @@ class VersionReader:
 
     def _fact(self, place: int, value: Any) -> Any:
         if not isinstance(value, str):  # numbers, which mostly differ from row to row
-            return _CHECKS[place](_parsed(value) if _IS_JSON[place] else value)
+            return _CHECKS[place](parsed(value) if _IS_JSON[place] else value)
         known = self._checked_texts[place]
         found = known.get(value)
         if found is None:
@@ -126,7 +126,7 @@ class VersionReader:
         return found
 
     def _checked_json(self, place: int, text: str) -> Any:
-        found = _parsed(text)
+        found = parsed(text)
         # The check of an object writes it as JSON again, to see how long that is and whether all of it is text.
         plain = place in _OBJECTS and type(found) is dict and len(text) <= _SHORT and text.isascii()
         return found if plain and "\\u" not in text else _CHECKS[place](found)
@@ -134,7 +134,7 @@ class VersionReader:
 
 def counts(text: Any) -> dict[str, int]:
     """Return the JSON of counts by task id. Raises ValueError or TypeError for anything else."""
-    found = _parsed(text)
+    found = parsed(text)
     if not isinstance(found, dict) or not all(type(clips) is int and 0 <= clips < 2**53 for clips in found.values()):
         raise ValueError("it is no object of counts")
     return found
@@ -170,7 +170,8 @@ def unreadable(what: str) -> CorruptRegistryError:
     )
 
 
-def _parsed(text: Any) -> Any:
+def parsed(text: Any) -> Any:
+    """Return the value of a JSON text. Raises ValueError, or RecursionError where it is too deep."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r:.40} is not JSON")
     value, end = _DECODER.raw_decode(text)
