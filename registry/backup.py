@@ -224,8 +224,8 @@ def _snapshot(origin: _Origin, target: _Target) -> _Snapshot:
     target.make_snapshot(origin.rights())
     copy = SqliteLocation(target.snapshot).make()
     assert isinstance(copy, SqliteDatabase)
-    moment = datetime.now(UTC)
-    with origin.database.read(every_table=True) as reader, copy.write() as writer:
+    with copy.write() as writer, origin.database.read(every_table=True) as reader:
+        moment = datetime.now(UTC)
         left_out = table_copy.copy_checked(origin.database, reader, writer)
     with copy.read() as reader:
         return _Snapshot(moment, rows.count(reader), rows.versions(reader), left_out)
