@@ -16,6 +16,7 @@ identified by its content: its file is named by its hash, is never changed, and 
 from registry.records import (
     Accuracy,
     BackboneRecord,
+    BackupReport,
     Dropped,
     GcReport,
     LastChange,
@@ -35,6 +36,7 @@ from registry.version_facts import NewVersion
 __all__ = [
     "Accuracy",
     "BackboneRecord",
+    "BackupReport",
     "Dropped",
     "GcReport",
     "LastChange",

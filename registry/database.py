@@ -35,11 +35,13 @@ class Writer:
         placeholder: what the database's driver expects in place of a `?`.
         update_ids: SQL after which a table gives no id that is taken, for a database that needs it; `{0}` in it is the
             table's name.
+        raise_id: statements after which a table gives no id up to `{1}`.
     """
 
     session: "Session"
     placeholder: str
     update_ids: str = ""
+    raise_id: Sequence[str] = ()
 
     def query(self, sql: str, *values: object) -> Rows:
         """Return the rows of one SELECT, which has a `?` for each value and sees what was changed so far."""
@@ -54,6 +56,12 @@ class Writer:
         self.session.execute(insert(table), values)
         if self.update_ids:
             self.session.connection().exec_driver_sql(self.update_ids.format(table.__tablename__))
+
+    def raise_ids(self, last: Mapping[str, int]) -> None:
+        """Let tables of ours give only ids that are higher than these, and than those that they have."""
+        for name, id in last.items():
+            for sql in self.raise_id:
+                self.session.connection().exec_driver_sql(sql.format(name, int(id)))
 
     def finish(self) -> None:
         """Send all changes to the database; the commit comes next."""
@@ -77,8 +85,12 @@ class Database(Protocol):
     @property
     def writable(self) -> bool: ...
 
-    def read(self) -> AbstractContextManager[Reader]:
-        """Begin a transaction that sees one state of the registry throughout. It never waits for a writer."""
+    def read(self, *, every_table: bool = False) -> AbstractContextManager[Reader]:
+        """Begin a transaction that sees one state of the registry throughout. It never waits for a writer.
+
+        Only with `every_table` it may wait for a rebuilding, and a rebuilding waits for it: on a server the tables
+        themselves are replaced, which no transaction is kept from seeing.
+        """
 
     def write(self) -> AbstractContextManager[Writer]:
         """Begin the only writing transaction. It is committed at the end, and rolled back whole on any error."""
@@ -88,6 +100,9 @@ class Database(Protocol):
 
     def bytes(self) -> int:
         """Return how many bytes the registry's tables take."""
+
+    def last_ids(self, reader: Reader) -> Mapping[str, int]:
+        """Return the highest id that each of the tables has ever given, as far as this user may know it."""
 
     def close(self) -> None: ...
 

@@ -5,7 +5,7 @@ The tables are in the first schema of the search path, which must have no other 
 never wait.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -39,6 +39,11 @@ _PROBE = f"""
 _MAY_WRITE = """
     SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean
         AND has_table_privilege('versions', 'INSERT') AND has_table_privilege('versions', 'DELETE')"""
+# Without a right to a sequence its last value is NULL.
+_LAST_IDS = """
+    SELECT left(sequencename, -7), last_value FROM pg_sequences
+    WHERE schemaname = current_schema() AND sequencename LIKE '%_id_seq' AND last_value IS NOT NULL"""
+_RAISE_ID = "SELECT setval(pg_get_serial_sequence('{0}', 'id'), greatest({1}, (SELECT max(id) FROM {0})))"
 _BYTES = """
     SELECT coalesce(sum(pg_total_relation_size(format('%I.%I', schemaname, tablename)::regclass)), 0)
     FROM pg_tables WHERE schemaname = current_schema()"""
@@ -152,10 +157,13 @@ class PostgresDatabase:
         return self._location.place
 
     @contextmanager
-    def read(self) -> Iterator[Reader]:
+    def read(self, *, every_table: bool = False) -> Iterator[Reader]:
         with self._location.connection() as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
+            if every_table:  # before the first query, which decides what the transaction sees
+                connection.execute(_waiting().encode())
+                connection.execute(_lock(schema.TABLES - {"sqlite_sequence"}, "ACCESS SHARE").encode())
             yield _PostgresReader(connection)
 
     @contextmanager
@@ -169,9 +177,9 @@ class PostgresDatabase:
             try:
                 with Session(self._engine, expire_on_commit=False) as session, session.begin():
                     connection = session.connection()
-                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_BUSY_SECONDS * 1000:.0f}ms'")
+                    connection.exec_driver_sql(_waiting())
                     connection.exec_driver_sql(_LOCK)
-                    writer = Writer(session, "%s", _NEXT_ID)
+                    writer = Writer(session, "%s", _NEXT_ID, (_RAISE_ID,))
                     yield writer
                     writer.finish()
             except SQLAlchemyError as error:
@@ -185,6 +193,9 @@ class PostgresDatabase:
     def bytes(self) -> int:
         with self.read() as reader:
             return next(int(row[0]) for row in reader.query(_BYTES))
+
+    def last_ids(self, reader: Reader) -> Mapping[str, int]:
+        return {name: int(id) for name, id in reader.query(_LAST_IDS)}
 
     def close(self) -> None:
         """Do nothing: every transaction has closed its connection."""
@@ -240,10 +251,22 @@ def _make_tables(connection: "Connection") -> None:
 
 def _move_tables(connection: "Connection", target: str) -> None:
     """Move every table, with its indexes, constraints and sequence, to another schema."""
-    names = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").all()
+    found = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").all()
+    names = [str(name) for (name,) in found]
+    connection.exec_driver_sql(_lock(names, "ACCESS EXCLUSIVE").replace("%", "%%"))
     connection.exec_driver_sql(f"CREATE SCHEMA {_quoted(target)}")
-    for (name,) in names:
+    for name in names:
         connection.exec_driver_sql(f"ALTER TABLE {_quoted(name)} SET SCHEMA {_quoted(target)}")
+
+
+def _waiting() -> str:
+    """Return the statement that bounds how long a transaction waits for others."""
+    return f"SET LOCAL lock_timeout = '{_BUSY_SECONDS * 1000:.0f}ms'"
+
+
+def _lock(tables: Iterable[str], mode: str) -> str:
+    """Return the statement that locks tables, always in the same order: so nobody waits for one who waits for him."""
+    return f"LOCK TABLE {', '.join(sql.Identifier(name).as_string(None) for name in sorted(tables))} IN {mode} MODE"
 
 
 def _quoted(name: str) -> str:

@@ -266,3 +266,26 @@ class RebuildReport:
     versions: int
     skipped: tuple[Problem, ...]
     backup: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What `backup` copied.
+
+    Attributes:
+        place: where the copy is.
+        moment: the registry was like this then; in UTC.
+        tasks, versions: how many rows the copy has.
+        bytes: the size of their files together.
+        problems: what the copy lacks; nothing where it is whole.
+        former: where the database of the former backup is kept; None where the new one has every row, or where there
+            was none.
+    """
+
+    place: str
+    moment: datetime
+    tasks: int
+    versions: int
+    bytes: int
+    problems: tuple[Problem, ...]
+    former: str | None

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
+from cl_ast.progress import Progress, silent
 from registry import backbone, changes, garbage, history, last_change, maintenance, rows, undoing
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database
@@ -16,6 +17,7 @@ from registry.records import (
     MODES,
     Accuracy,
     BackboneRecord,
+    BackupReport,
     GcReport,
     LastChange,
     Overview,
@@ -282,6 +284,12 @@ class Registry:
                 another came after the expected one.
         """
         return undoing.undo(self._database, self._files, expected)
+
+    def backup(self, dest: str | Path, progress: Progress = silent) -> BackupReport:
+        """Copy the registry as it is at one moment to another place, as `registry.backup.backup` says."""
+        from registry.backup import backup
+
+        return backup(self._database, self._files, dest, progress)
 
     @classmethod
     def rebuild(cls, location: str | Path) -> RebuildReport:

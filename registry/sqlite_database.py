@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _APPLICATION_ID = 0x636C6173  # "clas"
+_RAISE_ID = (
+    "INSERT INTO sqlite_sequence (name, seq) SELECT '{0}', 0 "
+    "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{0}')",
+    "UPDATE sqlite_sequence SET seq = max(seq, {1}) WHERE name = '{0}'",
+)
 
 
 class SqliteLocation:
@@ -129,7 +134,7 @@ class SqliteDatabase:
         return str(self.path.parent)
 
     @contextmanager
-    def read(self) -> Iterator[Reader]:
+    def read(self, *, every_table: bool = False) -> Iterator[Reader]:
         with translated(self.path), closing(self.connect_to_read()) as connection:
             connection.execute("BEGIN")
             yield _SqliteReader(connection)
@@ -144,7 +149,7 @@ class SqliteDatabase:
         with translated(self.path):
             try:
                 with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                    writer = Writer(session, "?")
+                    writer = Writer(session, "?", raise_id=_RAISE_ID)
                     yield writer
                     writer.finish()
             except SQLAlchemyError as error:
@@ -180,13 +185,16 @@ class SqliteDatabase:
         from registry.models import Base
 
         connection = writer.session.connection()
-        last = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+        last = self.last_ids(writer)
         connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         for table in reversed(Base.metadata.sorted_tables):
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table.name}")
         Base.metadata.create_all(connection, checkfirst=False)
-        for name, id in last:
-            connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, id))
+        writer.raise_ids(last)
+
+    def last_ids(self, reader: Reader) -> Mapping[str, int]:
+        found = reader.query("SELECT name, seq FROM sqlite_sequence")
+        return {name: int(id) for name, id in found if name in schema.TABLES}
 
     def upgrade(self, found: int) -> None:
         """Bring the tables to this release's schema, and keep a copy of the former database beside it."""

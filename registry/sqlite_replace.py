@@ -82,16 +82,21 @@ def create_like(path: Path, other: Path) -> None:
     with suppress(FileNotFoundError):
         wanted = other.stat()
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        mode = stat.S_IMODE(wanted.st_mode)
-        if os.name == "posix":
-            try:
-                os.chown(path, wanted.st_uid, wanted.st_gid)
-            except OSError:
-                with suppress(OSError):
-                    os.chown(path, -1, wanted.st_gid)
-            if path.stat().st_gid != wanted.st_gid:
-                mode &= ~0o070
-        path.chmod(mode)
+        give_rights(path, wanted)
+
+
+def give_rights(path: Path, wanted: os.stat_result, more: int = 0) -> None:
+    """Give a file or a folder the owner, group and mode of another, as far as this user may, and these bits of mode."""
+    mode = stat.S_IMODE(wanted.st_mode) & ~stat.S_ISUID | more
+    if os.name == "posix":
+        try:
+            os.chown(path, wanted.st_uid, wanted.st_gid)
+        except OSError:
+            with suppress(OSError):
+                os.chown(path, -1, wanted.st_gid)
+        if path.stat().st_gid != wanted.st_gid:
+            mode &= ~0o070
+    path.chmod(mode)
 
 
 def wal(path: Path) -> Path:

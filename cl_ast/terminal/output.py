@@ -74,6 +74,31 @@ def print_traceback() -> None:
         click.echo(escaped_lines(traceback.format_exc().rstrip()), err=True)
 
 
+def can_ask() -> bool:
+    """Return whether there is somebody to answer: a terminal to write to, and one to read from."""
+    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Return whether a stream is a terminal; a closed one is none."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def answer_to(question: str) -> str:
+    """Ask on standard error, and return the line that was answered; no text after Ctrl-C or at the end of input."""
+    try:
+        click.echo(escaped_line(question), err=True, nl=False)
+        answer = sys.stdin.readline()
+    except (KeyboardInterrupt, UnicodeDecodeError):
+        answer = ""
+    if not answer.endswith("\n"):  # the line was not ended
+        click.echo(err=True)
+    return answer.strip()
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     from cl_ast.terminal.rendering.formats import as_json

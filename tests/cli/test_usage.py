@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = {
     *("add-task", "stream", "predict", "evaluate", "stats"),
-    *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "undo", "methods", "demo"),
+    *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "undo", "backup", "methods", "demo"),
 }
 LEARNING = (
     "--method --backbone --epochs --batch-size --lr --fold --few-shot --max-seconds --seed --resume --replace --no-eval"

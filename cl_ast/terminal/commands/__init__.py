@@ -1,6 +1,7 @@
 """The commands, one a file; importing them imports nothing heavier than click."""
 
 from cl_ast.terminal.commands.add_task import add_task
+from cl_ast.terminal.commands.backup import backup
 from cl_ast.terminal.commands.compare import compare
 from cl_ast.terminal.commands.demo import demo
 from cl_ast.terminal.commands.evaluate import evaluate
@@ -26,6 +27,7 @@ from cl_ast.terminal.commands.verify import verify
 
 COMMANDS = (
     add_task,
+    backup,
     compare,
     demo,
     evaluate,

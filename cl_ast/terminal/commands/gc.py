@@ -27,7 +27,7 @@ def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool, ye
     That is: versions that no longer answer, damaged files that no version
     names, and what an interrupted command left. What has been in the trash for
     30 days is deleted, and with --empty-trash all of it but what comes now.
-    `cl-ast undo` takes it back until then.
+    `cl-ast undo` takes it back until then. On a terminal it asks first.
 
     \b
     A whole adapter that the database does not know is left where it is, as it
@@ -57,6 +57,17 @@ def _counted(report: GcReport) -> str:
     return f"{said}; {len(report.emptied)} files, {emptied:,} bytes{would} deleted from the trash"
 
 
-def _question(report: GcReport) -> str:
-    for_good = f", and delete {len(report.emptied)} from there for good" if report.emptied else ""
-    return f"Move {len(report.dropped)} files ({report.bytes:,} bytes) to the trash{for_good}?"
+def _question(report: GcReport) -> str | None:
+    """Return what `gc` is about to do, as a question; None where that is nothing."""
+    from cl_ast.terminal.rendering.tables import size
+
+    parts = []
+    if report.dropped:
+        parts.append(f"Move {_files(len(report.dropped))} ({size(report.bytes)}) to the trash")
+    if report.emptied:
+        parts.append(f"delete {_files(len(report.emptied))} in the trash for good")
+    return f"{' and '.join(parts).capitalize()}? `cl-ast gc --dry-run` lists them." if parts else None
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"

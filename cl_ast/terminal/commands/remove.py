@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line
+
+if TYPE_CHECKING:
+    from registry import Registry
 
 
 @click.command("remove")
 @click.argument("task")
+@yes_option
 @pass_app
-def remove(app: App, /, task: str) -> None:
+def remove(app: App, /, task: str, yes: bool) -> None:
     """Remove a task; other tasks are unaffected.
+
+    On a terminal it asks first.
 
     \b
     cl-ast remove birds
     """
     with app.registry() as registry:
+        confirm(lambda: _question(registry, task), yes=yes)
         registry.remove(task)
     print_line(f"{task} is removed")
+
+
+def _question(registry: Registry, task: str) -> str:
+    from cl_ast.terminal.rendering.tables import size
+
+    record, versions = registry.task(task), registry.versions(task)
+    count = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+    total = size(sum(version.adapter_bytes for version in versions))
+    return (
+        f'Remove task "{record.name}": {count} ({total}), trained {record.version.created:%Y-%m-%d}, its measurements '
+        "and its place in routing? `cl-ast undo` takes it back for 30 days."
+    )

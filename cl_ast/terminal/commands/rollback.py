@@ -15,10 +15,14 @@ from cl_ast.terminal.output import print_line
 def rollback(app: App, /, task: str, version: int | None) -> None:
     """Go back to an earlier version of a task.
 
-    Without VERSION, the one before the current. Nothing is deleted.
+    Without VERSION, the one before the current. Nothing is deleted until `cl-ast gc`.
 
     \b
     cl-ast rollback birds 1
     """
     with app.registry() as registry:
-        print_line(f"{task} answers with version {registry.rollback(task, version).number} now")
+        number = registry.rollback(task, version).number
+        others = [str(one.number) for one in registry.versions(task) if one.number != number]
+    print_line(f"{task} answers with version {number} now")
+    if others:
+        print_line(f"`cl-ast gc` would move its other versions to the trash: {', '.join(others)}")
