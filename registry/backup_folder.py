@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import RegistryError
-from registry import sqlite_replace
-from registry.adapter_files import AdapterFiles, digest, is_own, is_temporary
+from registry import sqlite_replace, trash
+from registry.adapter_files import ID_FILE, AdapterFiles, digest, is_own, is_temporary
 from registry.crash_points import crash_point
 from registry.errors import file_errors
 from registry.file_stores import LocalFolder, size, sync_folder
@@ -57,6 +57,7 @@ class BackupFolder:
         self._new = folder / "adapters.unfinished"
         self._made = False
         self._whole: set[str] = set()  # files that were looked at
+        self._expected: frozenset[str] = frozenset()
 
     def prepare(self) -> None:
         """Make the folder where there is none. Raises RegistryError where something else is there."""
@@ -106,7 +107,8 @@ class BackupFolder:
         return unfinished or (is_own(name) and is_temporary(name))
 
     def expect(self, names: Collection[str]) -> None:
-        """Do nothing: files of former backups that no row names any more stay."""
+        """Learn which files the new rows name; those of former backups that are not among them go to the trash."""
+        self._expected = frozenset(names)
 
     def make_snapshot(self, like: os.stat_result | None) -> None:
         """Make an empty file for the new database, with these rights; what a killed backup left there goes."""
@@ -149,12 +151,22 @@ class BackupFolder:
             self._move_files(adapters)
             if self._registry_id is not None:
                 AdapterFiles(LocalFolder(self._adapters)).write_registry_id(self._registry_id)
+                sqlite_replace.give_rights(self._adapters / ID_FILE, self.snapshot.stat(), 0o600)
             former = sqlite_replace.put_in_place(self._database, self.snapshot)
             if former is not None and not keep_former:
                 sqlite_replace.wal(former).unlink(missing_ok=True)
                 former.unlink(missing_ok=True)
                 former = None
+            self._drop_unnamed()
         return None if former is None else str(former)
+
+    def _drop_unnamed(self) -> None:
+        """Move the files that no row names any more to the trash: else they would look like tasks that were lost."""
+        files = LocalFolder(self._adapters)
+        unnamed = [
+            one.name for one in AdapterFiles(files).adapters() if is_own(one.name) and one.name not in self._expected
+        ]
+        files.move([(name, trash.name_today(name[:64])) for name in unnamed])
 
     def abandon(self) -> None:
         """Remove what the next backup into the folder cannot use: all but the files that were copied."""

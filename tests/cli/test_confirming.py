@@ -73,13 +73,16 @@ def test_gc_says_what_is_lost_and_asks_only_then(
     terminal: Terminal, registry: Path, cl: Run, data: Path, quick: list[object]
 ) -> None:
     code, shown, out = terminal("", "gc")
-    assert (code, out) == (0, "0 files, 0 bytes deleted\n") and "[y/N]" not in shown
+    assert (code, out) == (
+        0,
+        "0 files, 0 bytes moved to the trash; 0 files, 0 bytes deleted from the trash\n",
+    ) and "[y/N]" not in shown
     cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
     said = cl("rollback", "tones").fine().out
-    assert said == "tones answers with version 1 now\n`cl-ast gc` would delete its other versions: 2\n"
+    assert said == "tones answers with version 1 now\n`cl-ast gc` would move its other versions to the trash: 2\n"
     code, shown, out = terminal("n\n", "gc")
     assert code == 1 and out == ""
-    assert "Delete 1 file (" in shown and "cannot go to these versions afterwards: tones 2." in shown
+    assert "Move 1 file (" in shown and " kB) to the trash?" in shown
     assert len(list((registry / "adapters").glob("*.safetensors"))) == 4
     assert terminal("", "gc", "--dry-run")[0] == 0
     code, shown, _ = terminal("", "gc", "--yes")

@@ -114,8 +114,8 @@ def test_a_second_backup_copies_what_is_new_and_repairs_what_is_damaged(
     assert report.problems == () and report.former is None
     with Registry.open(copy) as again:
         assert content(again) == content(local) and again.verify() == []
-    files = list((copy / "adapters").iterdir())
-    assert len(files) == 4  # that of b stays
+    files = list((copy / "adapters").glob("*.safetensors"))
+    assert len(files) == 3 and len(list((copy / "adapters" / "trash").iterdir())) == 1  # that of b
     assert sum(path.stat().st_mtime > 1 for path in files) == 3 and not linked.is_symlink()
     assert sorted(path.name for path in copy.iterdir()) == ["adapters", "backup.json", "registry.db"]
 
@@ -286,7 +286,9 @@ def test_a_killed_backup_is_none_or_the_former_one_and_the_next_goes_on(
             hook(lambda _: None)
             try:
                 with Registry.open(place / "copy", create=False) as copy:
-                    assert copy.verify() == [] and content(copy) in (before, wanted), steps[number]
+                    # Files that came already, or that are to go, are named by no row of this moment.
+                    assert all("does not know" in str(problem) for problem in copy.verify()), steps[number]
+                    assert content(copy) in (before, wanted), steps[number]
             except RegistryError as error:
                 # All files are there, and the database is not, just before the last step.
                 missing = "there is no registry" if number <= steps.index("rename files") else "is missing, but"
@@ -312,8 +314,11 @@ def test_what_somebody_removes_meanwhile_leads_to_new_rows(
 ) -> None:
     doomed = local.task("b").version
 
+    removed: list[str] = []
+
     def remove(step: str) -> None:
-        if step == "write file" and local.count() == 2:
+        if step == "write file" and not removed:
+            removed.append(step)
             with Registry.open(home) as colleague:
                 colleague.remove("b")
 
@@ -366,4 +371,4 @@ def test_a_bucket(tmp_path: Path, adapter: Make, new: New, backbone: BackboneRec
         with Registry.open(second, create=False) as again:
             assert content(again) == content(reg) and again.verify() == []
     mark = json.loads((tmp_path / "copy" / "backup.json").read_text())
-    assert mark["of"] == str(tmp_path / "one" / "registry.db") and len(mark["databases"]) == 1
+    assert len(mark["of"]) == 32 and len(mark["databases"]) == 1

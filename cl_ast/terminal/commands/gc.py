@@ -61,12 +61,10 @@ def _question(report: GcReport) -> str | None:
     """Return what `gc` is about to do, as a question; None where that is nothing."""
     from cl_ast.terminal.rendering.tables import size
 
-    parts = []
-    if report.dropped:
-        parts.append(f"Move {_files(len(report.dropped))} ({size(report.bytes)}) to the trash")
-    if report.emptied:
-        parts.append(f"delete {_files(len(report.emptied))} in the trash for good")
-    return f"{' and '.join(parts).capitalize()}? `cl-ast gc --dry-run` lists them." if parts else None
+    dropped = f"move {_files(len(report.dropped))} ({size(report.bytes)}) to the trash" if report.dropped else ""
+    emptied = f"delete {_files(len(report.emptied))} in the trash for good" if report.emptied else ""
+    both = " and ".join(filter(None, (dropped, emptied)))
+    return f"{both[0].upper()}{both[1:]}? `cl-ast gc --dry-run` lists them." if both else None
 
 
 def _files(count: int) -> str:
