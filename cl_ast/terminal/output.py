@@ -63,7 +63,7 @@ def warn(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error as it is, such as one of progress."""
+    """Print a line, such as one of progress, to standard error."""
     with suppress(OSError):
         click.echo(escaped_line(line), err=True)
 
