@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
 from cl_ast.backbone.families.ast import resized_positions
@@ -161,9 +160,9 @@ class Pretraining(nn.Module):
         tokens = self.backbone(features, keep).float()
         summary = self.summary_norm(pooled(tokens))
         columns = self.backbone.columns(features.shape[1])
-        place = torch.arange(self.backbone.rows * columns) if keep is None else keep
-        # One matrix product gives the mean of the kept patches of each column.
-        share = F.one_hot(place % columns, columns).float()
+        place = torch.arange(self.backbone.rows * columns, device=tokens.device) if keep is None else keep
+        # One matrix product gives the mean of the kept patches of each column. `F.one_hot` would read `place` back.
+        share = (place[:, None] % columns == torch.arange(columns, device=tokens.device)).float()
         share = share / share.sum(0).clamp_min(1)
         over_rows = torch.einsum("bkd,kc->bcd", tokens[:, 2:], share)
         out = {name: head(summary) for name, head in self.clip_heads.items()}

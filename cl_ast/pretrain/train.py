@@ -2,11 +2,15 @@
 
 import copy
 import csv
+import json
 import logging
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,188 +18,212 @@ from numpy.random import Generator
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
-from cl_ast.pretrain.augment import LENGTHS, Augmenter, Batch
-from cl_ast.pretrain.cache import KINDS, Clips
+from cl_ast.errors import TrainingError
+from cl_ast.pretrain import checkpoint, optimising
+from cl_ast.pretrain.augment import LENGTHS, Augmenter
+from cl_ast.pretrain.cache import Clips
+from cl_ast.pretrain.checkpoint import Checkpoint
+from cl_ast.pretrain.draws import Draws
 from cl_ast.pretrain.losses import losses, total
-from cl_ast.pretrain.model import Pretraining, Shape, descriptors
+from cl_ast.pretrain.model import Pretraining, descriptors
+from cl_ast.pretrain.options import Options
+from cl_ast.pretrain.validating import validate, validation_batches
 
 log = logging.getLogger(__name__)
 
+# Keys of the draws that all workers share (batch lengths and dropped patches), and of the clips of one worker.
+_SHARED, _OWN = 1_000, 1_001
+
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Options of the training.
+class Run:
+    """What every process of a training is given.
 
     Attributes:
-        seed: the seed of the weights, the batches and the dropped patches.
-        steps: optimiser steps. The learning rate warms up, then decays to zero along a cosine.
-        batch_frames: the frames of a batch. A batch has as many clips as give this number of frames.
-        learning_rate: the highest learning rate.
-        weight_decay: the weight decay of both optimisers.
-        warmup_steps: steps over which the learning rate grows to its highest value.
-        dropped_patches: the share of the patches left out of a step, for speed.
-        full_at_end: the share of the steps, at the end, that drop no patch.
-        easy_at_start: the share of the steps over which noise and channels grow to their full strength.
-        average_decay: the decay of the running average of the weights. The average is what is saved.
-        validate_every: steps from one validation, which also saves, to the next.
-        bf16: whether to train in bfloat16 mixed precision.
-        workers: processes that train together, each with one thread.
-        minutes: if positive, the schedule ends by then, and the result depends on the machine's speed.
-        shape: the sizes of the backbone.
+        clips, held_out: the clips to train and to validate on.
+        out: the folder of the results.
+        device: where the training runs.
+        resumed: the state to go on from, if any.
+        identity: what a later process must have in common to resume this training.
     """
 
-    seed: int = 1
-    steps: int = 6_500
-    batch_frames: int = 16_384
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup_steps: int = 100
-    dropped_patches: float = 0.3
-    full_at_end: float = 0.08
-    easy_at_start: float = 0.6
-    average_decay: float = 0.998
-    validate_every: int = 200
-    bf16: bool = False
-    workers: int = 1
-    minutes: float = 0.0
-    shape: Shape = field(default_factory=Shape)
+    clips: Clips
+    held_out: Clips
+    out: Path
+    options: Options
+    device: torch.device
+    resumed: Checkpoint | None
+    identity: dict[str, Any]
 
 
-def train(train_clips: Clips, held_out: Clips, out: Path, options: Options) -> None:
-    """Train from scratch, and save the averaged backbone to `out/backbone` at every validation and at the end.
+def train(
+    train_clips: Clips,
+    held_out: Clips,
+    out: Path,
+    options: Options,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+) -> None:
+    """Train, and save the averaged backbone to `out/backbone` at every validation and at the end.
+
+    `out` also gets the options (run.json), the log (log.csv) and the checkpoint (state.pt).
 
     If there are several workers, each is a process of one thread that draws its own clips, and their gradients are
     averaged. On a busy machine this is faster than threads that wait for each other inside every operation.
+
+    Args:
+        device: the CPU, or a GPU, which also makes the batches.
+        resume: go on from the last validation of an interrupted training in `out`. On a CPU, a training that ends by
+            its steps gives exactly the same weights as if it had not been interrupted.
+
+    Raises:
+        TrainingError: there is nothing to resume, or it is of another training; or several workers for a GPU.
     """
+    device = torch.device(device)
+    if device.type != "cpu" and options.workers > 1:
+        raise TrainingError(f"{options.workers} workers cannot share {device}; give one, or train on the CPU")
+    identity = checkpoint.identity(options, train_clips, held_out)
+    resumed = checkpoint.read(out / "state.pt", identity) if resume else None
     out.mkdir(parents=True, exist_ok=True)
+    sizes = {"clips": len(train_clips), "held_out": len(held_out), "frames": len(train_clips.mel)}
+    notes = {"device": device.type, **sizes, **asdict(options)}
+    (out / "run.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    run = Run(train_clips, held_out, out, options, device, resumed, identity)
     if options.workers == 1:
-        _Worker(0, train_clips, held_out, out, options).run()
+        with _tf32(device):
+            Worker(0, run).run()
         return
     meeting = Path(tempfile.mkdtemp()) / "meeting"
     # The processes are forked, so that they share one copy of the clips in memory.
     context = start_processes(  # type: ignore[no-untyped-call]
-        _run_process,
-        (meeting, train_clips, held_out, out, options),
-        options.workers,
-        join=False,
-        start_method="fork",
+        _run_process, (meeting, run), options.workers, join=False, start_method="fork"
     )
     while not context.join():
         pass
 
 
-def _run_process(rank: int, meeting: Path, train_clips: Clips, held_out: Clips, out: Path, options: Options) -> None:
+def _run_process(rank: int, meeting: Path, run: Run) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=options.workers)
-    _Worker(rank, train_clips, held_out, out, options).run()
+    workers = run.options.workers
+    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=workers)
+    Worker(rank, run).run()
     distributed.destroy_process_group()
 
 
-class _Worker:
+class Worker:
     """One process of a training. The worker of rank 0 also averages the weights, validates and saves."""
 
-    def __init__(self, rank: int, train_clips: Clips, held_out: Clips, out: Path, options: Options) -> None:
+    def __init__(self, rank: int, run: Run) -> None:
+        options, device = run.options, run.device
         torch.manual_seed(options.seed)
-        self.rank, self.out, self.options = rank, out, options
-        # All workers draw the same batch lengths and dropped patches, but different clips.
-        self.common = np.random.default_rng([options.seed, 1_000])
-        self.own = np.random.default_rng([options.seed, 1_001, rank])
-        self.model = Pretraining(options.shape)
+        self.rank, self.out, self.options, self.device, self.identity = rank, run.out, options, device, run.identity
+        # The weights are drawn on the CPU, so that a seed gives the same ones everywhere.
+        self.model = Pretraining(options.shape).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.augmenter = Augmenter(train_clips, stride=options.shape.time_stride)
-        self.validation = _validation_batches(held_out, options) if rank == 0 else []
-        self.optimisers = _optimisers(self.model, options)
+        stride = options.shape.time_stride
+        self.augmenter = Augmenter(run.clips, stride=stride, device=device)
+        batches = (run.held_out, options.validation_frames, stride, device)
+        self.validation = validation_batches(*batches) if rank == 0 else []
+        self.optimisers = optimising.optimisers(self.model, options)
+        self.step, self.clips_seen, self.earlier = 0, 0, 0.0
+        self.rows: list[dict[str, float]] = []
+        self.sums: dict[str, Tensor] = {}
+        if run.resumed:
+            self._restore(run.resumed)
         self.started = time.monotonic()
-        self.clips_seen = 0
-        self.sums: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """The time of the training so far, with that before it was resumed."""
+        return self.earlier + time.monotonic() - self.started
 
     def run(self) -> None:
         """Train to the end of the schedule."""
         options = self.options
-        step, progress = 0, 0.0
+        progress = _progress(self.step, self.seconds, options) if self.step else 0.0
         while progress < 1:
-            step += 1
-            progress = _progress(step, time.monotonic() - self.started, options)
-            terms, size = self._step(step, progress)
+            self.step += 1
+            progress = _progress(self.step, self.seconds, options)
+            terms, size = self.take_step(progress)
             if self.rank:
                 continue
-            _update_average(self.average, self.model, min(options.average_decay, step / (step + 10)))
             self.clips_seen += size // options.workers * options.workers
-            for name, term in terms.items():
-                self.sums[name] = self.sums.get(name, 0.0) + float(term.detach())
-            if step % options.validate_every == 0 or progress >= 1:
-                self._validate_and_save(step)
+            # The sums stay on the device: reading them would make the host wait in every step.
+            self.sums = {name: self.sums.get(name, 0.0) + term for name, term in terms.items()}
+            if self.step % options.validate_every == 0 or progress >= 1:
+                self._validate_and_save()
 
-    def _step(self, step: int, progress: float) -> tuple[dict[str, Tensor], int]:
+    def take_step(self, progress: float) -> tuple[dict[str, Tensor], int]:
         """Take one optimiser step. Return the terms of the loss and the number of clips over all workers."""
-        options, model = self.options, self.model
+        options, model, step = self.options, self.model, self.step
         scale = min(1.0, step / options.warmup_steps) * 0.5 * (1 + np.cos(np.pi * progress))
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = options.learning_rate * scale
-        frames, size = _batch_size(self.common, options)
+        shared = Draws(self.device, options.seed, _SHARED, step)
+        frames, size = _batch_size(shared.host, options)
         share = options.dropped_patches if progress < 1 - options.full_at_end else 0.0
-        keep = _kept_patches(model, frames, share, self.common)
+        keep = _kept_patches(model, frames, share, shared)
         hard = min(1.0, progress / options.easy_at_start)
-        batch = self.augmenter.batch(self.own, size // options.workers, frames, hard)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        own = Draws(self.device, options.seed, _OWN, self.rank, step)
+        batch = self.augmenter.batch(own, size // options.workers, frames, hard)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.bf16):
             predicted = model(batch.features, keep)
         wanted = model.descriptor_norm(descriptors(batch.features))
         terms = losses({k: v.float() for k, v in predicted.items()}, batch, wanted)
         model.zero_grad(set_to_none=True)
         total(terms).backward()  # type: ignore[no-untyped-call]
-        _average_gradients(model, options.workers)
+        optimising.average_gradients(model, options.workers)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0)
         for optimiser in self.optimisers:
             optimiser.step()
-        return terms, size
+        if self.rank == 0:
+            optimising.update_average(self.average, model, min(options.average_decay, step / (step + 10)))
+        return {name: term.detach() for name, term in terms.items()}, size
 
-    def _validate_and_save(self, step: int) -> None:
-        """Validate the averaged weights, append a row to the log, and save the backbone and a checkpoint."""
-        options, table = self.options, self.out / "log.csv"
-        steps = step % options.validate_every or options.validate_every
-        row: dict[str, float] = {
-            "step": step,
-            "clips": self.clips_seen,
-            "seconds": round(time.monotonic() - self.started),
-        }
-        row |= {f"train_{name}": round(value / steps, 4) for name, value in self.sums.items()}
+    def _validate_and_save(self) -> None:
+        """Validate the averaged weights, and save a checkpoint, the log and the backbone."""
+        steps = self.step % self.options.validate_every or self.options.validate_every
+        row: dict[str, float] = {"step": self.step, "clips": self.clips_seen, "seconds": round(self.seconds)}
+        row |= {f"train_{name}": round(float(value) / steps, 4) for name, value in self.sums.items()}
         row |= {f"held_{name}": round(value, 4) for name, value in validate(self.average, self.validation).items()}
-        _append_row(table, row, fresh=not table.exists())
         log.info(" ".join(f"{name}={value}" for name, value in row.items()))
+        self.rows.append(row)
         self.sums = {}
+        checkpoint.write(self.out / "state.pt", self._state(), self.identity)
+        _write_log(self.out / "log.csv", self.rows)
         save(self.average, self.out / "backbone")
-        checkpoint = {"step": step, "model": self.average.state_dict(), "options": asdict(options)}
-        torch.save(checkpoint, self.out / "state.pt")
 
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
+            step=self.step,
+            clips_seen=self.clips_seen,
+            seconds=self.seconds,
+            rows=self.rows,
+            model=self.model.state_dict(),
+            average=self.average.state_dict(),
+            optimisers=[optimiser.state_dict()["state"] for optimiser in self.optimisers],
+        )
 
-@torch.no_grad()
-def validate(model: Pretraining, batches: list[Batch]) -> dict[str, float]:
-    """Return accuracies (0 to 1) and losses, averaged over batches of clips that were never trained on."""
-    model.eval()
-    values: dict[str, list[float]] = {}
-    for batch in batches:
-        out = model(batch.features)
-        terms = losses(out, batch, model.descriptor_norm(descriptors(batch.features)))
-        for name in ("prosody", "phonemes", "pitch", "descriptors"):
-            values.setdefault(name, []).append(float(terms[name]))
-        unmixed = batch.family.max(1).values > 0.99
-        right = out["family"].argmax(1) == batch.family.argmax(1)
-        sounds = unmixed & (batch.labels["kind"] == KINDS.index("sound"))
-        values.setdefault("family", []).append(float(right[sounds].float().mean()))
-        for name in ("word", "language", "voice", "mood"):
-            known = batch.labels[name] >= 0
-            right = out[name].argmax(1) == batch.labels[name]
-            values.setdefault(name, []).append(float(right[known].float().mean()))
-    model.train()
-    return {name: float(np.nanmean(each)) for name, each in values.items()}
+    def _restore(self, state: Checkpoint) -> None:
+        self.step, self.clips_seen, self.earlier, self.rows = state.step, state.clips_seen, state.seconds, state.rows
+        self.model.load_state_dict(state.model)
+        self.average.load_state_dict(state.average)
+        for optimiser, moments in zip(self.optimisers, state.optimisers, strict=True):
+            # The other options of the optimiser, such as `fused`, are those of this machine.
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
 
 
 def save(model: Pretraining, folder: Path) -> None:
-    """Save the backbone alone, in half precision and in transformers' format."""
-    stock = copy.deepcopy(model.backbone.stock).half()
+    """Save the backbone alone, in half precision and in transformers' format. Each file is replaced as a whole."""
+    stock = copy.deepcopy(model.backbone.stock).half().cpu()
     stock.config.cl_ast_pooling = "mean+std"  # what the heads for a clip were trained on
-    stock.save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        stock.save_pretrained(place)
+        for path in Path(place).iterdir():
+            path.replace(folder / path.name)
 
 
 def _batch_size(rng: Generator, options: Options) -> tuple[int, int]:
@@ -204,42 +232,24 @@ def _batch_size(rng: Generator, options: Options) -> tuple[int, int]:
     return frames, max(2, options.batch_frames // frames)
 
 
-def _kept_patches(model: Pretraining, frames: int, dropped: float, rng: Generator) -> Tensor | None:
+def _kept_patches(model: Pretraining, frames: int, dropped: float, draws: Draws) -> Tensor | None:
     """Return the indices of the patches that a step uses, or None if no patch is dropped."""
     if dropped <= 0:
         return None
     count = model.backbone.rows * model.backbone.columns(frames)
-    return torch.from_numpy(np.sort(rng.permutation(count)[: max(1, round(count * (1 - dropped)))]))
+    return draws.order(count)[: max(1, round(count * (1 - dropped)))].sort().values
 
 
-def _validation_batches(held_out: Clips, options: Options) -> list[Batch]:
-    """Return the batches to validate on. They do not depend on the seed of the training."""
-    augmenter, rng = Augmenter(held_out, stride=options.shape.time_stride), np.random.default_rng(0)
-    size = options.batch_frames
-    return [augmenter.batch(rng, max(2, size // frames), frames, 0.5) for frames in (64, 96, 128, 128, 192, 256, 400)]
-
-
-def _optimisers(model: Pretraining, options: Options) -> list[torch.optim.Optimizer]:
-    """Return Muon (Jordan et al., 2024) for the matrices of the layers, and AdamW for all other parameters.
-
-    After 220 steps of 80 clips the loss of the sound families was 2.0 with both, and 2.7 with AdamW alone
-    (docs/ast-mini.md).
-    """
-    matrices = [p for p in model.backbone.stock.layers.parameters() if p.ndim == 2]
-    with_muon = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in with_muon]
-    return [
-        torch.optim.Muon(
-            matrices, lr=options.learning_rate, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
-        torch.optim.AdamW(
-            [
-                {"params": [p for p in rest if p.ndim >= 2], "weight_decay": options.weight_decay},
-                {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=options.learning_rate, betas=(0.9, 0.98), eps=1e-6,
-        ),
-    ]  # fmt: skip
+@contextmanager
+def _tf32(device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices as TF32 on a GPU. It rounds factors to 10 bits, far finer than a stored byte."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _progress(step: int, elapsed: float, options: Options) -> float:
@@ -250,29 +260,10 @@ def _progress(step: int, elapsed: float, options: Options) -> float:
     return min(1.0, max(step / options.steps, float(clock)))
 
 
-def _average_gradients(model: Pretraining, workers: int) -> None:
-    """Average the gradients over the workers, in one message."""
-    if workers == 1:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
-    distributed.all_reduce(flat)
-    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient) / workers)
-
-
-@torch.no_grad()
-def _update_average(average: Pretraining, model: Pretraining, decay: float) -> None:
-    """Move the averaged weights towards the model's, and copy its buffers."""
-    for averaged, parameter in zip(average.parameters(), model.parameters(), strict=True):
-        averaged.lerp_(parameter, 1 - decay)
-    for copied, buffer in zip(average.buffers(), model.buffers(), strict=True):
-        copied.copy_(buffer)
-
-
-def _append_row(path: Path, row: dict[str, float], *, fresh: bool) -> None:
-    with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+def _write_log(path: Path, rows: list[dict[str, float]]) -> None:
+    temporary = path.with_suffix(".part")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)

@@ -9,9 +9,11 @@ from transformers import ASTFeatureExtractor, ASTModel
 
 from cl_ast.pretrain import cache, espeak, mel, sounds, speech
 from cl_ast.pretrain.augment import Augmenter
+from cl_ast.pretrain.draws import Draws
 from cl_ast.pretrain.model import Backbone, Shape, pooled
+from cl_ast.pretrain.options import Options
 from cl_ast.pretrain.pitch import pitch_track
-from cl_ast.pretrain.train import Options, train
+from cl_ast.pretrain.train import train
 
 needs_espeak = pytest.mark.skipif(not espeak.available(), reason="espeak-ng is not installed")
 TINY = Shape(width=32, depth=1, heads=2, hidden=64, frames=64)
@@ -81,7 +83,7 @@ def test_pitch_is_found_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("frames", [16, 32, 100, 300])
 def test_batches_are_finite_at_any_length_and_the_same_for_a_seed(clips: cache.Clips, frames: int) -> None:
-    one, two = (Augmenter(clips, stride=16).batch(np.random.default_rng(3), 6, frames, hard=1.0) for _ in range(2))
+    one, two = (Augmenter(clips, stride=16).batch(Draws("cpu", 3), 6, frames, hard=1.0) for _ in range(2))
     assert one.features.shape == (6, frames, 128)
     assert torch.isfinite(one.features).all()
     torch.testing.assert_close(one.family.sum(1), torch.ones(6))
@@ -90,7 +92,7 @@ def test_batches_are_finite_at_any_length_and_the_same_for_a_seed(clips: cache.C
 
 
 def test_padding_is_what_the_front_end_pads_with(clips: cache.Clips) -> None:
-    batch = Augmenter(clips, stride=16).batch(np.random.default_rng(0), 32, 200, hard=0.0)
+    batch = Augmenter(clips, stride=16).batch(Draws("cpu", 0), 32, 200, hard=0.0)
     ends = batch.features[:, -1]
     padded = (ends - mel.PADDING).abs().max(1).values < 1e-6
     assert padded.any()
