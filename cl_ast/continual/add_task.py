@@ -4,7 +4,7 @@ Nothing is written before the commit, so whatever stops it before (an error, Ctr
 """
 
 import dataclasses
-import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from cl_ast.continual.training_record import training_record
 from cl_ast.environment import package_versions
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
-from cl_ast.progress import Progress, silent
+from cl_ast.progress import ClAstWarning, Progress, silent
 from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -60,7 +60,7 @@ class Request:
         pooling, positions: as `TaskSettings` has them.
         store: how the file holds its numbers, one of `STORES`.
         replace: make a new version of a task of that name.
-        resume: go on with a training that was stopped.
+        resume: go on with a training that was stopped; None goes on with it where there is one.
         evaluate: measure every task afterwards.
     """
 
@@ -70,7 +70,7 @@ class Request:
     positions: str = "resize"
     store: str = "auto"
     replace: bool = False
-    resume: bool = False
+    resume: bool | None = False
     evaluate: bool = True
 
 
@@ -124,7 +124,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
 
 
 def _trained(
-    session: Session, plan: Plan, resume: bool, group: Group, progress: Progress
+    session: Session, plan: Plan, resume: bool | None, group: Group, progress: Progress
 ) -> tuple[TaskModel, Trained, ClipSet, Checkpoint]:
     """Train a fresh task; return it with its validation clips and its checkpoint."""
     task, device = plan.task, session.backbone.device
@@ -134,17 +134,24 @@ def _trained(
         for clips in (task.train, task.validation)
     )
     checkpoint = _checkpoint(session, plan)
+    if not resume and group.main:
+        epochs = checkpoint.look(model)
+        resume = resume is None and epochs > 0
+        if epochs and not resume:
+            warnings.warn(
+                f"a checkpoint of {_epochs(epochs)} of this training is there: stop (Ctrl-C) and add --resume to go on "
+                "from it; it is kept until this training has passed it",
+                ClAstWarning,
+                stacklevel=2,
+            )
     trained = train(
-        model, training, validation, plan.options, progress, checkpoint=checkpoint, resume=resume, group=group
+        model, training, validation, plan.options, progress, checkpoint=checkpoint, resume=bool(resume), group=group
     )
     return model, trained, validation, checkpoint
 
 
 def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
     """Return the training's checkpoint: outside the registry, which an interrupted training must not change."""
-    place = f"{session.registry.place}\n{plan.settings.name}"
-    name = hashlib.sha256(place.encode()).hexdigest()[:32]
-    path = Path(platformdirs.user_cache_dir("cl-ast")) / "training" / f"{name}.safetensors"
     identity = {
         **asdict(plan.settings),
         **asdict(plan.options),
@@ -152,7 +159,12 @@ def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
         "backbone": session.backbone.fingerprint,
         "method": plan.settings.method.text,
     }
-    return Checkpoint(path, identity)
+    folder = Path(platformdirs.user_cache_dir("cl-ast")) / "training"
+    return Checkpoint(folder, identity, place=f"{session.registry.place}\n{plan.settings.name}")
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _measured(

@@ -70,4 +70,5 @@ def _request(record: TaskRecord, target: Session, method: str | None) -> Request
         pooling=None if pooling is None else str(pooling),
         positions=str(positions or "resize"),
         store=str(store or "auto"),
+        resume=None,
     )

@@ -75,12 +75,16 @@ def imported_line(record: TaskRecord) -> str:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print the warnings of cl-ast inside the block to standard error, one line for each."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Print the warnings of cl-ast inside the block to standard error as they come, one line for each."""
+    with warnings.catch_warnings():
         warnings.simplefilter("always", ClAstWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, ClAstWarning):
+                warn(str(message))
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]  # it is called with positions only
         yield
-    for one in caught:
-        if issubclass(one.category, ClAstWarning):
-            warn(str(one.message))
-        else:
-            warnings.showwarning(one.message, one.category, one.filename, one.lineno)

@@ -59,7 +59,8 @@ def train(
     """Train a fresh task in place. The shared backbone does not change (full fine-tuning trains its own copy).
 
     Args:
-        checkpoint: where the state is kept between epochs, so that a killed training can go on.
+        checkpoint: where the state is kept between epochs, so that a killed training can go on. One that an earlier run
+            left is kept until this one has passed it.
         resume: go on from the checkpoint, to the same weights as an uninterrupted training.
         group: the processes that train the task together; all call this alike and end with the same weights.
 

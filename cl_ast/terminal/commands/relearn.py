@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or, warn
+from cl_ast.terminal.output import print_stats, table_or, warn, warnings_as_lines
 
 
 @click.command("relearn")
@@ -23,8 +23,8 @@ def relearn(
     """Train tasks again in another registry: the way to a better backbone.
 
     Every task (or those named) is trained again from the clips and with the options that were recorded, in the same
-    order; this registry stays as it is. A task that the other registry has already is left alone, so a stopped run
-    can be started again. Prints the other registry's statistics.
+    order; this registry stays as it is. A task that the other registry has already is left alone, and a training that
+    was stopped goes on, so a stopped run can be started again. Prints the other registry's statistics.
 
     \b
     cl-ast relearn --to better-registry --backbone ast-base
@@ -36,6 +36,7 @@ def relearn(
 
     failed = []
     with (
+        warnings_as_lines(),
         app.manager() as manager,
         Manager.open(target, backbone=backbone, device=app.device) as other,
         app.progress() as display,

@@ -78,7 +78,7 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(
     backbone: Backbone, clips: list[Path], tmp_path: Path, epoch: int
 ) -> None:
     expected, weights = run(backbone, clips)
-    checkpoint = Checkpoint(tmp_path / "state.safetensors", {"seed": 0}, every=0)
+    checkpoint = Checkpoint(tmp_path, {"seed": 0}, every=0)
     with pytest.raises(KilledError):
         run(backbone, clips, checkpoint=checkpoint, progress=killed_in(epoch))
     stages: list[str] = []
@@ -94,20 +94,20 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(
 def test_another_training_or_none_or_a_damaged_one_is_refused(
     backbone: Backbone, clips: list[Path], tmp_path: Path
 ) -> None:
-    path = tmp_path / "state.safetensors"
     with pytest.raises(TrainingError, match="no interrupted training"):
-        run(backbone, clips, checkpoint=Checkpoint(path, {}), resume=True)
+        run(backbone, clips, checkpoint=Checkpoint(tmp_path, {}), resume=True)
     with pytest.raises(KilledError):
-        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}, every=0), progress=killed_in(3))
+        run(backbone, clips, checkpoint=Checkpoint(tmp_path, {"lr": 1}, every=0), progress=killed_in(3))
     with pytest.raises(TrainingError, match="other options"):
-        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 2}), resume=True)
-    path.write_bytes(path.read_bytes()[:100])
+        run(backbone, clips, checkpoint=Checkpoint(tmp_path, {"lr": 2}), resume=True)
+    checkpoint = Checkpoint(tmp_path, {"lr": 1})
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
     with pytest.raises(TrainingError, match="damaged"):
-        run(backbone, clips, checkpoint=Checkpoint(path, {"lr": 1}), resume=True)
+        run(backbone, clips, checkpoint=checkpoint, resume=True)
 
 
 def test_short_trainings_keep_nothing(backbone: Backbone, clips: list[Path], tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "state.safetensors", {})
+    checkpoint = Checkpoint(tmp_path, {})
     run(backbone, clips, checkpoint=checkpoint)
     assert not checkpoint.path.exists()
 
