@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +46,15 @@ def written() -> Iterator[None]:
 def warn(line: str) -> None:
     """Print a line to standard error, which may be closed or full: the answers count more."""
     with suppress(OSError):
-        click.echo(f"cl-ast: {line}", err=True)
+        click.echo(f"cl-ast: {_without_home(line)}", err=True)
+
+
+def _without_home(line: str) -> str:
+    """Return a line with `~` for the user's folder: such lines are pasted into reports, and it has the user's name."""
+    with suppress(RuntimeError):  # a user without a home
+        home = str(Path.home())
+        return re.sub(re.escape(home) + r"(?![\w.-])", "~", line) if len(home) > 1 else line
+    return line
 
 
 def print_json(value: Any) -> None:
