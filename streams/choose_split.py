@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cl_ast.errors import StreamError
-from streams import split
+from streams import protocol, split
 from streams.records import Record, Splits
 from streams.split_by_speaker import hold_out_speakers, split_by_speaker
 
@@ -51,15 +51,15 @@ def choose_split(
     """
     mode, why = _choose_mode(records, fold, split_by)
     if mode == "fold":
-        splits, protocol = _by_fold(records, fold, seed, validates)
+        splits, sentence = _by_fold(records, fold, seed, validates)
     elif mode == "split":
-        splits, protocol = _by_own_split(records, seed)
+        splits, sentence = _by_own_split(records, seed)
     elif mode == "speaker":
-        splits, protocol = _by_speaker(records, seed)
+        splits, sentence = _by_speaker(records, seed)
     else:
-        splits, protocol = split.stratified_split(records, seed, by_name_in), _random_protocol(seed)
+        splits, sentence = split.stratified_split(records, seed, by_name_in), _random_protocol(seed)
     _check(splits)
-    return splits, protocol + why
+    return splits, sentence + why
 
 
 def _choose_mode(records: Sequence[Record], fold: str | None, split_by: str) -> tuple[str, str]:
@@ -102,16 +102,17 @@ def _by_fold(records: Sequence[Record], fold: str | None, seed: int, validates: 
     if len(names) > 2:
         validation = validates(names, test)
         train = [name for name in names if name not in (test, validation)]
-        protocol = (
-            f"{_clause('fold', [test], 'test')}, {_clause('fold', [validation], 'validate')},"
-            f" {_clause('fold', train, 'train')}"
+        sentence = (
+            f"{protocol.folds([test], 'test')}, {protocol.folds([validation], 'validate')},"
+            f" {protocol.folds(train, 'train')}"
         )
-        return split.split_by_fold(records, test, validation), protocol
+        return split.split_by_fold(records, test, validation), sentence
     splits = split.split_by_fold(records, test, None)
     train_records, validation_records, how = _hold_out(splits.train, seed)
     other = next(name for name in names if name != test)
-    protocol = f"fold {test} tests, {_PERCENT} of fold {other} validates ({how}), the rest of it trains"
-    return Splits(train_records, validation_records, splits.test), protocol
+    named = f"fold {other}" if all(map(protocol.is_public, names)) else "the other"
+    sentence = f"{protocol.folds([test], 'test')}, {_PERCENT} of {named} validates ({how}), the rest of it trains"
+    return Splits(train_records, validation_records, splits.test), sentence
 
 
 def _by_own_split(records: Sequence[Record], seed: int) -> tuple[Splits, str]:
@@ -122,8 +123,8 @@ def _by_own_split(records: Sequence[Record], seed: int) -> tuple[Splits, str]:
     if splits.validation:
         return splits, "the data's own train, validation and test split"
     train, validation, how = _hold_out(splits.train, seed)
-    protocol = f"the data's own train and test split, {_PERCENT} of the training clips validate ({how})"
-    return Splits(train, validation, splits.test), protocol
+    sentence = f"the data's own train and test split, {_PERCENT} of the training clips validate ({how})"
+    return Splits(train, validation, splits.test), sentence
 
 
 def _hold_out(train: Sequence[Record], seed: int) -> tuple[list[Record], list[Record], str]:
@@ -145,8 +146,8 @@ def _by_speaker(records: Sequence[Record], seed: int) -> tuple[Splits, str]:
     if len(names) == 2:
         return _by_two_speakers(records, seed)
     splits = split_by_speaker(records, seed)
-    train, validation, test = (sorted({r.speaker for r in part}) for part in splits)
-    tested = _speakers_clause(test, "test")
+    train, validation, test = (len({r.speaker for r in part}) for part in splits)
+    tested = protocol.speakers(test, "test")
     if not validation:
         train_records, validation_records = split.hold_out(splits.train, seed)
         return Splits(train_records, validation_records, splits.test), (
@@ -155,7 +156,7 @@ def _by_speaker(records: Sequence[Record], seed: int) -> tuple[Splits, str]:
         )
     return splits, (
         f"by speaker, no speaker is in two splits (seed {seed}): {tested},"
-        f" {_speakers_clause(validation, 'validate')}, {_speakers_clause(train, 'train')}"
+        f" {protocol.speakers(validation, 'validate')}, {protocol.speakers(train, 'train')}"
     )
 
 
@@ -168,23 +169,11 @@ def _by_two_speakers(records: Sequence[Record], seed: int) -> tuple[Splits, str]
     test, other = sorted(names, key=lambda name: len(labels[name]))
     train, validation = split.hold_out([r for r in records if r.speaker == other], seed)
     tested = split.sorted_by_path(r for r in records if r.speaker == test)
-    protocol = (
-        f"speaker {test} tests, speaker {other} trains, and {_PERCENT} of {other}'s clips validate (balanced"
+    sentence = (
+        f"by speaker: 1 speaker tests, the other trains, and {_PERCENT} of the other's clips validate (balanced"
         f" by class, seed {seed}: there is no third speaker)"
     )
-    return Splits(train, validation, tested), protocol
-
-
-def _clause(noun: str, names: Sequence[str], verb: str) -> str:
-    """Return a clause such as `fold 3 tests` or `folds 1, 2 train`."""
-    if len(names) == 1:
-        return f"{noun} {names[0]} {verb}s"
-    return f"{noun}s {', '.join(names)} {verb}"
-
-
-def _speakers_clause(names: Sequence[str], verb: str) -> str:
-    """Return a clause such as `speaker anna tests`. More than five names are replaced by their number."""
-    return f"{len(names)} speakers {verb}" if len(names) > 5 else _clause("speaker", names, verb)
+    return Splits(train, validation, tested), sentence
 
 
 def _random_protocol(seed: int) -> str:

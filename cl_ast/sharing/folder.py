@@ -25,14 +25,14 @@ from torch import Tensor
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
-from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
+from cl_ast.backbone.pretrained import SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.router.task_routing import PREFIX
 from cl_ast.sharing import peft
 from cl_ast.sharing.card import card
 from cl_ast.sharing.peft_import import Foreign
+from cl_ast.sharing.public_facts import public
 from cl_ast.tasks.number_formats import all_decoded
-from cl_ast.tasks.origin import original
 from registry import header
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
@@ -42,10 +42,6 @@ TYPE = "CL_AST"
 LARGEST = 4 * 2**30  # bytes; a copy of the largest AST is a tenth of this
 _LARGEST_CONFIG = 2**20
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-# Facts that only matter in the registry that the task comes from.
-_PRIVATE = {"task_id", "task_created", "version"}
-# The parts of the source that are exported; where the data lies on this machine is not.
-_SOURCE = ("task", "fold", "few_shot", "max_seconds", "seed", "split_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +131,7 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     facts, tensors = header.read(data).description(), load(data)
     # Which clip was in which split concerns nobody who does not have the clips.
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("split.")}
-    facts = {key: value for key, value in facts.items() if key not in _PRIVATE}
-    facts["source"] = _public(facts.get("source") or {})
-    if isinstance(facts.get("training"), Mapping):
-        facts["training"] = _without_folder(facts["training"])
-    facts["backbone"] = {**facts["backbone"], "name": _public_name(facts["backbone"]["name"])}
+    facts = public(facts)
     backbone = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"], methods)
     if peft.fits(spec):
@@ -232,29 +224,3 @@ def _safetensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None)
     if facts is not None:
         metadata[header.KEY] = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
-
-
-def _public(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the task's data was loaded, without where it lies on this machine."""
-    recorded = original(source)
-    found = {key: recorded[key] for key in _SOURCE if recorded.get(key) is not None}
-    if not str(found.get("task", "")).isidentifier():  # then it is a path, and not the name of a data set
-        found.pop("task", None)
-    return found
-
-
-def _without_folder(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a training without the folder on this machine that its routing was learned from."""
-    routing = training.get("routing")
-    if not isinstance(routing, Mapping):
-        return dict(training)
-    return {**training, "routing": {key: value for key, value in routing.items() if key != "folder"}}
-
-
-def _public_name(backbone: str) -> str:
-    """Return a name on the hub as it is, and only the last part of a folder on this machine."""
-    return (
-        backbone
-        if backbone == MINI or (backbone.count("/") == 1 and not Path(backbone).is_absolute())
-        else Path(backbone).name
-    )

@@ -7,11 +7,13 @@ A command prints a line (`print_line`, `warn`), a text in some format (`print_te
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,7 +67,7 @@ def warn(line: str) -> None:
 def note(line: str) -> None:
     """Print a line, such as one of progress, to standard error."""
     with suppress(OSError):
-        click.echo(escaped_line(line), err=True)
+        click.echo(escaped_line(_without_home(line)), err=True)
 
 
 def print_traceback() -> None:
@@ -97,6 +99,14 @@ def answer_to(question: str) -> str:
     if not answer.endswith("\n"):  # the line was not ended
         click.echo(err=True)
     return answer.strip()
+
+
+def _without_home(line: str) -> str:
+    """Return a line with `~` for the user's folder: such lines are pasted into reports, and it has the user's name."""
+    with suppress(RuntimeError):  # a user without a home
+        home = str(Path.home())
+        return re.sub(re.escape(home) + r"(?![\w.-])", "~", line) if len(home) > 1 else line
+    return line
 
 
 def print_json(value: Any) -> None:

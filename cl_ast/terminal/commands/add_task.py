@@ -9,7 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.learning import learn
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
-from cl_ast.terminal.output import print_json, table_or
+from cl_ast.terminal.output import print_json, table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
 
 
@@ -33,6 +33,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     from cl_ast.terminal.rendering import results, tables
 
     with (
+        warnings_as_lines(),
         launched_group(app.device) as group,
         app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,

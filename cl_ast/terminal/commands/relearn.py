@@ -7,7 +7,7 @@ import sys
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or, warn
+from cl_ast.terminal.output import print_stats, table_or, warn, warnings_as_lines
 
 
 @click.command("relearn")
@@ -36,6 +36,7 @@ def relearn(
 
     failed = []
     with (
+        warnings_as_lines(),
         app.manager() as manager,
         Manager.open(target, backbone=backbone, device=app.device) as other,
         app.progress() as display,

@@ -12,7 +12,7 @@ from cl_ast.errors import TaskExistsError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.learning import learn
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
-from cl_ast.terminal.output import print_stats, table_or
+from cl_ast.terminal.output import print_stats, table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     from cl_ast.terminal.rendering import results
 
     with (
+        warnings_as_lines(),
         launched_group(app.device) as group,
         app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,

@@ -141,6 +141,33 @@ def test_there_and_back(hub: Hub, manager: tuple[Manager, Manager], features: Te
     assert [words[0]["visibility"] for path, words in hub.requests if path == "/api/repos/create"][-1] == "public"
 
 
+ZOE = "Zoë Quux <zoe@quux.example>, 1971-03-04"
+# What a header may say that an older release wrote, or somebody by hand.
+OLD = {
+    "protocol": f"by speaker, no speaker is in two splits (seed 0): speaker {ZOE} tests, speakers Åsa, b train",
+    "source": {"task": "folder", "data": "/home/quokka/Wøhlert", "name": "Quux", "fold": ZOE, "split_by": "speaker"},
+    "packages": {"cl-ast": "0.1.0", "torch": "2.11.0+cu128", "quux-lib": "1", "numpy": "/home/quokka/numpy"},
+    "training": {"epochs": 3, "device": "the laptop of Quux", "host": "quokka", "curve": [{"epoch": 1, "by": ZOE}]},
+    "data_fingerprint": "quokka",
+}
+
+
+def test_nothing_that_is_sent_names_anybody(hub: Hub, manager: tuple[Manager, Manager], backbone: Backbone) -> None:
+    home, _ = manager
+    was = home.registry.task("toy").version
+    new = NewVersion(method=was.method, labels=was.labels, **OLD)  # type: ignore[arg-type]
+    home.registry.commit("toy", home.registry.read_adapter(was), new, replace=True)
+    home.push("toy", "me/birds", endpoint=hub.address)
+    said = json.dumps([words for path, words in hub.requests if "/commit/" not in path])
+    text = said + b"".join(hub.files.values()).decode("utf-8", "replace")
+    for secret in ("Zoë Quux", "quux", "1971-03-04", "Åsa", "quokka", "Wøhlert", "laptop", "/home", backbone.name):
+        assert secret not in text, secret
+    card = hub.files["README.md"].decode()
+    assert "| split | by speaker: each speaker that tests is in no other split |" in card
+    assert "cl-ast 0.1.0, torch 2.11.0+cu128 |" in card
+    assert "epochs 3" in card
+
+
 def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Manager, Manager]) -> None:
     home, guest = manager
     home.push("toy", "me/birds", endpoint=hub.address)
