@@ -226,9 +226,9 @@ def save(model: Pretraining, folder: Path) -> None:
 
 
 def _batch_size(rng: Generator, options: Options) -> tuple[int, int]:
-    """Return the frames of each clip of the next batch, and the number of its clips."""
+    """Return the frames of each clip of the next batch, and the number of its clips: two or more per worker."""
     frames = int(rng.choice(list(LENGTHS), p=np.array(list(LENGTHS.values())) / sum(LENGTHS.values())))
-    return frames, max(2, options.batch_frames // frames)
+    return frames, max(2 * options.workers, options.batch_frames // frames)
 
 
 def _kept_patches(model: Pretraining, frames: int, dropped: float, draws: Draws) -> Tensor | None:
