@@ -91,7 +91,7 @@ def train(
     (out / "run.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
     run = Run(train_clips, held_out, out, options, device, resumed, identity)
     if options.workers == 1:
-        with _tf32(device):
+        with tf32(device):
             Worker(0, run).run()
         return
     meeting = Path(tempfile.mkdtemp()) / "meeting"
@@ -227,9 +227,9 @@ def save(model: Pretraining, folder: Path) -> None:
 
 
 def _batch_size(rng: Generator, options: Options) -> tuple[int, int]:
-    """Return the frames of each clip of the next batch, and the number of its clips."""
+    """Return the frames of each clip of the next batch, and the number of its clips: two or more per worker."""
     frames = int(rng.choice(list(LENGTHS), p=np.array(list(LENGTHS.values())) / sum(LENGTHS.values())))
-    return frames, max(2, options.batch_frames // frames)
+    return frames, max(2 * options.workers, options.batch_frames // frames)
 
 
 def _kept_patches(model: Pretraining, frames: int, dropped: float, draws: Draws) -> Tensor | None:
@@ -241,7 +241,7 @@ def _kept_patches(model: Pretraining, frames: int, dropped: float, draws: Draws)
 
 
 @contextmanager
-def _tf32(device: torch.device) -> Iterator[None]:
+def tf32(device: torch.device) -> Iterator[None]:
     """Multiply float32 matrices as TF32 on a GPU. It rounds factors to 10 bits, far finer than a stored byte."""
     before = torch.get_float32_matmul_precision()
     if device.type == "cuda":

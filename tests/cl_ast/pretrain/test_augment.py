@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.errors import TrainingError
-from cl_ast.pretrain import cache, mel
+from cl_ast.pretrain import cache, effects, mel
 from cl_ast.pretrain.augment import Augmenter, Batch
 from cl_ast.pretrain.draws import Draws
 
@@ -109,18 +109,27 @@ def per_clip(batch: Batch) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("frames", "hard"), GOLDEN)
 def test_distributions_are_those_of_the_first_augmenter(frames: int, hard: float) -> None:
     augmenter = Augmenter(varied_clips(), stride=16)
-    batches = [per_clip(augmenter.batch(Draws("cpu", 5, number), 250, frames, hard)) for number in range(8)]
+    batches = [per_clip(augmenter.batch(Draws("cpu", 5, number), 250, frames, hard)) for number in range(12)]
     wrong = []
     for name, (mean, deviation) in GOLDEN[frames, hard].items():
         values = torch.cat([batch[name] for batch in batches]).double()
         assert torch.isfinite(values).all(), name
-        error = 4 / len(values) ** 0.5  # four standard errors
+        error = 3.5 / len(values) ** 0.5  # 3.5 standard errors
         squares = (values - mean).square()
         if abs(float(values.mean()) - mean) > error * deviation + 1e-6:
             wrong.append(f"{name}: mean {float(values.mean()):.4f}, expected {mean}")
         if abs(float(squares.mean()) - deviation**2) > error * float(squares.std()) + 1e-6:
             wrong.append(f"{name}: standard deviation {float(squares.mean().sqrt()):.4f}, expected {deviation}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_levels_are_half_around_a_usual_one_and_half_anywhere() -> None:
+    levels = DECIBELS * effects.gains(Draws("cpu", 1), 100_000).flatten().double().log()
+    # Half are normal (-4 dB, 6 dB), half uniform from -38 to 10 dB.
+    usual, anywhere = 6**2 + 4**2, 48**2 / 12 + 14**2
+    assert abs(float(levels.mean()) + 9) < 0.15
+    assert abs(float(levels.square().mean()) - (usual + anywhere) / 2) < 4
+    assert abs(float((levels < -25).double().mean()) - 13 / 48 / 2) < 0.01
 
 
 def test_chosen_rows_are_as_many_as_their_probability_says_and_none_comes_twice() -> None:

@@ -103,7 +103,7 @@ def test_what_cannot_be_resumed_is_refused(clips: cache.Clips, tmp_path: Path) -
 def test_several_processes_train_together_and_resume(
     clips: cache.Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = replace(OPTIONS, steps=4, batch_frames=2_048, workers=2)
+    options = replace(OPTIONS, steps=4, batch_frames=64, workers=2)
     train(clips, clips, tmp_path / "whole", options)
     with monkeypatch.context() as patch:  # Both processes are forked with this, and end quietly.
         patch.setattr(Worker, "take_step", stopping_after(3, Worker.take_step))
