@@ -3,6 +3,9 @@
 import logging
 import os
 import pickle
+import secrets
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from cl_ast.audio.windows import Failure
 from cl_ast.errors import AudioError, ClAstError
 from cl_ast.inference.prediction import Prediction, Query
 
+_LOOPBACK = "127.0.0.1"
+_FIRST_WITH_TOKENS = (2, 52)
 _GROUP = 32  # clips that a worker gets at once: as many as are routed together
 
 
@@ -150,20 +155,69 @@ def _found() -> dict[str, str]:
 
 
 def _started() -> Any:
-    """Return Ray, connected to the cluster of RAY_ADDRESS or to one that it starts on this machine."""
+    """Return Ray, connected to the cluster of RAY_ADDRESS or to one that it starts on this machine.
+
+    One that it starts listens on loopback only. With RAY_ADDRESS, everything is as Ray's own settings say.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
+    own = os.environ.get("RAY_ADDRESS", "") in ("", "local")
+    if own:
+        _close_to_others()
     try:
         import ray
         from ray import data
     except ImportError:
         raise ClAstError("Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine") from None
+    _refuse_old(ray.__version__)
+    # Without an address Ray would take whatever cluster another user's file in the temporary folder names.
+    place = {"address": "local", "_node_ip_address": _LOOPBACK} if own else {}
     try:
-        ray.init(
-            include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _found()}
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about settings that are not used here
+            ray.init(
+                **place,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": _found()},
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClAstError(f"the Ray cluster cannot be reached: {first}; see RAY_ADDRESS") from error
+    if own and not str(ray.get_runtime_context().gcs_address).startswith(f"{_LOOPBACK}:"):
+        ray.shutdown()
+        raise ClAstError(
+            f"Ray {ray.__version__} would listen to the network; start a cluster yourself and name it in RAY_ADDRESS, "
+            "or leave out --engine"
+        )
     data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _close_to_others() -> None:
+    """Tell Ray to start its cluster on loopback, and to take work only from who knows its token, a new one each time.
+
+    Ray reads this from the environment when it is imported, and its processes inherit it, so the token is in no file.
+
+    Raises:
+        ClAstError: Ray was imported without a token.
+    """
+    # Else Ray replaces a loopback address by that of the network. On Windows and macOS this is what it does anyway.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if "RAY_AUTH_MODE" in os.environ:  # who starts cl-ast decided it
+        return
+    if sys.modules.get("ray") is not None:
+        raise ClAstError("Ray was imported before it could be told to demand a token; set RAY_AUTH_MODE=token first")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _refuse_old(version: str) -> None:
+    """Raise ClAstError for a release of Ray that runs the code of anybody who reaches it, whatever it is told."""
+    if tuple(map(int, version.split(".")[:2])) < _FIRST_WITH_TOKENS:
+        raise ClAstError(
+            f"Ray {version} runs code of anybody who reaches its ports; pip install --upgrade 'cl-ast[ray]', "
+            "or leave out --engine"
+        )
