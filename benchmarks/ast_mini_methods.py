@@ -58,7 +58,7 @@ DATA = {
 
 @dataclass(frozen=True)
 class Run:
-    """Describes one training. `backbone` is "ast-mini" or "random", `head` how it starts; accuracies are fractions."""
+    """Describes one training. `backbone` is "ast-mini", "former" (its earlier weights) or "random", `head` how it starts; accuracies are fractions."""
 
     backbone: str
     head: str
