@@ -58,7 +58,10 @@ DATA = {
 
 @dataclass(frozen=True)
 class Run:
-    """Describes one training. `backbone` is "ast-mini", "former" (its earlier weights) or "random", `head` how it starts; accuracies are fractions."""
+    """Describes one training. `head` is how it starts; accuracies are fractions.
+
+    `backbone` is "ast-mini", "former" (its earlier weights) or "random".
+    """
 
     backbone: str
     head: str
