@@ -25,7 +25,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableTyp
         ("method", v.method),
         ("parameters", f"{v.trainable_parameters:,}"),
         ("size", size(v.adapter_bytes)),
-        ("data", f"{_short(v.source.get('data', ''))} ({v.data_fingerprint[:12]})"),
+        ("data", f"{_short(v.source.get('data', '')) or 'imported'} ({v.data_fingerprint[:12]})"),
         ("split", v.protocol),
         *_training(v),
         *_routing(v),

@@ -132,6 +132,7 @@ def test_the_card_says_what_it_is(home: Home, tmp_path: Path, backbone: Backbone
     for word in (
         backbone.fingerprint, "lora:qv,r=6,s=8", "75.00 %", "dog, rain, siren", "licence | unknown", "128 frames",
         "5 folds \\| test on 5", "cl-ast add-task esc50 --name toy --method lora:qv,r=6,s=8 --seed 3 --fold 5", "peft",
+        "cl-ast predict clip.wav --task toy",
     ):  # fmt: skip
         assert word in text, word
 
