@@ -28,7 +28,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
         f"Labels ({len(labels)}), in the order of the head's outputs: {shown}{more}",
         "## Use",
-        "    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav",
+        f"    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav --task {_line(_quoted(facts['name']))}",
     ]
     if peft:
         parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **model_input._asdict()).strip())
