@@ -171,6 +171,9 @@ class Manager:
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
 
+        Warns:
+            ClAstWarning: its routing could not be learned, so that it answers by name only.
+
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.

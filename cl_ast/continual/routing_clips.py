@@ -51,13 +51,7 @@ def clips_in(folder: Path, seed: int) -> RoutingClips:
     Raises:
         StreamError: the folder is missing, cannot be read or has too few clips.
     """
-    root = folder.resolve()
-    if not root.is_dir():
-        raise StreamError(f"{folder} is no folder; give a folder of clips that are of the task's kind")
-    try:
-        str(root).encode()
-    except UnicodeEncodeError:
-        raise StreamError(f"{str(root)!r} is not text in UTF-8; rename the folder") from None
+    root = _resolved(folder)
     try:
         task = streams.load(root, seed=seed)
     except StreamError:
@@ -104,6 +98,22 @@ def recorded_folder(version: VersionRecord) -> Path | None:
     """Return the folder that a version's routing was learned from; None where it was not learned from a folder."""
     found = routing_of(version).get("folder")
     return Path(found) if isinstance(found, str) else None
+
+
+def _resolved(folder: Path) -> Path:
+    """Return the absolute path of a folder. Raises StreamError where it is none, or its path cannot be recorded."""
+    try:
+        root = folder.resolve()
+        is_folder = root.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # such as a name that is too long, or links in a circle
+        raise StreamError(f"{folder} cannot be opened ({error}); give a folder of clips") from None
+    if not is_folder:
+        raise StreamError(f"{folder} is no folder; give a folder of clips that are of the task's kind")
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise StreamError(f"{str(root)!r} is not text in UTF-8; rename the folder") from None
+    return root
 
 
 def _audio(root: Path) -> list[Path]:

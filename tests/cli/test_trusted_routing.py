@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
+from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.router import TaskRouting
 from cl_ast.router.calibration import calibrate
 from cl_ast.tasks.origin import as_imported
 from cl_ast.tasks.task_file import to_bytes
+from cl_ast.terminal.rendering.formats import as_json
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
 Change = Callable[[dict[str, Tensor]], None]
@@ -404,3 +406,24 @@ def test_a_training_whose_routing_cannot_be_learned_is_kept(
     run(home, "predict", data / "tones", "--task", "alike").fine()
     assert {one["task"] for one in routed(run, home, data / "tones")} == {"tones"}
     assert run(home, "tasks", "--format", "json").json[-1]["by_name_only"] is True
+
+
+def test_a_background_without_numbers_is_measured_again(stage: MakeFolder, run: Run, data: Path) -> None:
+    home = stage("tones")
+    before = routed(run, home, data / "tones")
+    with Manager.open(home, device="cpu") as manager:
+        background = manager.session.routing.space.to_bytes()
+        size = 8 + int.from_bytes(background[:8], "little")
+        manager.registry.replace_background(background[:size] + b"\xff" * (len(background) - size))
+    run(home, "-q", "route", "tones").fine()
+    again = routed(run, home, data / "tones")
+    assert [(one["task"], one["known"]) for one in again] == [(one["task"], one["known"]) for one in before]
+    with Manager.open(home, device="cpu") as manager:
+        assert manager.registry.backbone is not None
+        assert all(torch.isfinite(tensor).all() for tensor in load(manager.registry.backbone.background).values())
+
+
+def test_json_is_never_written_with_what_is_no_number() -> None:
+    for value in ([float("nan")], {"score": float("inf")}):
+        with pytest.raises(ClAstError, match="which JSON cannot hold"):
+            as_json(value)

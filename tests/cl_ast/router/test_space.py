@@ -17,7 +17,7 @@ from cl_ast.audio import reading as audio
 from cl_ast.audio import synthesis as synth
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.backbone import pretrained as checkpoints
-from cl_ast.errors import BackboneError
+from cl_ast.errors import BackboneError, CorruptRegistryError
 from cl_ast.router import KINDS, Router, RouterSpace, learn, sound_of
 from cl_ast.router.copies import COPIES, coded, copies, low_passed, second_of
 from cl_ast.router.kinds import State
@@ -161,6 +161,20 @@ def test_other_layers_and_another_recipe_are_errors_with_a_sentence(
     assert kind_in(data) == space.kind
     with pytest.raises(BackboneError, match=r"another release.*cl-ast route"):
         RouterSpace.from_bytes(data, space.backbone)
+
+
+@pytest.mark.parametrize("name", ["mean", "whitening", "noise.centre"])
+def test_a_background_of_other_tensors_is_refused(space: RouterSpace, name: str) -> None:
+    from safetensors.torch import load, save
+
+    good = load(space.to_bytes())
+    for changed in ({**good, name: good[name][:5].clone()}, {**good, name: torch.full_like(good[name], torch.nan)}):
+        data = save(changed, metadata=space._header())
+        with pytest.raises(CorruptRegistryError):
+            RouterSpace.from_bytes(data, space.backbone)
+    del good[name]
+    with pytest.raises(CorruptRegistryError):
+        RouterSpace.from_bytes(save(good, metadata=space._header()), space.backbone)
 
 
 def test_a_background_that_is_none_is_not_current() -> None:
