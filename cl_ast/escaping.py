@@ -29,9 +29,14 @@ def escaped(value: str) -> str:
 
     No two values become the same: a backslash that begins what looks like an escape already becomes `\x5c`.
     """
-    if value.isprintable() and "\\" not in value:  # the usual case, and quick
+    if is_plain(value):  # the usual case, and quick
         return value
     return escaped_line(_LIKE_AN_ESCAPE.sub(r"\\x5c", value))
+
+
+def is_plain(value: str) -> bool:
+    """Return whether a text, or several of them joined, needs no escape."""
+    return value.isprintable() and "\\" not in value
 
 
 def escaped_line(sentence: str) -> str:
@@ -43,7 +48,7 @@ def escaped_line(sentence: str) -> str:
 
 def escaped_lines(text: str) -> str:
     """Return a text with its line ends and tabs, and every other character that is not shown escaped."""
-    if text.isprintable():
+    if text.replace("\n", "").isprintable():  # quick, for a long table too
         return text
     return _SUSPECT_IN_LINES.sub(_escape, text)
 

@@ -6,11 +6,10 @@ belongs to the version that was measured: after `commit(replace=True)` or `rollb
 count, and with a task its row and its column are removed. What remains is a history that could have happened.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
 from registry import row_checks, rows
@@ -87,17 +86,14 @@ class LearningOrder(NamedTuple):
 def learning_order(reader: Reader) -> LearningOrder:
     """Return the tasks in the order in which their current versions were learned."""
     found = [row for row in reader.query(_CURRENT) if row_checks.is_id(row[0]) and row_checks.is_name(row[2])]
-    return _in_order(found)
+    versions = {id: i for i, (id, _, _) in enumerate(found)}
+    return LearningOrder(versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [name for *_, name in found])
 
 
 def order_of(tasks: Sequence[TaskRecord]) -> LearningOrder:
     """Return the order of tasks that were read already, as `rows.tasks` gives them."""
-    return _in_order([(task.version.id, task.id, task.name) for task in tasks])
-
-
-def _in_order(found: Sequence[tuple[Any, ...]]) -> LearningOrder:
-    versions = {id: i for i, (id, _, _) in enumerate(found)}
-    return LearningOrder(versions, {str(task): i for i, (_, task, _) in enumerate(found)}, [name for *_, name in found])
+    versions = {task.version.id: i for i, task in enumerate(tasks)}
+    return LearningOrder(versions, {str(task.id): i for i, task in enumerate(tasks)}, [task.name for task in tasks])
 
 
 def accuracies(reader: Reader, mode: Mode, order: LearningOrder) -> Cells:
@@ -112,14 +108,19 @@ def accuracies(reader: Reader, mode: Mode, order: LearningOrder) -> Cells:
 
 def routed(reader: Reader, order: LearningOrder) -> Mapping[tuple[int, int], int]:
     """Return how many test clips of the task of the row were last routed to the task of the column."""
-    cells = {}
+    return {(row, column): clips for row, went in _routed(reader, order) for column, clips in went.items()}
+
+
+def _routed(reader: Reader, order: LearningOrder) -> Iterator[tuple[int, dict[int, int]]]:
+    """Yield each row of the table of routed clips, with its cells by column."""
+    versions, tasks = order.versions, order.tasks
     for version, words in reader.query(_ROUTED):
-        if version in order.versions:
-            with suppress(ValueError, TypeError, RecursionError):  # `problems` reports what is no object of counts
-                for id, clips in row_checks.counts(words).items():
-                    if id in order.tasks:
-                        cells[order.versions[version], order.tasks[id]] = clips
-    return cells
+        if version in versions:
+            try:
+                counts = row_checks.counts(words)
+            except (ValueError, TypeError, RecursionError):  # no object of counts, which `problems` reports
+                continue
+            yield versions[version], {tasks[id]: clips for id, clips in counts.items() if id in tasks}
 
 
 def problems(reader: Reader) -> list[str]:
@@ -139,16 +140,13 @@ def _is_fraction(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
-def nearest(reader: Reader) -> dict[str, list[tuple[str, float]]]:
+def nearest(reader: Reader, order: LearningOrder) -> dict[str, list[tuple[str, float]]]:
     """Return to which other tasks the clips of each task went, as shares of its clips that were routed to any task."""
-    order = learning_order(reader)
-    went: dict[int, dict[int, int]] = defaultdict(dict)
-    for (row, column), clips in routed(reader, order).items():
-        went[row][column] = clips
     found = {}
-    for row, to in sorted(went.items()):
+    for row, to in sorted(_routed(reader, order), key=itemgetter(0)):
         given = sum(to.values())
+        if not given:
+            continue
         shares = [(order.names[column], clips / given) for column, clips in to.items() if clips and column != row]
-        if given:
-            found[order.names[row]] = sorted(shares, key=lambda pair: (-pair[1], pair[0]))
+        found[order.names[row]] = shares if len(shares) < 2 else sorted(shares, key=lambda pair: (-pair[1], pair[0]))
     return found

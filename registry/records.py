@@ -1,9 +1,9 @@
 """What a registry takes and returns: plain frozen values, which need no open database."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cl_ast.errors import RegistryError
 from registry.version_facts import RULES, NewVersion, VersionFacts
@@ -53,6 +53,20 @@ class VersionRecord(VersionFacts):
     def facts(self) -> NewVersion:
         """Return what is known of it for another version; change some of it with `dataclasses.replace`."""
         return NewVersion(**{name: getattr(self, name) for name in RULES})
+
+
+_PUT = [getattr(VersionRecord, one.name).__set__ for one in fields(VersionRecord)]
+
+
+def version_record(values: Iterable[Any]) -> VersionRecord:
+    """Return the record of values in the order of its fields.
+
+    A frozen class sets each field by a function of its own, which is a fifth of the time of listing tasks.
+    """
+    record = object.__new__(VersionRecord)
+    for put, value in zip(_PUT, values):  # noqa: B905  (as many as there are fields; a test compares them)
+        put(record, value)
+    return record
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,14 +114,18 @@ class Registry:
         with self._database.read() as reader:
             return rows.count(reader)
 
-    def nearest(self) -> dict[str, list[tuple[str, float]]]:
+    def nearest(self, tasks: Sequence[TaskRecord] | None = None) -> dict[str, list[tuple[str, float]]]:
         """Return for each task the other tasks that its test clips were last routed to, with the share of its clips.
 
         Clips that were not routed to any task do not count. The tasks have the order of `tasks`, and of each the
         largest share comes first. A task that was never routed is left out.
+
+        Args:
+            tasks: the tasks, where `tasks` was called already.
         """
         with self._database.read() as reader:
-            return history.nearest(reader)
+            order = history.learning_order(reader) if tasks is None else history.order_of(tasks)
+            return history.nearest(reader, order)
 
     def task(self, name: str) -> TaskRecord:
         """Return the task of that name, whatever its case. Raises TaskNotFoundError."""

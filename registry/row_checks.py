@@ -13,7 +13,7 @@ from typing import Any
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names
 from registry.limits import BYTES, DEPTH
-from registry.records import BackboneRecord, VersionRecord
+from registry.records import BackboneRecord, VersionRecord, version_record
 from registry.version_facts import RULES, check_text, is_shallow
 
 MOST_ID = 2 * 10**9
@@ -22,7 +22,7 @@ MOST_CLAIMED_ID = MOST_ID // 2
 """The highest that a file may claim in a rebuild, so that enough ids are left afterwards."""
 _YEARS = range(1970, 3000)
 _MOST_BYTES = 2**50
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGITS = "0123456789abcdef"
 _REGISTRY_ID = re.compile(r"[0-9a-f]{32}")
 _WRONG = (ValueError, TypeError, OverflowError, RecursionError, RegistryError)
 
@@ -31,16 +31,23 @@ def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-_DECODER = JSONDecoder(parse_constant=_no_constant)
+_SCAN = JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
 _CHECKS = [rule.check for rule in RULES.values()]
 _OBJECTS = {place: BYTES[name] // 2 for place, name in enumerate(RULES) if name in ("source", "training")}
 _LONGEST_JSON = [BYTES.get(name, 0) * 7 for name in RULES]  # a character of two bytes may be an escape of twelve
+_REMEMBERED = 1_000  # texts of a column; where they mostly differ, remembering all takes more time than it saves
+_NUMBERS = [
+    (place, RULES[name].check)
+    for place, name in enumerate(RULES)
+    if name in ("trainable_parameters", "seed", "seconds", "learned_accuracy")
+]
+_TEXTS = sorted(set(range(len(RULES))) - {place for place, _ in _NUMBERS})  # texts, and JSON
 _IS_JSON = [rule.json for rule in RULES.values()]
 
 
 def is_sha256(value: object) -> bool:
     """Return whether a value is a SHA-256 as files are named by: 64 small hexadecimal digits."""
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+    return isinstance(value, str) and len(value) == 64 and not value.strip(_DIGITS)
 
 
 def require_sha256(value: object) -> str:
@@ -98,7 +105,7 @@ class VersionReader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self._checked_texts: list[dict[str, Any]] = [{} for _ in RULES]
+        self._checked_texts: list[tuple[int, dict[Any, Any]]] = [(place, {}) for place in _TEXTS]
 
     def read(self, row: Sequence[Any]) -> tuple[VersionRecord, int, datetime] | None:
         """Return a version, the id of its task and when that was made; None for a row that cannot be right."""
@@ -112,35 +119,30 @@ class VersionReader:
 
     def _checked(self, row: Sequence[Any]) -> tuple[VersionRecord, int, datetime]:
         id, name, key, number, sha256, size, created, task_id, task_created, *facts = row
-        for value in (id, task_id, number):
-            if not is_id(value):
-                raise ValueError(f"an id or a number of a version is from 1 to {MOST_ID:,}, not {value!r:.30}")
+        if not (is_id(id) and is_id(task_id) and is_id(number)):
+            wrong = next(value for value in (id, task_id, number) if not is_id(value))
+            raise ValueError(f"an id or a number of a version is from 1 to {MOST_ID:,}, not {wrong!r:.30}")
         if names.key(names.checked_stored(name)) != key:
             raise ValueError("the key of its task does not belong to the name")
         require_size(size)
         made = instant(created)
-        version = VersionRecord(
-            *[self._fact(place, value) for place, value in enumerate(facts)],
-            id=id,
-            task=name,
-            number=number,
-            adapter_sha256=require_sha256(sha256),
-            adapter_bytes=size,
-            created=made,
-        )
+        # These two loops take most of the time of listing.
+        for place, check in _NUMBERS:
+            facts[place] = check(facts[place])
+        for place, known in self._checked_texts:
+            value = facts[place]
+            facts[place] = known[value] if value in known else self._fact(place, known, value)
+        version = version_record((*facts, id, name, number, require_sha256(sha256), size, made))
         return version, task_id, made if task_created == created else instant(task_created)
 
-    def _fact(self, place: int, value: Any) -> Any:
-        if not isinstance(value, str):  # numbers, which mostly differ from row to row
-            return _CHECKS[place](parsed(value) if _IS_JSON[place] else value)
-        known = self._checked_texts[place]
-        found = known.get(value)
-        if found is None:
-            found = known[value] = self._checked_json(place, value) if _IS_JSON[place] else _CHECKS[place](value)
+    def _fact(self, place: int, known: dict[Any, Any], value: Any) -> Any:
+        found = self._checked_json(place, value) if _IS_JSON[place] else _CHECKS[place](value)
+        if len(known) < _REMEMBERED:
+            known[value] = found
         return found
 
     def _checked_json(self, place: int, text: str) -> Any:
-        if len(text) > _LONGEST_JSON[place]:
+        if isinstance(text, str) and len(text) > _LONGEST_JSON[place]:
             raise ValueError(f"its JSON has {len(text):,} characters; {_LONGEST_JSON[place]:,} are the most")
         found = parsed(text)
         # The check of an object writes it as JSON again, to see how long that is and whether all of it is text.
@@ -151,8 +153,11 @@ class VersionReader:
 def counts(text: Any) -> dict[str, int]:
     """Return the JSON of counts by task id. Raises ValueError or TypeError for anything else."""
     found = parsed(text)
-    if not isinstance(found, dict) or not all(type(clips) is int and 0 <= clips < 2**53 for clips in found.values()):
+    if not isinstance(found, dict):
         raise ValueError("it is no object of counts")
+    for clips in found.values():
+        if type(clips) is not int or not 0 <= clips < 2**53:
+            raise ValueError("it is no object of counts")
     return found
 
 
@@ -191,8 +196,11 @@ def parsed(text: Any) -> Any:
     """Return the value of a JSON text. Raises ValueError, or RecursionError where it is too deep."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r:.40} is not JSON")
-    value, end = _DECODER.raw_decode(text)
-    if text[end:].strip():
+    try:
+        value, end = _SCAN(text, 0)  # what `raw_decode` does, without the time of the call
+    except StopIteration:
+        raise ValueError("it is not JSON") from None
+    if end != len(text) and text[end:].strip():
         raise ValueError("something follows its JSON")
     return value
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from cl_ast.errors import RegistryError
@@ -16,6 +17,8 @@ from cl_ast.escaping import refused_in_label
 from registry.limits import BYTES, COUNTS, DEPTH, TEXTS
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+# As a union in a check, these would be made each time.
+_NUMBERS, _LISTS = (int, float), (list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +63,25 @@ def _method(value: Any) -> str:
 
 
 def _labels(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+    # This is quick, because listing tasks checks the labels of each.
+    if not isinstance(value, _LISTS) or not all(map(isinstance, value, repeat(str))):
         raise ValueError(f"must be a list of labels that are text, not {value!r:.80}")
-    if not value or not all(value):
+    different = set(value)
+    if not value or "" in different:
         raise ValueError("must be at least one label, and no label may be empty")
     if len(value) > COUNTS["labels"]:
         raise ValueError(f"must be at most {COUNTS['labels']:,} labels, and are {len(value):,}")
-    longest = max(map(len, value))
-    if longest > TEXTS["label"]:
-        raise ValueError(f"must have at most {TEXTS['label']:,} characters each, and one has {longest:,}")
     joined = "".join(value)
+    if len(joined) > TEXTS["label"]:  # else none is
+        longest = max(map(len, value))
+        if longest > TEXTS["label"]:
+            raise ValueError(f"must have at most {TEXTS['label']:,} characters each, and one has {longest:,}")
     size = len(joined) if joined.isascii() else len(joined.encode(errors="replace"))
     if size > BYTES["labels"]:
         raise ValueError(f"must have at most {BYTES['labels']:,} bytes together, and have {size:,}")
     if "\0" in joined:
         raise ValueError("must be text without NUL characters")
-    if len(set(value)) != len(value):
+    if len(different) != len(value):
         raise ValueError("must differ from each other")
     return tuple(value) if joined.isascii() else tuple(map(_encodable, value))
 
@@ -105,7 +111,7 @@ def _fraction(value: Any) -> float | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _json_object(what: str, value: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def test_a_task_comes_back_as_it_was_committed(
     given = new(labels=("Hund", "雨", "🐦"))
     task = reg.commit("animals", adapter(3), given)
     assert reg.tasks() == [task] and reg.task("animals") == task
+    assert replace(task.version) == task.version  # every field is set, as the constructor sets it
     assert task.labels == given.labels and task.version.classes == 3
     for field in ("method", "trainable_parameters", "seed", "seconds", "source", "data_fingerprint"):
         assert getattr(task.version, field) == getattr(given, field)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or
+from cl_ast.terminal.output import print_stats, table_or, without_collections
 
 
 @click.command("stats")
@@ -28,6 +28,7 @@ def stats(app: App, /, kind: str, plot: Path | None) -> None:
         from cl_ast.terminal.rendering.plot import check, draw
 
         check(plot)
+    click.get_current_context().with_resource(without_collections())
     with app.registry() as registry:
         overview = registry.overview()
     square = plot is not None or kind == "json" or (kind == "table" and len(overview.tasks) <= MOST_SQUARE)

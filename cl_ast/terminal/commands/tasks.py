@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_json, table_or, warn
+from cl_ast.terminal.output import print_json, table_or, warn, without_collections
 
 
 @click.command("tasks")
@@ -20,8 +20,10 @@ def tasks(app: App, /, kind: str) -> None:
     \b
     cl-ast tasks
     """
+    click.get_current_context().with_resource(without_collections())
     with app.registry() as registry:
-        found, nearest = registry.tasks(), registry.nearest()
+        found = registry.tasks()
+        nearest = registry.nearest(found)
         left_out = registry.count() - len(found)
     if left_out > 0:
         warn(f"{left_out} more cannot be read; `cl-ast verify` says why")

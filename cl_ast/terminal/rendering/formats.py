@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MOST_INDENTED = 1_000  # entries of a list; indenting more takes too long
 
 
@@ -36,9 +37,15 @@ def as_json(value: Any) -> str:
 
 def _encoded(value: Any, indent: int | None = None) -> str:
     try:
-        text = escaped_json(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False))
+        # With other arguments than its own, `dumps` makes an encoder for each value.
+        plain = (
+            _ENCODER.encode(value)
+            if indent is None
+            else json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+        )
     except ValueError as error:
         raise ClAstError("a result is not a number, which JSON cannot hold; --format table shows it") from error
+    text = escaped_json(plain)
     return text if fits(text) else escaped_json(json.dumps(value, indent=indent, allow_nan=False))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -31,11 +32,13 @@ def show(*parts: RenderableType) -> None:
     console(width=width).print(*shown, sep="\n", crop=False)
 
 
+@lru_cache(maxsize=1_000)
 def percent(value: float | None) -> str:
     """Return a fraction in percent; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
+@lru_cache(maxsize=1_000)
 def size(count: float | None) -> str:
     """Return a number of bytes with a suitable unit; a dash for None."""
     if count is None:
@@ -113,7 +116,7 @@ def _task_cells(v: VersionRecord) -> tuple[str, ...]:
         size(v.adapter_bytes),
         str(v.number),
         percent(v.learned_accuracy),
-        f"{v.created:%Y-%m-%d}",
+        v.created.date().isoformat(),  # quicker than a format
     )
 
 
