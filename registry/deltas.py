@@ -58,13 +58,14 @@ class Delta:
 
 
 def rows(writer: Writer, table: str, ids: Iterable[int], column: str = "id") -> list[Row]:
-    """Return rows as they are now, by their ids or by another column. Raises TooManyRowsError."""
+    """Return rows as they are now, by their ids or by another column. Raises TooManyRowsError, CorruptRegistryError."""
     from sqlalchemy import select
 
     source, wanted, found = _table(table), sorted(set(ids)), list[Row]()
     for start in range(0, len(wanted), _AT_ONCE):
         chosen = source.c[column].in_(wanted[start : start + _AT_ONCE])
-        found += [dict(row) for row in writer.session.execute(select(source).where(chosen)).mappings()]
+        with row_checks.of_one_row():  # SQLAlchemy raises what it likes for a value that somebody else wrote
+            found += [dict(row) for row in writer.session.execute(select(source).where(chosen)).mappings()]
         if len(found) > MOST_ROWS:
             raise TooManyRowsError
     return found

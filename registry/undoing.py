@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from cl_ast.errors import RegistryError
-from registry import changes, deltas, last_change, rows, trash
+from registry import changes, deltas, last_change, row_checks, rows, trash
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database, Reader, Writer
 from registry.deltas import Delta, TooManyRowsError
@@ -23,7 +23,7 @@ def undo(database: Database, files: AdapterFiles, expected: LastChange | None) -
     moved: list[str] = []
     away: list[str] = []
     try:
-        with changing(database, files) as writer:
+        with row_checks.of_one_row(), changing(database, files) as writer:
             change = _change(writer, expected)
             undoing = last_change.undoing(writer)
             if undoing.delta is None:

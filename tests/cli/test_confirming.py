@@ -1,9 +1,10 @@
 """What removes asks on a terminal, a real one, and goes on without a question where there is none."""
 
 import os
+import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,18 +27,21 @@ def terminal(registry: Path, tmp_path: Path) -> Terminal:
         out, shown = tmp_path / "out", b""
         pid, descriptor = pty.fork()
         if not pid:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background ignores it
             os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 1)
             script = "import cli; cli.main(prog_name='cl-ast')"
             os.execv(sys.executable, [sys.executable, "-P", "-c", script, "--registry", str(registry), *words])
-        end = time.monotonic() + 60
+        late = threading.Timer(60, os.kill, (pid, signal.SIGKILL))  # a read has no limit of its own
+        late.start()
         try:
-            while b"[y/N]" not in shown and time.monotonic() < end:
+            while b"[y/N]" not in shown:
                 shown += os.read(descriptor, 10_000)
             os.write(descriptor, typed.encode())
-            while time.monotonic() < end:
-                shown += os.read(descriptor, 10_000) or bytes(0)
+            while more := os.read(descriptor, 10_000):
+                shown += more
         except OSError:  # the end, on Linux
             pass
+        late.cancel()
         os.close(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return code, shown.decode(), out.read_text()
