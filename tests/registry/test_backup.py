@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -316,11 +317,14 @@ def test_what_somebody_removes_meanwhile_leads_to_new_rows(
 
     removed: list[str] = []
 
+    one_by_one = threading.RLock()  # files are copied by several threads: all wait until the task is removed
+
     def remove(step: str) -> None:
-        if step == "write file" and not removed:
-            removed.append(step)
-            with Registry.open(home) as colleague:
-                colleague.remove("b")
+        with one_by_one:
+            if step == "write file" and not removed:
+                removed.append(step)
+                with Registry.open(home) as colleague:
+                    colleague.remove("b")
 
     (home / "adapters" / name_of(doomed.adapter_sha256)).rename(tmp_path / "aside")
     hook(remove)
