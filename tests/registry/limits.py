@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MOST_SECONDS = 20.0
-MOST_BYTES = 2 * 1024**3
+MOST_BYTES = 2_000_000_000
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import encoded, tone, writable
+from limits import MOST_BYTES, MOST_SECONDS
 
 from cl_ast.audio import reading
 from cl_ast.backbone.backbone import Backbone
@@ -26,8 +27,6 @@ from registry import BackboneRecord, NewVersion, Registry
 
 FILES = int(os.environ.get("CL_AST_FUZZ_AUDIO", "150"))
 BATCH = 250  # that one process answers
-MOST_SECONDS = 20  # for one clip
-MOST_BYTES = 2e9
 NUMBERS = [
     bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80", b"\0\0\1\0",
     b"\0\1\0\0", b"\1\0\0\0", b"\xfe\xff\xff\xff",
