@@ -33,11 +33,6 @@ def uses_bf16(device: torch.device, kind: str) -> bool:
     return kind == "bf16" or (kind != "fp32" and device.type == "cuda")
 
 
-def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
-    """Return a context in which the backbone computes in this precision (`PRECISIONS`); adapters stay in fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(device, kind))
-
-
 @lru_cache(maxsize=1)
 def bf16_is_faster() -> bool:
     """Return whether this CPU multiplies matrices faster in bf16 (AMX, AVX512-bf16); measured once, in some 30 ms."""

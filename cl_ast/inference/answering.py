@@ -11,7 +11,6 @@ from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
-from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
 from cl_ast.errors import NotFiniteError
 from cl_ast.inference.session import Session
@@ -54,7 +53,7 @@ def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
     """
     device = model.backbone.device
     out = []
-    with torch.inference_mode(), precision(device):
+    with torch.inference_mode(), model.backbone.precision():
         for part in chunks(len(clips), SEGMENTS):
             features = model.settings.front_end([clips[index] for index in part], device)
             out.append(model.logits(features).float().cpu())
@@ -95,7 +94,7 @@ def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answ
                 out[row] = task
         if not pairs:
             continue
-        with torch.inference_mode(), precision(backbone.device):
+        with torch.inference_mode(), backbone.precision():
             answers = mixed_batch.logits(_features_of([(task, segment) for _, task, segment in pairs]))
         for (row, task, _), logits in zip(pairs, answers, strict=True):
             out[row] = _checked(logits.float().cpu(), task.settings, wanted[row][1])

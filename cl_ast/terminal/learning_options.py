@@ -68,6 +68,9 @@ def _flag_of(field: Field[Any]) -> Decorator:
         default=field.default,
         show_default=field.default is not None,
         help=bounds.help + default,
+        # `--compile` alone is "on".
+        is_flag=False if "on" in bounds.choices else None,
+        flag_value="on" if "on" in bounds.choices else None,
     )
 
 

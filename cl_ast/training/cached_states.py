@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.backbone.device import precision, uses_bf16
+from cl_ast.backbone.device import uses_bf16
 from cl_ast.backbone.pooling import deviation
 from cl_ast.batching import chunks
 from cl_ast.progress import Progress, Step, silent
@@ -33,7 +33,6 @@ class SplitForward:
 
     Attributes:
         kind: the precision of the arithmetic, one of `PRECISIONS`.
-        learn: `above`, as the steps of a training call it.
         dtype: the type in which states at the cut are kept; None where keeping them would save nothing.
         key: what the states depend on besides the clip.
     """
@@ -42,14 +41,15 @@ class SplitForward:
         """
         Args:
             kind: the precision of the arithmetic, one of `PRECISIONS`.
-            compile: whether `learn` is compiled when it is first called.
+            compile: whether `learn` is compiled when it is first called, for the shape of that batch.
         """
         self.model = model
         self.kind = kind
-        self.learn = compiled(self.above) if compile else self.above
+        self._fast = compiled(self._logits) if compile else self._logits
+        self._cut = model.frozen_layers
         self._whole = model.settings.method.trains == "backbone"
         self._probe = model.settings.method.trains == "head"
-        saves = self._probe or (model.frozen_layers > 0 and not self._whole)
+        saves = self._probe or (self._cut > 0 and not self._whole)
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
         settings, bf16 = model.settings, uses_bf16(model.backbone.device, kind)
         self.key: Hashable = (
@@ -63,20 +63,35 @@ class SplitForward:
         """
         if self._whole:
             return features
-        with torch.no_grad(), precision(self.model.backbone.device, self.kind):
+        with torch.no_grad(), self.model.backbone.precision(self.kind):
             tokens = self.model.lower(features)
             return self._moments(tokens) if self._probe else tokens
 
     def above(self, state: Tensor) -> Tensor:
         """Return the logits (batch, classes) for states at the cut."""
-        return self.model.decide(self.vectors(state))
+        with self.model.acting():
+            return self._logits(state)
+
+    def learn(self, state: Tensor) -> Tensor:
+        """Return the same as `above`, compiled if that was wished: for the steps of a training, all of one shape."""
+        with self.model.acting():  # outside of what is compiled, because it changes the backbone's modules
+            return self._fast(state)
 
     def vectors(self, state: Tensor) -> Tensor:
         """Return one vector a clip for states at the cut: the input of the head's linear map."""
+        with self.model.acting():
+            return self._vectors(state)
+
+    def _logits(self, state: Tensor) -> Tensor:
+        return self.model.decide(self._vectors(state))
+
+    def _vectors(self, state: Tensor) -> Tensor:
         if self._probe:
             return self._from_moments(state)
-        model = self.model
-        return model.pool(model.tokens(state) if self._whole else model.upper(state.float()))
+        model, backbone = self.model, self.model.backbone
+        if self._whole:
+            return model.pool(backbone.run(model.embed(state)))
+        return model.pool(backbone.run(state.to(backbone.dtype), first=self._cut))
 
     def _moments(self, tokens: Tensor) -> Tensor:
         shape = self.model.backbone.shape
@@ -181,7 +196,7 @@ class CachedStates:
             progress(Step(stage, part.stop, len(self)))
             return what(states).float().to(meeting), targets.to(meeting)
 
-        with torch.no_grad(), precision(device, self.forward.kind):
+        with torch.no_grad(), self.forward.model.backbone.precision(self.forward.kind):
             found = group.map(run, list(chunks(len(self), _BATCH)))
         rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
         return rows, targets
