@@ -201,7 +201,7 @@ def launches(run: Run, plan: Plan, steps: int = 3) -> tuple[float, float]:
             run()
         plan.wait()
     events = [event for event in found.events() or [] if event.device_type == torch._C._autograd.DeviceType.CUDA]
-    return len(events) / steps, sum(event.self_device_time_total for event in events) / steps / 1e6
+    return len(events) / steps, sum(float(event.self_device_time_total) for event in events) / steps / 1e6
 
 
 def operations(plan: Plan, frames: int) -> float:
@@ -211,15 +211,15 @@ def operations(plan: Plan, frames: int) -> float:
     rows = (128 - sizes.patch_size) // sizes.frequency_stride + 1
     tokens, width = rows * columns + 2, sizes.hidden_size
     matrices = 4 * width * width + 2 * width * sizes.intermediate_size
-    return sizes.num_hidden_layers * (2.0 * tokens * matrices + 4.0 * tokens * tokens * width)
+    return float(sizes.num_hidden_layers * (2.0 * tokens * matrices + 4.0 * tokens * tokens * width))
 
 
 def peak(plan: Plan) -> float:
     """Return the floating-point operations a second of a large matrix product in bf16."""
     size = 8192 if plan.device.type == "cuda" else 256
     a = torch.randn(size, size, device=plan.device, dtype=torch.bfloat16)
-    seconds = statistics.median(plan.times(lambda: a @ a, rounds=10))
-    return float(2 * size**3) / seconds
+    seconds: float = statistics.median(plan.times(lambda: a @ a, rounds=10))
+    return 2 * size**3 / seconds
 
 
 def shares_of_the_peak(plan: Plan) -> list[Row]:

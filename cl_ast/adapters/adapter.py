@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -137,20 +137,40 @@ def parts_of(
         tensors: by stored name; of the usual shape, or with a leading batch dimension where each row has its own.
     """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
-    for layer in range(backbone.shape.depth):
+    for one in _placed(spec, backbone.shape):
+        params = {local: tensors[name] for local, name in one.names}
+        if one.reads:
+            stock = backbone.computing_with(one.layer, one.placement.site)
+            params |= {f"stock.{kind}": stock[kind] for kind in one.reads}
+        at = one.layer, one.placement.site
+        parts[at] = (*parts.get(at, ()), Part(one.placement, params, one.single))
+    return parts
+
+
+class _Placed(NamedTuple):
+    """A placement in one layer: the names of its tensors, its own and in a file, and what it needs of the backbone."""
+
+    layer: int
+    placement: Placement
+    names: tuple[tuple[str, str], ...]
+    single: frozenset[str]
+    reads: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
+    """Return the placements of a method in all layers; cached, because a mixed batch needs them in every pass."""
+    found = []
+    for layer in range(shape.depth):
         for placement in spec.placements:
             if not placement.acts_in(layer):
                 continue
-            params = params_of(tensors, backbone.shape, layer, placement)
-            if isinstance(placement.form, ReadsBackbone):
-                stock = backbone.computing_with(layer, placement.site)
-                params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
-            at = layer, placement.site
-            weights = placement.form.weights(*backbone.shape.of(placement.site))
-            single = frozenset(name for name, weight in weights.items() if weight.single)
-            part = Part(placement.with_norm_eps(backbone.shape), params, single)
-            parts[at] = (*parts.get(at, ()), part)
-    return parts
+            weights = placement.form.weights(*shape.of(placement.site))
+            names = tuple((local, stored_name(layer, placement, local, weight)) for local, weight in weights.items())
+            single = frozenset(local for local, weight in weights.items() if weight.single)
+            reads = placement.form.reads if isinstance(placement.form, ReadsBackbone) else ()
+            found.append(_Placed(layer, placement.with_norm_eps(shape), names, single, reads))
+    return tuple(found)
 
 
 def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:

@@ -64,6 +64,7 @@ class Backbone:
         self.trained = trained
         self._half: Backbone | None = None
         self._computing = self  # or its copy in bf16, inside `precision`
+        self._first: nn.Parameter = next(self.model.parameters())
         self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
@@ -75,14 +76,12 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """The device that the weights are on."""
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return self._first.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the tokens that its layers compute with now: that of its weights, or bf16 inside `precision`."""
-        dtype: torch.dtype = next(self._computing.model.parameters()).dtype
-        return dtype
+        return self._computing._first.dtype
 
     @property
     def parameters(self) -> int:

@@ -47,9 +47,11 @@ class SplitForward:
         self.kind = kind
         self._fast = compiled(self._logits) if compile else self._logits
         self._cut = model.frozen_layers
-        self._whole = model.settings.method.trains == "backbone"
+        trains = model.settings.method.trains
+        # Nothing is kept of the embedding alone, so that where the first layer is adapted it is a part of each step.
+        self._whole = trains == "backbone" or (trains != "head" and self._cut == 0)
         self._probe = model.settings.method.trains == "head"
-        saves = self._probe or (self._cut > 0 and not self._whole)
+        saves = self._probe or not self._whole
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
         settings, bf16 = model.settings, uses_bf16(model.backbone.device, kind)
         self.key: Hashable = (
@@ -59,7 +61,7 @@ class SplitForward:
     def below(self, features: Tensor) -> Tensor:
         """Return the state at the cut for a batch of features: tokens, or the moments (batch, 2, width) of a probe.
 
-        Where the whole backbone is trained there is nothing below the cut, and the features are returned.
+        Where the first layer is adapted or trained there is nothing below the cut, and the features are returned.
         """
         if self._whole:
             return features
