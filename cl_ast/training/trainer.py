@@ -243,9 +243,11 @@ def _epoch(
     loss_sum = torch.zeros((), device=device)
     right = torch.zeros((), device=device)
     seen = 0  # clips of this process's share
-    with model.adapter.training_mode():
-        for step, part in enumerate(chunks(len(order), options.batch_size)):
-            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser)
+    parts = list(chunks(len(order), options.batch_size))
+    batches = [order[part.start : part.stop] for part in parts]
+    with model.adapter.training_mode(), training.ahead(batches):
+        for step, (part, batch) in enumerate(zip(parts, batches, strict=True)):
+            loss, logits, targets = learn_batch(training, batch, optimiser)
             schedule.step()
             loss_sum += loss.detach() * len(targets)
             right += (logits.detach().argmax(dim=-1) == targets).sum()
