@@ -11,6 +11,7 @@ Where the backbone ends without a LayerNorm, the two vectors are those of the to
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from cl_ast.training.compilation import compiled
 from cl_ast.training.distributed import ALONE, Group
 
 _BATCH = 32
+_GPU_SECONDS = 256
 
 
 class SplitForward:
@@ -152,26 +154,34 @@ class CachedStates:
             return
         self.clips.states.clear()
         states: Tensor | None = None
-        for part in chunks(len(self), _BATCH):
-            found = self.forward.below(self.clips.batch(part)[0]).to("cpu", dtype)
-            if states is None:
-                size = len(self) * found[0].numel() * found.element_size()
-                if size > self.clips.states.room:
-                    return
-                states = found.new_empty(len(self), *found.shape[1:])
-            if not torch.isfinite(found).all():
-                return  # They are beyond the range of half precision.
-            states[part.start : part.stop] = found
-            progress(Step(stage, part.stop, len(self)))
+        parts = list(chunks(len(self), self._batch_size))
+        with self.clips.ahead(parts):
+            for part in parts:
+                found = self.forward.below(self.clips.batch(part)[0]).to(dtype)
+                if states is None:
+                    size = len(self) * found[0].numel() * found.element_size()
+                    place = self.clips.states.place(size, found.device)
+                    if place is None:
+                        return
+                    states = torch.empty(len(self), *found.shape[1:], dtype=dtype, device=place)
+                if not torch.isfinite(found).all():
+                    return  # They are beyond the range of half precision.
+                states[part.start : part.stop] = found
+                progress(Step(stage, part.stop, len(self)))
         if states is not None:
             self.clips.states.keep(self.forward.key, states)
+
+    def ahead(self, batches: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
+        """Return a context in which `batch` is called with these, in order; each is prepared while a step runs."""
+        wanted = batches if self._augment is not None else [self.group.share(batch) for batch in batches]
+        return self.clips.ahead(wanted, self._cached())
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return states and targets (batch,) on the device, of this process's share of the batch."""
         mine = self.group.share(indices)
         states = self._cached()
         if states is not None:
-            return self.clips.moved(states[list(mine)], self.clips.targets[list(mine)])
+            return self.clips.batch_of(states, mine)
         if self._augment is None:
             features, targets = self.clips.batch(mine)
         else:
@@ -198,10 +208,19 @@ class CachedStates:
             progress(Step(stage, part.stop, len(self)))
             return what(states).float().to(meeting), targets.to(meeting)
 
-        with torch.no_grad(), self.forward.model.backbone.precision(self.forward.kind):
-            found = group.map(run, list(chunks(len(self), _BATCH)))
+        parts = list(chunks(len(self), self._batch_size))
+        backbone = self.forward.model.backbone
+        with torch.no_grad(), backbone.precision(self.forward.kind), self.ahead(parts[group.rank :: group.size]):
+            found = group.map(run, parts)
         rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
         return rows, targets
+
+    @property
+    def _batch_size(self) -> int:
+        """How many clips go through the backbone at once where nothing is trained: on a GPU 256 seconds of sound."""
+        if self.forward.model.backbone.device.type != "cuda":
+            return _BATCH
+        return max(_BATCH, int(_GPU_SECONDS / self.clips.front_end.seconds))
 
     def _cached(self) -> Tensor | None:
         return None if self._augment is not None else self.clips.states.get(self.forward.key)

@@ -113,7 +113,9 @@ class Steps:
         graph = torch.cuda.CUDAGraph()
         self._optimiser.zero_grad(set_to_none=True)
         try:
-            with self._rates_are(rates), torch.cuda.graph(graph, stream=self._stream):
+            # "thread_local", because the next batch is copied in another thread meanwhile.
+            recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+            with self._rates_are(rates), recording:
                 learned = self._update(inputs, targets, len(targets), usual=True)
         except RuntimeError as error:
             self._record = False

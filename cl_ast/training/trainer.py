@@ -232,9 +232,11 @@ def _epoch(
     loss_sum = torch.zeros((), device=model.backbone.device)
     right = torch.zeros((), device=model.backbone.device)
     seen = 0  # clips of this process's share
-    with model.adapter.training_mode():
-        for step, part in enumerate(chunks(len(order), options.batch_size)):
-            loss, logits, targets = taking.take(order[part.start : part.stop])
+    parts = list(chunks(len(order), options.batch_size))
+    batches = [order[part.start : part.stop] for part in parts]
+    with model.adapter.training_mode(), training.ahead(batches):
+        for step, (part, batch) in enumerate(zip(parts, batches, strict=True)):
+            loss, logits, targets = taking.take(batch)
             schedule.step()
             loss_sum += loss * len(targets)
             right += (logits.argmax(dim=-1) == targets).sum()

@@ -88,6 +88,8 @@ def _offline() -> Iterator[None]:
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the user's own."""
     monkeypatch.delenv("CL_AST_REGISTRY", raising=False)
+    monkeypatch.delenv("CL_AST_CACHE", raising=False)
+    monkeypatch.delenv("CL_AST_CACHE_GB", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
 
