@@ -112,6 +112,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     Raises:
         TaskExistsError, RegistryError, MethodError, TrainingError, StreamError: as `Manager.add_task` says.
     """
+    session.refuse_other_choices()
     if request.evaluate:
         session.routing.refuse_stale()
     task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))

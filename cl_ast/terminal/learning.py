@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import streams
     from cl_ast.continual.add_task import Learned
     from cl_ast.manager import Manager
+    from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
     from cl_ast.terminal.rendering.progress import ProgressDisplay
+    from cl_ast.training.distributed import Group
+
+T = TypeVar("T")
+
+
+@contextmanager
+def opened_with(
+    app: App, options: LearningOptions, group: Group, load: Callable[[], T], *, make: bool = True
+) -> Iterator[tuple[Manager, T]]:
+    """Open the registry and load what is to be learned.
+
+    A registry that is there is opened first, so that it refuses another backbone or router before clips are looked at.
+    A new one is made last, so that none is made for clips that cannot be used.
+
+    Args:
+        load: loads the tasks, in the main process first.
+        make: whether a registry is made where there is none; else one in a temporary folder takes its place.
+    """
+    with ExitStack() as stack:
+        there = app.manager_if_there(options.backbone, options.router, group)
+        if there is not None:
+            stack.enter_context(there)
+        with group.main_first():
+            loaded = load()
+        if there is None:
+            if not make:
+                app = replace(app, location=stack.enter_context(tempfile.TemporaryDirectory(prefix="cl-ast-")))
+            there = stack.enter_context(app.manager(options.backbone, options.router, group, create=True))
+        yield there, loaded
 
 
 def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Learned:
