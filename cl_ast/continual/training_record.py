@@ -9,7 +9,7 @@ from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.options import Hyperparameters, TrainOptions
+from cl_ast.training.options import Hyperparameters, TrainOptions, words_in
 from cl_ast.training.trainer import Trained
 
 _MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
@@ -62,7 +62,7 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
 
     Args:
         keep_rate: whether the learning rate still fits the method.
-        keep_masks: whether SpecAugment's masks still fit the backbone.
+        keep_masks: whether SpecAugment's masks still fit the backbone, and gain, which one for samples may not have.
 
     Raises:
         TrainingError: a value is none that can be used.
@@ -70,6 +70,8 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
     left_out = set() if keep_rate else {"learning_rate"}
     left_out |= set() if keep_masks else {"frequency_mask", "time_mask"}
     given = {one.name: record[one.name] for one in fields(TrainOptions) if one.name in record}
+    if not keep_masks and "augment" in given:
+        given["augment"] = ",".join(words_in(str(given["augment"])) - {"gain"}) or "none"
     try:
         return TrainOptions(**{name: value for name, value in given.items() if name not in left_out})
     except TypeError as error:

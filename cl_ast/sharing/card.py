@@ -111,6 +111,8 @@ _FLAGS = {
     "head": "--head",
     "frequency_mask": "--freq-mask",
     "time_mask": "--time-mask",
+    "augment": "--augment",
+    "class_weights": "--class-weights",
     "pooling": "--pooling",
     "precision": "--precision",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cl_ast.training.distributed import Group
 
 T = TypeVar("T")
+_UNBALANCED = 5  # times as many training clips in the largest class as in the smallest are worth a word
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
     """Add a task as the options say."""
     from cl_ast.adapters.spec import parse
 
-    _announce(manager, display, task)
+    _announce(manager, display, task, options)
     method = options.method or manager.recipe(task).method
     learned = manager.add_task(
         task,
@@ -69,10 +71,17 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
     return learned
 
 
-def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task) -> None:
+def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> None:
     if manager.registry.backbone is None:
         display.say(f"new registry over the backbone {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
     display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
     for note in task.notes:
         display.say(f"{task.name}: {note}")
+    counts_of = Counter(clip.label for clip in task.train)
+    fewest, most = min(counts_of.values(), default=0), max(counts_of.values(), default=0)
+    if most >= _UNBALANCED * fewest and options.train.class_weights == "none":
+        display.say(
+            f"{task.name}: from {fewest} to {most} training clips per class; --class-weights auto gives rare classes "
+            "more weight"
+        )

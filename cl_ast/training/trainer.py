@@ -1,27 +1,26 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import linear_probe
+from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import Checkpoint, EpochScores, History
+from cl_ast.training.class_weights import Loss, classes_in, loss_with, weights_of
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.distributed import ALONE, Group
-from cl_ast.training.masking import masked
 from cl_ast.training.options import Hyperparameters
 
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
@@ -66,26 +65,27 @@ def train(
 
     Raises:
         TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
-            masks are asked for where the backbone takes no spectrogram.
+            clips cannot be changed as the options say.
         AudioError: a clip cannot be read.
     """
-    mask = _mask(model, options)
+    augment = augmentation(model, options)
     training.load("reading training clips", progress)
     validation.load("reading validation clips", progress)
     started = time.perf_counter()
     device = model.backbone.device
+    weights = weights_of(options.class_weights, training.targets, len(model.settings.labels), device)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
         with seeded, trainable(model):
             torch.manual_seed(options.seed)
             group.same(model.state().values())
             forward = SplitForward(model, options.precision, compile=options.compile)
-            states = CachedStates(training, forward, mask, group), CachedStates(validation, forward)
+            states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
             if options.head == "probe" and not resume:
-                linear_probe.start(CachedStates(training, forward), progress, group)
-            history = _epochs(model, *states, options, progress, checkpoint, resume)
+                linear_probe.start(CachedStates(training, forward), progress, group, weights)
+            history = _epochs(model, *states, options, loss_with(weights), progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
@@ -116,7 +116,10 @@ def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
 
 
 def learn_batch(
-    states: CachedStates, indices: Sequence[int], optimiser: torch.optim.Optimizer
+    states: CachedStates,
+    indices: Sequence[int],
+    optimiser: torch.optim.Optimizer,
+    loss_of: Loss = F.cross_entropy,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Take one step of the optimiser; return loss, logits (batch, classes) and targets without waiting for them.
 
@@ -126,7 +129,7 @@ def learn_batch(
     inputs, targets = states.batch(indices)
     with precision(model.backbone.device, states.forward.kind):
         logits = states.forward.learn(inputs)
-        loss = F.cross_entropy(logits.float(), targets)
+        loss = loss_of(logits.float(), targets)
     penalty = model.adapter.penalty()
     optimiser.zero_grad(set_to_none=True)
     whole = loss if penalty is None else loss + penalty
@@ -135,7 +138,7 @@ def learn_batch(
     weighted.backward()  # type: ignore[no-untyped-call]
     states.group.add_gradients(model.trainable())
     optimiser.step()
-    return loss, logits, targets
+    return loss, logits, classes_in(targets)
 
 
 @contextmanager
@@ -152,24 +155,12 @@ def trainable(model: TaskModel) -> Iterator[None]:
             tensor.grad = None
 
 
-def _mask(model: TaskModel, options: Hyperparameters) -> Callable[[Tensor], Tensor] | None:
-    """Return what masks a batch of features, or None where nothing is masked."""
-    if not (options.frequency_mask or options.time_mask):
-        return None
-    front_end = model.settings.front_end
-    if not isinstance(front_end, LogMelFrontEnd):
-        raise TrainingError(
-            f"{model.backbone.name} takes samples: there are no bins or frames to mask; set frequency_mask and "
-            "time_mask (--freq-mask, --time-mask) to 0"
-        )
-    return partial(masked, frequency_mask=options.frequency_mask, time_mask=options.time_mask, fill=front_end.padding)
-
-
 def _epochs(
     model: TaskModel,
     training: CachedStates,
     validation: CachedStates,
     options: Hyperparameters,
+    loss: Loss,
     progress: Progress,
     checkpoint: Checkpoint | None,
     resume: bool,
@@ -193,7 +184,7 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        learned = _epoch(model, training, options, optimiser, schedule, epoch, progress)
+        learned = _epoch(model, training, options, loss, optimiser, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
@@ -232,6 +223,7 @@ def _epoch(
     model: TaskModel,
     training: CachedStates,
     options: Hyperparameters,
+    loss_of: Loss,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
@@ -245,7 +237,7 @@ def _epoch(
     seen = 0  # clips of this process's share
     with model.adapter.training_mode():
         for step, part in enumerate(chunks(len(order), options.batch_size)):
-            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser)
+            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser, loss_of)
             schedule.step()
             loss_sum += loss.detach() * len(targets)
             right += (logits.detach().argmax(dim=-1) == targets).sum()

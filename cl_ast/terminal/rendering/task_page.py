@@ -67,18 +67,21 @@ def _options(record: Mapping[str, Any]) -> str:
     """Return the options of a training in one sentence."""
     said = {name: _short(value) for name, value in record.items()}
     masks = f"masks of {said.get('frequency_mask')} bins and {said.get('time_mask')} frames"
-    return ", ".join(
-        (
-            f"{said.get('epochs')} epochs",
-            f"batch {said.get('batch_size')}",
-            f"learning rate {_number(record.get('learning_rate'))}",
-            f"weight decay {_number(record.get('weight_decay'))}",
-            f"head {said.get('head')}",
-            masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
-            f"pooling {said.get('pooling')}",
-            f"precision {said.get('precision')} on {said.get('device')}",
-        )
+    changed = f"augmented with {said['augment']}" if said.get("augment", "none") != "none" else ""
+    weighted = "classes weighted" if said.get("class_weights", "none") != "none" else ""
+    parts = (
+        f"{said.get('epochs')} epochs",
+        f"batch {said.get('batch_size')}",
+        f"learning rate {_number(record.get('learning_rate'))}",
+        f"weight decay {_number(record.get('weight_decay'))}",
+        f"head {said.get('head')}",
+        masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
+        changed,
+        weighted,
+        f"pooling {said.get('pooling')}",
+        f"precision {said.get('precision')} on {said.get('device')}",
     )
+    return ", ".join(part for part in parts if part)
 
 
 def _curve(record: Mapping[str, Any]) -> str:
