@@ -26,6 +26,7 @@ def training_record(
         "store": store,
         "device": str(model.backbone.device),
         "best_epoch": trained.epoch,
+        "stopped": trained.stopped,
         "validation_accuracy": trained.accuracy,
         "validation_loss": trained.loss,
         "curve": _curve(trained),

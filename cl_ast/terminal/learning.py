@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from cl_ast.terminal.interrupting import CtrlC
+
 if TYPE_CHECKING:
     import streams
     from cl_ast.continual.add_task import Learned
@@ -54,18 +56,21 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
 
     _announce(manager, display, task, options)
     method = options.method or manager.recipe(task).method
-    learned = manager.add_task(
-        task,
-        method=parse(method, manager.methods, from_layer=options.from_layer),
-        options=options.train,
-        pooling=options.pooling,
-        positions=options.positions,
-        replace=options.replace,
-        resume=options.resume,
-        evaluate=not options.no_eval,
-        store=options.store,
-        progress=display,
-    )
+    ctrl_c = CtrlC()
+    with ctrl_c.installed(display.tell if manager.group.main else lambda _: None):
+        learned = manager.add_task(
+            task,
+            method=parse(method, manager.methods, from_layer=options.from_layer),
+            options=options.train,
+            pooling=options.pooling,
+            positions=options.positions,
+            replace=options.replace,
+            resume=options.resume,
+            evaluate=not options.no_eval,
+            store=options.store,
+            progress=ctrl_c.watching(display),
+            stop=ctrl_c,
+        )
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
     return learned

@@ -71,6 +71,9 @@ class TrainOptions:
     epochs: int | None = _option(
         None, "Passes over the training clips.", least=1, shown="the papers' for the data set, else 15"
     )
+    patience: int = _option(
+        0, "Stop after this many epochs that are no better on validation clips; 0 for never.", least=0
+    )
     batch_size: int | None = _option(None, "Clips in a batch.", least=1, shown="the papers' for the data set, else 32")
     learning_rate: float | None = _option(
         None, "Initial learning rate; it decays to 0.", above=0, below=100, shown="the method's"

@@ -22,6 +22,7 @@ from cl_ast.training.class_weights import Loss, classes_in, loss_with, weights_o
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.stopping import Stop, Stopping, never
 
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
@@ -35,6 +36,7 @@ class Trained:
         accuracy, loss: on validation clips, at that epoch.
         seconds: the time of training, without the reading of clips.
         curve: the scores of each epoch, in order; epoch 0 is the linear probe.
+        stopped: why it ended before its last epoch, `stopping.PATIENCE` or `stopping.BY_USER`; None if it did not.
     """
 
     epoch: int
@@ -42,6 +44,7 @@ class Trained:
     loss: float
     seconds: float
     curve: tuple[EpochScores, ...] = ()
+    stopped: str | None = None
 
 
 def train(
@@ -54,6 +57,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     group: Group = ALONE,
+    stop: Stop = never,
 ) -> Trained:
     """Train a fresh task in place. The shared backbone does not change (full fine-tuning trains its own copy).
 
@@ -62,6 +66,8 @@ def train(
             left is kept until this one has passed it.
         resume: go on from the checkpoint, to the same weights as an uninterrupted training.
         group: the processes that train the task together; all call this alike and end with the same weights.
+        stop: asked after each step. Where it returns True, the training ends with the best weights so far, of which
+            those after this step may be.
 
     Raises:
         TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
@@ -74,6 +80,7 @@ def train(
     started = time.perf_counter()
     device = model.backbone.device
     weights = weights_of(options.class_weights, training.targets, len(model.settings.labels), device)
+    stopping = Stopping(options.patience, stop, group)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
         with seeded, trainable(model):
@@ -85,13 +92,13 @@ def train(
                 one.load(f"running the frozen layers over {name} clips", progress)
             if options.head == "probe" and not resume:
                 linear_probe.start(CachedStates(training, forward), progress, group, weights)
-            history = _epochs(model, *states, options, loss_with(weights), progress, checkpoint, resume)
+            history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
         ) from error
     seconds = history.seconds + time.perf_counter() - started
-    return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve)
+    return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve, stopping.reason)
 
 
 def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[float, float]:
@@ -161,11 +168,12 @@ def _epochs(
     validation: CachedStates,
     options: Hyperparameters,
     loss: Loss,
+    stopping: Stopping,
     progress: Progress,
     checkpoint: Checkpoint | None,
     resume: bool,
 ) -> History:
-    """Train all epochs, and leave the best weights in the model."""
+    """Train all epochs unless the training is stopped, and leave the best weights in the model."""
     optimiser = torch.optim.AdamW(
         model.trainable(),
         lr=options.learning_rate or model.settings.method.learning_rate,
@@ -184,8 +192,12 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        learned = _epoch(model, training, options, loss, optimiser, schedule, epoch, progress)
+        if stopping.before_epoch(history):
+            break
+        learned = _epoch(model, training, options, loss, stopping, optimiser, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
+        if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
+            break
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
     with torch.no_grad():
@@ -224,12 +236,16 @@ def _epoch(
     training: CachedStates,
     options: Hyperparameters,
     loss_of: Loss,
+    stopping: Stopping,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
     progress: Progress,
 ) -> tuple[float, float]:
-    """Train one epoch; return the mean loss and the accuracy over its clips, each as it was when it was trained on."""
+    """Train one epoch, or a part of it if the training is stopped.
+
+    Return the mean loss and the accuracy over its clips, each as it was when it was trained on.
+    """
     order = torch.randperm(len(training)).tolist()
     device = model.backbone.device
     loss_sum = torch.zeros((), device=device)
@@ -246,4 +262,6 @@ def _epoch(
                 done, total = (epoch - 1) * len(order) + part.stop, options.epochs * len(order)
                 note = f"epoch {epoch}/{options.epochs}"
                 progress(Step("training", done, total, note, float(loss_sum) / seen, float(right) / seen))
+            if stopping.after_step():
+                break
     return float(loss_sum) / seen, float(right) / seen

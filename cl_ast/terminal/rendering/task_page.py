@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
+from cl_ast.terminal.rendering.records import stopped
 from cl_ast.terminal.rendering.tables import percent, size
 from registry import TaskRecord, VersionRecord
 
@@ -59,6 +60,8 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     when = f"epoch {_short(best)}" if best else "the linear probe, which training did not improve on"
     accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
     rows.append(("best", f"{when}: validation accuracy {_percent(accuracy)} %, loss {_number(loss)}"))
+    early = _short(stopped(record))
+    rows += [("stopped", early)] if early else []
     curve = _curve(record)
     return [*rows, ("validation %", curve)] if curve else rows
 
