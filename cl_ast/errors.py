@@ -7,6 +7,7 @@
     ├── StreamError         a data set or folder that is missing, incomplete or unusable
     ├── TrainingError       a task that cannot be trained
     └── RegistryError       the registry cannot carry out an operation
+        ├── RegistryNotFoundError
         ├── TaskNotFoundError
         ├── TaskExistsError
         └── CorruptRegistryError   a stored file differs from what the database says of it
@@ -43,6 +44,10 @@ class TrainingError(ClAstError):
 
 class RegistryError(ClAstError):
     """Raised when the registry cannot carry out an operation."""
+
+
+class RegistryNotFoundError(RegistryError):
+    """Raised when there is no registry at a place, and none is to be made."""
 
 
 class TaskNotFoundError(RegistryError):

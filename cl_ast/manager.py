@@ -33,6 +33,7 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import Recipe, recipe_for
+from cl_ast.training.stopping import Stop, never
 from registry import GcReport, LastChange, Registry, TaskRecord, Undone
 
 
@@ -158,6 +159,7 @@ class Manager:
         evaluate: bool = True,
         store: str = "auto",
         progress: Progress = silent,
+        stop: Stop = never,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
@@ -170,6 +172,7 @@ class Manager:
             replace: make a new version of a task of that name.
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
+            stop: called after each step of the training; where it returns True, the best weights so far are kept.
 
         Warns:
             ClAstWarning: its routing could not be learned, so that it answers by name only.
@@ -179,7 +182,7 @@ class Manager:
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
         """
         request = Request(method, options, pooling, positions, store, replace, resume, evaluate)
-        return add_task(self.session, task, request, group=self.group, progress=progress)
+        return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
 
     def relearn(
         self, target: "Manager", names: Sequence[str] = (), *, method: str | None = None, progress: Progress = silent

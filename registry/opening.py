@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cl_ast.errors import CorruptRegistryError, RegistryError
+from cl_ast.errors import CorruptRegistryError, RegistryNotFoundError
 from registry.adapter_files import AdapterFiles
 from registry.database import Database
 from registry.identity import changing
@@ -27,7 +27,7 @@ def opened(location: str | Path, *, create: bool) -> tuple[Database, AdapterFile
             "restore it with `cl-ast rebuild`; if the database is elsewhere, name it, or another place for adapters"
         )
     if not create:
-        raise RegistryError(
+        raise RegistryNotFoundError(
             f"there is no registry at {where.place}: name another place (--registry or CL_AST_REGISTRY), or make "
             "one there with `cl-ast add-task` or `cl-ast import`"
         )

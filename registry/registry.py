@@ -49,7 +49,8 @@ class Registry:
         A registry that this user can only read is opened for reading.
 
         Raises:
-            RegistryError: something else is there, a newer cl-ast wrote it, or nothing is there with `create=False`.
+            RegistryNotFoundError: there is none, and `create` is False.
+            RegistryError: something else is there, or a newer cl-ast wrote it.
             CorruptRegistryError: its database is damaged, or there are adapters and no database.
         """
         return cls(*opened(location, create=create))

@@ -70,6 +70,16 @@ def sizes(name: str) -> tuple[Shape, int]:
     return backbone.shape, backbone.parameters
 
 
+def is_local(name: str) -> bool:
+    """Return whether a backbone is read from this machine's disk, so that no hub is asked for it."""
+    return Path(_place(name)).is_dir()
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Return whether two names mean the same checkpoint, such as "ast-base" and its name on the hub."""
+    return _place(one) == _place(other)
+
+
 def default_name() -> str:
     """Return the backbone of a new registry: "ast-base" if it is cached or the hub can be reached, else "ast-mini"."""
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI

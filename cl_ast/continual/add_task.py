@@ -32,6 +32,7 @@ from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.quantising import rounded
 from cl_ast.training.recipes import recipe_for
+from cl_ast.training.stopping import Stop, never
 from cl_ast.training.trainer import Trained, train
 from registry import NewVersion, Registry, TaskRecord
 from registry.version_facts import check_new_labels
@@ -89,11 +90,17 @@ class Plan:
 
 
 def add_task(
-    session: Session, task: streams.Task, request: Request, *, group: Group = ALONE, progress: Progress = silent
+    session: Session,
+    task: streams.Task,
+    request: Request,
+    *,
+    group: Group = ALONE,
+    progress: Progress = silent,
+    stop: Stop = never,
 ) -> Learned:
     """Add a task, as `Manager.add_task` describes it."""
     plan = planned(session, task, request)
-    model, trained, validation, checkpoint = _trained(session, plan, request.resume, group, progress)
+    model, trained, validation, checkpoint = _trained(session, plan, request.resume, group, progress, stop)
     if not group.main:
         group.wait()  # while the main process measures and commits
         return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
@@ -112,6 +119,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     Raises:
         TaskExistsError, RegistryError, MethodError, TrainingError, StreamError: as `Manager.add_task` says.
     """
+    session.refuse_other_choices()
     if request.evaluate:
         session.routing.refuse_stale()
     task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))
@@ -137,7 +145,7 @@ def known_labels(registry: Registry, name: str) -> tuple[str, ...]:
 
 
 def _trained(
-    session: Session, plan: Plan, resume: bool | None, group: Group, progress: Progress
+    session: Session, plan: Plan, resume: bool | None, group: Group, progress: Progress, stop: Stop
 ) -> tuple[TaskModel, Trained, ClipSet, Checkpoint]:
     """Train a fresh task; return it with its validation clips and its checkpoint."""
     task, device = plan.task, session.backbone.device
@@ -158,7 +166,15 @@ def _trained(
                 stacklevel=2,
             )
     trained = train(
-        model, training, validation, plan.options, progress, checkpoint=checkpoint, resume=bool(resume), group=group
+        model,
+        training,
+        validation,
+        plan.options,
+        progress,
+        checkpoint=checkpoint,
+        resume=bool(resume),
+        group=group,
+        stop=stop,
     )
     return model, trained, validation, checkpoint
 

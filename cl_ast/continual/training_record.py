@@ -9,7 +9,7 @@ from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import TaskRouting
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.options import Hyperparameters, TrainOptions
+from cl_ast.training.options import Hyperparameters, TrainOptions, words_in
 from cl_ast.training.trainer import Trained
 
 _MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
@@ -26,6 +26,7 @@ def training_record(
         "store": store,
         "device": str(model.backbone.device),
         "best_epoch": trained.epoch,
+        "stopped": trained.stopped,
         "validation_accuracy": trained.accuracy,
         "validation_loss": trained.loss,
         "curve": _curve(trained),
@@ -62,7 +63,7 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
 
     Args:
         keep_rate: whether the learning rate still fits the method.
-        keep_masks: whether SpecAugment's masks still fit the backbone.
+        keep_masks: whether SpecAugment's masks still fit the backbone, and gain, which one for samples may not have.
 
     Raises:
         TrainingError: a value is none that can be used.
@@ -72,6 +73,8 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
     given = {one.name: record[one.name] for one in fields(TrainOptions) if one.name in record}
     if isinstance(given.get("compile"), bool):  # in records of release 0.1
         given["compile"] = "on" if given["compile"] else "auto"
+    if not keep_masks and "augment" in given:
+        given["augment"] = ",".join(words_in(str(given["augment"])) - {"gain"}) or "none"
     try:
         return TrainOptions(**{name: value for name, value in given.items() if name not in left_out})
     except TypeError as error:

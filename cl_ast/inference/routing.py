@@ -44,12 +44,22 @@ class RegistryRouting:
         if self._space is None:
             known = self._registry.backbone
             self._space = self._opened(known.background if known else b"")
-        if self._kind not in (None, self._space.kind):
-            raise RegistryError(
-                f"the registry in {self._registry.place} has the router {self._space.kind}, and {self._kind} is "
-                "another; leave out --router, or use another registry"
-            )
+        self._refuse(self._space.kind)
         return self._space
+
+    def refuse_another_kind(self) -> None:
+        """Raise RegistryError where the registry has another router than the one that was chosen; loads no backbone."""
+        known = self._registry.backbone
+        if self._kind is not None and known is not None:
+            kind = kind_in(known.background) if known.background else self._kind_of_tasks()
+            self._refuse(kind or self._kind)
+
+    def _refuse(self, kind: str) -> None:
+        if self._kind not in (None, kind):
+            raise RegistryError(
+                f"the registry in {self._registry.place} has the router {kind}, and {self._kind} is another; leave out "
+                "--router, or use another registry"
+            )
 
     def _opened(self, background: bytes) -> RouterSpace:
         """Return the space with that background, or measure it: it follows from the backbone and the kind alone."""

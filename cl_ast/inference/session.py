@@ -87,10 +87,39 @@ class Session:
     def backbone(self) -> Backbone:
         """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         if self._backbone is None:
+            self._refuse_another_name()
             loaded = pretrained.load(self.backbone_name, device=self.device)
             self._refuse_another(loaded)
             self._backbone = loaded
         return self._backbone
+
+    def refuse_other_choices(self) -> None:
+        """Raise RegistryError where another backbone or router was chosen than the registry has.
+
+        Nothing is fetched for it: a backbone is only loaded here if it is on this machine.
+        """
+        self.routing.refuse_another_kind()
+        known = self.registry.backbone
+        if known is None or self._chosen_backbone in (None, known.name):
+            return
+        self._refuse_another_name()
+        if pretrained.is_local(self.backbone_name):
+            self._refuse_another(self.backbone)
+
+    def _refuse_another_name(self) -> None:
+        """Raise RegistryError where the names alone say that the chosen backbone is another, before it is fetched.
+
+        A folder may hold a copy of the registry's backbone, or anything may where the registry's folder has gone: then
+        the weights have to be compared.
+        """
+        known, name = self.registry.backbone, self.backbone_name
+        if known is None or pretrained.is_same_name(known.name, name) or pretrained.is_local(name):
+            return
+        if not Path(known.name).is_absolute() or Path(known.name).is_dir():
+            raise RegistryError(
+                f"the registry was made with the backbone {known.name}, and {name} is another; leave out --backbone, "
+                f"use another registry, or train its tasks again with `cl-ast relearn --to REGISTRY --backbone {name}`"
+            )
 
     def _refuse_another(self, loaded: Backbone) -> None:
         known = self.registry.backbone

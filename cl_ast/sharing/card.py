@@ -105,12 +105,15 @@ _NOT_RECORDED = "The options of the training are not recorded: add them if it di
 # What a training record says, and the option of the command line that says it.
 _FLAGS = {
     "epochs": "--epochs",
+    "patience": "--patience",
     "batch_size": "--batch-size",
     "learning_rate": "--lr",
     "weight_decay": "--weight-decay",
     "head": "--head",
     "frequency_mask": "--freq-mask",
     "time_mask": "--time-mask",
+    "augment": "--augment",
+    "class_weights": "--class-weights",
     "pooling": "--pooling",
     "precision": "--precision",
 }

@@ -22,10 +22,18 @@ from streams.protocol import is_public, without_names
 _AS_THEY_ARE = ("format", "name", "method", "labels", "front_end", "pooling", "positions", "trainable_parameters")
 _NUMBERS = ("seed", "seconds", "learned_accuracy")
 _SOURCE_NUMBERS = ("few_shot", "max_seconds", "seed")
-_TRAINING = (*(one.name for one in fields(TrainOptions)), "pooling", "positions", "store", "device", "best_epoch")
+_TRAINING = (
+    *(one.name for one in fields(TrainOptions)),
+    "pooling",
+    "positions",
+    "store",
+    "device",
+    "best_epoch",
+    "stopped",
+)
 _MEASURED = ("validation_accuracy", "validation_loss")
 _POINT = ("epoch", "loss", "accuracy", *_MEASURED)  # of a learning curve
-_WORD = re.compile(r"[a-z0-9_.:+-]{1,64}")
+_WORD = re.compile(r"[a-z0-9_.:,+-]{1,64}")
 _VERSION = re.compile(r"\d[0-9A-Za-z.+-]{0,39}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9T:.+-]{10,40}")

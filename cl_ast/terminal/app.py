@@ -38,14 +38,32 @@ class App:
         *,
         create: bool = False,
     ) -> Manager:
-        """Open the registry with its backbone. Only with `create` is one made where there is none."""
+        """Open the registry with its backbone. Only with `create` is one made where there is none.
+
+        Raises RegistryError where it has another backbone or router than these.
+        """
         from cl_ast.manager import Manager
         from cl_ast.training.distributed import ALONE
 
         group = group or ALONE
-        return Manager.open(
-            self.location, backbone=backbone, device=self.device, router=router, group=group, create=create
+        return _checked(
+            Manager.open(
+                self.location, backbone=backbone, device=self.device, router=router, group=group, create=create
+            )
         )
+
+    def manager_if_there(self, backbone: str | None, router: str | None, group: Group) -> Manager | None:
+        """Open the registry as `manager` does; return None where there is none. All processes agree on that."""
+        from cl_ast.errors import RegistryNotFoundError
+        from cl_ast.manager import Manager
+        from registry import Registry
+
+        with group.main_first():
+            try:
+                registry = Registry.open(self.location, create=False)
+            except RegistryNotFoundError:
+                return None
+        return _checked(Manager(registry, backbone=backbone, device=self.device, router=router, group=group))
 
     def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
         """Start or join a Ray cluster that answers with the registry."""
@@ -64,6 +82,16 @@ class App:
         from cl_ast.terminal.rendering.progress import ProgressDisplay
 
         return ProgressDisplay(quiet=self.quiet or not shown)
+
+
+def _checked(manager: Manager) -> Manager:
+    """Return the manager. Raise RegistryError at once where another backbone or router was chosen than it has."""
+    try:
+        manager.session.refuse_other_choices()
+    except BaseException:
+        manager.close()
+        raise
+    return manager
 
 
 pass_app = click.make_pass_decorator(App)

@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from cl_ast.terminal.interrupting import CtrlC
 
 if TYPE_CHECKING:
     import streams
     from cl_ast.continual.add_task import Learned
     from cl_ast.manager import Manager
+    from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
     from cl_ast.terminal.rendering.progress import ProgressDisplay
+    from cl_ast.training.distributed import Group
+
+T = TypeVar("T")
+_UNBALANCED = 5  # times as many training clips in the largest class as in the smallest are worth a word
+
+
+@contextmanager
+def opened_with(
+    app: App, options: LearningOptions, group: Group, load: Callable[[], T], *, make: bool = True
+) -> Iterator[tuple[Manager, T]]:
+    """Open the registry and load what is to be learned.
+
+    A registry that is there is opened first, so that it refuses another backbone or router before clips are looked at.
+    A new one is made last, so that none is made for clips that cannot be used.
+
+    Args:
+        load: loads the tasks, in the main process first.
+        make: whether a registry is made where there is none; else one in a temporary folder takes its place.
+    """
+    with ExitStack() as stack:
+        there = app.manager_if_there(options.backbone, options.router, group)
+        if there is not None:
+            stack.enter_context(there)
+        with group.main_first():
+            loaded = load()
+        if there is None:
+            if not make:
+                app = replace(app, location=stack.enter_context(tempfile.TemporaryDirectory(prefix="cl-ast-")))
+            there = stack.enter_context(app.manager(options.backbone, options.router, group, create=True))
+        yield there, loaded
 
 
 def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Learned:
     """Add a task as the options say."""
     from cl_ast.adapters.spec import parse
 
-    _announce(manager, display, task)
+    _announce(manager, display, task, options)
     method = options.method or manager.recipe(task).method
-    learned = manager.add_task(
-        task,
-        method=parse(method, manager.methods, from_layer=options.from_layer),
-        options=options.train,
-        pooling=options.pooling,
-        positions=options.positions,
-        replace=options.replace,
-        resume=options.resume,
-        evaluate=not options.no_eval,
-        store=options.store,
-        progress=display,
-    )
+    ctrl_c = CtrlC()
+    with ctrl_c.installed(display.tell if manager.group.main else lambda _: None):
+        learned = manager.add_task(
+            task,
+            method=parse(method, manager.methods, from_layer=options.from_layer),
+            options=options.train,
+            pooling=options.pooling,
+            positions=options.positions,
+            replace=options.replace,
+            resume=options.resume,
+            evaluate=not options.no_eval,
+            store=options.store,
+            progress=ctrl_c.watching(display),
+            stop=ctrl_c,
+        )
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
     return learned
 
 
-def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task) -> None:
+def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> None:
     if manager.registry.backbone is None:
         display.say(f"new registry over the backbone {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
     display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
     for note in task.notes:
         display.say(f"{task.name}: {note}")
+    counts_of = Counter(clip.label for clip in task.train)
+    fewest, most = min(counts_of.values(), default=0), max(counts_of.values(), default=0)
+    if most >= _UNBALANCED * fewest and options.train.class_weights == "none":
+        display.say(
+            f"{task.name}: from {fewest} to {most} training clips per class; --class-weights auto gives rare classes "
+            "more weight"
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from cl_ast.training.options import STORES, Bounds, TrainOptions
+from cl_ast.training.options import STORES, Bounds, TrainOptions, words_in
 
 if TYPE_CHECKING:
     import streams
@@ -74,7 +74,24 @@ def _flag_of(field: Field[Any]) -> Decorator:
     )
 
 
+class _Words(click.ParamType[str]):
+    """Some of a list of words, with commas between them; or "none"."""
+
+    name = "words"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the words as they were given. Raises click.BadParameter for a word that is none of them."""
+        for word in words_in(str(value)) - set(self._words):
+            self.fail(f"{word!r} is none of {', '.join(self._words)}.", param, ctx)
+        return str(value)
+
+
 def _type_of(field: Field[Any], bounds: Bounds) -> click.ParamType[Any]:
+    if bounds.words:
+        return _Words(bounds.words)
     if bounds.choices:
         return click.Choice([str(word) for word in bounds.choices])
     if int in (field.type, *get_args(field.type)):

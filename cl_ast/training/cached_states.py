@@ -22,6 +22,7 @@ from cl_ast.backbone.pooling import deviation
 from cl_ast.batching import chunks
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.augmenting import Augment
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import compiled
 from cl_ast.training.distributed import ALONE, Group
@@ -131,12 +132,12 @@ class CachedStates:
         self,
         clips: ClipSet,
         forward: SplitForward,
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: Augment | None = None,
         group: Group = ALONE,
     ) -> None:
         """
         Args:
-            augment: changes the features in another way each time, so that nothing can be cached.
+            augment: changes features and targets in another way each time, so that nothing can be cached.
             group: the processes that share every batch.
         """
         self.clips = clips
@@ -188,7 +189,7 @@ class CachedStates:
             # The whole batch is changed, so that every process draws the same random numbers.
             features, targets = self.clips.batch(indices)
             rows = list(self.group.share(range(len(indices))))
-            features, targets = self._augment(features)[rows], targets[rows]
+            features, targets = (one[rows] for one in self._augment(features, targets))
         return self.forward.below(features), targets
 
     def gather(

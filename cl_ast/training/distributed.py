@@ -93,6 +93,14 @@ class Group:
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), 0)
 
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any of the processes, all of which call this alike."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor(float(flag))
+        dist.all_reduce(flags)
+        return bool(flags > 0)
+
     def wait(self) -> None:
         """Wait until all processes have come to this call."""
         if self.size > 1:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, silent
 from cl_ast.training.cached_states import CachedStates
+from cl_ast.training.class_weights import loss_with
 from cl_ast.training.distributed import ALONE, Group
 
 # The factor of half the squared weights, which is added to the mean loss. It is large on purpose: a head that fits the
@@ -19,11 +20,14 @@ PENALTY = 0.1
 _STEPS = 100
 
 
-def start(states: CachedStates, progress: Progress = silent, group: Group = ALONE) -> None:
+def start(
+    states: CachedStates, progress: Progress = silent, group: Group = ALONE, weights: Tensor | None = None
+) -> None:
     """Fit the head of the model to these training clips.
 
     Args:
         group: the processes that share the clips; all get the same head.
+        weights: (classes,), of the classes in the loss.
 
     Raises:
         TrainingError: the backbone's output for some clips has values that are not numbers.
@@ -37,14 +41,16 @@ def start(states: CachedStates, progress: Progress = silent, group: Group = ALON
             "the backbone's output for some training clips has values that are not numbers; try --precision fp32, or "
             "another backbone"
         )
-    weight, bias = fit(vectors, targets, len(model.settings.labels))
+    weight, bias = fit(vectors, targets, len(model.settings.labels), weights=weights)
     with torch.no_grad():
         model.head["head.weight"].copy_(weight)
         model.head["head.bias"].copy_(bias)
     group.same(model.head.values())
 
 
-def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
+def fit(
+    vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return weight (classes, width) and bias (classes,) of multinomial logistic regression.
 
     The vectors are standardised for the fit; the result is for vectors as they are.
@@ -53,7 +59,9 @@ def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY
         vectors: (n, width).
         targets: (n,), the indices of the classes.
         penalty: the factor of half the squared weights.
+        weights: (classes,), of the classes in the loss.
     """
+    loss_of = loss_with(weights)
     deviation, mean = torch.std_mean(vectors, dim=0, correction=0)
     deviation = deviation.clamp_min(1e-6)
     x = (vectors - mean) / deviation
@@ -63,7 +71,7 @@ def fit(vectors: Tensor, targets: Tensor, classes: int, penalty: float = PENALTY
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        value = F.cross_entropy(F.linear(x, weight, bias), targets) + penalty / 2 * weight.square().sum()
+        value = loss_of(F.linear(x, weight, bias), targets) + penalty / 2 * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

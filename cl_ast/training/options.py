@@ -13,6 +13,8 @@ HEADS = ("probe", "fresh")
 PRECISIONS = ("auto", "fp32", "bf16", "fast")
 COMPILE = ("auto", "on", "off")
 STORES = ("auto", "fp32", "fp16", "int8")
+CLASS_WEIGHTS = ("none", "auto")
+AUGMENTATIONS = ("mixup", "noise", "gain", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Bounds:
     Attributes:
         help: one sentence for the command line.
         least, above, below: limits of a number, of which `above` and `below` are not allowed themselves.
-        choices: the words that are allowed, for an option of words.
+        choices: the words that are allowed, for an option of one word.
+        words: the words that are allowed, for an option of several with commas between them; "none" is for no word.
         shown: what the command line shows as the default where the recipe or the method decides.
     """
 
@@ -31,6 +34,7 @@ class Bounds:
     above: float = -math.inf
     below: float = math.inf
     choices: tuple[str | bool, ...] = ()
+    words: tuple[str, ...] = ()
     shown: str = ""
 
     def check(self, name: str, value: Any) -> None:
@@ -38,10 +42,18 @@ class Bounds:
         if self.choices:
             if value not in self.choices:
                 raise TrainingError(f"{name} cannot be {value!r}; it is one of {', '.join(map(str, self.choices))}")
+        elif self.words:
+            for word in words_in(str(value)) - set(self.words):
+                raise TrainingError(f"{name} cannot be {word!r}; it is none, or some of {', '.join(self.words)}")
         elif not (self.least <= value and self.above < value < self.below):  # False for NaN too
             limits = {"at least": self.least, "above": self.above, "below": self.below}
             words = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
             raise TrainingError(f"{name} must be {' and '.join(words)}, not {value:g}")
+
+
+def words_in(text: str) -> frozenset[str]:
+    """Return the words of an option that takes several, such as "mixup,noise"; no word for "none"."""
+    return frozenset(word.strip() for word in text.split(",")) - {"none"}
 
 
 def _option(default: Any, help: str, **bounds: Any) -> Any:
@@ -60,6 +72,9 @@ class TrainOptions:
     epochs: int | None = _option(
         None, "Passes over the training clips.", least=1, shown="the papers' for the data set, else 15"
     )
+    patience: int = _option(
+        0, "Stop after this many epochs that are no better on validation clips; 0 for never.", least=0
+    )
     batch_size: int | None = _option(None, "Clips in a batch.", least=1, shown="the papers' for the data set, else 32")
     learning_rate: float | None = _option(
         None, "Initial learning rate; it decays to 0.", above=0, below=100, shown="the method's"
@@ -73,6 +88,16 @@ class TrainOptions:
     )
     time_mask: int | None = _option(
         None, "SpecAugment: the widest mask in frames of 10 ms; 0 for none.", least=0, shown="the data set's"
+    )
+    augment: str = _option(
+        "none",
+        "How else training clips are changed each time: some of mixup,noise,gain,shift, with commas between them.",
+        words=AUGMENTATIONS,
+    )
+    class_weights: str = _option(
+        "none",
+        "Weights of the classes in the loss: auto gives rare ones more, for unbalanced data.",
+        choices=CLASS_WEIGHTS,
     )
     precision: str = _option(
         "auto",
@@ -94,6 +119,9 @@ class TrainOptions:
             value = getattr(self, one.name)
             if value is not None:
                 one.metadata["bounds"].check(one.name.replace("_", " "), value)
+        # However it is written, the same choice is recorded in the same form.
+        words = words_in(self.augment)
+        object.__setattr__(self, "augment", ",".join(one for one in AUGMENTATIONS if one in words) or "none")
 
     def completed(
         self, *, epochs: int, batch_size: int, learning_rate: float, masks: tuple[int, int]

@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from cl_ast.progress import ClAstWarning
 from cl_ast.training.cached_states import CachedStates
+from cl_ast.training.class_weights import Loss, classes_in
 
 _WARM_UP = 3  # steps before one is recorded: libraries choose their kernels, and a compiled pass is compiled
 
 
 class Learned(NamedTuple):
-    """The loss of a step, its logits (batch, classes) and its targets (batch,), on the device."""
+    """The loss of a step, its logits (batch, classes) and the clips' classes (batch,), on the device."""
 
     loss: Tensor
     logits: Tensor
@@ -34,14 +35,23 @@ class Steps:
     is run as it is.
     """
 
-    def __init__(self, states: CachedStates, optimiser: torch.optim.Optimizer, *, record: bool | None = None) -> None:
+    def __init__(
+        self,
+        states: CachedStates,
+        optimiser: torch.optim.Optimizer,
+        loss: Loss = F.cross_entropy,
+        *,
+        record: bool | None = None,
+    ) -> None:
         """
         Args:
+            loss: of logits and targets.
             record: whether a step is recorded and replayed; by default on a GPU, in a training of one process.
         """
         self._states = states
         self._model = states.forward.model
         self._optimiser = optimiser
+        self._loss = loss
         on_gpu = self._model.backbone.device.type == "cuda"
         self._record = on_gpu and states.group.size == 1 if record is None else record
         self._taken = 0
@@ -81,7 +91,7 @@ class Steps:
         model, group, forward = self._model, self._states.group, self._states.forward
         with model.backbone.precision(forward.kind):
             logits = forward.learn(inputs) if usual else forward.above(inputs)
-            loss = F.cross_entropy(logits.float(), targets)
+            loss = self._loss(logits.float(), targets)
         penalty = model.adapter.penalty()
         self._optimiser.zero_grad(set_to_none=True)
         whole = loss if penalty is None else loss + penalty
@@ -91,7 +101,7 @@ class Steps:
         weighted.backward()  # type: ignore[no-untyped-call]
         group.add_gradients(model.trainable())
         self._optimiser.step()
-        return Learned(loss.detach(), logits.detach(), targets)
+        return Learned(loss.detach(), logits.detach(), classes_in(targets))
 
     def _beside(self, inputs: Tensor, targets: Tensor) -> Learned:
         """Take a step on the stream on which one will be recorded, as CUDA graphs need it."""
@@ -123,7 +133,7 @@ class Steps:
             message = f"the training goes on with its steps one by one, because none could be recorded: {reason}"
             warnings.warn(message, ClAstWarning, stacklevel=2)
             return None
-        return _Recorded(graph, inputs, rates, learned)
+        return _Recorded(graph, inputs, targets, rates, learned)
 
     def _rates(self) -> list[float]:
         return [float(group["lr"]) for group in self._optimiser.param_groups]
@@ -144,16 +154,19 @@ class Steps:
 class _Recorded:
     """A recorded step, and the tensors that it reads and writes."""
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, inputs: Tensor, rates: Sequence[Tensor], learned: Learned) -> None:
+    def __init__(
+        self, graph: torch.cuda.CUDAGraph, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor], learned: Learned
+    ) -> None:
         self._graph = graph
         self._inputs = inputs
+        self._targets = targets
         self._rates = rates
         self._learned = learned
 
     def replay(self, inputs: Tensor, targets: Tensor, rates: Sequence[float]) -> Learned:
         """Take the step with another batch and the current learning rates."""
         self._inputs.copy_(inputs)
-        self._learned.targets.copy_(targets)
+        self._targets.copy_(targets)
         for rate, value in zip(self._rates, rates, strict=True):
             rate.fill_(value)
         self._graph.replay()

@@ -1,29 +1,29 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import linear_probe
+from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import Checkpoint, EpochScores, History
+from cl_ast.training.class_weights import Loss, loss_with, weights_of
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
-from cl_ast.training.masking import masked
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.step import Steps
+from cl_ast.training.stopping import Stop, Stopping, never
 
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
@@ -37,6 +37,7 @@ class Trained:
         accuracy, loss: on validation clips, at that epoch.
         seconds: the time of training, without the reading of clips.
         curve: the scores of each epoch, in order; epoch 0 is the linear probe.
+        stopped: why it ended before its last epoch, `stopping.PATIENCE` or `stopping.BY_USER`; None if it did not.
     """
 
     epoch: int
@@ -44,6 +45,7 @@ class Trained:
     loss: float
     seconds: float
     curve: tuple[EpochScores, ...] = ()
+    stopped: str | None = None
 
 
 def train(
@@ -56,6 +58,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     group: Group = ALONE,
+    stop: Stop = never,
 ) -> Trained:
     """Train a fresh task in place. The shared backbone does not change (full fine-tuning trains its own copy).
 
@@ -64,35 +67,39 @@ def train(
             left is kept until this one has passed it.
         resume: go on from the checkpoint, to the same weights as an uninterrupted training.
         group: the processes that train the task together; all call this alike and end with the same weights.
+        stop: asked after each step. Where it returns True, the training ends with the best weights so far, of which
+            those after this step may be.
 
     Raises:
         TrainingError: the loss is no longer a number, the device's memory is full, there is nothing to resume, or
-            masks are asked for where the backbone takes no spectrogram.
+            clips cannot be changed as the options say.
         AudioError: a clip cannot be read.
     """
-    mask = _mask(model, options)
+    augment = augmentation(model, options)
     training.load("reading training clips", progress)
     validation.load("reading validation clips", progress)
     started = time.perf_counter()
     device = model.backbone.device
+    weights = weights_of(options.class_weights, training.targets, len(model.settings.labels), device)
+    stopping = Stopping(options.patience, stop, group)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
         with seeded, trainable(model):
             torch.manual_seed(options.seed)
             group.same(model.state().values())
             forward = SplitForward(model, options.precision, compile=_compiles(model, training, options, group))
-            states = CachedStates(training, forward, mask, group), CachedStates(validation, forward)
+            states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
             if options.head == "probe" and not resume:
-                linear_probe.start(CachedStates(training, forward), progress, group)
-            history = _epochs(model, *states, options, progress, checkpoint, resume)
+                linear_probe.start(CachedStates(training, forward), progress, group, weights)
+            history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
         ) from error
     seconds = history.seconds + time.perf_counter() - started
-    return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve)
+    return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve, stopping.reason)
 
 
 def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[float, float]:
@@ -139,24 +146,13 @@ def _compiles(model: TaskModel, clips: ClipSet, options: Hyperparameters, group:
     return pays(model, len(clips), options.epochs, tokens)
 
 
-def _mask(model: TaskModel, options: Hyperparameters) -> Callable[[Tensor], Tensor] | None:
-    """Return what masks a batch of features, or None where nothing is masked."""
-    if not (options.frequency_mask or options.time_mask):
-        return None
-    front_end = model.settings.front_end
-    if not isinstance(front_end, LogMelFrontEnd):
-        raise TrainingError(
-            f"{model.backbone.name} takes samples: there are no bins or frames to mask; set frequency_mask and "
-            "time_mask (--freq-mask, --time-mask) to 0"
-        )
-    return partial(masked, frequency_mask=options.frequency_mask, time_mask=options.time_mask, fill=front_end.padding)
-
-
 def _epochs(
     model: TaskModel,
     training: CachedStates,
     validation: CachedStates,
     options: Hyperparameters,
+    loss: Loss,
+    stopping: Stopping,
     progress: Progress,
     checkpoint: Checkpoint | None,
     resume: bool,
@@ -172,7 +168,7 @@ def _epochs(
         fused=on_gpu,
         capturable=on_gpu,
     )
-    taking = Steps(training, optimiser)
+    taking = Steps(training, optimiser, loss)
     steps = -(-len(training) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
     started = time.perf_counter()
@@ -183,8 +179,12 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        learned = _epoch(taking, training, options, schedule, epoch, progress)
+        if stopping.before_epoch(history):
+            break
+        learned = _epoch(taking, training, options, stopping, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
+        if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
+            break
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
     with torch.no_grad():
@@ -222,11 +222,15 @@ def _epoch(
     taking: Steps,
     training: CachedStates,
     options: Hyperparameters,
+    stopping: Stopping,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
     progress: Progress,
 ) -> tuple[float, float]:
-    """Train one epoch; return the mean loss and the accuracy over its clips, each as it was when it was trained on."""
+    """Train one epoch, or a part of it if the training is stopped.
+
+    Return the mean loss and the accuracy over its clips, each as it was when it was trained on.
+    """
     order = torch.randperm(len(training)).tolist()
     model = training.forward.model
     loss_sum = torch.zeros((), device=model.backbone.device)
@@ -245,4 +249,6 @@ def _epoch(
                 done, total = (epoch - 1) * len(order) + part.stop, options.epochs * len(order)
                 note = f"epoch {epoch}/{options.epochs}"
                 progress(Step("training", done, total, note, float(loss_sum) / seen, float(right) / seen))
+            if stopping.after_step():
+                break
     return float(loss_sum) / seen, float(right) / seen

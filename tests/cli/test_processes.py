@@ -40,21 +40,40 @@ def one_line(process: subprocess.Popen[str]) -> str:
     return line
 
 
+# Steps take so long that a signal comes in the middle of one.
+SLOW_STEPS = f"""
+{WITH_CTRL_C}
+import time
+from cl_ast.training.step import Steps
+real = Steps.take
+def take(*given):
+    time.sleep(0.3)
+    return real(*given)
+Steps.take = take
+"""
+STOPPING = "stopping after this step and keeping the best weights; Ctrl-C again leaves, and keeps nothing"
+
+
+def until(process: subprocess.Popen[str], begin: str) -> str:
+    """Return the next line on standard error that begins so."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(begin):
+            return line
+    pytest.fail(f"it ended without saying {begin!r}")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent another way")
-def test_ctrl_c_in_the_middle_of_training(
+def test_ctrl_c_twice_in_the_middle_of_training(
     registry: Path, process: Start, unchanged: Unchanged, run: Run, clips: MakeFolder, quick: list[object]
 ) -> None:
     words = ["add-task", clips(), *quick]
     with unchanged(registry):
-        started = process(registry, *words, "--epochs", 2000, first=WITH_CTRL_C)
-        assert started.stderr is not None
-        line = ""
-        for line in started.stderr:
-            if line.startswith("training "):
-                break
-        assert line.startswith("training "), "it never began to train"
-        done, total = map(int, line.split()[1].split("/"))
+        started = process(registry, *words, "--epochs", 10, first=SLOW_STEPS)
+        done, total = map(int, until(started, "training ").split()[1].split("/"))
         assert done < total / 2, "it was over before it could be stopped"
+        started.send_signal(signal.SIGINT)
+        until(started, STOPPING)
         started.send_signal(signal.SIGINT)
         _, rest = started.communicate(timeout=60)
     said = [line for line in rest.splitlines() if not line.startswith("training ")]

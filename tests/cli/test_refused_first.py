@@ -100,3 +100,90 @@ def test_a_registry_that_cannot_be_written(registry: Path, process: Start, comma
     assert refused.returncode == 1
     assert "cannot be written by you" in err and "measuring" not in err and "learning" not in err
     assert out == ""
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks the hub for anything, even in offline mode, fails the test."""
+    import transformers
+
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("cl_ast.backbone.pretrained._config", fetched)
+    monkeypatch.setattr("cl_ast.backbone.pretrained._pretrained", fetched)
+    monkeypatch.setattr("cl_ast.backbone.pretrained._hub_has", fetched)
+    monkeypatch.setattr(transformers.PretrainedConfig, "get_config_dict", fetched)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["add-task", "DATA"], ["stream", "DATA"], ["compare", "DATA"], ["predict", "DATA"], ["import", "DATA"]],
+    ids=lambda words: words[0],
+)
+@pytest.mark.usefixtures("no_hub")
+def test_another_backbone_is_refused_at_once(
+    run: Run, registry: Path, data: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("clips were looked at")
+
+    monkeypatch.setattr("streams.load", read)
+    monkeypatch.setattr("cl_ast.audio.windows.segments", read)
+    given = [data / "tones" if word == "DATA" else word for word in words]
+    for name in ("ast-base", "somebody/else"):
+        answer = run(registry, "-q", *given, "--backbone", name)
+        answer.refused("made with the backbone", f"{name} is another", "leave out --backbone", "cl-ast relearn --to")
+
+
+def test_another_router_is_refused_at_once(
+    run: Run, registry: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("clips were looked at")
+
+    monkeypatch.setattr("streams.load", read)
+    for command in ("add-task", "stream"):
+        answer = run(registry, "-q", command, data / "tones", *QUICK, "--router", "ridge", "--no-eval")
+        answer.refused("has the router discriminant", "ridge is another", "leave out --router")
+    monkeypatch.undo()  # its own is no other
+    run(registry, "-q", "add-task", data / "nowhere", "--router", "discriminant").refused("nowhere")
+
+
+def test_from_python_a_router_is_refused_before_the_training(
+    registry: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import streams
+    from cl_ast import Manager, RegistryError
+
+    task = streams.load(data / "tones", name="more")
+    manager = Manager.open(registry, device="cpu", router="ridge")
+    with manager, pytest.raises(RegistryError, match="has the router discriminant"):
+        manager.add_task(task, method="linear", evaluate=False, progress=lambda step: pytest.fail(step.stage))
+
+
+def test_nothing_is_made_where_nothing_is_learned(run: Run, tmp_path: Path, data: Path, backbone: Path) -> None:
+    """Learning and importing make a registry; comparing does not, nor does learning from what is no data."""
+    place = tmp_path / "none"
+    run(place, "-q", "add-task", tmp_path / "nowhere", "--backbone", backbone).refused("nowhere")
+    run(place, "-q", "stream", data / "tones", tmp_path / "nowhere", "--backbone", backbone).refused("nowhere")
+    run(place, "-q", "rebuild", "--yes").refused("nothing to restore from")
+    run(place, "-q", "backup", tmp_path / "copy").refused("there is no registry at")
+    words = ["compare", data / "tones", "--methods", "linear", "--epochs", 1, "--backbone", backbone]
+    assert "linear" in run(place, *words).fine().out
+    run(place, "methods", "linear").fine()
+    assert not place.exists() and not (tmp_path / "copy").exists()
+
+
+def test_relearning_names_that_are_not_there_makes_no_registry(run: Run, registry: Path, tmp_path: Path) -> None:
+    run(registry, "-q", "relearn", "nothing", "--to", tmp_path / "again").refused('no task "nothing"')
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_backbone_that_moved_is_no_other(
+    run: Run, registry: Path, backbone: Path, tmp_path: Path, data: Path
+) -> None:
+    import shutil
+
+    moved = shutil.copytree(backbone, tmp_path / "moved")
+    run(registry, "predict", data / "tones" / "low" / "00.wav", "--backbone", moved).fine()

@@ -26,8 +26,14 @@ RECIPE = [
     "--store",
     "fp32",
     "--no-eval",
+    "--augment",
+    "mixup,noise,gain,shift",
+    "--class-weights",
+    "auto",
+    "--patience",
+    9,
 ]
-# BatchNorm takes statistics over the batch, a mixture draws at random, SpecAugment too: all as in one process.
+# BatchNorm takes statistics over the batch, a mixture draws at random, augmentation too: all as in one process.
 METHOD = "conformer+mosa"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.learning import learn
+from cl_ast.terminal.learning import learn, opened_with
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
 from cl_ast.terminal.output import print_json, table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
@@ -35,11 +35,10 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     with (
         warnings_as_lines(),
         launched_group(app.device) as group,
-        app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,
+        opened_with(app, options, group, lambda: load(display, task, options, data=data, name=name)) as opened,
     ):
-        with group.main_first():
-            loaded = load(display, task, options, data=data, name=name)
+        manager, loaded = opened
         learned = learn(manager, display, loaded, options)
     if not group.main:
         return

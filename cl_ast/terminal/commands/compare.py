@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, training_options
 from cl_ast.terminal.output import print_json, table_or
 
@@ -52,14 +53,18 @@ def compare(
     from cl_ast.terminal.rendering import tables
     from cl_ast.terminal.rendering.formats import as_csv
     from cl_ast.terminal.rendering.results import compared_row
+    from cl_ast.training.distributed import ALONE
 
     if plot:
         from cl_ast.terminal.rendering.plot import check, draw_methods
 
         check(plot)
     found: list[Compared] = []
-    with app.manager(options.backbone, create=True) as manager, app.progress() as display:
-        loaded = load(display, task, options, data=data)
+    with (
+        app.progress() as display,
+        opened_with(app, options, ALONE, lambda: load(display, task, options, data=data), make=False) as opened,
+    ):
+        manager, loaded = opened
         methods = _methods(manager, loaded, " ".join(specs).split(), options)
         display.say(f"{loaded.name}: {len(methods)} methods, {seeds} repeats of each; {loaded.protocol}")
         for one in _compared(manager, display, loaded, methods, options, seeds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -31,25 +32,24 @@ def relearn(
     cl-ast relearn birds rain --to other-registry --method lora:qv,r=8
     """
     from cl_ast.continual.relearn import Skipped
-    from cl_ast.manager import Manager
     from cl_ast.terminal.rendering import results
 
     failed = []
-    with (
-        warnings_as_lines(),
-        app.manager() as manager,
-        Manager.open(target, backbone=backbone, device=app.device) as other,
-        app.progress() as display,
-    ):
-        if manager.registry.place == other.registry.place:
-            raise click.UsageError("--to must name another registry; to train a task again here use add-task --replace")
-        for one in manager.relearn(other, tasks, method=method, progress=display):
-            if isinstance(one, Skipped):
-                warn(f"{one.task} was not trained again: {one.reason}")
-                failed += [] if one.already_there else [one.task]
-            else:
-                display.say(results.learned_line(one))
-        report = other.stats()
+    with warnings_as_lines(), app.manager() as manager, app.progress() as display:
+        for name in tasks:  # before the other registry is made
+            manager.registry.task(name)
+        with replace(app, location=target).manager(backbone, create=True) as other:
+            if manager.registry.place == other.registry.place:
+                raise click.UsageError(
+                    "--to must name another registry; to train a task again here use add-task --replace"
+                )
+            for one in manager.relearn(other, tasks, method=method, progress=display):
+                if isinstance(one, Skipped):
+                    warn(f"{one.task} was not trained again: {one.reason}")
+                    failed += [] if one.already_there else [one.task]
+                else:
+                    display.say(results.learned_line(one))
+            report = other.stats()
     print_stats(report, kind)
     if failed:
         sys.exit(1)

@@ -10,7 +10,7 @@ import click
 
 from cl_ast.errors import TaskExistsError
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.learning import learn
+from cl_ast.terminal.learning import learn, opened_with
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
 from cl_ast.terminal.output import print_stats, table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
@@ -38,12 +38,13 @@ def stream(app: App, /, tasks: tuple[str, ...], data_root: Path | None, kind: st
     with (
         warnings_as_lines(),
         launched_group(app.device) as group,
-        app.manager(options.backbone, options.router, group, create=True) as manager,
         app.progress(shown=group.main) as display,
-    ):
         # All tasks are loaded first: a word that is wrong should not cost the training before it.
-        with group.main_first():
-            loaded = [load(display, task, options, data_root=data_root) for task in tasks]
+        opened_with(
+            app, options, group, lambda: [load(display, task, options, data_root=data_root) for task in tasks]
+        ) as opened,
+    ):
+        manager, loaded = opened
         _check_names(manager, loaded, options)
         for task in loaded:
             display.say(results.learned_line(learn(manager, display, task, options)))

@@ -49,6 +49,10 @@ class ProgressDisplay:
         if not self._quiet:
             self._console.print(escaped_line(line), soft_wrap=True)
 
+    def tell(self, line: str) -> None:
+        """Print a line that answers the user, even where no progress is shown."""
+        self._console.print(escaped_line(line), soft_wrap=True)
+
     def result(self, text: str) -> None:
         """Print a part of the command's result to standard output, as `print_text` does; bars are removed meanwhile."""
         self._bars.stop()

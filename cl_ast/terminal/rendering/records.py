@@ -1,6 +1,6 @@
 """Returns stored tasks as JSON objects; this module does not import torch, so that listing tasks starts quickly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cl_ast.tasks.origin import by_name_only
@@ -37,3 +37,13 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "sha256": record.adapter_sha256,
         "created": record.created.isoformat(),
     }
+
+
+def stopped(record: Mapping[str, Any]) -> str:
+    """Return when and why a training ended before its last epoch, or no text; the record may be anybody's."""
+    reason, curve = record.get("stopped"), record.get("curve")
+    last = curve[-1] if isinstance(curve, list) and curve else None
+    if reason not in ("patience", "user") or not isinstance(last, Mapping):
+        return ""
+    why = f"no better for {record.get('patience')} epochs" if reason == "patience" else "by its user"
+    return f"in epoch {last.get('epoch')} of {record.get('epochs')}, {why}"

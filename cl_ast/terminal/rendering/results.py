@@ -5,6 +5,7 @@ from typing import Any
 from cl_ast.continual.add_task import Learned
 from cl_ast.evaluation.accuracy import Measured
 from cl_ast.evaluation.comparing import Compared
+from cl_ast.terminal.rendering.records import stopped
 
 
 def learned(one: Learned) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def learned(one: Learned) -> dict[str, Any]:
         "validation_accuracy": one.validation_accuracy,
         "accuracy": version.learned_accuracy,
         "epoch": one.epoch,
+        "stopped": version.training.get("stopped"),
         "seconds": version.seconds,
         "measured": [measured(other) for other in one.measured],
         "skipped": dict(one.skipped),
@@ -43,9 +45,10 @@ def learned_line(one: Learned) -> str:
     version = one.task.version
     tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
     when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
+    early = stopped(version.training)
     return (
         f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
-        f"validation {one.validation_accuracy:.1%} {when}; "
+        f"validation {one.validation_accuracy:.1%} {when}{f' (stopped {early})' if early else ''}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )
 

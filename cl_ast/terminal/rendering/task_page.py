@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
+from cl_ast.terminal.rendering.records import stopped
 from cl_ast.terminal.rendering.tables import percent, size
 from registry import TaskRecord, VersionRecord
 
@@ -59,6 +60,8 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     when = f"epoch {_short(best)}" if best else "the linear probe, which training did not improve on"
     accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
     rows.append(("best", f"{when}: validation accuracy {_percent(accuracy)} %, loss {_number(loss)}"))
+    early = _short(stopped(record))
+    rows += [("stopped", early)] if early else []
     curve = _curve(record)
     return [*rows, ("validation %", curve)] if curve else rows
 
@@ -67,18 +70,21 @@ def _options(record: Mapping[str, Any]) -> str:
     """Return the options of a training in one sentence."""
     said = {name: _short(value) for name, value in record.items()}
     masks = f"masks of {said.get('frequency_mask')} bins and {said.get('time_mask')} frames"
-    return ", ".join(
-        (
-            f"{said.get('epochs')} epochs",
-            f"batch {said.get('batch_size')}",
-            f"learning rate {_number(record.get('learning_rate'))}",
-            f"weight decay {_number(record.get('weight_decay'))}",
-            f"head {said.get('head')}",
-            masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
-            f"pooling {said.get('pooling')}",
-            f"precision {said.get('precision')} on {said.get('device')}",
-        )
+    changed = f"augmented with {said['augment']}" if said.get("augment", "none") != "none" else ""
+    weighted = "classes weighted" if said.get("class_weights", "none") != "none" else ""
+    parts = (
+        f"{said.get('epochs')} epochs",
+        f"batch {said.get('batch_size')}",
+        f"learning rate {_number(record.get('learning_rate'))}",
+        f"weight decay {_number(record.get('weight_decay'))}",
+        f"head {said.get('head')}",
+        masks if record.get("frequency_mask") or record.get("time_mask") else "no masks",
+        changed,
+        weighted,
+        f"pooling {said.get('pooling')}",
+        f"precision {said.get('precision')} on {said.get('device')}",
     )
+    return ", ".join(part for part in parts if part)
 
 
 def _curve(record: Mapping[str, Any]) -> str:
