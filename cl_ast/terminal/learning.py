@@ -1,26 +1,27 @@
-"""Learns one task for a command, and says on the way what is done."""
+"""Learns tasks for a command, and says on the way what is done."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import streams
-    from cl_ast.continual.add_task import Learned
+    from cl_ast.adapters.spec import MethodSpec
+    from cl_ast.cluster.pool import Pool
+    from cl_ast.continual.add_task import Learned, Request
     from cl_ast.manager import Manager
+    from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
     from cl_ast.terminal.rendering.progress import ProgressDisplay
 
 
 def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Learned:
     """Add a task as the options say."""
-    from cl_ast.adapters.spec import parse
-
-    _announce(manager, display, task)
-    method = options.method or manager.recipe(task).method
+    _announce(manager, display, [task])
     learned = manager.add_task(
         task,
-        method=parse(method, manager.methods, from_layer=options.from_layer),
+        method=_method(manager, task, options),
         options=options.train,
         pooling=options.pooling,
         positions=options.positions,
@@ -30,15 +31,67 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
         store=options.store,
         progress=display,
     )
-    for skipped, reason in learned.skipped.items():
-        display.say(f"{skipped} could not be measured: {reason}")
+    _say_skipped(display, learned)
     return learned
 
 
-def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task) -> None:
+def learn_all(
+    app: App,
+    manager: Manager,
+    display: ProgressDisplay,
+    tasks: Sequence[streams.Task],
+    options: LearningOptions,
+    pool: Pool | None = None,
+) -> Iterator[Learned]:
+    """Add tasks in order as the options say, and yield each when it is committed.
+
+    Args:
+        pool: the workers that train them; None trains one after another in this process.
+    """
+    if pool is None:
+        yield from (learn(manager, display, task, options) for task in tasks)
+        return
+    from cl_ast.continual.learn_stream import TaskTrainer, learn_stream
+
+    _announce(manager, display, tasks)
+    wanted = [(task, _request(manager, task, options)) for task in tasks]
+    session = manager.session
+    trainer = TaskTrainer(app.location, session.backbone_name, app.device, options.router)
+    for learned in learn_stream(session, wanted, trainer, pool, display):
+        _say_skipped(display, learned)
+        yield learned
+
+
+def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> Request:
+    from cl_ast.continual.add_task import Request
+
+    return Request(
+        method=_method(manager, task, options),
+        options=options.train,
+        pooling=options.pooling,
+        positions=options.positions,
+        store=options.store,
+        replace=options.replace,
+        evaluate=not options.no_eval,
+    )
+
+
+def _method(manager: Manager, task: streams.Task, options: LearningOptions) -> MethodSpec:
+    from cl_ast.adapters.spec import parse
+
+    return parse(options.method or manager.recipe(task).method, manager.methods, from_layer=options.from_layer)
+
+
+def _say_skipped(display: ProgressDisplay, learned: Learned) -> None:
+    for skipped, reason in learned.skipped.items():
+        display.say(f"{skipped} could not be measured: {reason}")
+
+
+def _announce(manager: Manager, display: ProgressDisplay, tasks: Sequence[streams.Task]) -> None:
     if manager.registry.backbone is None:
         display.say(f"new registry over the backbone {manager.backbone_name}")
-    counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-    display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
-    for note in task.notes:
-        display.say(f"{task.name}: {note}")
+    for task in tasks:
+        counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
+        display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+        for note in task.notes:
+            display.say(f"{task.name}: {note}")
