@@ -40,7 +40,7 @@ class Pool:
         """
         self._device = device
         self._workers = workers
-        self._ray = starting.imported()
+        self._ray = starting.imported(device)
         self._is_started = False
 
     def __enter__(self) -> "Pool":

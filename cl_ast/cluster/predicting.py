@@ -46,7 +46,7 @@ class Cluster:
         """
         self._place = place
         self._workers = workers
-        self._ray = starting.imported("ray.data")
+        self._ray = starting.imported(place.device, "ray.data")
         starting.start(self._ray)
         self._ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)

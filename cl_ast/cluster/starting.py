@@ -14,12 +14,17 @@ _LOOPBACK = "127.0.0.1"
 _FIRST_WITH_TOKENS = (2, 52)
 
 
-def imported(*modules: str) -> Any:
+def imported(device: str, *modules: str) -> Any:
     """Import Ray, and these modules of it. Nothing is started yet.
 
+    Args:
+        device: what the workers are to compute on, as `--device` has it.
+
     Raises:
-        ClAstError: Ray is not installed, or cannot keep strangers out.
+        ClAstError: Ray is not installed, or cannot keep strangers out, or the device is one that it cannot give.
     """
+    if ":" in device:
+        raise ClAstError(f"a cluster chooses the GPU of each worker, and not {device}; use --device cuda")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
     if _is_own():
         _close_to_others()

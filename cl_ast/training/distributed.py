@@ -138,6 +138,8 @@ def launched(device: str) -> Group:
     if not is_launched():
         return ALONE
     kind = pick_device(device).type
+    if ":" in device:
+        raise TrainingError(f"several processes cannot share {device}; use --device cuda, which gives each a GPU")
     if kind == "mps":
         raise TrainingError("several processes cannot share this GPU (mps); add --device cpu")
     if kind == "cuda":
