@@ -88,7 +88,7 @@ class Manager:
         Args:
             location: its folder, or the URL of a team's (docs/registry.md).
             backbone: the backbone of a new registry; an existing one keeps its own, and refuses another.
-            device: "auto", "cpu", "cuda" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
             memory: how many bytes of tasks stay in memory; beyond, the task used longest ago is read again when needed.
             router: of a new registry, "discriminant" or another (docs/routing.md); an existing one keeps its own.

@@ -227,6 +227,23 @@ def process(tmp_path: Path) -> Start:
     return start
 
 
+def contents(registry: Path) -> list[tuple[object, ...]]:
+    """Return the numbers, trainings, measurements and history of all tasks of a registry, without times."""
+    from safetensors.torch import load
+
+    from cl_ast.manager import Manager
+
+    found: list[tuple[object, ...]] = []
+    with Manager.open(registry, create=False) as manager:
+        for task in manager.registry.tasks():
+            tensors = load(manager.registry.read_adapter(task.version))
+            numbers = {name: (tensor.dtype, tensor.tolist()) for name, tensor in sorted(tensors.items())}
+            version = task.version
+            found.append((task.name, task.labels, version.method, version.source, version.training, numbers))
+        report = manager.stats()
+    return [*found, (report["matrix"], report["routing"], report["metrics"])]
+
+
 def _state(registry: Path) -> tuple[object, ...]:
     """All that a registry holds: what it says of itself, and every file but for SQLite's own helpers."""
     files = {
