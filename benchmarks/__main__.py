@@ -1,6 +1,7 @@
 """Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
 Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
+`gpu` is measured only if it is named; its rows are in GPU.md and gpu.json, apart from those of CPUs.
 """
 
 import argparse
@@ -22,26 +23,34 @@ from benchmarks.rows import Row
 from benchmarks.timing import processor_flags
 
 MODULES = ("frontend", "storage", "training", "serving")
+GPU_MODULES = ("gpu",)
 HERE = Path(__file__).parent
-RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
 _HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
 _RULE = "|---|---|--:|--:|---|---|---|---|"
 _PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
 
 
 def main(names: Sequence[str]) -> None:
-    """Measure the modules of these names, or all modules for no names."""
+    """Measure the modules of these names, or all modules of a CPU for no names."""
     there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
-    before = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
+    on_gpu = [name for name in names if name in GPU_MODULES]
+    if on_gpu:
+        _measure(on_gpu, HERE / "GPU.md", HERE / "gpu.json")
+    if not on_gpu or set(names) - set(on_gpu):
+        _measure([name for name in names if name not in on_gpu] or there, HERE / "RESULTS.md", HERE / "results.json")
+
+
+def _measure(names: Sequence[str], page_file: Path, json_file: Path) -> None:
+    before = json.loads(json_file.read_text(encoding="utf-8")) if json_file.exists() else {}
     now = dict(before)
-    for name in names or there:
+    for name in names:
         print(f"measuring {name}", file=sys.stderr)
         rows = import_module(f"benchmarks.{name}").measure()
         now[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         for line in changes(before.get(name, {}).get("rows", []), now[name]["rows"]):
             print(line)
-    JSON.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    RESULTS.write_text(page(now), encoding="utf-8")
+    json_file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    page_file.write_text(page(now), encoding="utf-8")
 
 
 def machine() -> str:
@@ -113,6 +122,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; all by default")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(MODULES):
+    if unknown := set(options.names) - {*MODULES, *GPU_MODULES}:
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES)}")
     main(options.names)

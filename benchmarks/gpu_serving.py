@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, ASTModel, pipeline
+from transformers import ASTConfig, ASTModel
 
 from benchmarks.gpu_steps import CLASSES, Features, Plan, task
 from benchmarks.rows import Row
@@ -124,6 +124,8 @@ def _registry(plan: Plan, place: Path, folder: str) -> Path:
 
 def _pipeline_rate(plan: Plan, paths: Sequence[Path]) -> float:
     """Return the clips a second of transformers' pipeline, in bf16 and batches of 32."""
+    from transformers import ASTFeatureExtractor, ASTForAudioClassification, pipeline
+
     sizes = ASTConfig.from_dict({**plan.backbone.to_dict(), "num_labels": CLASSES})
     model = ASTForAudioClassification(sizes).to(torch.bfloat16).eval()
     clips = [soundfile.read(path, dtype="float32")[0] for path in paths]

@@ -41,6 +41,7 @@ class Plan:
         lengths: of clips, in frames of 10 ms, for which steps are measured.
         batch: clips in a step.
         large: clips in a batch, and their frames, for the share of the chip's peak.
+        clips: files for `predict`.
     """
 
     device: torch.device
@@ -52,7 +53,6 @@ class Plan:
     batch: int = 32
     large: tuple[int, int] = (128, 500)
     clips: int = 10_000
-    scale: int = 20_000
 
     def fresh(self) -> Backbone:
         """Return a backbone of these sizes with random weights, on the device."""
@@ -231,7 +231,7 @@ def shares_of_the_peak(plan: Plan) -> list[Row]:
     sizes = [(count, frames) for frames in plan.lengths for count in (plan.large[0], 2 * plan.large[0])]
     for count, frames in sizes:
         large = (count, frames) == plan.large
-        for compile in (False, True) if large else (False,):
+        for compile in (False, True) if large and plan.compiled else (False,):
             name = "compiled" if compile else "recorded"
             run = stepper(task(plan, backbone, "conformer", frames), plan, count, frames, record=True, compile=compile)
             times = plan.times(run, rounds=8)

@@ -11,6 +11,7 @@ from torch import Tensor
 from cl_ast.adapters.buffers import Flat, in_type, layout
 from cl_ast.adapters.forms import Penalised, ReadsBackbone, StartsFromBackbone
 from cl_ast.adapters.one_bit import packed, unpacked
+from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
 from cl_ast.backbone.backbone import Backbone
@@ -32,7 +33,7 @@ class Adapter:
         self._layout = layout(spec, backbone.shape)
         check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
         self._tensors: dict[str, Tensor] | None = dict(tensors)
-        self._packed: dict[torch.dtype, Flat] = {}  # by the type that layers compute with
+        self._packed: dict[tuple[torch.dtype, MethodSpec], Flat] = {}
         self._built: dict[torch.dtype, dict[tuple[int, str], Act]] = {}
 
     def pack(self) -> "Adapter":
@@ -40,7 +41,7 @@ class Adapter:
 
         A mixed batch then gathers each adapter in one copy. `tensors` makes views of the buffers when it is first read.
         """
-        self._packed = {torch.float32: self.flat()}
+        self._packed = {(torch.float32, self.spec): self.flat()}
         self._tensors, self._built = None, {}
         return self
 
@@ -51,17 +52,23 @@ class Adapter:
             self._tensors = self._layout.views(self.flat())
         return self._tensors
 
-    def flat(self, dtype: torch.dtype = torch.float32) -> Flat:
+    def flat(self, dtype: torch.dtype = torch.float32, wide: MethodSpec | None = None) -> Flat:
         """Return all numbers of the adapter in one buffer for each kind, in the order of the layout.
 
+        A packed adapter keeps the buffers of every type and width that was needed.
+
         Args:
-            dtype: the type that layers compute with; a packed adapter keeps these buffers too.
+            dtype: the type that layers compute with.
+            wide: the method in whose shapes they are (`padding.widest`); the adapter's own by default.
         """
-        if not self._packed:
-            return in_type(self._layout.flatten(self.tensors), dtype)
-        if dtype not in self._packed:
-            self._packed[dtype] = in_type(self._packed[torch.float32], dtype)
-        return self._packed[dtype]
+        wide = wide or self.spec
+        found = self._packed.get((dtype, wide))
+        if found is None:
+            tensors = self.tensors if wide == self.spec else padded(self.spec, wide, self._backbone.shape, self.tensors)
+            found = in_type(layout(wide, self._backbone.shape).flatten(tensors), dtype)
+            if self._packed:
+                self._packed[dtype, wide] = found
+        return found
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":

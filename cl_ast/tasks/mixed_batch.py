@@ -1,8 +1,8 @@
 """Classifies a batch whose rows belong to different tasks in one run of the backbone.
 
-Rows with the same method are computed together, with one set of weights for each row, which is gathered from the
-buffers of the adapters in one copy. Rows with different methods share the stock blocks: at each site, every method acts
-on its own rows. Each row has its own head.
+Rows with the same method, whatever its rank, are computed together, with one set of weights for each row, which is
+gathered from the buffers of the adapters in one copy. Rows with different methods share the stock blocks: at each site,
+every method acts on its own rows. Each row has its own head.
 
 The logits of a row differ from those of its task run alone in the last digits, since a matrix product of another size
 is summed in another order. Results that must be bit-identical are computed by the task alone (`TaskModel.logits`).
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cl_ast.adapters.adapter import Adapter, parts_of
 from cl_ast.adapters.buffers import gathered, layout
+from cl_ast.adapters.padding import family, widest
 from cl_ast.adapters.placement import Part, act, enter_block, leave_block, replaces_block
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.backbone import Backbone
@@ -48,8 +49,8 @@ def logits(batch: Sequence[Row], kind: str = "auto") -> list[Tensor]:
         first_row.setdefault(id(model), row)
     out: list[Tensor] = [torch.empty(0)] * len(batch)
     for rows in passes.values():
-        # `MixedBatch` needs rows of the same method next to each other.
-        rows.sort(key=lambda row: (batch[row][0].settings.method.text, first_row[id(batch[row][0])]))
+        # `MixedBatch` needs rows whose methods differ in their ranks at most next to each other.
+        rows.sort(key=lambda row: (family(batch[row][0].settings.method), first_row[id(batch[row][0])]))
         for row, values in zip(rows, _one_pass([batch[row] for row in rows], kind), strict=True):
             out[row] = values
     return out
@@ -84,14 +85,18 @@ class Share:
 
 
 class MixedBatch:
-    """The adapters of a batch, one for each row; rows with the same method are next to each other."""
+    """The adapters of a batch, one for each row.
+
+    Rows whose methods differ in their ranks at most are next to each other, and run as one method.
+    """
 
     def __init__(self, backbone: Backbone, adapters: Sequence[Adapter]) -> None:
         self._rows = len(adapters)
         self._at: dict[tuple[int, str], list[Share]] = defaultdict(list)
         first = 0
-        for spec, several in itertools.groupby(adapters, key=lambda adapter: adapter.spec):
+        for _, several in itertools.groupby(adapters, key=lambda adapter: family(adapter.spec)):
             group = list(several)
+            spec = widest([adapter.spec for adapter in group])
             rows = slice(first, first + len(group))
             for at, parts in parts_of(spec, backbone, _weights(spec, backbone, group)).items():
                 self._at[at].append(Share(rows, parts))
@@ -120,7 +125,7 @@ def _weights(spec: MethodSpec, backbone: Backbone, adapters: Sequence[Adapter]) 
     """Return the tensors by stored name: one set if all rows have the same adapter, else one for each row."""
     if all(adapter is adapters[0] for adapter in adapters):
         return adapters[0].tensors
-    return layout(spec, backbone.shape).views(gathered([adapter.flat(backbone.dtype) for adapter in adapters]))
+    return layout(spec, backbone.shape).views(gathered([adapter.flat(backbone.dtype, spec) for adapter in adapters]))
 
 
 def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Tensor:

@@ -152,6 +152,24 @@ class Foldable(Protocol):
 
 
 @runtime_checkable
+class Paddable(Protocol):
+    """A form with a rank, which computes the same with a larger one if zeros are added to its tensors."""
+
+    @property
+    def rank(self) -> int:
+        """The width that it projects down to."""
+        ...
+
+    def widened(self, rank: int) -> Base:
+        """Return the form with another rank, and equal for all forms whose tensors can be padded to it."""
+        ...
+
+    def padded(self, p: Params, rank: int) -> Params:
+        """Return the tensors of `widened(rank)` that compute what p does."""
+        ...
+
+
+@runtime_checkable
 class Simplifiable(Protocol):
     """A form for which, after training, a simpler form computes the same from the same tensors."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,6 +31,18 @@ class Bottleneck:
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         hidden = F.gelu(linear(x, p["down.weight"], p["down.bias"]))
         return linear(hidden, p["up.weight"], p["up.bias"])
+
+    def widened(self, rank: int) -> "Bottleneck":
+        return Bottleneck(rank)
+
+    def padded(self, p: Params, rank: int) -> Params:
+        more = rank - self.rank
+        return {
+            "down.weight": F.pad(p["down.weight"], (0, 0, 0, more)),
+            "down.bias": F.pad(p["down.bias"], (0, more)),
+            "up.weight": F.pad(p["up.weight"], (0, more)),
+            "up.bias": p["up.bias"],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,25 @@ class Conformer:
         hidden = depthwise(hidden, p["depthwise.weight"], p["depthwise.bias"])
         hidden = F.silu(batch_norm(hidden, p, training=training))
         return linear(hidden, p["up.weight"], p["up.bias"])
+
+    def widened(self, rank: int) -> "Conformer":
+        return Conformer(rank, self.kernel)
+
+    def padded(self, p: Params, rank: int) -> Params:
+        more = rank - self.rank
+        # GLU multiplies the first half by the second, so that each is padded on its own.
+        halves = [F.pad(half, (0, 0, 0, more)) for half in p["down.weight"].chunk(2)]
+        biases = [F.pad(half, (0, more)) for half in p["down.bias"].chunk(2)]
+        return {
+            **p,
+            "down.weight": torch.cat(halves),
+            "down.bias": torch.cat(biases),
+            "depthwise.weight": F.pad(p["depthwise.weight"], (0, 0, 0, more)),
+            **{name: F.pad(p[name], (0, more)) for name in ("depthwise.bias", "batchnorm.weight", "batchnorm.bias")},
+            "batchnorm.mean": F.pad(p["batchnorm.mean"], (0, more)),
+            "batchnorm.var": F.pad(p["batchnorm.var"], (0, more), value=1.0),
+            "up.weight": F.pad(p["up.weight"], (0, more)),
+        }
 
 
 @dataclass(frozen=True, slots=True)

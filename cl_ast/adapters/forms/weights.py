@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import linear
@@ -33,6 +34,13 @@ class LowRank:
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
         return {**stock, "weight": stock["weight"] + self.scale * p["b"] @ p["a"]}
+
+    def widened(self, rank: int) -> "LowRank":
+        return LowRank(rank, 1.0)  # `padded` has the scale in A
+
+    def padded(self, p: Params, rank: int) -> Params:
+        more = rank - self.rank
+        return {"a": F.pad(self.scale * p["a"], (0, 0, 0, more)), "b": F.pad(p["b"], (0, more))}
 
 
 @dataclass(frozen=True, slots=True)

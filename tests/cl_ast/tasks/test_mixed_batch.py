@@ -1,6 +1,7 @@
 """Many tasks in one batch: each row answers as its task alone does."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cl_ast.adapters.listing import SHOWN
+from cl_ast.adapters.placement import act
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks import mixed_batch
@@ -129,3 +131,27 @@ def test_rows_share_a_pass_over_waveforms_too(
     models = [randomise(fresh(text, seed, backbone=backbone_of(kind))) for seed in (0, 1) for text in specs]
     generator = torch.Generator().manual_seed(3)
     _check([(model, torch.randn(model.settings.front_end.shape, generator=generator)) for model in models])
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        ("lora:r=2", "lora:r=6,s=2", "lora:r=4"),
+        ("bottleneck:r=2", "bottleneck:r=12", "bottleneck:r=5"),
+        ("conformer:r=2,k=8", "conformer:r=8,k=8", "conformer:r=3,k=8"),
+    ],
+)
+def test_different_ranks_of_a_method_are_one_group(
+    task: Tasks, backbone: Backbone, methods: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [task(text, 3 * seed) for seed, text in enumerate(methods)]
+    assert len({model.settings.method.text for model in models}) == len(methods)
+    acted: list[int] = []
+
+    def counted(parts: Any, run: Any, x: torch.Tensor) -> torch.Tensor:
+        acted.append(len(x))
+        return act(parts, run, x)
+
+    monkeypatch.setattr("cl_ast.tasks.mixed_batch.act", counted)
+    _check(_batch(models))
+    assert set(acted) == {len(models)}
