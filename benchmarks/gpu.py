@@ -37,6 +37,9 @@ def measure_with(plan: Plan) -> list[Row]:
         }
         for name, part in parts.items():
             started = time.perf_counter()
-            rows += part()
+            found = part()
+            for row in found:
+                print(row, file=sys.stderr)
             print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+            rows += found
     return rows

@@ -38,7 +38,7 @@ class StoredTask:
 
     @property
     def bytes(self) -> int:
-        """The size of its tensors in memory, in bytes."""
+        """The size of its tensors in memory, in bytes. On a GPU a copy of the adapter in bf16 comes on top."""
         own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
         backbone = self.model.backbone.bytes if self.model.settings.method.trains == "backbone" else 0
         return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
@@ -187,7 +187,7 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
     head = {name: t for name, t in state.items() if name.startswith("head.")}
     rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
     if settings.method.trains == "backbone":
-        # `trained`, so that it computes as it did in training, to the bit.
+        # `trained`, so that it computes exactly (bit-identical) as it did in training.
         backbone = backbone.copy(trained=True)
         shapes = {name: tuple(t.shape) for name, t in backbone.tensors().items()}
         check_shapes(shapes, backbone_tensors, f"the copy of the backbone of {settings.name}")
