@@ -14,6 +14,7 @@ from cl_ast.terminal.interrupting import CtrlC
 if TYPE_CHECKING:
     import streams
     from cl_ast.continual.add_task import Learned
+    from cl_ast.continual.forecast import Forecast
     from cl_ast.manager import Manager
     from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
@@ -74,6 +75,25 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
     return learned
+
+
+def foresee(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Forecast:
+    """Return what adding a task as the options say would take."""
+    from cl_ast.adapters.spec import parse
+    from cl_ast.continual.add_task import Request
+    from cl_ast.continual.forecast import forecast
+
+    method = parse(options.method or manager.recipe(task).method, manager.methods, from_layer=options.from_layer)
+    request = Request(
+        method,
+        options.train,
+        options.pooling,
+        options.positions,
+        options.store,
+        options.replace,
+        evaluate=not options.no_eval,
+    )
+    return forecast(manager.session, task, request, display)
 
 
 def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> None:

@@ -96,6 +96,11 @@ class ClipSet:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def caches(self) -> bool:
+        """Whether the features of all clips fit into `cache_bytes`, so that they are computed once."""
+        return self._cached
+
     def load(self, stage: str, progress: Progress = silent) -> None:
         """Read every clip now, so that one that cannot be read is known before training starts."""
         if self._features is not None:
