@@ -28,7 +28,8 @@ from cl_ast.backbone.families.ast import positions_for
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import learn_batch, trainable
+from cl_ast.training.step import Steps
+from cl_ast.training.trainer import trainable
 
 BATCH = 8
 ROUNDS = 4
@@ -146,11 +147,11 @@ def _split(backbone: Backbone, paths: list[Path], method: str, kind: str = "auto
 def _step(split: CachedStates) -> Callable[[], object]:
     """Return a function that makes one step of the trainer with the first clips."""
     model = split.forward.model
-    optimiser = torch.optim.AdamW(model.trainable(), lr=1e-4)
+    steps = Steps(split, torch.optim.AdamW(model.trainable(), lr=1e-4))
 
     def run() -> None:
         with trainable(model), model.adapter.training_mode():
-            learn_batch(split, range(BATCH), optimiser)
+            steps.take(range(BATCH))
 
     return run
 

@@ -19,6 +19,7 @@ from cl_ast.continual.rebuild_routing import rebuild_routing, route_with
 from cl_ast.continual.relearn import Skipped, relearn
 from cl_ast.errors import RegistryError
 from cl_ast.evaluation.accuracy import Measured, measure_stored
+from cl_ast.evaluation.own_folder import FolderTest, measure_folder
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.predicting import predict
@@ -88,7 +89,7 @@ class Manager:
         Args:
             location: its folder, or the URL of a team's (docs/registry.md).
             backbone: the backbone of a new registry; an existing one keeps its own, and refuses another.
-            device: "auto", "cpu", "cuda" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             methods: the table of methods, with rows of your own where its tasks have some.
             memory: how many bytes of tasks stay in memory; beyond, the task used longest ago is read again when needed.
             router: of a new registry, "discriminant" or another (docs/routing.md); an existing one keeps its own.
@@ -229,7 +230,8 @@ class Manager:
     ) -> tuple[list[Measured], dict[str, str]]:
         """Measure tasks again (all by default), by name and, with `auto`, routed; and record it.
 
-        Returns what was measured, and the tasks that could not be with the reason.
+        Returns what was measured, and the tasks that could not be with the reason. `evaluation.details.Details` says
+        what is behind each accuracy.
 
         Raises:
             TaskNotFoundError: a name that is not there.
@@ -241,6 +243,18 @@ class Manager:
         if measured:
             self.registry.record([accuracy for one in measured for accuracy in one.records()])
         return measured, skipped
+
+    def evaluate_on(
+        self, name: str, folder: str | Path, *, auto: bool = True, progress: Progress = silent
+    ) -> FolderTest:
+        """Measure a task on a folder of labelled clips of your own, and record nothing.
+
+        Raises:
+            TaskNotFoundError: no such task.
+            StreamError: the folder cannot be read, or the task knows none of its labels.
+            AudioError, NotFiniteError: a clip cannot be read, or the task answers with values that are not numbers.
+        """
+        return measure_folder(self.session, self.registry.task(name), Path(folder), auto=auto, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """Return accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""

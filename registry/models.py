@@ -151,7 +151,10 @@ class MeasurementRow(Base):
 
 
 class AccuracyRow(Base):
-    """Accuracy of one version. `routed` is by task id; the id of a removed task stays, and no task ever gets it."""
+    """Accuracy of one version. `routed` is by task id; the id of a removed task stays, and no task ever gets it.
+
+    Beside the ids, `routed` has a checksum of the versions that the router chose among (`history`).
+    """
 
     __tablename__ = "accuracies"
     __table_args__ = (

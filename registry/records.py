@@ -129,6 +129,19 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """Tasks whose clips were routed when other tasks, or other versions, were there than now.
+
+    Attributes:
+        rows: the tasks, numbered as in `Overview.tasks`.
+        since: what changed after they were measured, in words that follow "since".
+    """
+
+    rows: frozenset[int]
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """All that is known of a registry at one moment; `cl-ast stats` shows it.
 
@@ -139,6 +152,8 @@ class Overview:
             and pairs that were not measured are left out.
         routed: how many test clips of task i were last routed to task j, by (i, j).
         storage: what the registry takes.
+        outdated: the tasks of which `routed`, and the routed accuracy in the last row, do not hold any more; None where
+            all do.
     """
 
     backbone: BackboneRecord | None
@@ -146,6 +161,7 @@ class Overview:
     accuracies: Mapping[Mode, Mapping[tuple[int, int], float]]
     routed: Mapping[tuple[int, int], int]
     storage: Storage
+    outdated: Outdated | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,12 +240,15 @@ class Registry:
         with self._database.read() as reader:
             tasks = tuple(rows.tasks(reader))
             order, backbone = history.order_of(tasks), rows.backbone(reader)
-            accuracies = {mode: history.accuracies(reader, mode, order) for mode in MODES}
-            routed = history.routed(reader, order)
+            now = history.routed_now(reader, order)
+            accuracies = {mode: history.accuracies(reader, mode, order, now) for mode in MODES}
+            routed = history.routed(reader, order, now)
+            outdated = history.outdated(reader, tasks, routed, now)
         sizes = {file.name: file.bytes for file in self._files.store.files()}
         used = sum(sizes.get(name_of(task.version.adapter_sha256), 0) for task in tasks)
         storage = Storage(used, sum(sizes.values()), self._database.bytes())
-        return Overview(backbone, tasks, accuracies, routed, storage)
+        cells = {(row, column): clips for row, to in routed.items() for column, clips in to.items()}
+        return Overview(backbone, tasks, accuracies, cells, storage, outdated)
 
     def verify(self) -> list[Problem]:
         """Return everything stored that is not what it should be; nothing where all is well."""

@@ -23,12 +23,23 @@ from streams.values import in_one_spelling
 
 
 def read(root: Path) -> Collection:
-    """Read every labelled clip of the folder. The labels are sorted.
+    """Read every labelled clip of the folder, to learn from. The labels are sorted.
+
+    Raises:
+        StreamError: as `read_any`; or there is one class only, or a class has one clip only.
+    """
+    found = read_any(root)
+    _check_classes(found.records, root)
+    return found
+
+
+def read_any(root: Path) -> Collection:
+    """Read every labelled clip of the folder, however few there are. The labels are sorted.
 
     Raises:
         StreamError: there is no folder or no clip, clips have no label, folders are splits or folds without
-            classes, most of a class cannot be read, there is one class only, a class has one clip only, or the
-            metadata do not fit (see `streams.metadata.read_metadata`).
+            classes, most of a class cannot be read, or the metadata do not fit (see
+            `streams.metadata.read_metadata`).
     """
     if not root.is_dir():
         raise StreamError("is not a folder; give a folder of labelled clips")
@@ -39,7 +50,6 @@ def read(root: Path) -> Collection:
             f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv"
             + "".join(f" ({note})" for note in reader.notes())
         )
-    _check_classes(records, root)
     return with_sorted_labels(records)._replace(notes=(*changes, *reader.notes()))
 
 

@@ -5,7 +5,7 @@ So a version records which clip was in which split, as a hash of four bytes a cl
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +61,13 @@ def reload_recorded(source: Source, recorded: RecordedSplit) -> Task:
         task = reload(source)
         if task.fingerprint() == recorded.fingerprint:
             return task
-    found = _found(source, recorded)
+    found = find_recorded(source, recorded)
     for split in SPLITS:
-        missing = len(recorded.members.get(split, ())) - len(found[split])
+        known = len(recorded.members.get(split, ()))
+        missing = known - len(found[split])
         if missing:
             raise StreamError(
-                f"{source.data}: {max(missing, 1)} of its {len(recorded.members.get(split, ()))} {split} clips are "
+                f"{source.data}: {max(missing, 1)} of its {known} {split} clips are "
                 "gone or have changed since it was trained; put them back, or train it again with "
                 "`cl-ast add-task --replace`"
             )
@@ -74,18 +75,32 @@ def reload_recorded(source: Source, recorded: RecordedSplit) -> Task:
     return task_of(source, recorded.labels, splits, recorded.protocol)
 
 
-def _found(source: Source, recorded: RecordedSplit) -> dict[str, list[Record]]:
-    """Return the records that are there now by the split that each was in."""
-    root = Path(source.data)
+def find_recorded(source: Source, recorded: RecordedSplit) -> dict[str, list[Record]]:
+    """Return the clips of a version that are there now, by the split that each was in. Others are left out.
+
+    Raises:
+        StreamError: the data are missing or unusable.
+    """
     found: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for record in read_records(source).records:
-        if record.label in recorded.labels:
-            number = _hash(record.path, record.label, root)
-            for split in SPLITS:
-                if number in recorded.members.get(split, ()):
-                    found[split].append(record)
-                    break
+    records = [record for record in read_records(source).records if record.label in recorded.labels]
+    for record, split in zip(records, splits_of(records, Path(source.data), recorded.members), strict=True):
+        if split is not None:
+            found[split].append(record)
     return found
+
+
+def splits_of(
+    clips: Sequence[Record] | Sequence[Clip], root: Path, members: Mapping[str, frozenset[int]]
+) -> list[str | None]:
+    """Return the recorded split of each clip of a folder; None for a clip that is in none.
+
+    A clip is recognised by its path in the folder, its label and its size, so in a copy of the folder, too.
+
+    Raises:
+        StreamError: a clip no longer exists.
+    """
+    numbers = [_hash(clip.path, clip.label, root) for clip in clips]
+    return [next((split for split in SPLITS if number in members.get(split, ())), None) for number in numbers]
 
 
 def _unchanged(source: Source, recorded: RecordedSplit) -> Task:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.buffers import Flat, layout
-from cl_ast.adapters.forms import Params, Penalised, ReadsBackbone, StartsFromBackbone
+from cl_ast.adapters.buffers import Flat, in_type, layout
+from cl_ast.adapters.forms import Penalised, ReadsBackbone, StartsFromBackbone
 from cl_ast.adapters.one_bit import packed, unpacked
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
@@ -32,15 +32,16 @@ class Adapter:
         self._layout = layout(spec, backbone.shape)
         check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
         self._tensors: dict[str, Tensor] | None = dict(tensors)
-        self._flat: Flat | None = None
-        self._built: tuple[dict[tuple[int, str], Act], list[tuple[Penalised, Params]]] | None = None
+        self._packed: dict[torch.dtype, Flat] = {}  # by the type that layers compute with
+        self._built: dict[torch.dtype, dict[tuple[int, str], Act]] = {}
 
     def pack(self) -> "Adapter":
-        """Copy the tensors into one buffer for each type, and return this adapter.
+        """Copy the tensors, which will not be trained any more, into one buffer for each kind; return this adapter.
 
         A mixed batch then gathers each adapter in one copy. `tensors` makes views of the buffers when it is first read.
         """
-        self._flat, self._tensors, self._built = self.flat(), None, None
+        self._packed = {torch.float32: self.flat()}
+        self._tensors, self._built = None, {}
         return self
 
     @property
@@ -50,9 +51,17 @@ class Adapter:
             self._tensors = self._layout.views(self.flat())
         return self._tensors
 
-    def flat(self) -> Flat:
-        """Return all numbers of the adapter in one buffer for each type, in the order of the layout."""
-        return self._layout.flatten(self.tensors) if self._flat is None else self._flat
+    def flat(self, dtype: torch.dtype = torch.float32) -> Flat:
+        """Return all numbers of the adapter in one buffer for each kind, in the order of the layout.
+
+        Args:
+            dtype: the type that layers compute with; a packed adapter keeps these buffers too.
+        """
+        if not self._packed:
+            return in_type(self._layout.flatten(self.tensors), dtype)
+        if dtype not in self._packed:
+            self._packed[dtype] = in_type(self._packed[torch.float32], dtype)
+        return self._packed[dtype]
 
     @classmethod
     def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
@@ -91,8 +100,14 @@ class Adapter:
             self._training = False
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
-        """Return the function that acts at each (layer, site) of the backbone."""
-        return self._parts()[0]
+        """Return the function that acts at each (layer, site) of the backbone, in the type it computes with now."""
+        dtype = self._backbone.dtype
+        if dtype not in self._built:
+            packed = self._packed and dtype != torch.float32
+            tensors = self._layout.views(self.flat(dtype)) if packed else self.tensors
+            parts = parts_of(self.spec, self._backbone, tensors)
+            self._built[dtype] = {at: partial(self._act, several) for at, several in parts.items()}
+        return self._built[dtype]
 
     def trainable(self) -> list[Tensor]:
         """Return the tensors that an optimiser may change, in a fixed order."""
@@ -101,17 +116,13 @@ class Adapter:
 
     def penalty(self) -> Tensor | None:
         """Return what the forms add to the loss, such as SORSA's regulariser; None if they add nothing."""
-        terms = [form.penalty(params) for form, params in self._parts()[1]]
+        terms = [
+            one.form.penalty(params_of(self.tensors, self._backbone.shape, layer, one))
+            for layer in range(self._backbone.shape.depth)
+            for one in self.spec.placements
+            if isinstance(one.form, Penalised) and one.acts_in(layer)
+        ]
         return torch.stack(terms).sum() if terms else None
-
-    def _parts(self) -> tuple[dict[tuple[int, str], Act], list[tuple[Penalised, Params]]]:
-        if self._built is None:
-            parts = parts_of(self.spec, self._backbone, self.tensors)
-            self._built = (
-                {at: partial(self._act, several) for at, several in parts.items()},
-                [(one.form, p) for several in parts.values() for one, p in several if isinstance(one.form, Penalised)],
-            )
-        return self._built
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)
@@ -126,17 +137,40 @@ def parts_of(
         tensors: by stored name; of the usual shape, or with a leading batch dimension where each row has its own.
     """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
-    for layer in range(backbone.shape.depth):
+    for one in _placed(spec, backbone.shape):
+        params = {local: tensors[name] for local, name in one.names}
+        if one.reads:
+            stock = backbone.computing_with(one.layer, one.placement.site)
+            params |= {f"stock.{kind}": stock[kind] for kind in one.reads}
+        at = one.layer, one.placement.site
+        parts[at] = (*parts.get(at, ()), Part(one.placement, params, one.single))
+    return parts
+
+
+class _Placed(NamedTuple):
+    """A placement in one layer: the names of its tensors, its own and in a file, and what it needs of the backbone."""
+
+    layer: int
+    placement: Placement
+    names: tuple[tuple[str, str], ...]
+    single: frozenset[str]
+    reads: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
+    """Return the placements of a method in all layers; cached, because a mixed batch needs them in every pass."""
+    found = []
+    for layer in range(shape.depth):
         for placement in spec.placements:
             if not placement.acts_in(layer):
                 continue
-            params = params_of(tensors, backbone.shape, layer, placement)
-            if isinstance(placement.form, ReadsBackbone):
-                stock = backbone.stock(layer, placement.site)
-                params |= {f"stock.{kind}": stock[kind] for kind in placement.form.reads}
-            at = layer, placement.site
-            parts[at] = (*parts.get(at, ()), (placement.with_norm_eps(backbone.shape), params))
-    return parts
+            weights = placement.form.weights(*shape.of(placement.site))
+            names = tuple((local, stored_name(layer, placement, local, weight)) for local, weight in weights.items())
+            single = frozenset(local for local, weight in weights.items() if weight.single)
+            reads = placement.form.reads if isinstance(placement.form, ReadsBackbone) else ()
+            found.append(_Placed(layer, placement.with_norm_eps(shape), names, single, reads))
+    return tuple(found)
 
 
 def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Stores the tensors of an adapter in one buffer for each type, so that many adapters are gathered in one copy."""
+"""Stores the tensors of an adapter in one buffer for each kind, so that many adapters are gathered in one copy."""
 
 import math
 from collections.abc import Mapping
@@ -11,30 +11,33 @@ from torch import Tensor
 from cl_ast.adapters.spec import MethodSpec, owned
 from cl_ast.backbone.sites import Shape
 
-Flat = Mapping[torch.dtype, Tensor]
-"""All numbers of an adapter in a buffer (numbers,) for each type; of several adapters, (batch, numbers)."""
+Kind = tuple[torch.dtype, bool]
+"""What is in a buffer: the type of its numbers, and whether it stays so where the layers compute in bf16."""
+
+Flat = Mapping[Kind, Tensor]
+"""All numbers of an adapter in a buffer (numbers,) for each kind; of several adapters, (batch, numbers)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each tensor of a method lies in the buffers: shapes by name in a fixed order, and the names by type."""
+    """Where each tensor of a method lies in the buffers: shapes by name in a fixed order, and the names by kind."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    names: Mapping[torch.dtype, tuple[str, ...]]
+    names: Mapping[Kind, tuple[str, ...]]
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Flat:
-        """Return a copy of the tensors, in one buffer for each type."""
+        """Return a copy of the tensors, in one buffer for each kind."""
         return {
-            dtype: torch.cat([tensors[name].detach().reshape(-1) for name in names])
-            for dtype, names in self.names.items()
+            kind: torch.cat([tensors[name].detach().reshape(-1) for name in names])
+            for kind, names in self.names.items()
         }
 
     def views(self, flat: Flat) -> dict[str, Tensor]:
         """Return each tensor as a view of its buffer; it has the buffer's leading batch dimension, if there is one."""
         found = {}
-        for dtype, names in self.names.items():
+        for kind, names in self.names.items():
             sizes = [math.prod(self.shapes[name]) for name in names]
-            for name, part in zip(names, torch.split(flat[dtype], sizes, dim=-1), strict=True):
+            for name, part in zip(names, torch.split(flat[kind], sizes, dim=-1), strict=True):
                 found[name] = part.view(*part.shape[:-1], *self.shapes[name])
         return found
 
@@ -43,15 +46,22 @@ class Layout:
 def layout(spec: MethodSpec, shape: Shape) -> Layout:
     """Return the layout of a method on a backbone of this shape. Raises MethodError as `owned` does."""
     weights = {name: one.weight for name, one in owned(spec, shape).items()}
-    types: dict[torch.dtype, list[str]] = {}
+    kinds: dict[Kind, list[str]] = {}
     for name, weight in weights.items():
-        types.setdefault(weight.memory_dtype, []).append(name)
+        kinds.setdefault((weight.memory_dtype, weight.single or not weight.memory_dtype.is_floating_point), []).append(
+            name
+        )
     return Layout(
         {name: weight.shape for name, weight in weights.items()},
-        {dtype: tuple(names) for dtype, names in types.items()},
+        {kind: tuple(names) for kind, names in kinds.items()},
     )
 
 
 def gathered(adapters: list[Flat]) -> Flat:
     """Stack the buffers of several adapters of one method, one row for each adapter."""
-    return {dtype: torch.stack([flat[dtype] for flat in adapters]) for dtype in adapters[0]}
+    return {kind: torch.stack([flat[kind] for flat in adapters]) for kind in adapters[0]}
+
+
+def in_type(flat: Flat, dtype: torch.dtype) -> Flat:
+    """Return the buffers in the type that layers compute with; those that stay in their own type are not copied."""
+    return {kind: buffer if kind[1] else buffer.to(dtype) for kind, buffer in flat.items()}

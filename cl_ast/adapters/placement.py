@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
+import torch
 from torch import Tensor
 
 from cl_ast.adapters.forms import Base, Form, HeadsForm, Norm, Params
@@ -57,8 +58,25 @@ class Placement:
         return replace(self, form=Norm(shape.norm_eps)) if isinstance(self.form, Norm) else self
 
 
-Part = tuple[Placement, Params]
-"""A placement with its tensors in one layer."""
+class Part(NamedTuple):
+    """A placement with its tensors in one layer.
+
+    Attributes:
+        single: the names of the tensors that stay in single precision where the layers compute in bf16.
+    """
+
+    placement: Placement
+    params: Params
+    single: frozenset[str] = frozenset()
+
+    def in_type_of(self, x: Tensor) -> Params:
+        """Return the tensors in the type of x; their gradients stay in the type that they are stored in."""
+        if x.dtype == torch.float32:
+            return self.params
+        return {
+            name: tensor if name in self.single or not tensor.is_floating_point() else tensor.to(x.dtype)
+            for name, tensor in self.params.items()
+        }
 
 
 def act(parts: Sequence[Part], run: Callable[[Any], Tensor], x: Any, *, training: bool = False) -> Tensor:
@@ -68,9 +86,8 @@ def act(parts: Sequence[Part], run: Callable[[Any], Tensor], x: Any, *, training
     "after" reads. "input" acts before all others and "output" after them. At the site "heads", x is `Heads`, and the
     one form there decides how attention is run.
     """
-    for placement, params in _inserted(parts, "attend"):
-        assert isinstance(placement.form, HeadsForm)
-        return placement.form.attend(run, x, params)
+    for part in _inserted(parts, "attend"):
+        return cast(HeadsForm, part.placement.form).attend(run, x, part.in_type_of(x.q))
     x, block_input = enter_block(parts, x, training=training)
     return leave_block(parts, x, None if replaces_block(parts) else run(block_input), training=training)
 
@@ -110,14 +127,13 @@ def leave_block(parts: Sequence[Part], x: Tensor, stock: Tensor | None, *, train
 
 def replaces_block(parts: Sequence[Part]) -> bool:
     """Return whether a form replaces the stock block, which then need not run."""
-    return any(placement.insertion == "replace" for placement, _ in parts)
+    return any(part.placement.insertion == "replace" for part in parts)
 
 
 def _inserted(parts: Sequence[Part], insertion: Insertion) -> list[Part]:
-    return [part for part in parts if part[0].insertion == insertion]
+    return [part for part in parts if part.placement.insertion == insertion]
 
 
 def _apply(part: Part, value: Tensor, training: bool) -> Tensor:
-    placement, params = part
-    assert isinstance(placement.form, Form)
-    return placement.form.delta(value, params, training=training)
+    # Not isinstance, which takes longer for a protocol than launching what the form computes.
+    return cast(Form, part.placement.form).delta(value, part.in_type_of(value), training=training)

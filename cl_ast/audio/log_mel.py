@@ -109,8 +109,9 @@ def log_mel(waveforms: Sequence[Waveform], frames: int, *, device: torch.device 
     out = torch.zeros(len(waveforms), frames, BINS, device=batch.device)
     if longest:
         _energies(batch.unfold(1, WINDOW, SHIFT), out[:, :longest])
-        for row, length in zip(out, lengths, strict=True):
-            row[length:] = 0
+        if min(lengths) < longest:  # one operation for all clips, since each waits for a GPU to start it
+            beyond = torch.arange(longest) >= torch.tensor(lengths)[:, None]
+            out[:, :longest].masked_fill_(beyond[..., None].to(batch.device), 0)
     return out
 
 

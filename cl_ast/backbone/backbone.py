@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_ast.audio.front_ends import FrontEnd
+from cl_ast.backbone.device import uses_bf16
 from cl_ast.backbone.families import Family, family_of
 from cl_ast.backbone.pooling import POOLINGS
 from cl_ast.backbone.sites import LEAVES, SITES, Act, Site, wrap
@@ -36,20 +37,34 @@ class Backbone:
         family: the family of models that it belongs to.
         fingerprint: SHA-256 over its tensors, named by layer and site, and over the settings that change its output.
         shape: the sizes that adapters depend on.
+        trained: whether its weights are trained, as in full fine-tuning.
     """
 
-    def __init__(self, model: Any, name: str, *, family: Family | None = None, fingerprint: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        *,
+        family: Family | None = None,
+        fingerprint: str | None = None,
+        trained: bool = False,
+    ) -> None:
         """
         Args:
             model: a stock model of one of `families.FAMILIES`.
             family: its family with the settings of this checkpoint; by default the one for the model's type.
             fingerprint: for a copy, the fingerprint of the original; it is computed by default.
+            trained: whether its weights will be trained, so that no other copy of them may be used to compute.
         """
         # Any: transformers types its modules as `Tensor | Module`.
         self.model: Any = model.eval().requires_grad_(False)
         self.name = name
         self.family = family or family_of(model.config.model_type, name)
         self.shape = self.family.shape(model)
+        self.trained = trained
+        self._half: Backbone | None = None
+        self._computing = self  # or its copy in bf16, inside `precision`
+        self._first: nn.Parameter = next(self.model.parameters())
         self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
@@ -61,8 +76,12 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """The device that the weights are on."""
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return self._first.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the tokens that its layers compute with now: that of its weights, or bf16 inside `precision`."""
+        return self._computing._first.dtype
 
     @property
     def parameters(self) -> int:
@@ -85,7 +104,35 @@ class Backbone:
     def to(self, device: torch.device | str) -> "Backbone":
         """Move the weights to a device, and return this backbone."""
         self.model.to(device)
+        self._half = None
         return self
+
+    @contextmanager
+    def precision(self, kind: str = "auto") -> Iterator[None]:
+        """Compute in a precision of `uses_bf16` inside the block; adapters are attached inside it, not around it.
+
+        In bf16 the layers are a copy of the weights, which is cast once and kept: no pass casts a frozen weight again.
+        A backbone that is trained is cast by autocast instead, in each pass.
+        """
+        if not uses_bf16(self.device, kind):
+            yield
+        elif self.trained:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                yield
+        else:
+            before = self._computing
+            self._computing = self._in_half()
+            try:
+                yield
+            finally:
+                self._computing = before
+
+    def _in_half(self) -> "Backbone":
+        if self._half is None:
+            with torch.inference_mode(False):
+                self._half = self.copy()
+                self._half.model.to(torch.bfloat16)
+        return self._half
 
     def tensors(self) -> dict[str, nn.Parameter]:
         """Return every tensor of the backbone, named by layer and site so that names do not depend on module paths."""
@@ -106,15 +153,19 @@ class Backbone:
         """Return all stock tensors of a site of `LEAVES`, such as weight and bias."""
         return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
 
+    def computing_with(self, layer: int, site: str) -> dict[str, Tensor]:
+        """Return `stock` in the type that the layers compute with now."""
+        return self._computing.stock(layer, site)
+
     def had_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a fingerprint is that of these weights without the checkpoint's settings for its front end."""
         family = family_of(self.model.config.model_type, self.name)
         return fingerprint == _fingerprint(self.tensors(), family.output_settings(self.model.config))
 
-    def copy(self) -> "Backbone":
-        """Return a separate backbone with the same weights, for full fine-tuning."""
+    def copy(self, *, trained: bool = False) -> "Backbone":
+        """Return a separate backbone with the same weights; one that is `trained`, for full fine-tuning."""
         model = type(self.model)(self.model.config)
-        copy = Backbone(model, self.name, family=self.family, fingerprint=self.fingerprint)
+        copy = Backbone(model, self.name, family=self.family, fingerprint=self.fingerprint, trained=trained)
         weights = self.tensors()
         with torch.no_grad():
             for name, tensor in copy.tensors().items():
@@ -136,32 +187,34 @@ class Backbone:
         Raises:
             BackboneError: the input is too short for one token.
         """
-        return self.family.embed(self.model, features, positions)
+        return self.family.embed(self._computing.model, features.to(self.dtype), positions)
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Run layers `first` up to but not including `last` (all by default), with the attached adapter.
 
         The final LayerNorm is not applied. Tokens are (batch, n, width) before and after.
         """
+        sites = self._computing._sites
         for layer in range(self.shape.depth)[first:last]:
-            tokens = self._sites[layer, "layer"](tokens)
+            tokens = sites[layer, "layer"](tokens)
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:
         """Apply the backbone's final LayerNorm; a backbone without one returns the tokens as they are."""
-        return self.family.norm(self.model, tokens)
+        return self.family.norm(self._computing.model, tokens)
 
     @contextmanager
     def attached(self, adapter: Attachable | None) -> Iterator[None]:
         """Attach `adapter` inside the block; afterwards whatever was attached before is attached again."""
         acts = adapter.acts() if adapter is not None else {}
-        before = {key: site.act for key, site in self._sites.items()}
+        sites = self._computing._sites
+        before = {key: site.act for key, site in sites.items()}
         try:
-            for key, site in self._sites.items():
+            for key, site in sites.items():
                 site.act = acts.get(key)
             yield
         finally:
-            for key, site in self._sites.items():
+            for key, site in sites.items():
                 site.act = before[key]
 
     def _check_sites(self) -> None:

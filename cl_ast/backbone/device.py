@@ -9,11 +9,19 @@ from cl_ast.errors import ClAstError
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of this name; "auto" is the GPU, if there is one. Raises ClAstError if it is not available."""
+    """Return the device of this name; "auto" is the GPU, if there is one, and "cuda:1" the second one.
+
+    Raises ClAstError if it is not available.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    if not available.get(name, False):
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and number.isdecimal() and available["cuda"]:
+        count = torch.cuda.device_count()
+        if int(number) >= count:
+            raise ClAstError(f"no device {name!r} here: the GPUs are cuda:0 to cuda:{count - 1}; use one of them")
+    elif not available.get(name, False):
         raise ClAstError(f"no device {name!r} here; use --device cpu")
     return torch.device(name)
 
@@ -31,11 +39,6 @@ def uses_bf16(device: torch.device, kind: str) -> bool:
     if kind == "fast" and device.type == "cpu":
         return bf16_is_faster()
     return kind == "bf16" or (kind != "fp32" and device.type == "cuda")
-
-
-def precision(device: torch.device, kind: str = "auto") -> torch.autocast:
-    """Return a context in which the backbone computes in this precision (`PRECISIONS`); adapters stay in fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(device, kind))
 
 
 @lru_cache(maxsize=1)

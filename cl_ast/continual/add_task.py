@@ -5,7 +5,7 @@ Nothing is written before the commit, so whatever stops it before (an error, Ctr
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,20 @@ class Plan:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A task that is trained, and not yet measured and committed.
+
+    Attributes:
+        device: what it was trained on.
+    """
+
+    model: TaskModel
+    trained: Trained
+    routing: TaskRouting | None
+    device: str
+
+
 def add_task(
     session: Session,
     task: streams.Task,
@@ -100,17 +114,31 @@ def add_task(
 ) -> Learned:
     """Add a task, as `Manager.add_task` describes it."""
     plan = planned(session, task, request)
-    model, trained, validation, checkpoint = _trained(session, plan, request.resume, group, progress, stop)
+    model, trained, validation = _trained(session, plan, request.resume, group, progress, stop)
     if not group.main:
         group.wait()  # while the main process measures and commits
         return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
     trained = rounded(model, trained, validation, request.store)
     routing = _routing(session, plan, model, progress)
-    measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
-    record = _committed(session, plan, request, model, trained, routing, measured)
-    checkpoint.drop()
+    learned = finish(session, plan, request, Ready(model, trained, routing, str(session.backbone.device)), progress)
     group.wait()
-    return Learned(record, trained.accuracy, trained.epoch, tuple(measured), skipped)
+    return learned
+
+
+def train_alone(session: Session, plan: Plan, request: Request) -> Ready:
+    """Do what depends on the task alone, and writes nothing to the registry: train it and learn its routing."""
+    model, trained, validation = _trained(session, plan, request.resume, ALONE, silent, never)
+    trained = rounded(model, trained, validation, request.store)
+    return Ready(model, trained, _routing(session, plan, model, silent), str(session.backbone.device))
+
+
+def finish(session: Session, plan: Plan, request: Request, ready: Ready, progress: Progress) -> Learned:
+    """Measure every task with a trained one beside it, commit it, and drop the checkpoint of its training."""
+    model, routing = ready.model, ready.routing
+    measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
+    record = _committed(session, plan, request, ready, measured)
+    _checkpoint(session, plan).drop()
+    return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped)
 
 
 def planned(session: Session, task: streams.Task, request: Request) -> Plan:
@@ -146,8 +174,8 @@ def known_labels(registry: Registry, name: str) -> tuple[str, ...]:
 
 def _trained(
     session: Session, plan: Plan, resume: bool | None, group: Group, progress: Progress, stop: Stop
-) -> tuple[TaskModel, Trained, ClipSet, Checkpoint]:
-    """Train a fresh task; return it with its validation clips and its checkpoint."""
+) -> tuple[TaskModel, Trained, ClipSet]:
+    """Train a fresh task; return it with its validation clips."""
     task, device = plan.task, session.backbone.device
     model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
     training, validation = (
@@ -176,7 +204,7 @@ def _trained(
         group=group,
         stop=stop,
     )
-    return model, trained, validation, checkpoint
+    return model, trained, validation
 
 
 def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
@@ -223,22 +251,17 @@ def _measured(
 
 
 def _committed(
-    session: Session,
-    plan: Plan,
-    request: Request,
-    model: TaskModel,
-    trained: Trained,
-    routing: TaskRouting | None,
-    measured: list[Measured],
+    session: Session, plan: Plan, request: Request, ready: Ready, measured: Sequence[Measured]
 ) -> TaskRecord:
     """Write the task's file, its version and what was measured: all of it or nothing."""
     own = [one.oracle for one in measured if one.task == plan.task.name]
     session.routing.keep_space()
-    used = routing_record(routing, clips_of(plan.task))
-    record = training_record(model, plan.options, trained, used, request.store)
+    used = routing_record(ready.routing, clips_of(plan.task))
+    record = training_record(ready.model, plan.options, ready.trained, used, request.store)
+    record["device"] = ready.device
     accuracy = own[0] if own else None
-    version = _version(plan, model.trainable_parameters(), trained.seconds, record, accuracy)
-    data = to_bytes(model, session.backbone, {}, _tensors(routing), members_of(plan.task))
+    version = _version(plan, ready.model.trainable_parameters(), ready.trained.seconds, record, accuracy)
+    data = to_bytes(ready.model, session.backbone, {}, _tensors(ready.routing), members_of(plan.task))
     accuracies = [accuracy for one in measured for accuracy in one.records()]
     return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)
 

@@ -5,11 +5,14 @@ Everything is computed as for a training, with some of the clips and an untraine
 
 import gc
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,11 +32,15 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import EpochScores
-from cl_ast.training.clips import CACHE_BYTES, ClipSet
-from cl_ast.training.trainer import Trained, learn_batch, outputs, trainable
+from cl_ast.training.clips import ClipSet
+from cl_ast.training.feature_files import FeatureFiles
+from cl_ast.training.step import Steps
+from cl_ast.training.trainer import Trained, outputs, trainable
 from streams.recorded_split import SPLITS, members_of
 
-_BATCHES = 3  # of clips that are read, and of steps that are timed after a first one, which is slower
+_TIMED = 3  # steps, and batches of clips that are read
+_WARM_UP_ON_GPU = 5  # steps before them, until one is recorded and was replayed (training/step.py); elsewhere one
+_MOST_BYTES = 2**33  # of features that are kept on the disk meanwhile
 _TIMING = "timing a few steps"
 
 
@@ -53,9 +60,9 @@ class Forecast:
         seconds_per_step: the mean of the timed steps.
         training_seconds: reading, training and validation, for all epochs. Learning the routing and measuring every
             task come on top.
-        memory_bytes: the most memory of this process so far, with the caches of all clips; None where the system does
-            not say.
-        device_memory_bytes: the most memory of the GPU; None without one.
+        memory_bytes: the most memory of this process so far and, without a GPU, what keeping all clips takes if there
+            is room; None where the system does not say.
+        device_memory_bytes: the most memory of the GPU, with all clips; None without one.
     """
 
     task: str
@@ -95,6 +102,7 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
     times = _timed(session, plan, model, progress)
     on_gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     taken = _memory()
+    caches = _cache_bytes(plan, times)
     options, shares = plan.options, {name: Counter(clip.label for clip in getattr(plan.task, name)) for name in SPLITS}
     return Forecast(
         task=plan.task.name,
@@ -112,21 +120,21 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
         device=str(device),
         seconds_per_step=times.step,
         training_seconds=times.training(plan),
-        memory_bytes=None if taken is None else taken + times.cached_bytes,
-        device_memory_bytes=on_gpu,
+        memory_bytes=None if taken is None else taken + (0 if on_gpu else caches),
+        device_memory_bytes=None if on_gpu is None else on_gpu + caches,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Seconds that were measured, per clip or per step of `clips` clips; and the bytes of the caches of all clips."""
+    """Seconds that were measured, per clip or per step of `clips` clips; and the bytes of kept states per clip."""
 
     read: float
     below: float
     step: float
     clips: int
     outputs: float
-    cached_bytes: int
+    states: int
 
     def training(self, plan: Plan) -> float:
         """Return the seconds of the whole training: reading, frozen layers, linear probe, steps and validation."""
@@ -138,52 +146,61 @@ class _Times:
 
 
 def _timed(session: Session, plan: Plan, model: TaskModel, progress: Progress) -> _Times:
-    """Train an untrained task for a few steps, and say how long each part takes."""
+    """Train an untrained task for a few steps, and say how long each part takes. Steps are not compiled for it."""
     options, device = plan.options, model.backbone.device
-    clips = _some(plan, session, device)
+    on_gpu = device.type == "cuda"
 
     def timed(work: Callable[[], object]) -> float:
         started = time.perf_counter()
         work()
-        if device.type == "cuda":
+        if on_gpu:
             torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
-    read = timed(lambda: clips.load("reading some clips", progress)) / len(clips)
-    forward = SplitForward(model, options.precision, compile=options.compile)
-    states = CachedStates(clips, forward, augmentation(model, options))
-    batch = range(min(options.batch_size, len(clips)))
-    seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with seeded, trainable(model):
+    seeded = torch.random.fork_rng(devices=[device] if on_gpu else [])
+    with _some(plan, session, device) as clips, seeded, trainable(model):
         torch.manual_seed(options.seed)
+        read = timed(lambda: clips.load("reading some clips", progress)) / len(clips)
+        forward = SplitForward(model, options.precision)
+        states = CachedStates(clips, forward, augmentation(model, options))
         below = timed(lambda: states.load("running the frozen layers over some clips", progress)) / len(clips)
-        optimiser = torch.optim.AdamW(model.trainable(), lr=options.learning_rate, fused=device.type == "cuda")
+        optimiser = torch.optim.AdamW(
+            model.trainable(), lr=options.learning_rate, fused=on_gpu, capturable=on_gpu, weight_decay=0.0
+        )
+        steps, batch = Steps(states, optimiser), range(min(options.batch_size, len(clips)))
+        untimed = _WARM_UP_ON_GPU if on_gpu else 1
+        seconds = []
         with model.adapter.training_mode():
-            steps = []
-            for number in range(1 + _BATCHES):
-                steps.append(timed(lambda: learn_batch(states, batch, optimiser)))
-                progress(Step(_TIMING, number + 1, 1 + _BATCHES))
-        plain = CachedStates(clips, forward)
-        checked = timed(lambda: outputs(plain)) / len(clips)
-    whole = len(plan.task.train) + len(plan.task.validation)
-    kept = clips.states.bytes / len(clips) + (4 * prod(clips.front_end.shape) if clips.caches else 0)
-    return _Times(read, below, sum(steps[1:]) / _BATCHES, len(batch), checked, round(kept * whole))
+            for number in range(untimed + _TIMED):
+                seconds.append(timed(lambda: steps.take(batch)))
+                progress(Step(_TIMING, number + 1, untimed + _TIMED))
+        checked = timed(lambda: outputs(CachedStates(clips, forward))) / len(clips)
+        kept = clips.states.bytes // len(clips)
+    return _Times(read, below, sum(seconds[untimed:]) / _TIMED, len(batch), checked, kept)
 
 
-def _some(plan: Plan, session: Session, device: torch.device) -> ClipSet:
-    """Return a few batches of training clips from all over, with their share of the cache's memory."""
+@contextmanager
+def _some(plan: Plan, session: Session, device: torch.device) -> Iterator[ClipSet]:
+    """Yield a few batches of training clips from all over. Their features are not put into the user's cache folder."""
     train = plan.task.train
-    count = min(len(train), _BATCHES * plan.options.batch_size)
-    chosen = [train[index * len(train) // count] for index in range(count)]
+    count = min(len(train), _TIMED * plan.options.batch_size)
+    chosen = [train[number * len(train) // count] for number in range(count)]
     index = {label: position for position, label in enumerate(plan.task.labels)}
-    return ClipSet(
-        [clip.path for clip in chosen],
-        [index[clip.label] for clip in chosen],
-        plan.settings.front_end,
-        device=device,
-        cache_bytes=CACHE_BYTES * count // len(train),
-        read=session.clips.read,
-    )
+    with tempfile.TemporaryDirectory(prefix="cl-ast-") as place:
+        yield ClipSet(
+            [clip.path for clip in chosen],
+            [index[clip.label] for clip in chosen],
+            plan.settings.front_end,
+            device=device,
+            read=session.clips.read,
+            files=FeatureFiles(Path(place), _MOST_BYTES),
+        )
+
+
+def _cache_bytes(plan: Plan, times: _Times) -> int:
+    """Return how many bytes the features and states of all clips take, where they fit into memory."""
+    clips, front_end = len(plan.task.train) + len(plan.task.validation), plan.settings.front_end
+    return clips * (4 * prod(front_end.shape) + times.states)
 
 
 def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> int:

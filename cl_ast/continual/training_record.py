@@ -71,6 +71,8 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
     left_out = set() if keep_rate else {"learning_rate"}
     left_out |= set() if keep_masks else {"frequency_mask", "time_mask"}
     given = {one.name: record[one.name] for one in fields(TrainOptions) if one.name in record}
+    if isinstance(given.get("compile"), bool):  # in records of release 0.1
+        given["compile"] = "on" if given["compile"] else "auto"
     if not keep_masks and "augment" in given:
         given["augment"] = ",".join(words_in(str(given["augment"])) - {"gain"}) or "none"
     try:

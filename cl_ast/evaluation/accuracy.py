@@ -2,21 +2,43 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import streams
+from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
 from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
-from cl_ast.router import Router, decide
+from cl_ast.router import Route, Router, decide
 from cl_ast.tasks.source import reload_version
+from cl_ast.tasks.task_model import label_scores
 from registry import Accuracy, TaskRecord
 
 _CHUNK = 64  # clips
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one test clip.
+
+    Attributes:
+        path, label: the clip and its true label.
+        predicted, probability: the label that the task gives, by name, and its probability.
+        route: where the router sent the clip; None where routing was not measured.
+        routed_label: the label that it got there; None too where that task cannot answer.
+    """
+
+    path: Path
+    label: str
+    predicted: str
+    probability: float
+    route: Route | None = None
+    routed_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,8 @@ class Measured:
         auto: routed: the share of clips whose task and label are both right; None where routing was not measured.
         routed: how many clips the router sent to each task.
         declined: how many clips it answered "unknown"; they count where they were sent all the same.
+        labels: the task's classes, in the order of the head's outputs.
+        outcomes: clip by clip, in the order in which they were given; `details.details` explains them.
     """
 
     task: str
@@ -36,6 +60,8 @@ class Measured:
     auto: float | None = None
     routed: Mapping[str, int] | None = None
     declined: int = 0
+    labels: tuple[str, ...] = field(default=(), repr=False)
+    outcomes: tuple[Outcome, ...] = field(default=(), repr=False)
 
     def records(self) -> list[Accuracy]:
         """Return what the registry keeps of it."""
@@ -63,26 +89,47 @@ def measure(
             is routed, the clip is answered wrongly.
     """
     model = session.model(name)
-    right = right_and_routed = declined = 0
-    routed: Counter[str] = Counter()
+    outcomes: list[Outcome] = []
     for part in chunks(len(clips), _CHUNK):
         mine = [clips[index] for index in part]
-        paths = [clip.path for clip in mine]
-        waveforms = session.clips.read(paths)
+        waveforms = session.clips.read([clip.path for clip in mine])
         by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
-        right += sum(one.label == clip.label for one, clip in zip(by_name, mine, strict=True))
-        if router is not None:
-            described = session.descriptions.describe(session.routing.space, paths, waveforms)
-            segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
-            answers = partial(_answers, session, name, by_name, segments)
-            for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):
-                routed[route.task] += 1
-                declined += not route.known
-                right_and_routed += isinstance(one, Answer) and route.task == name and one.label == clip.label
+        found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
+        outcomes += found if router is None else _routed(session, router, name, found, waveforms, by_name)
         progress(Step(f"measuring {name}", part.stop, len(clips)))
+    right = sum(one.predicted == one.label for one in outcomes) / len(clips)
+    labels, kept = model.settings.labels, tuple(outcomes)
     if router is None:
-        return Measured(name, len(clips), right / len(clips))
-    return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
+        return Measured(name, len(clips), right, labels=labels, outcomes=kept)
+    routes = [(one.route, one) for one in outcomes if one.route is not None]
+    right_and_routed = sum(route.task == name and one.routed_label == one.label for route, one in routes)
+    routed = dict(Counter(route.task for route, _ in routes))
+    declined = sum(not route.known for route, _ in routes)
+    return Measured(name, len(clips), right, right_and_routed / len(clips), routed, declined, labels, kept)
+
+
+def _outcome(clip: streams.Clip, answered: Answer) -> Outcome:
+    ((_, probability),) = label_scores(answered.logits[None], answered.settings.labels, 1)[0]
+    return Outcome(clip.path, clip.label, answered.label, probability)
+
+
+def _routed(
+    session: Session,
+    router: Router,
+    name: str,
+    outcomes: Sequence[Outcome],
+    waveforms: Sequence[Waveform],
+    by_name: Sequence[Answer],
+) -> list[Outcome]:
+    """Return the outcomes with where the router sends each clip, and with the label that it gets there."""
+    paths = [one.path for one in outcomes]
+    described = session.descriptions.describe(session.routing.space, paths, waveforms)
+    segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
+    decided = decide(router, described, partial(_answers, session, name, by_name, segments))
+    return [
+        replace(outcome, route=route, routed_label=one.label if isinstance(one, Answer) else None)
+        for outcome, (route, one) in zip(outcomes, decided, strict=True)
+    ]
 
 
 def _answers(

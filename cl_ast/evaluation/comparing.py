@@ -12,10 +12,13 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import MethodSpec, cost, owned, parse
 from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.device import pick_device
+from cl_ast.backbone.pretrained import load as load_backbone
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, silent
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import ClipSet, labelled
+from cl_ast.training.engine import Engine
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.trainer import accuracy_of, train
@@ -60,28 +63,22 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
-    """What all trainings of a comparison share."""
+class Cell:
+    """One training of a comparison."""
 
-    task: streams.Task
-    backbone: Backbone
-    options: TrainOptions
-    pooling: str
-    positions: str
-    training: ClipSet
-    validation: ClipSet
-    test: ClipSet
-    progress: Progress
+    method: MethodSpec
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One training: accuracy on test and on validation clips, its time, and its options."""
+class Run:
+    """The result of a cell: accuracy on test and on validation clips, the time, and the options; or an error."""
 
-    accuracy: float
-    validation: float
-    seconds: float
-    options: Mapping[str, Any]
+    accuracy: float = 0.0
+    validation: float = 0.0
+    seconds: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
 
 
 def usual_methods(task: streams.Task, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> list[MethodSpec]:
@@ -102,16 +99,20 @@ def compare(
     positions: str = "resize",
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
+    engine: Engine | None = None,
+    device: str = "auto",
 ) -> Iterator[Compared]:
     """Train every method from `seeds` starts and test it; yield each in the order given, when it is done.
 
-    Clips are read once. A method whose training fails is yielded with its error, and the others go on. Validation clips
-    choose the epoch; test clips choose nothing.
+    Each process reads the clips once. A method whose training fails is yielded with its error, and the others go on.
+    Validation clips choose the epoch; test clips choose nothing.
 
     Args:
         options, pooling: of every training; what they leave open is decided by the task's recipe, and the learning rate
             by each method. `options.seed` is the first of the seeds.
         say: called with a line about each training that is done.
+        engine: trains the cells, perhaps several at once; None trains them one by one on `backbone`.
+        device: of the engine's processes, which load the backbone by its name.
 
     Raises:
         MethodError: a method does not fit the backbone; nothing is trained then.
@@ -119,52 +120,109 @@ def compare(
     """
     for spec in methods:
         owned(spec, backbone.shape)
-    front_end = backbone.front_end(task.clip_seconds)
-    training, validation, test = (
-        labelled(clips, task.labels, front_end, backbone.device) for clips in (task.train, task.validation, task.test)
-    )
     pooling = pooling or recipe_for(task.source.task, backbone).pooling
     chosen = options or TrainOptions()
-    bench = _Bench(task, backbone, chosen, pooling, positions, training, validation, test, progress)
-    return _each(bench, methods, seeds, say)
+    numbers = range(chosen.seed, chosen.seed + seeds)
+    cells = [Cell(spec, seed) for spec in methods for seed in numbers]
+    runs: Iterator[Run]
+    if engine is None:
+        runs = map(CellTrainer(task, backbone, chosen, pooling, positions, progress=progress), cells)
+    else:
+        trainer = CellTrainer(task, backbone.name, chosen, pooling, positions, device=device)
+        runs = engine.map(trainer, cells, progress)
+    return (_compared(task, backbone, pooling, spec, _finished(spec, numbers, runs, say)) for spec in methods)
 
 
-def _each(bench: _Bench, methods: Sequence[MethodSpec], seeds: int, say: Callable[[str], None]) -> Iterator[Compared]:
-    bench.test.load("reading test clips", bench.progress)
-    for spec in methods:
-        runs = []
-        error = ""
-        for seed in range(bench.options.seed, bench.options.seed + seeds):
-            try:
-                runs.append(_run(bench, spec, seed))
-            except TrainingError as failure:
-                error = str(failure)
-                say(f"{spec}: {error}")
-                break
-            say(f"{spec}, seed {seed}: {runs[-1].accuracy:.1%} in {runs[-1].seconds:.1f} s")
-        yield _compared(spec, bench, runs, error)
+def _finished(spec: MethodSpec, seeds: Sequence[int], runs: Iterator[Run], say: Callable[[str], None]) -> list[Run]:
+    """Return the trainings of one method, with a failed one at the end; those after it are left out."""
+    found: list[Run] = []
+    for seed in seeds:
+        run = next(runs)
+        if found and found[-1].error:
+            continue
+        found.append(run)
+        say(f"{spec}: {run.error}" if run.error else f"{spec}, seed {seed}: {run.accuracy:.1%} in {run.seconds:.1f} s")
+    return found
 
 
-def _run(bench: _Bench, spec: MethodSpec, seed: int) -> _Run:
-    front_end = bench.training.front_end
-    settings = TaskSettings(bench.task.name, spec, bench.task.labels, front_end, bench.pooling, bench.positions)
-    model = TaskModel.fresh(settings, bench.backbone, torch.Generator().manual_seed(seed))
-    recipe = recipe_for(bench.task.source.task, bench.backbone)
-    options = recipe.complete(replace(bench.options, seed=seed), spec)
-    trained = train(model, bench.training, bench.validation, options, bench.progress)
-    accuracy, _ = accuracy_of(model, bench.test, options.precision)
-    used = {**asdict(options), "pooling": bench.pooling, "positions": bench.positions}
-    del used["seed"]
-    return _Run(accuracy, trained.accuracy, trained.seconds, used)
+class CellTrainer:
+    """Trains cells of one comparison in one process, which reads the clips for the first cell."""
+
+    def __init__(
+        self,
+        task: streams.Task,
+        backbone: Backbone | str,
+        options: TrainOptions,
+        pooling: str,
+        positions: str,
+        *,
+        device: str = "auto",
+        progress: Progress = silent,
+    ) -> None:
+        """
+        Args:
+            backbone: itself, or its name for another process, which loads it.
+        """
+        self._task = task
+        self._backbone = backbone
+        self._options = options
+        self._pooling = pooling
+        self._positions = positions
+        self._device = device
+        self._progress = progress
+        self._clips: tuple[ClipSet, ClipSet, ClipSet] | None = None
+        self._failed: dict[str, tuple[int, str]] = {}  # by method: the seed with which it failed, and the error
+
+    def __call__(self, cell: Cell) -> Run:
+        """Train and test a cell. Where its method has failed with an earlier seed, it is not trained."""
+        failed_with, reason = self._failed.get(cell.method.text, (cell.seed, ""))
+        if failed_with < cell.seed:
+            return Run(error=reason)
+        try:
+            return self._run(cell)
+        except TrainingError as error:
+            self._failed[cell.method.text] = cell.seed, str(error)
+            return Run(error=str(error))
+
+    def _run(self, cell: Cell) -> Run:
+        backbone, (training, validation, test) = self._prepared()
+        settings = TaskSettings(
+            self._task.name, cell.method, self._task.labels, training.front_end, self._pooling, self._positions
+        )
+        model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(cell.seed))
+        recipe = recipe_for(self._task.source.task, backbone)
+        options = recipe.complete(replace(self._options, seed=cell.seed), cell.method)
+        trained = train(model, training, validation, options, self._progress)
+        accuracy, _ = accuracy_of(model, test, options.precision)
+        used = {**asdict(options), "pooling": self._pooling, "positions": self._positions}
+        del used["seed"]
+        return Run(accuracy, trained.accuracy, trained.seconds, used)
+
+    def _prepared(self) -> tuple[Backbone, tuple[ClipSet, ClipSet, ClipSet]]:
+        """Return the backbone and the clips of each split; the first call loads and reads them."""
+        if isinstance(self._backbone, str):
+            self._backbone = load_backbone(self._backbone, device=pick_device(self._device))
+        if self._clips is None:
+            task, front_end = self._task, self._backbone.front_end(self._task.clip_seconds)
+            training, validation, test = (
+                labelled(clips, task.labels, front_end, self._backbone.device)
+                for clips in (task.train, task.validation, task.test)
+            )
+            test.load("reading test clips", self._progress)
+            self._clips = training, validation, test
+        return self._backbone, self._clips
 
 
-def _compared(spec: MethodSpec, bench: _Bench, runs: Sequence[_Run], error: str) -> Compared:
+def _compared(
+    task: streams.Task, backbone: Backbone, pooling: str, spec: MethodSpec, finished: Sequence[Run]
+) -> Compared:
+    runs = [run for run in finished if not run.error]
     price = cost(
         spec,
-        bench.backbone.shape,
-        classes=len(bench.task.labels),
-        backbone_parameters=bench.backbone.parameters,
-        pooling=bench.pooling,
+        backbone.shape,
+        classes=len(task.labels),
+        backbone_parameters=backbone.parameters,
+        pooling=pooling,
     )
     return Compared(
         method=spec.text,
@@ -174,6 +232,6 @@ def _compared(spec: MethodSpec, bench: _Bench, runs: Sequence[_Run], error: str)
         accuracies=tuple(run.accuracy for run in runs),
         validation=statistics.mean(run.validation for run in runs) if runs else None,
         seconds=statistics.mean(run.seconds for run in runs) if runs else None,
-        error=error,
+        error="".join(run.error for run in finished),
         training=runs[0].options if runs else {},
     )

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ast.evaluation import metrics
-from registry import Overview, Registry, TaskRecord
+from registry import Mode, Overview, Registry, TaskRecord
 
+_MOST_NAMES = 5  # in a sentence
 MOST_SQUARE = 40  # the most tasks for which a person can read a table of tasks by tasks
 
 
@@ -17,15 +18,16 @@ def stats(registry: Registry) -> dict[str, Any]:
 def report(overview: Overview) -> dict[str, Any]:
     """Return the whole report for an overview that was already read from the registry."""
     count = len(overview.tasks)
-    found = outline(overview)
-    found["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in overview.accuracies.items()}
-    found["routing"]["confusion"] = _table(overview.routed.get, count, 0)
+    found, accuracies = outline(overview), _accuracies(overview)
+    found["matrix"] = {mode: _table(cells.get, count, None) for mode, cells in accuracies.items()}
+    found["routing"]["confusion"] = _table(_routed(overview).get, count, 0)
     return found
 
 
 def outline(overview: Overview) -> dict[str, Any]:
     """Return the report with its three tables of tasks by tasks left empty, since these are too large to print."""
     backbone, tasks, storage = overview.backbone, overview.tasks, overview.storage
+    accuracies = _accuracies(overview)
     full = len(tasks) * (backbone.bytes if backbone else 0)
     return {
         "backbone": None
@@ -36,10 +38,10 @@ def outline(overview: Overview) -> dict[str, Any]:
             "parameters": backbone.parameters,
             "bytes": backbone.bytes,
         },
-        "tasks": [_task(task, i, overview) for i, task in enumerate(tasks)],
-        "matrix": {mode: [] for mode in overview.accuracies},
-        "metrics": {mode: _metrics(cells, len(tasks)) for mode, cells in overview.accuracies.items()},
-        "routing": {"task_accuracy": _task_accuracy(overview.routed), "confusion": []},
+        "tasks": [_task(task, i, len(tasks) - 1, accuracies) for i, task in enumerate(tasks)],
+        "matrix": {mode: [] for mode in accuracies},
+        "metrics": {mode: _metrics(cells, len(tasks)) for mode, cells in accuracies.items()},
+        "routing": {"task_accuracy": _task_accuracy(_routed(overview)), "confusion": [], **_reason(overview)},
         "storage": {
             "adapter_bytes": storage.adapter_bytes,
             "full_copies_bytes": full,
@@ -49,8 +51,32 @@ def outline(overview: Overview) -> dict[str, Any]:
     }
 
 
-def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
-    last = len(overview.tasks) - 1
+def _accuracies(overview: Overview) -> Mapping[Mode, metrics.Cells]:
+    """Return the accuracies by mode, without routed ones in the last row that do not hold any more."""
+    if overview.outdated is None:
+        return overview.accuracies
+    gone = {(len(overview.tasks) - 1, row) for row in overview.outdated.rows}
+    auto = {cell: value for cell, value in overview.accuracies["auto"].items() if cell not in gone}
+    return {**overview.accuracies, "auto": auto}
+
+
+def _routed(overview: Overview) -> Mapping[tuple[int, int], int]:
+    """Return the table of routed clips, without rows that do not hold any more."""
+    if overview.outdated is None:
+        return overview.routed
+    return {(i, j): clips for (i, j), clips in overview.routed.items() if i not in overview.outdated.rows}
+
+
+def _reason(overview: Overview) -> dict[str, str]:
+    """Return why the routing of some tasks is left out; nothing where none is."""
+    if overview.outdated is None:
+        return {}
+    names = [overview.tasks[row].name for row in sorted(overview.outdated.rows)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return {"reason": f"{', '.join(names[:_MOST_NAMES])}{more}: not measured since {overview.outdated.since}"}
+
+
+def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics.Cells]) -> dict[str, Any]:
     version = task.version
     return {
         "name": task.name,
@@ -60,8 +86,8 @@ def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
         "learned_accuracy": version.learned_accuracy,
-        "accuracy": overview.accuracies["oracle"].get((last, i)),
-        "auto_accuracy": overview.accuracies["auto"].get((last, i)),
+        "accuracy": accuracies["oracle"].get((last, i)),
+        "auto_accuracy": accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
     }
 

@@ -11,7 +11,6 @@ from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
-from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
 from cl_ast.errors import NotFiniteError
 from cl_ast.inference.session import Session
@@ -19,8 +18,9 @@ from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import VersionRecord
 
-SEGMENTS = 32  # that are routed and answered together
+SEGMENTS = 32  # that are routed and answered together on a CPU, and rows of a batch by name
 BATCH = 8  # rows of one pass on a CPU, where more gain nothing (docs/performance.md)
+GPU_BATCH = 256  # segments that are answered together on a GPU, and rows of one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
     """
     device = model.backbone.device
     out = []
-    with torch.inference_mode(), precision(device):
+    with torch.inference_mode(), model.backbone.precision():
         for part in chunks(len(clips), SEGMENTS):
             features = model.settings.front_end([clips[index] for index in part], device)
             out.append(model.logits(features).float().cpu())
@@ -79,7 +79,7 @@ def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answ
     versions = session.versions(name for _, name in wanted)
     backbone = session.backbone  # loaded here, and not by the thread that reads ahead
     order = sorted(range(len(wanted)), key=lambda row: _urgency(session, versions, wanted[row][1]))
-    size = BATCH if backbone.device.type == "cpu" else SEGMENTS
+    size = BATCH if backbone.device.type == "cpu" else GPU_BATCH
     batches = [order[first : first + size] for first in range(0, len(order), size)]
     out: dict[int, Answer | NoAnswer] = {}
     for rows, after in zip(batches, [*batches[1:], []], strict=True):
@@ -95,10 +95,12 @@ def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answ
                 out[row] = task
         if not pairs:
             continue
-        with torch.inference_mode(), precision(backbone.device):
+        with torch.inference_mode():
             answers = mixed_batch.logits(_features_of([(task, segment) for _, task, segment in pairs]))
-        for (row, task, _), logits in zip(pairs, answers, strict=True):
-            out[row] = _checked(logits.float().cpu(), task.settings, wanted[row][1])
+            # In one copy, since each waits for the GPU.
+            on_cpu = torch.split(torch.cat([one.float() for one in answers]).cpu(), [len(one) for one in answers])
+        for (row, task, _), logits in zip(pairs, on_cpu, strict=True):
+            out[row] = _checked(logits, task.settings, wanted[row][1])
     return [out[row] for row in range(len(wanted))]
 
 

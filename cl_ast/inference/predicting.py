@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cl_ast.audio.reading import AudioInput, seconds
 from cl_ast.audio.windows import Failure, Segment, segments
 from cl_ast.errors import NotFiniteError, TaskNotFoundError
-from cl_ast.inference.answering import SEGMENTS, Answer, NoAnswer, answer
+from cl_ast.inference.answering import GPU_BATCH, SEGMENTS, Answer, NoAnswer, answer
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
 from cl_ast.router import Route, Router, decide
@@ -13,6 +13,7 @@ from cl_ast.tasks.task_model import label_scores
 
 Answered = tuple[Route, Answer | NoAnswer]
 _MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
+_MANY_SAMPLES = 2**22  # of more than `SEGMENTS` clips: four minutes, so that a GPU's memory holds their tokens
 _MUCH = 0.1  # seconds of a clip that its task does not take, and that are worth a word
 
 
@@ -26,7 +27,8 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
     """
     choice = _choice(session, query.task)
     cut = segments(clips, query.window)
-    for group in _groups(cut):
+    most = SEGMENTS if session.backbone.device.type == "cpu" else GPU_BATCH
+    for group in _groups(cut, most):
         readable = [one for one in group if isinstance(one, Segment)]
         answers = iter(_answers(session, readable, choice, query.every))
         for one in group:
@@ -40,14 +42,15 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
                     yield _prediction(one, route, answered, query.top_k, routed=isinstance(choice, Router))
 
 
-def _groups(cut: Iterable[Segment | Failure]) -> Iterator[list[Segment | Failure]]:
-    """Yield segments as they are answered together: 32, or fewer where they are long."""
+def _groups(cut: Iterable[Segment | Failure], most: int) -> Iterator[list[Segment | Failure]]:
+    """Yield segments as they are answered together: so many, or fewer where they are long."""
     group: list[Segment | Failure] = []
     samples = 0
     for one in cut:
         group.append(one)
         samples += len(one.waveform) if isinstance(one, Segment) else 0
-        if len(group) == SEGMENTS or samples > _MOST_SAMPLES:
+        many = len(group) >= SEGMENTS and samples > _MANY_SAMPLES
+        if len(group) == most or many or samples > _MOST_SAMPLES:
             yield group
             group, samples = [], 0
     if group:

@@ -44,7 +44,7 @@ class Session:
         Args:
             backbone: of a new registry, or where an existing one's lies now, or the backbone itself where it is loaded
                 already; None for what the registry says.
-            device: "auto", "cpu", "cuda" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             memory: how many bytes of tasks stay in memory.
             router: of a new registry; an existing one keeps its own, and refuses another.
 

@@ -24,18 +24,22 @@ from cl_ast.adapters.placement import Part, act, enter_block, leave_block, repla
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import Act, Heads
+from cl_ast.tasks.mixed_heads import classify
 from cl_ast.tasks.task_model import TaskModel
 
 Row = tuple[TaskModel, Tensor]
 """A task, and the features of one clip, such as (frames, 128), from that task's front end."""
 
 
-def logits(batch: Sequence[Row]) -> list[Tensor]:
+def logits(batch: Sequence[Row], kind: str = "auto") -> list[Tensor]:
     """Return the logits (classes,) of each clip under its task, in order; for classifying, not for training.
 
     The backbone runs once for all rows that can share a run: those of the same length whose methods do not change the
     number of tokens. Rows with prompts only share a run with rows of the same method. A fully fine-tuned task has its
     own backbone.
+
+    Args:
+        kind: the precision of the backbone's arithmetic (`Backbone.precision`).
     """
     passes: dict[object, list[int]] = defaultdict(list)
     first_row: dict[int, int] = {}  # of each task
@@ -44,9 +48,9 @@ def logits(batch: Sequence[Row]) -> list[Tensor]:
         first_row.setdefault(id(model), row)
     out: list[Tensor] = [torch.empty(0)] * len(batch)
     for rows in passes.values():
-        # `MixedBatch` needs rows of the same method, and the heads rows of the same task, next to each other.
+        # `MixedBatch` needs rows of the same method next to each other.
         rows.sort(key=lambda row: (batch[row][0].settings.method.text, first_row[id(batch[row][0])]))
-        for row, values in zip(rows, _one_pass([batch[row] for row in rows]), strict=True):
+        for row, values in zip(rows, _one_pass([batch[row] for row in rows], kind), strict=True):
             out[row] = values
     return out
 
@@ -58,21 +62,17 @@ def _pass_key(model: TaskModel, features: Tensor) -> object:
     return id(model.backbone), len(features), model.settings.positions, spec.text if lengthens else ""
 
 
-def _one_pass(batch: Sequence[Row]) -> list[Tensor]:
+def _one_pass(batch: Sequence[Row], kind: str) -> list[Tensor]:
     models = [model for model, _ in batch]
     backbone = models[0].backbone
     features = torch.stack([one for _, one in batch])
-    if all(model is models[0] for model in models):
-        return list(models[0].logits(features).unbind())
-    tokens = models[0].embed(features)
-    with backbone.attached(MixedBatch(backbone, [model.adapter for model in models])):
-        tokens = backbone.run(tokens)
-    out: list[Tensor] = []
-    for _, several in itertools.groupby(models, key=id):
-        count = sum(1 for _ in several)
-        rows = slice(len(out), len(out) + count)
-        out += models[rows.start].classify(tokens[rows]).unbind()
-    return out
+    with backbone.precision(kind):
+        if all(model is models[0] for model in models):
+            return list(models[0].logits(features).unbind())
+        tokens = models[0].embed(features)
+        with backbone.attached(MixedBatch(backbone, [model.adapter for model in models])):
+            tokens = backbone.run(tokens)
+    return classify(tokens, models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _weights(spec: MethodSpec, backbone: Backbone, adapters: Sequence[Adapter]) 
     """Return the tensors by stored name: one set if all rows have the same adapter, else one for each row."""
     if all(adapter is adapters[0] for adapter in adapters):
         return adapters[0].tensors
-    return layout(spec, backbone.shape).views(gathered([adapter.flat() for adapter in adapters]))
+    return layout(spec, backbone.shape).views(gathered([adapter.flat(backbone.dtype) for adapter in adapters]))
 
 
 def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Tensor:

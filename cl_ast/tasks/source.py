@@ -1,6 +1,8 @@
 """Finds the clips of a task again: each version records where they are, unless it was imported without them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import streams
@@ -8,7 +10,20 @@ from cl_ast.errors import StreamError
 from cl_ast.tasks.origin import is_imported
 from cl_ast.tasks.task_file import split_in
 from registry import Registry, VersionRecord
-from streams.recorded_split import RecordedSplit, reload_recorded
+from streams.recorded_split import SPLITS, RecordedSplit, find_recorded, reload_recorded
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSplit:
+    """Which clip is in which split of a version.
+
+    Attributes:
+        clips: the clips of each split that are there, sorted by path.
+        missing: how many clips of each split are gone, or have changed since.
+    """
+
+    clips: Mapping[str, Sequence[streams.Clip]]
+    missing: Mapping[str, int]
 
 
 def loadable(source: Mapping[str, Any]) -> streams.Source:
@@ -29,8 +44,37 @@ def reload_version(registry: Registry, version: VersionRecord) -> streams.Task:
         StreamError: the task was imported, or its clips are gone, or the data have changed so that its split cannot be
             found again.
     """
-    source = loadable(version.source)
-    recorded = RecordedSplit(
-        version.labels, version.data_fingerprint, version.protocol, split_in(registry.read_adapter(version))
+    return reload_recorded(loadable(version.source), _recorded(registry, version))
+
+
+def split_of(registry: Registry, version: VersionRecord) -> VersionSplit:
+    """Return which clip is in which split of a version, as its file records it, of the clips that are still there.
+
+    Raises:
+        StreamError: as `reload_version`; but clips that are gone are no error where the version recorded its split.
+    """
+    source, recorded = loadable(version.source), _recorded(registry, version)
+    if not recorded.members:  # of an older release
+        task = reload_recorded(source, recorded)
+        return VersionSplit({"train": task.train, "validation": task.validation, "test": task.test}, {})
+    try:
+        found = find_recorded(source, recorded)
+    except StreamError as error:
+        if Path(source.data).is_dir():
+            raise
+        counts = ", ".join(f"{len(recorded.members.get(split, ()))} {split}" for split in SPLITS)
+        raise StreamError(
+            f"{source.data} is not there: it had the clips of {version.task} ({counts}); put the folder back"
+        ) from error
+    clips = {
+        split: [streams.Clip(one.path, one.label) for one in sorted(found[split], key=lambda record: record.path)]
+        for split in SPLITS
+    }
+    return VersionSplit(
+        clips, {split: max(0, len(recorded.members.get(split, ())) - len(clips[split])) for split in SPLITS}
     )
-    return reload_recorded(source, recorded)
+
+
+def _recorded(registry: Registry, version: VersionRecord) -> RecordedSplit:
+    members = split_in(registry.read_adapter(version))
+    return RecordedSplit(version.labels, version.data_fingerprint, version.protocol, members)

@@ -187,7 +187,8 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
     head = {name: t for name, t in state.items() if name.startswith("head.")}
     rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
     if settings.method.trains == "backbone":
-        backbone = backbone.copy()
+        # `trained`, so that it computes as it did in training, to the bit.
+        backbone = backbone.copy(trained=True)
         shapes = {name: tuple(t.shape) for name, t in backbone.tensors().items()}
         check_shapes(shapes, backbone_tensors, f"the copy of the backbone of {settings.name}")
         with torch.no_grad():

@@ -75,7 +75,7 @@ class TaskModel:
     def fresh(cls, settings: TaskSettings, backbone: Backbone, generator: torch.Generator) -> "TaskModel":
         """Return an untrained task, with an untrained adapter and a random head."""
         if settings.method.trains == "backbone":
-            backbone = backbone.copy()
+            backbone = backbone.copy(trained=True)
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
         width = shapes["head.weight"][1]
         made = {
@@ -121,7 +121,11 @@ class TaskModel:
         return self.decide(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Normalise and pool the backbone's last tokens (batch, n, width) to the inputs of the head's linear map."""
+        """Normalise and pool the backbone's last tokens (batch, n, width) to the inputs of the head's linear map.
+
+        From here on everything is in single precision.
+        """
+        tokens = tokens.float()
         if self.backbone.shape.final_norm:
             eps = self.backbone.shape.norm_eps
             tokens = layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)

@@ -22,7 +22,7 @@ class App:
 
     Attributes:
         location: the registry's folder or URL.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
     """
 
     location: str

@@ -1,10 +1,10 @@
-"""Learns one task for a command, and says on the way what is done."""
+"""Learns tasks for a command, and says on the way what is done."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,9 @@ from cl_ast.terminal.interrupting import CtrlC
 
 if TYPE_CHECKING:
     import streams
-    from cl_ast.continual.add_task import Learned
+    from cl_ast.adapters.spec import MethodSpec
+    from cl_ast.cluster.pool import Pool
+    from cl_ast.continual.add_task import Learned, Request
     from cl_ast.continual.forecast import Forecast
     from cl_ast.manager import Manager
     from cl_ast.terminal.app import App
@@ -53,15 +55,12 @@ def opened_with(
 
 def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Learned:
     """Add a task as the options say."""
-    from cl_ast.adapters.spec import parse
-
-    _announce(manager, display, task, options)
-    method = options.method or manager.recipe(task).method
+    _announce(manager, display, [task], options)
     ctrl_c = CtrlC()
     with ctrl_c.installed(display.tell if manager.group.main else lambda _: None):
         learned = manager.add_task(
             task,
-            method=parse(method, manager.methods, from_layer=options.from_layer),
+            method=_method(manager, task, options),
             options=options.train,
             pooling=options.pooling,
             positions=options.positions,
@@ -72,41 +71,83 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
             progress=ctrl_c.watching(display),
             stop=ctrl_c,
         )
-    for skipped, reason in learned.skipped.items():
-        display.say(f"{skipped} could not be measured: {reason}")
+    _say_skipped(display, learned)
     return learned
 
 
 def foresee(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Forecast:
     """Return what adding a task as the options say would take."""
-    from cl_ast.adapters.spec import parse
-    from cl_ast.continual.add_task import Request
     from cl_ast.continual.forecast import forecast
 
-    method = parse(options.method or manager.recipe(task).method, manager.methods, from_layer=options.from_layer)
-    request = Request(
-        method,
-        options.train,
-        options.pooling,
-        options.positions,
-        options.store,
-        options.replace,
+    return forecast(manager.session, task, _request(manager, task, options), display)
+
+
+def learn_all(
+    app: App,
+    manager: Manager,
+    display: ProgressDisplay,
+    tasks: Sequence[streams.Task],
+    options: LearningOptions,
+    pool: Pool | None = None,
+) -> Iterator[Learned]:
+    """Add tasks in order as the options say, and yield each when it is committed.
+
+    Args:
+        pool: the workers that train them; None trains one after another in this process.
+    """
+    if pool is None:
+        yield from (learn(manager, display, task, options) for task in tasks)
+        return
+    from cl_ast.continual.learn_stream import TaskTrainer, learn_stream
+
+    _announce(manager, display, tasks, options)
+    wanted = [(task, _request(manager, task, options)) for task in tasks]
+    session = manager.session
+    trainer = TaskTrainer(app.location, session.backbone_name, app.device, options.router)
+    for learned in learn_stream(session, wanted, trainer, pool, display):
+        _say_skipped(display, learned)
+        yield learned
+
+
+def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> Request:
+    from cl_ast.continual.add_task import Request
+
+    return Request(
+        method=_method(manager, task, options),
+        options=options.train,
+        pooling=options.pooling,
+        positions=options.positions,
+        store=options.store,
+        replace=options.replace,
         evaluate=not options.no_eval,
     )
-    return forecast(manager.session, task, request, display)
 
 
-def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> None:
+def _method(manager: Manager, task: streams.Task, options: LearningOptions) -> MethodSpec:
+    from cl_ast.adapters.spec import parse
+
+    return parse(options.method or manager.recipe(task).method, manager.methods, from_layer=options.from_layer)
+
+
+def _say_skipped(display: ProgressDisplay, learned: Learned) -> None:
+    for skipped, reason in learned.skipped.items():
+        display.say(f"{skipped} could not be measured: {reason}")
+
+
+def _announce(
+    manager: Manager, display: ProgressDisplay, tasks: Sequence[streams.Task], options: LearningOptions
+) -> None:
     if manager.registry.backbone is None:
         display.say(f"new registry over the backbone {manager.backbone_name}")
-    counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-    display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
-    for note in task.notes:
-        display.say(f"{task.name}: {note}")
-    counts_of = Counter(clip.label for clip in task.train)
-    fewest, most = min(counts_of.values(), default=0), max(counts_of.values(), default=0)
-    if most >= _UNBALANCED * fewest and options.train.class_weights == "none":
-        display.say(
-            f"{task.name}: from {fewest} to {most} training clips per class; --class-weights auto gives rare classes "
-            "more weight"
-        )
+    for task in tasks:
+        counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
+        display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+        for note in task.notes:
+            display.say(f"{task.name}: {note}")
+        counts_of = Counter(clip.label for clip in task.train)
+        fewest, most = min(counts_of.values(), default=0), max(counts_of.values(), default=0)
+        if most >= _UNBALANCED * fewest and options.train.class_weights == "none":
+            display.say(
+                f"{task.name}: from {fewest} to {most} training clips per class; --class-weights auto gives rare "
+                "classes more weight"
+            )

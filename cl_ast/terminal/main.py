@@ -15,9 +15,9 @@ from cl_ast.escaping import escaped_lines
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
+from cl_ast.terminal.global_options import REGISTRY_VARIABLE, VERBOSE, Device, with_global_options
+from cl_ast.terminal.log_file import log, open_log
 from cl_ast.terminal.output import print_traceback, warn, warnings_as_lines
-
-REGISTRY_VARIABLE = "CL_AST_REGISTRY"
 
 
 class Commands(click.Group):
@@ -32,13 +32,16 @@ class Commands(click.Group):
         """Run a command, and turn an error into its line."""
         try:
             with _usage_escaped(), warnings_as_lines():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                log("done")
+                return result
         except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             reason = _reason(error)
-            if ctx.params.get("verbose"):
-                print_traceback()
+            shown = bool(ctx.params.get("verbose")) or VERBOSE in ctx.meta
+            if shown or not isinstance(error, (ClAstError, KeyboardInterrupt)):
+                print_traceback(shown=shown)
         warn(reason)
         raise click.exceptions.Exit(1)
 
@@ -74,13 +77,18 @@ def _reason(error: BaseException) -> str:
     help="Folder of the registry, made when you add or import a task, or a URL (docs/registry.md). "
     f"[env: {REGISTRY_VARIABLE}; default: the user data folder]",
 )
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), show_default=True)
+@click.option("--device", default="auto", type=Device(), show_default=True, help="Where to compute; auto is the GPU.")
+@click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Add progress and messages to FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Tracebacks of errors.")
 @click.version_option(package_name="cl-ast")
 @click.pass_context
-def main(ctx: click.Context, location: str | None, device: str, quiet: bool, verbose: bool) -> None:
+def main(
+    ctx: click.Context, location: str | None, device: str, log_file: Path | None, quiet: bool, verbose: bool
+) -> None:
     """Teach one frozen Audio Spectrogram Transformer many audio tasks, and forget none.
+
+    The options below may stand after the command, too.
 
     \b
     cl-ast add-task path/to/labelled-clips
@@ -88,11 +96,13 @@ def main(ctx: click.Context, location: str | None, device: str, quiet: bool, ver
     cl-ast stats
     """
     prepare_streams()
+    if log_file is not None:
+        open_log(ctx, log_file)
     ctx.obj = App(location or _user_folder(), device, quiet, verbose)
 
 
 for _command in COMMANDS:
-    main.add_command(_command)
+    main.add_command(with_global_options(_command))
 
 
 def _user_folder() -> str:

@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ import click
 from cl_ast.errors import ClAstError
 from cl_ast.escaping import escaped_line, escaped_lines
 from cl_ast.progress import ClAstWarning
+from cl_ast.terminal.log_file import log
+from cl_ast.terminal.result_file import result_in
 
 if TYPE_CHECKING:
     from registry import TaskRecord
@@ -29,9 +32,29 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def table_or(*kinds: str) -> Callable[[Command], Command]:
-    """Add the option `--format`: a table, or one of these."""
-    return click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
+def table_or(*kinds: str, own_output: bool = False) -> Callable[[Command], Command]:
+    """Add the options `--format`, a table or one of these, and `--output`, a file for the result.
+
+    Args:
+        own_output: whether the command itself gets `output` and writes there; else that is done around it.
+    """
+    form = click.option("--format", "kind", type=click.Choice(["table", *kinds]), default="table", show_default=True)
+    place = click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write the result to FILE: all of it or nothing.",
+    )
+
+    def with_options(command: Command) -> Command:
+        @wraps(command)  # with the options that it has already
+        def written(*arguments: Any, output: Path | None, **given: Any) -> Any:
+            with result_in(output):
+                return command(*arguments, **given)
+
+        return form(place(command if own_output else written))
+
+    return with_options
 
 
 @contextmanager
@@ -67,14 +90,23 @@ def warn(line: str) -> None:
 
 def note(line: str) -> None:
     """Print a line, such as one of progress, to standard error."""
+    text = escaped_line(_without_home(line))
+    log(text)
     with suppress(OSError):
-        click.echo(escaped_line(_without_home(line)), err=True)
+        click.echo(text, err=True)
 
 
-def print_traceback() -> None:
-    """Print the traceback of the exception that is being handled, with its messages escaped."""
-    with suppress(OSError):
-        click.echo(escaped_lines(traceback.format_exc().rstrip()), err=True)
+def print_traceback(*, shown: bool) -> None:
+    """Print the traceback of the exception that is being handled, with its messages escaped.
+
+    Args:
+        shown: whether to print it to standard error, too, and not to the log file alone.
+    """
+    text = escaped_lines(traceback.format_exc().rstrip())
+    log(text)
+    if shown:
+        with suppress(OSError):
+            click.echo(text, err=True)
 
 
 def can_ask() -> bool:

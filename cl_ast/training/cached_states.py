@@ -11,12 +11,13 @@ Where the backbone ends without a LayerNorm, the two vectors are those of the to
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.backbone.device import precision, uses_bf16
+from cl_ast.backbone.device import uses_bf16
 from cl_ast.backbone.pooling import deviation
 from cl_ast.batching import chunks
 from cl_ast.progress import Progress, Step, silent
@@ -27,6 +28,7 @@ from cl_ast.training.compilation import compiled
 from cl_ast.training.distributed import ALONE, Group
 
 _BATCH = 32
+_GPU_SECONDS = 256
 
 
 class SplitForward:
@@ -34,7 +36,6 @@ class SplitForward:
 
     Attributes:
         kind: the precision of the arithmetic, one of `PRECISIONS`.
-        learn: `above`, as the steps of a training call it.
         dtype: the type in which states at the cut are kept; None where keeping them would save nothing.
         key: what the states depend on besides the clip.
     """
@@ -43,14 +44,17 @@ class SplitForward:
         """
         Args:
             kind: the precision of the arithmetic, one of `PRECISIONS`.
-            compile: whether `learn` is compiled when it is first called.
+            compile: whether `learn` is compiled when it is first called, for the shape of that batch.
         """
         self.model = model
         self.kind = kind
-        self.learn = compiled(self.above) if compile else self.above
-        self._whole = model.settings.method.trains == "backbone"
+        self._fast = compiled(self._logits) if compile else self._logits
+        self._cut = model.frozen_layers
+        trains = model.settings.method.trains
+        # Nothing is kept of the embedding alone, so that where the first layer is adapted it is a part of each step.
+        self._whole = trains == "backbone" or (trains != "head" and self._cut == 0)
         self._probe = model.settings.method.trains == "head"
-        saves = self._probe or (model.frozen_layers > 0 and not self._whole)
+        saves = self._probe or not self._whole
         self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
         settings, bf16 = model.settings, uses_bf16(model.backbone.device, kind)
         self.key: Hashable = (
@@ -60,24 +64,39 @@ class SplitForward:
     def below(self, features: Tensor) -> Tensor:
         """Return the state at the cut for a batch of features: tokens, or the moments (batch, 2, width) of a probe.
 
-        Where the whole backbone is trained there is nothing below the cut, and the features are returned.
+        Where the first layer is adapted or trained there is nothing below the cut, and the features are returned.
         """
         if self._whole:
             return features
-        with torch.no_grad(), precision(self.model.backbone.device, self.kind):
+        with torch.no_grad(), self.model.backbone.precision(self.kind):
             tokens = self.model.lower(features)
             return self._moments(tokens) if self._probe else tokens
 
     def above(self, state: Tensor) -> Tensor:
         """Return the logits (batch, classes) for states at the cut."""
-        return self.model.decide(self.vectors(state))
+        with self.model.acting():
+            return self._logits(state)
+
+    def learn(self, state: Tensor) -> Tensor:
+        """Return the same as `above`, compiled if that was wished: for the steps of a training, all of one shape."""
+        with self.model.acting():  # outside of what is compiled, because it changes the backbone's modules
+            return self._fast(state)
 
     def vectors(self, state: Tensor) -> Tensor:
         """Return one vector a clip for states at the cut: the input of the head's linear map."""
+        with self.model.acting():
+            return self._vectors(state)
+
+    def _logits(self, state: Tensor) -> Tensor:
+        return self.model.decide(self._vectors(state))
+
+    def _vectors(self, state: Tensor) -> Tensor:
         if self._probe:
             return self._from_moments(state)
-        model = self.model
-        return model.pool(model.tokens(state) if self._whole else model.upper(state.float()))
+        model, backbone = self.model, self.model.backbone
+        if self._whole:
+            return model.pool(backbone.run(model.embed(state)))
+        return model.pool(backbone.run(state.to(backbone.dtype), first=self._cut))
 
     def _moments(self, tokens: Tensor) -> Tensor:
         shape = self.model.backbone.shape
@@ -136,26 +155,34 @@ class CachedStates:
             return
         self.clips.states.clear()
         states: Tensor | None = None
-        for part in chunks(len(self), _BATCH):
-            found = self.forward.below(self.clips.batch(part)[0]).to("cpu", dtype)
-            if states is None:
-                size = len(self) * found[0].numel() * found.element_size()
-                if size > self.clips.states.room:
-                    return
-                states = found.new_empty(len(self), *found.shape[1:])
-            if not torch.isfinite(found).all():
-                return  # They are beyond the range of half precision.
-            states[part.start : part.stop] = found
-            progress(Step(stage, part.stop, len(self)))
+        parts = list(chunks(len(self), self._batch_size))
+        with self.clips.ahead(parts):
+            for part in parts:
+                found = self.forward.below(self.clips.batch(part)[0]).to(dtype)
+                if states is None:
+                    size = len(self) * found[0].numel() * found.element_size()
+                    place = self.clips.states.place(size, found.device)
+                    if place is None:
+                        return
+                    states = torch.empty(len(self), *found.shape[1:], dtype=dtype, device=place)
+                if not torch.isfinite(found).all():
+                    return  # They are beyond the range of half precision.
+                states[part.start : part.stop] = found
+                progress(Step(stage, part.stop, len(self)))
         if states is not None:
             self.clips.states.keep(self.forward.key, states)
+
+    def ahead(self, batches: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
+        """Return a context in which `batch` is called with these, in order; each is prepared while a step runs."""
+        wanted = batches if self._augment is not None else [self.group.share(batch) for batch in batches]
+        return self.clips.ahead(wanted, self._cached())
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return states and targets (batch,) on the device, of this process's share of the batch."""
         mine = self.group.share(indices)
         states = self._cached()
         if states is not None:
-            return self.clips.moved(states[list(mine)], self.clips.targets[list(mine)])
+            return self.clips.batch_of(states, mine)
         if self._augment is None:
             features, targets = self.clips.batch(mine)
         else:
@@ -182,10 +209,19 @@ class CachedStates:
             progress(Step(stage, part.stop, len(self)))
             return what(states).float().to(meeting), targets.to(meeting)
 
-        with torch.no_grad(), precision(device, self.forward.kind):
-            found = group.map(run, list(chunks(len(self), _BATCH)))
+        parts = list(chunks(len(self), self._batch_size))
+        backbone = self.forward.model.backbone
+        with torch.no_grad(), backbone.precision(self.forward.kind), self.ahead(parts[group.rank :: group.size]):
+            found = group.map(run, parts)
         rows, targets = (torch.cat(one).to(device) for one in zip(*found, strict=True))
         return rows, targets
+
+    @property
+    def _batch_size(self) -> int:
+        """How many clips go through the backbone at once where nothing is trained: on a GPU 256 seconds of sound."""
+        if self.forward.model.backbone.device.type != "cuda":
+            return _BATCH
+        return max(_BATCH, int(_GPU_SECONDS / self.clips.front_end.seconds))
 
     def _cached(self) -> Tensor | None:
         return None if self._augment is not None else self.clips.states.get(self.forward.key)

@@ -1,6 +1,9 @@
-"""Labelled clips as batches of features: decoded in threads, and kept in memory where they fit."""
+"""Labelled clips as batches of features: computed once, and kept on the GPU, in memory or in a file."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -9,13 +12,18 @@ from torch import Tensor
 
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.reading import Waveform, read_all
-from cl_ast.batching import chunks
+from cl_ast.batching import ahead, chunks
 from cl_ast.progress import Progress, Step, silent
+from cl_ast.training import memory
+from cl_ast.training.feature_files import FeatureFiles, Rows, Writer, key_of
+from cl_ast.training.prefetch import Batch, prefetched
 from streams import Clip
 
-CACHE_BYTES = 2**31
 Read = Callable[[Sequence[Path]], list[Waveform]]
-_CHUNK = 64
+CPU = torch.device("cpu")
+_CHUNK = 64  # clips that are read at once
+_CHUNK_SECONDS = 512  # of sound, for a GPU, which computes features in larger batches
+_WORTH_A_FILE = 2**26  # bytes; fewer features are computed again about as fast as they are read
 
 
 def labelled(
@@ -35,14 +43,15 @@ class StateCache:
     """The frozen layers' output for every clip of a set, which trainings of several methods may share.
 
     It holds the output of one computation at a time.
+
+    Attributes:
+        room: how many bytes it may take in the machine's memory.
+        gpu_room: how many it may take on the GPU.
     """
 
-    def __init__(self, room: int) -> None:
-        """
-        Args:
-            room: how many bytes it may take.
-        """
+    def __init__(self, room: int, gpu_room: int = 0) -> None:
         self.room = room
+        self.gpu_room = gpu_room
         self._key: Hashable = None
         self._states: Tensor | None = None
 
@@ -50,6 +59,12 @@ class StateCache:
     def bytes(self) -> int:
         """How many bytes are in use."""
         return 0 if self._states is None else self._states.numel() * self._states.element_size()
+
+    def place(self, size: int, device: torch.device) -> torch.device | None:
+        """Return where states of this many bytes are kept: on the device, on the CPU, or nowhere."""
+        if size <= self.gpu_room:
+            return device
+        return CPU if size <= self.room else None
 
     def get(self, key: Hashable) -> Tensor | None:
         """Return the states (clips, …) that were kept under `key`, or None."""
@@ -67,10 +82,12 @@ class StateCache:
 class ClipSet:
     """Features of labelled clips under one front end.
 
-    They are computed once and kept where they fit into `cache_bytes`; else they are computed again each time.
+    They are computed once and kept where they fit: on the GPU, in memory, or in a file of the cache folder. Where they
+    fit nowhere they are computed again each time. On a GPU a spectrogram is kept in half precision, else all features
+    are kept as they were computed, so that where they fit does not change a result.
 
     Attributes:
-        states: a cache for the frozen layers' output, within what the features leave of `cache_bytes`.
+        states: a cache for the frozen layers' output, within what the features leave of the memory.
     """
 
     def __init__(
@@ -80,49 +97,170 @@ class ClipSet:
         front_end: FrontEnd,
         *,
         device: torch.device | str = "cpu",
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int | None = None,
         read: Read = read_all,
+        files: FeatureFiles | None = None,
     ) -> None:
+        """
+        Args:
+            device: where batches are needed.
+            cache_bytes: how much of the machine's memory features and states may take; a quarter of what is free by
+                default.
+            read: reads clips; it is called in a thread of its own.
+            files: the files of the cache folder; those of the user by default.
+        """
         self.paths = list(paths)
         self.targets = torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
         self._read = read
-        size = len(self.paths) * prod(front_end.shape) * 4
-        self._cached = size <= cache_bytes
-        self._features: Tensor | None = None
-        self.states = StateCache(cache_bytes - size if self._cached else cache_bytes)
+        self._files = files
+        self._is_half = self.device.type == "cuda" and front_end.spectrogram
+        self._dtype = torch.float16 if self._is_half else torch.float32
+        self._shape = (len(self.paths), *front_end.shape)
+        self._size = prod(self._shape) * self._dtype.itemsize
+        room = memory.room(CPU) if cache_bytes is None else cache_bytes
+        gpu_room = memory.room(self.device) if self.device.type == "cuda" else 0
+        self._on_gpu, self._in_memory = self._size <= gpu_room, self._size <= room
+        self.states = StateCache(
+            room - self._size if self._in_memory and not self._on_gpu else room,
+            gpu_room - self._size if self._on_gpu else gpu_room,
+        )
+        self._kept: Tensor | Rows | None = None
+        self._is_loaded = False
+        self._expected: deque[list[int]] = deque()
+        self._coming: Iterator[Batch] = iter(())
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    @property
-    def caches(self) -> bool:
-        """Whether the features of all clips fit into `cache_bytes`, so that they are computed once."""
-        return self._cached
-
     def load(self, stage: str, progress: Progress = silent) -> None:
-        """Read every clip now, so that one that cannot be read is known before training starts."""
-        if self._features is not None:
+        """Read every clip now, so that one that cannot be read is known before training starts.
+
+        Features that an earlier run left in the cache folder are taken from there, and no clip is opened.
+        """
+        if self._is_loaded:
             return
-        kept = torch.empty(len(self) if self._cached else 0, *self.front_end.shape)
-        for part in chunks(len(self), _CHUNK):
-            features = self._compute(part)
-            if self._cached:
-                kept[part.start : part.stop] = features
-            progress(Step(stage, part.stop, len(self)))
-        self._features = kept if self._cached else None
+        is_kept = self._on_gpu or self._in_memory
+        writer: Writer | None = None
+        if self._size and (self._size >= _WORTH_A_FILE or not is_kept):
+            files = self._files or FeatureFiles.of_user()
+            key = key_of(self.paths, self.front_end, self._dtype, self.device)
+            found = files.open(key, self._shape, self._dtype)
+            if found is not None:
+                self._kept = self._copied(found) if is_kept else found
+                self._is_loaded = True
+                progress(Step(stage, len(self), len(self)))
+                return
+            writer = files.create(key, self._shape, self._dtype)
+        try:
+            kept = self._empty() if is_kept else None
+            self._fill(kept, writer, stage, progress)
+            written = None if writer is None else writer.finish()
+        finally:
+            if writer is not None:
+                writer.close()
+        self._kept = written if kept is None else kept
+        self._is_loaded = True
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return features (batch, *shape of the front end) and targets (batch,) on the device."""
-        features = self._compute(indices) if self._features is None else self._features[list(indices)]
-        return self.moved(features, self.targets[list(indices)])
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return features (batch, *shape of the front end), float32, and targets (batch,) on the device."""
+        return self._next(None, indices)
 
-    def moved(self, values: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both on the device; to a GPU they go from pinned memory, so that the copy waits for nothing."""
+    def batch_of(self, states: Tensor, indices: Sequence[int]) -> Batch:
+        """Return rows of states (clips, …), and targets (batch,) on the device."""
+        return self._next(states, indices)
+
+    @contextmanager
+    def ahead(self, batches: Sequence[Sequence[int]], states: Tensor | None = None) -> Iterator[None]:
+        """Prepare batches in a thread inside the block, if making one takes time.
+
+        Args:
+            batches: what `batch`, or `batch_of` where there are states, is called with inside the block, in this order.
+        """
+        source = self._kept if states is None else states
+        if isinstance(source, Tensor) and source.device.type == self.device.type:
+            yield
+            return
+        coming = (
+            self._read_ahead(batches)
+            if source is None
+            else prefetched(partial(self._made, states), batches, self.device)
+        )
+        with closing(coming):
+            self._coming, self._expected = coming, deque(list(batch) for batch in batches)
+            try:
+                yield
+            finally:
+                self._coming, self._expected = iter(()), deque()
+
+    def _read_ahead(self, batches: Sequence[Sequence[int]]) -> Generator[Batch, None, None]:
+        """Yield batches whose clips were read in a thread; features are computed in this one, to the same numbers."""
+        with closing(ahead(partial(self._waveforms, batch) for batch in batches)) as coming:
+            for batch, waveforms in zip(batches, coming, strict=True):
+                yield self._moved(self._computed(waveforms)), self._moved(self.targets[list(batch)])
+
+    def _next(self, states: Tensor | None, indices: Sequence[int]) -> Batch:
+        if self._expected and self._expected[0] == list(indices):
+            self._expected.popleft()
+            return next(self._coming)
+        return self._made(states, indices)
+
+    def _made(self, states: Tensor | None, indices: Sequence[int]) -> Batch:
+        """Return rows of the states or of the features, and the targets, on the device."""
+        source = self._kept if states is None else states
+        rows = torch.tensor(list(indices), dtype=torch.long)
+        targets = self._moved(self.targets[rows])
+        if source is None:
+            return self._moved(self._computed(self._waveforms(indices))), targets
+        if isinstance(source, Rows):
+            found = self._moved(source.take(indices))
+        elif source.device.type == self.device.type:
+            found = source.index_select(0, self._moved(rows))
+        else:
+            found = self._moved(source.index_select(0, rows))
+        return (found.float() if states is None else found), targets
+
+    def _moved(self, values: Tensor) -> Tensor:
+        """Return values on the device; to a GPU they go from pinned memory, so that the copy waits for nothing."""
+        if self.device.type == "cuda" and values.device.type == "cpu":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
+
+    def _waveforms(self, indices: Sequence[int]) -> list[Waveform]:
+        return self._read([self.paths[index] for index in indices])
+
+    def _computed(self, waveforms: Sequence[Waveform]) -> Tensor:
+        """Return features, where they were computed: spectrograms on the GPU, all else on the CPU."""
+        return self.front_end(waveforms, self.device if self._is_half else CPU)
+
+    def _empty(self) -> Tensor:
+        """Return room for all features: on the GPU, or in memory if another process has taken the room there."""
+        if self._on_gpu:
+            try:
+                return torch.empty(self._shape, dtype=self._dtype, device=self.device)
+            except torch.OutOfMemoryError:
+                self._on_gpu = False
+        return torch.empty(self._shape, dtype=self._dtype)
+
+    def _copied(self, found: Rows) -> Tensor:
+        kept = self._empty()
+        for part in chunks(len(self), 4 * _CHUNK):
+            kept[part.start : part.stop] = found.take(part)
+        return kept
+
+    def _fill(self, kept: Tensor | None, writer: Writer | None, stage: str, progress: Progress) -> None:
+        """Compute all features in order; clips are read in a thread meanwhile."""
+        size = _CHUNK
         if self.device.type == "cuda":
-            values, targets = values.pin_memory(), targets.pin_memory()
-        return values.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
-
-    def _compute(self, indices: Sequence[int]) -> Tensor:
-        return self.front_end(self._read([self.paths[index] for index in indices]))
+            size = max(size, int(_CHUNK_SECONDS / self.front_end.seconds))
+        parts = list(chunks(len(self), size))
+        reads = (partial(self._read, self.paths[part.start : part.stop]) for part in parts)
+        with closing(ahead(reads)) as waveforms:
+            for part, some in zip(parts, waveforms, strict=True):
+                features = self._computed(some).to(self._dtype)
+                if kept is not None:
+                    kept[part.start : part.stop] = features
+                if writer is not None:
+                    writer.append(features)
+                progress(Step(stage, part.stop, len(self)))

@@ -128,6 +128,11 @@ class Group:
 ALONE = Group()
 
 
+def is_launched() -> bool:
+    """Return whether a launcher started several processes, of which this is one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+
+
 def launched(device: str) -> Group:
     """Return the group that a launcher started this process in; a group of one if no launcher did.
 
@@ -138,9 +143,11 @@ def launched(device: str) -> Group:
         TrainingError: there are fewer GPUs than processes, or the device cannot be shared.
         ClAstError: the device is not available.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "MASTER_ADDR" not in os.environ:
+    if not is_launched():
         return ALONE
     kind = pick_device(device).type
+    if ":" in device:
+        raise TrainingError(f"several processes cannot share {device}; use --device cuda, which gives each a GPU")
     if kind == "mps":
         raise TrainingError("several processes cannot share this GPU (mps); add --device cpu")
     if kind == "cuda":

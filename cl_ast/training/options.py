@@ -11,6 +11,7 @@ from cl_ast.errors import TrainingError
 
 HEADS = ("probe", "fresh")
 PRECISIONS = ("auto", "fp32", "bf16", "fast")
+COMPILE = ("auto", "on", "off")
 STORES = ("auto", "fp32", "fp16", "int8")
 CLASS_WEIGHTS = ("none", "auto")
 AUGMENTATIONS = ("mixup", "noise", "gain", "shift")
@@ -106,7 +107,11 @@ class TrainOptions:
     head: str = _option(
         "probe", "How the head starts: as a linear probe, or at random (fresh) as in the papers.", choices=HEADS
     )
-    compile: bool = _option(False, "Compile the training step; for long trainings on a GPU.", choices=(False, True))
+    compile: str = _option(
+        "auto",
+        "Compile the training step: auto does so on a GPU for trainings that are long enough.",
+        choices=COMPILE,
+    )
     seed: int = _option(0, "Seed of all random numbers.", least=0, below=2**32)
 
     def __post_init__(self) -> None:

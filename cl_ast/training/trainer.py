@@ -1,7 +1,7 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.backbone.device import precision
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
@@ -18,10 +17,12 @@ from cl_ast.training import linear_probe
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import Checkpoint, EpochScores, History
-from cl_ast.training.class_weights import Loss, classes_in, loss_with, weights_of
+from cl_ast.training.class_weights import Loss, loss_with, weights_of
 from cl_ast.training.clips import ClipSet
+from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.step import Steps
 from cl_ast.training.stopping import Stop, Stopping, never
 
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
@@ -86,7 +87,7 @@ def train(
         with seeded, trainable(model):
             torch.manual_seed(options.seed)
             group.same(model.state().values())
-            forward = SplitForward(model, options.precision, compile=options.compile)
+            forward = SplitForward(model, options.precision, compile=_compiles(model, training, options, group))
             states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
@@ -122,32 +123,6 @@ def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
     return right / len(targets), float(F.cross_entropy(logits, targets))
 
 
-def learn_batch(
-    states: CachedStates,
-    indices: Sequence[int],
-    optimiser: torch.optim.Optimizer,
-    loss_of: Loss = F.cross_entropy,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Take one step of the optimiser; return loss, logits (batch, classes) and targets without waiting for them.
-
-    Where several processes train together, these are of this process's share, and the step is of all.
-    """
-    model = states.forward.model
-    inputs, targets = states.batch(indices)
-    with precision(model.backbone.device, states.forward.kind):
-        logits = states.forward.learn(inputs)
-        loss = loss_of(logits.float(), targets)
-    penalty = model.adapter.penalty()
-    optimiser.zero_grad(set_to_none=True)
-    whole = loss if penalty is None else loss + penalty
-    # The weight comes before the backward pass, because a BatchNorm's gradients come from the losses of all processes.
-    weighted = whole * states.group.weight(len(indices)) if states.group.size > 1 else whole
-    weighted.backward()  # type: ignore[no-untyped-call]
-    states.group.add_gradients(model.trainable())
-    optimiser.step()
-    return loss, logits, classes_in(targets)
-
-
 @contextmanager
 def trainable(model: TaskModel) -> Iterator[None]:
     """Let exactly the task's own tensors have gradients inside the block, and none after it."""
@@ -162,6 +137,15 @@ def trainable(model: TaskModel) -> Iterator[None]:
             tensor.grad = None
 
 
+def _compiles(model: TaskModel, clips: ClipSet, options: Hyperparameters, group: Group) -> bool:
+    """Return whether the steps are compiled; those of several processes are not, since they wait for each other."""
+    if options.compile != "auto" or group.size > 1:
+        return options.compile == "on" and group.size == 1
+    with torch.no_grad():
+        tokens = model.embed(torch.zeros(1, *clips.front_end.shape, device=model.backbone.device)).shape[1]
+    return pays(model, len(clips), options.epochs, tokens)
+
+
 def _epochs(
     model: TaskModel,
     training: CachedStates,
@@ -173,15 +157,18 @@ def _epochs(
     checkpoint: Checkpoint | None,
     resume: bool,
 ) -> History:
-    """Train all epochs unless the training is stopped, and leave the best weights in the model."""
+    """Train all epochs, and leave the best weights in the model."""
+    on_gpu = model.backbone.device.type == "cuda"
     optimiser = torch.optim.AdamW(
         model.trainable(),
         lr=options.learning_rate or model.settings.method.learning_rate,
         betas=(options.beta1, options.beta2),
         eps=options.epsilon,
         weight_decay=options.weight_decay,
-        fused=model.backbone.device.type == "cuda",
+        fused=on_gpu,
+        capturable=on_gpu,
     )
+    taking = Steps(training, optimiser, loss)
     steps = -(-len(training) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
     started = time.perf_counter()
@@ -194,7 +181,7 @@ def _epochs(
     for epoch in range(done + 1, options.epochs + 1):
         if stopping.before_epoch(history):
             break
-        learned = _epoch(model, training, options, loss, stopping, optimiser, schedule, epoch, progress)
+        learned = _epoch(taking, training, options, stopping, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
         if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
             break
@@ -232,12 +219,10 @@ def _with_epoch(
 
 
 def _epoch(
-    model: TaskModel,
+    taking: Steps,
     training: CachedStates,
     options: Hyperparameters,
-    loss_of: Loss,
     stopping: Stopping,
-    optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
     progress: Progress,
@@ -247,16 +232,18 @@ def _epoch(
     Return the mean loss and the accuracy over its clips, each as it was when it was trained on.
     """
     order = torch.randperm(len(training)).tolist()
-    device = model.backbone.device
-    loss_sum = torch.zeros((), device=device)
-    right = torch.zeros((), device=device)
+    model = training.forward.model
+    loss_sum = torch.zeros((), device=model.backbone.device)
+    right = torch.zeros((), device=model.backbone.device)
     seen = 0  # clips of this process's share
-    with model.adapter.training_mode():
-        for step, part in enumerate(chunks(len(order), options.batch_size)):
-            loss, logits, targets = learn_batch(training, order[part.start : part.stop], optimiser, loss_of)
+    parts = list(chunks(len(order), options.batch_size))
+    batches = [order[part.start : part.stop] for part in parts]
+    with model.adapter.training_mode(), training.ahead(batches):
+        for step, (part, batch) in enumerate(zip(parts, batches, strict=True)):
+            loss, logits, targets = taking.take(batch)
             schedule.step()
-            loss_sum += loss.detach() * len(targets)
-            right += (logits.detach().argmax(dim=-1) == targets).sum()
+            loss_sum += loss * len(targets)
+            right += (logits.argmax(dim=-1) == targets).sum()
             seen += len(targets)
             if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
                 done, total = (epoch - 1) * len(order) + part.stop, options.epochs * len(order)

@@ -64,6 +64,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No features in the user's own cache folder."""
+    monkeypatch.setenv("CL_AST_CACHE", str(tmp_path / "user-cache"))
+    monkeypatch.delenv("CL_AST_CACHE_GB", raising=False)
+
+
 @pytest.fixture(scope="session")
 def scramble() -> Scramble:
     """scramble(model, seed=0): every parameter random and large enough to matter, norms and positions too."""

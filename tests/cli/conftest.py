@@ -88,6 +88,8 @@ def _offline() -> Iterator[None]:
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the user's own."""
     monkeypatch.delenv("CL_AST_REGISTRY", raising=False)
+    monkeypatch.delenv("CL_AST_CACHE", raising=False)
+    monkeypatch.delenv("CL_AST_CACHE_GB", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
 
@@ -223,6 +225,23 @@ def process(tmp_path: Path) -> Start:
         )
 
     return start
+
+
+def contents(registry: Path) -> list[tuple[object, ...]]:
+    """Return the numbers, trainings, measurements and history of all tasks of a registry, without times."""
+    from safetensors.torch import load
+
+    from cl_ast.manager import Manager
+
+    found: list[tuple[object, ...]] = []
+    with Manager.open(registry, create=False) as manager:
+        for task in manager.registry.tasks():
+            tensors = load(manager.registry.read_adapter(task.version))
+            numbers = {name: (tensor.dtype, tensor.tolist()) for name, tensor in sorted(tensors.items())}
+            version = task.version
+            found.append((task.name, task.labels, version.method, version.source, version.training, numbers))
+        report = manager.stats()
+    return [*found, (report["matrix"], report["routing"], report["metrics"])]
 
 
 def _state(registry: Path) -> tuple[object, ...]:

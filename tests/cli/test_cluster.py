@@ -1,20 +1,23 @@
-"""`predict --engine ray`: a cluster on this machine gives the answers of one process."""
+"""`--engine ray`: a cluster on this machine gives the answers and makes the registry of one process."""
 
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run, Start
+from tests.cli.conftest import Run, Start, contents
 
 WITHOUT_RAY = "import sys; sys.modules['ray'] = None"
 needs_ray = pytest.mark.skipif(
@@ -44,17 +47,81 @@ def test_two_workers_answer_as_one_process_does(
     assert out == here.out
 
 
-def test_without_ray(registry: Path, data: Path, process: Start) -> None:
-    refused = process(registry, "predict", data / "tones", "--engine", "ray", first=WITHOUT_RAY)
+def working(process: "subprocess.Popen[str]") -> int:
+    """Return the process of a worker that has been given work, as soon as there is one."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if place.joinpath("cmdline").read_bytes().startswith(b"ray::_Worker.do") and is_below(
+                    place, process.pid
+                ):
+                    return int(place.name)
+        time.sleep(0.05)
+    raise AssertionError("no worker was given work")
+
+
+def is_below(place: Path, ancestor: int) -> bool:
+    """Return whether a process is one that another one started, or that one of these started."""
+    for _ in range(6):
+        parent = place.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+        if int(parent) == ancestor:
+            return True
+        place = Path("/proc", parent)
+    return False
+
+
+@needs_ray
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says which workers there are")
+def test_two_workers_make_the_registry_of_one_process_though_one_is_killed(
+    data: Path, quick: list[object], process: Start, run: Run, tmp_path: Path
+) -> None:
+    words = ["stream", *(data / task for task in ("tones", "noises", "chirps")), *quick, "--method", "bottleneck:r=2"]
+    cluster = process(tmp_path / "cluster", *words, "--engine", "ray", "--workers", "2")
+    os.kill(working(cluster), signal.SIGKILL)
+    _, err = cluster.communicate(timeout=300)
+    assert cluster.returncode == 0, err
+    assert "a Ray worker died and was replaced" in err
+    run(tmp_path / "here", *words).fine()
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "here")
+
+
+@needs_ray
+def test_cells_of_a_comparison_on_two_workers(
+    data: Path, backbone: Path, process: Start, run: Run, tmp_path: Path
+) -> None:
+    words = ["compare", data / "tones", "--methods", "linear lora:r=2", "--seeds", 2, "--backbone", backbone]
+    words += ["--epochs", 2, "--format", "json"]
+    cluster = process(tmp_path / "cluster", *words, "--engine", "ray", "--workers", "2")
+    out, err = cluster.communicate(timeout=300)
+    assert cluster.returncode == 0, err
+    rows = [json.loads(out), run(tmp_path / "here", *words).fine().json]
+    for row in rows[0] + rows[1]:
+        del row["seconds"]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("command", ["predict", "stream", "compare"])
+def test_without_ray(registry: Path, data: Path, process: Start, command: str) -> None:
+    refused = process(registry, command, data / "tones", "--engine", "ray", first=WITHOUT_RAY)
     out, err = refused.communicate(timeout=60)
     assert (refused.returncode, out) == (1, "")
     assert err == "cl-ast: Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine\n"
 
 
-def test_workers_are_of_a_cluster(cl: Run, data: Path) -> None:
-    answer = cl("predict", data / "tones", "--workers", "2")
+@pytest.mark.parametrize("command", ["predict", "stream", "compare"])
+def test_workers_are_of_a_cluster(cl: Run, data: Path, command: str) -> None:
+    answer = cl(command, data / "tones", "--workers", "2")
     assert answer.code == 2
     assert "--workers needs --engine ray" in answer.err
+
+
+def test_a_launcher_has_processes_of_its_own(cl: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    answer = cl("stream", data / "tones", "--engine", "ray")
+    assert answer.code == 2
+    assert "leave out --engine, or the launcher" in answer.err
 
 
 # Starts a cluster as `predict --engine ray` does, and prints where its processes listen and who is answered.

@@ -68,6 +68,10 @@ COMMANDS: list[list[str]] = [
     ["gc"],
     ["evaluate"],
     ["evaluate", "--format", "json"],
+    ["evaluate", "--details"],
+    ["evaluate", NAME, "--details", "--data", f"gone{TEXT}"],
+    ["splits", NAME],
+    ["splits", f"gone{TEXT}"],
     ["route"],
     ["rebuild"],
     ["rename", NAME, "tones"],
@@ -113,6 +117,25 @@ def test_no_command_prints_what_acts_on_a_terminal(
         assert SHOWN[0] in answer.out and "[bold]" in answer.out
     elif words == ["tasks"]:
         assert "to\\u200bn\\u202ees" in answer.out
+
+
+@pytest.mark.parametrize("kind", ["table", "json", "csv"])
+def test_details_of_odd_clips_and_labels_make_no_row(
+    run: Run, bad: Path, data: Path, tmp_path: Path, kind: str
+) -> None:
+    own = tmp_path / "own"
+    for number, label in enumerate(LABELS):
+        (own / label).mkdir(parents=True)
+        clip = f"a\n0.0\tforged{CLIPBOARD}{number}.wav"
+        (own / label / clip).write_bytes((data / "tones" / "low" / "00.wav").read_bytes())
+    answer = clean(run(bad, "evaluate", NAME, "--data", own, "--details", "--by-name", "--format", kind)).fine()
+    if kind == "csv":
+        assert {row["label"] for row in csv.DictReader(io.StringIO(answer.out))} == set(SHOWN)
+        assert len(answer.out.splitlines()) == 3
+    elif kind == "json":
+        assert {one["label"] for one in answer.json[0]["classes"]} == set(LABELS)
+    else:
+        assert SHOWN[0] in answer.out and f"forged{SHOWN[0][3:]}" in answer.out
 
 
 @pytest.mark.parametrize("kind", ["table", "json", "jsonl", "csv", "audacity"])

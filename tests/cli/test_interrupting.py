@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -60,15 +61,15 @@ def test_a_handler_of_somebody_else_stays() -> None:
 def test_a_command_restores_it_and_a_quiet_one_answers(
     stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cl_ast.training import trainer
+    from cl_ast.training.step import Steps
 
-    learn_batch = trainer.learn_batch
+    take = Steps.take
 
-    def pressed(*given: object) -> object:
+    def pressed(*given: Any) -> object:
         signal.raise_signal(signal.SIGINT)
-        return learn_batch(*given)  # type: ignore[arg-type]
+        return take(*given)
 
-    monkeypatch.setattr(trainer, "learn_batch", pressed)
+    monkeypatch.setattr(Steps, "take", pressed)
     registry = stage("tones")
     answer = run(registry, "-q", "add-task", clips(), *quick, "--epochs", 9, "--no-eval", "--format", "json").fine()
     assert answer.json["stopped"] == "user"

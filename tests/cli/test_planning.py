@@ -1,6 +1,7 @@
 """`add-task --dry-run`: what it says is what adding the task then takes, and nothing is written."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,15 @@ def test_it_changes_nothing_that_is_there(
 def test_time_is_that_of_the_steps(
     run: Run, registry: Path, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cl_ast.training.trainer import learn_batch
+    from cl_ast.training.step import Steps
 
-    def slow(*given: object) -> object:
+    take = Steps.take
+
+    def slow(steps: Steps, indices: Sequence[int]) -> object:
         time.sleep(0.1)
-        return learn_batch(*given)  # type: ignore[arg-type]
+        return take(steps, indices)
 
-    monkeypatch.setattr("cl_ast.continual.forecast.learn_batch", slow)
+    monkeypatch.setattr(Steps, "take", slow)
     words = ["add-task", clips(), *quick, "--batch-size", 7, "--epochs", 600, "--dry-run"]
     said = run(registry, *words, "--format", "json").fine().json
     assert 0.1 <= said["seconds_per_step"] < 0.3

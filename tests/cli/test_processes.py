@@ -44,12 +44,12 @@ def one_line(process: subprocess.Popen[str]) -> str:
 SLOW_STEPS = f"""
 {WITH_CTRL_C}
 import time
-from cl_ast.training import trainer
-real = trainer.learn_batch
-def learn_batch(*given):
+from cl_ast.training.step import Steps
+real = Steps.take
+def take(*given):
     time.sleep(0.3)
     return real(*given)
-trainer.learn_batch = learn_batch
+Steps.take = take
 """
 STOPPING = "stopping after this step and keeping the best weights; Ctrl-C again leaves, and keeps nothing"
 

@@ -159,3 +159,55 @@ def test_evaluate_measures_what_it_can(stage: MakeFolder, run: Run, clips: MakeF
     shutil.rmtree(folder)
     answer = run(registry, "-q", "evaluate", "--format", "json").refused("gone could not be measured", str(folder))
     assert [row["task"] for row in answer.json] == ["tones", "noises"]
+
+
+def test_routing_is_not_shown_where_it_is_not_measured_any_more(
+    registry: Path, run: Run, report: dict[str, Any]
+) -> None:
+    """Without `noises`, clips may be routed elsewhere than was measured with it; by name nothing changes."""
+    run(registry, "remove", "noises").fine()
+    found = run(registry, "stats", "--format", "json").fine().json
+    assert list(found) == list(report) and all(list(task) == TASK for task in found["tasks"])
+    assert [task["accuracy"] for task in found["tasks"]] == [report["tasks"][i]["accuracy"] for i in (0, 2)]
+    assert [task["auto_accuracy"] for task in found["tasks"]] == [None, None]
+    assert found["matrix"]["auto"][-1] == [None, None] and found["matrix"]["oracle"][-1] != [None, None]
+    assert found["metrics"]["auto"]["average_accuracy"] is None
+    reason = "tones, chirps: not measured since cl-ast removed task noises"
+    assert found["routing"] == {"task_accuracy": None, "confusion": [[0, 0], [0, 0]], "reason": reason}
+    out = run(registry, "stats").fine().out
+    assert f"routing of {reason}; `cl-ast evaluate` measures it again" in out and "sent to the right task" not in out
+    rows = run(registry, "evaluate", "--format", "json").fine().json
+    again = run(registry, "stats", "--format", "json").fine().json
+    assert list(again["routing"]) == ["task_accuracy", "confusion"]
+    assert again["matrix"]["auto"][-1] == [row["auto_accuracy"] for row in rows]
+    run(registry, "-q", "undo").fine()  # the measurement with `noises` holds again, and is what is shown
+    assert run(registry, "stats", "--format", "json").json["routing"] == report["routing"]
+
+
+def test_what_was_measured_before_the_last_task_came_holds_again_without_it(
+    registry: Path, run: Run, stage: MakeFolder
+) -> None:
+    run(registry, "remove", "chirps").fine()
+    found = run(registry, "stats", "--format", "json").fine().json
+    before = run(stage("noises"), "stats", "--format", "json").fine().json
+    assert [found[key] for key in ("matrix", "metrics", "routing")] == [
+        before[key] for key in ("matrix", "metrics", "routing")
+    ]
+
+
+def test_a_replaced_task_leaves_no_routing_that_was_measured_with_its_former_version(
+    registry: Path, run: Run, data: Path, quick: list[object], report: dict[str, Any]
+) -> None:
+    run(registry, "add-task", data / "noises", *quick, "--replace", "--no-eval").fine()
+    routing = run(registry, "stats", "--format", "json").fine().json["routing"]
+    assert routing["task_accuracy"] is None
+    assert routing["reason"] == "tones, chirps: not measured since version 2 of noises"
+    (row,) = run(registry, "evaluate", "tones", "--format", "json").fine().json
+    found = run(registry, "stats", "--format", "json").fine().json
+    assert found["routing"]["task_accuracy"] == row["routed_right"]
+    assert found["routing"]["reason"].startswith("chirps: not measured since")
+    run(registry, "rollback", "noises").fine()
+    assert run(registry, "stats", "--format", "json").json["routing"] == report["routing"]
+    run(registry, "add-task", data / "tones", "--name", "more", *quick, "--no-eval").fine()
+    reason = run(registry, "stats", "--format", "json").fine().json["routing"]["reason"]
+    assert reason == "tones, noises, chirps: not measured since task more was added"

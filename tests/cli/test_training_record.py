@@ -29,7 +29,7 @@ def test_everything_that_was_decided_is_there(run: Run, home: Path) -> None:
     expected = {
         "epochs": 3, "batch_size": 5, "learning_rate": 0.002, "weight_decay": 0.05, "head": "probe", "seed": 4,
         "precision": "auto", "pooling": "mean", "frequency_mask": 0, "time_mask": 0, "device": "cpu", "store": "auto",
-        "positions": "resize", "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6, "compile": False,
+        "positions": "resize", "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6, "compile": "auto",
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
     assert found["routing"]["router"] == "discriminant" and len(found["routing"]["descriptions"]) == 32

@@ -1,12 +1,13 @@
 """Measurements, and the matrix and the confusion that are read from them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from places import Place, confusion, matrix
 
 from cl_ast.errors import RegistryError, TaskNotFoundError
-from registry import Accuracy, Mode, NewVersion, Registry
+from registry import Accuracy, Mode, NewVersion, Outdated, Registry
 
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
@@ -145,3 +146,44 @@ def test_an_accuracy_is_checked_when_made() -> None:
         Accuracy("a", "auto", 0.5, -1)
     with pytest.raises(RegistryError, match="only an auto"):
         Accuracy("a", "oracle", 0.5, 1, {"a": 1})
+
+
+def test_routing_that_was_measured_among_other_versions_is_outdated(reg: Registry, learn: Callable[..., None]) -> None:
+    for name in "abc":
+        learn(name)
+    assert reg.overview().outdated is None
+    reg.record([Accuracy("a", "auto", 0.9, 10, {"a": 10}), Accuracy("c", "auto", 0.7, 10, {"c": 10})])
+    assert reg.overview().outdated is None
+    reg.remove("b")  # no clip went to it, and clips may still go elsewhere without it
+    assert reg.overview().outdated == Outdated(frozenset({0, 1}), "cl-ast removed task b")
+    reg.rename("c", "d")
+    outdated = reg.overview().outdated
+    assert outdated is not None and outdated.since == "a task was removed or went back to another version"
+    reg.record([Accuracy("a", "auto", 0.8, 10, {"a": 9, "d": 1})])
+    assert reg.overview().outdated == Outdated(frozenset({1}), outdated.since)
+    assert matrix(reg, "auto") == [[None, None], [0.8, 0.7]]
+    reg.record([Accuracy("d", "auto", 0.6, 10, {"a": 10})])
+    assert reg.overview().outdated is None
+    learn("e")
+    assert reg.overview().outdated == Outdated(frozenset({0, 1}), "task e was added")
+
+
+def test_what_an_older_release_measured_holds_unless_it_names_a_task_that_is_gone(
+    place: Place, reg: Registry, learn: Callable[..., None]
+) -> None:
+    for name in "abc":
+        learn(name)
+    reg.record([Accuracy("a", "auto", 0.9, 10, {"a": 9, "b": 1}), Accuracy("c", "auto", 0.7, 10, {"c": 10})])
+    place.execute('UPDATE accuracies SET routed = \'{"1": 9, "2": 1}\' WHERE version_id = 1')
+    place.execute("UPDATE accuracies SET routed = '{\"3\": 10}' WHERE version_id = 3")
+    assert reg.overview().outdated is None
+    reg.remove("b")
+    outdated = reg.overview().outdated
+    assert outdated is not None and outdated.rows == {0}
+    if isinstance(place.location, Path):  # only SQLite keeps what is no time
+        place.execute("UPDATE last_change SET created = 'never'")
+        place.execute("UPDATE measurements SET created = 'never'")
+    else:
+        place.execute("DELETE FROM last_change")
+    outdated = reg.overview().outdated
+    assert outdated is not None and outdated.since == "a task was removed or went back to another version"

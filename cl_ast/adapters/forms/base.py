@@ -30,6 +30,7 @@ class Weight:
         trained: False for a tensor that is stored with the task but not optimised, such as running statistics.
         shared: whether all layers and sites share this one tensor.
         bits: 1 if a file holds only signs and one magnitude (`one_bit`), else 32.
+        single: whether it stays in single precision where the layers compute in bf16, such as running statistics.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +39,7 @@ class Weight:
     trained: bool = True
     shared: bool = False
     bits: int = 32
+    single: bool = False
 
     def make(self, generator: torch.Generator) -> Tensor:
         """Return a new, untrained tensor on the CPU."""
@@ -92,7 +94,11 @@ class Form(Base, Protocol):
     """A form that computes a delta, or a new value, from hidden states."""
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        """Return the delta (batch, tokens, width_out) for hidden states x (batch, tokens, width_in)."""
+        """Return the delta (batch, tokens, width_out) for hidden states x (batch, tokens, width_in).
+
+        Args:
+            p: the form's tensors in the type of x, but for those that are `Weight.single`.
+        """
         ...
 
 

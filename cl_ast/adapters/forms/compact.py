@@ -68,13 +68,13 @@ class OneBit:
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
         return {
-            "down": Weight((self.rank, width_in), "uniform", width_in, bits=1),
-            "up": Weight((width_out, self.rank), bits=1),
+            "down": Weight((self.rank, width_in), "uniform", width_in, bits=1, single=True),
+            "up": Weight((width_out, self.rank), bits=1, single=True),
         }
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        hidden = F.gelu(linear(x, _straight_through(p["down"])))
-        return linear(hidden * self.scale, _straight_through(p["up"]))
+        down, up = (_straight_through(p[name]).to(x.dtype) for name in ("down", "up"))
+        return linear(F.gelu(linear(x, down)) * self.scale, up)
 
 
 def _straight_through(weight: Tensor) -> Tensor:

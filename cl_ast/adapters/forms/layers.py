@@ -56,7 +56,10 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
-    """Normalise over batch and tokens (BatchNorm); training updates the running statistics in place."""
+    """Normalise over batch and tokens (BatchNorm); training updates the running statistics in place.
+
+    Its own tensors are in single precision, whatever the type of x is.
+    """
     mean, var = p["batchnorm.mean"], p["batchnorm.var"]
     weight, bias = p["batchnorm.weight"], p["batchnorm.bias"]
     if mean.dim() == 1:
@@ -64,7 +67,8 @@ def batch_norm(x: Tensor, p: Params, *, training: bool) -> Tensor:
             return _shared_batch_norm(x, mean, var, weight, bias)
         return F.batch_norm(x.mT, mean, var, weight, bias, training).mT
     scale = weight * (var + 1e-5).rsqrt()
-    return torch.addcmul((bias - mean * scale).unsqueeze(1), x, scale.unsqueeze(1))
+    shift = bias - mean * scale
+    return torch.addcmul(shift.unsqueeze(1).to(x.dtype), x, scale.unsqueeze(1).to(x.dtype))
 
 
 def _shared_batch_norm(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -31,14 +31,14 @@ class SparseMixture:
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         if training:
-            active = int(torch.randint(self.experts, ()))
+            active = torch.randint(self.experts, (), device=x.device)
             p = {**p, "up.weight": p["up.weight"] * self.mask(p["up.weight"], active)}
         return Bottleneck(self.rank).delta(x, p)
 
     def simplified(self) -> Base:
         return Bottleneck(self.rank)
 
-    def mask(self, weight: Tensor, part: int) -> Tensor:
+    def mask(self, weight: Tensor, part: int | Tensor) -> Tensor:
         """Return ones at the weights of a part: (width_out, rank). Parts are diagonals, so each has every unit."""
         rows, columns = (torch.arange(size, device=weight.device) for size in weight.shape[-2:])
         return ((rows[:, None] + columns) % self.experts == part).to(weight.dtype)

@@ -131,7 +131,7 @@ class Ast:
         if features.shape[1] < patch:
             raise BackboneError(f"{features.shape[1]} frames are fewer than one patch of {patch}; pad the clip first")
         embeddings = model.embeddings
-        patches = embeddings.patch_embeddings(features)
+        patches = patches_of(embeddings.patch_embeddings, features)
         batch = len(features)
         tokens = torch.cat(
             [
@@ -148,6 +148,31 @@ class Ast:
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
         normed: Tensor = model.layernorm(tokens)
         return normed
+
+
+def patches_of(module: Any, features: Tensor) -> Tensor:
+    """Return what the stock module of patch embeddings does; on a GPU as a matrix product.
+
+    There a convolution with one input channel takes as long as a whole layer.
+    """
+    projection = module.projection
+    if features.device.type == "cpu":
+        patches: Tensor = module(features)
+        return patches
+    return patches_by_matrix(features, projection.weight, projection.bias, projection.stride)
+
+
+def patches_by_matrix(features: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int]) -> Tensor:
+    """Embed patches of log-mel (batch, frames, bins) as (batch, patches, width), lowest frequencies first.
+
+    Args:
+        weight: (width, 1, patch, patch), of a convolution over (bins, frames).
+        bias: (width,).
+        stride: from one patch to the next, in bins and in frames.
+    """
+    size = weight.shape[-1]
+    cut = features.mT.unfold(1, size, stride[0]).unfold(2, size, stride[1])  # (batch, rows, columns, patch, patch)
+    return F.linear(cut.flatten(3).flatten(1, 2), weight.flatten(1), bias)
 
 
 def _preprocessor(place: str, name: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from cl_ast.terminal.commands.rename import rename
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
 from cl_ast.terminal.commands.show import show
+from cl_ast.terminal.commands.splits import splits
 from cl_ast.terminal.commands.stats import stats
 from cl_ast.terminal.commands.stream import stream
 from cl_ast.terminal.commands.tasks import tasks
@@ -45,6 +46,7 @@ COMMANDS = (
     rollback,
     route,
     show,
+    splits,
     stats,
     stream,
     tasks,

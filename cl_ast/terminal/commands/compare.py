@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, training_options
 from cl_ast.terminal.output import print_json, table_or
@@ -16,6 +17,7 @@ from cl_ast.terminal.output import print_json, table_or
 if TYPE_CHECKING:
     import streams
     from cl_ast.adapters.spec import MethodSpec
+    from cl_ast.cluster.pool import Pool
     from cl_ast.evaluation.comparing import Compared
     from cl_ast.manager import Manager
     from cl_ast.terminal.rendering.progress import ProgressDisplay
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats per method.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw accuracy against parameters.")
+@engine_options("ray trains on the workers of a Ray cluster, with a GPU each where there are any (extra: ray).")
 @training_options
 @table_or("json", "csv")
 @pass_app
@@ -38,6 +41,8 @@ def compare(
     seeds: int,
     data: Path | None,
     plot: Path | None,
+    engine: str,
+    workers: int | None,
     kind: str,
     options: LearningOptions,
 ) -> None:
@@ -49,6 +54,7 @@ def compare(
     \b
     cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
     cl-ast compare esc50 --data path/to/ESC-50-master --few-shot 8 --plot methods.png
+    cl-ast compare path/to/clips --seeds 5 --engine ray
     """
     from cl_ast.terminal.rendering import tables
     from cl_ast.terminal.rendering.formats import as_csv
@@ -61,13 +67,14 @@ def compare(
         check(plot)
     found: list[Compared] = []
     with (
+        pool_of(app, engine, workers) as pool,
         app.progress() as display,
         opened_with(app, options, ALONE, lambda: load(display, task, options, data=data), make=False) as opened,
     ):
         manager, loaded = opened
         methods = _methods(manager, loaded, " ".join(specs).split(), options)
         display.say(f"{loaded.name}: {len(methods)} methods, {seeds} repeats of each; {loaded.protocol}")
-        for one in _compared(manager, display, loaded, methods, options, seeds):
+        for one in _compared(app, manager, display, loaded, methods, options, seeds, pool):
             if kind == "csv":  # printed at once, because all rows of the table take hours
                 display.result(as_csv([compared_row(one)], header=not found))
             found.append(one)
@@ -93,12 +100,14 @@ def _methods(manager: Manager, task: streams.Task, specs: list[str], options: Le
 
 
 def _compared(
+    app: App,
     manager: Manager,
     display: ProgressDisplay,
     task: streams.Task,
     methods: list[MethodSpec],
     options: LearningOptions,
     seeds: int,
+    pool: Pool | None,
 ) -> Iterator[Compared]:
     from cl_ast.evaluation.comparing import compare as compare_methods
 
@@ -112,4 +121,6 @@ def _compared(
         positions=options.positions,
         progress=display,
         say=display.say,
+        engine=pool,
+        device=app.device,
     )

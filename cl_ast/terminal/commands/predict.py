@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.engines import engine_options
 from cl_ast.terminal.output import print_text, table_or, warn, written
 
 if TYPE_CHECKING:
@@ -25,14 +26,7 @@ if TYPE_CHECKING:
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="ray gives the files to a Ray cluster whose workers all reach the registry and the clips (extra: ray).",
-)
-@click.option("--workers", type=click.IntRange(1), help="Of the cluster, at most. [default: one a GPU or CPU]")
+@engine_options("ray gives the files to a Ray cluster whose workers all reach the registry and the clips (extra: ray).")
 @table_or("json", "jsonl", "csv", "audacity")
 @pass_app
 def predict(
@@ -57,8 +51,6 @@ def predict(
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
     cl-ast predict long.flac --window 2 --hop 1 --format audacity
     """
-    if workers is not None and engine == "local":
-        raise click.UsageError("--workers needs --engine ray")
     query = _query(task, every, top_k, window, hop)
     from cl_ast.audio.windows import Failure
     from cl_ast.terminal.rendering import formats

@@ -58,6 +58,11 @@ def square(names: Sequence[str]) -> EscapedTable:
 
 _NUMBERS = {
     "classes",
+    "train",
+    "validation",
+    "test",
+    "right",
+    "p-value",
     "parameters",
     "size",
     "size per task",

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from cl_ast.escaping import escaped_line
 from cl_ast.progress import Step
+from cl_ast.terminal.log_file import log
 from cl_ast.terminal.output import note, print_text
 from cl_ast.terminal.rendering.console import console
 
@@ -46,6 +47,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """Print a line above the bars; it stays there."""
+        log(escaped_line(line))
         if not self._quiet:
             self._console.print(escaped_line(line), soft_wrap=True)
 
@@ -64,10 +66,8 @@ class ProgressDisplay:
         return lambda done, total: self(Step(f"downloading {name}", done, max(total or done, 1)))
 
     def __call__(self, step: Step) -> None:
-        if self._quiet:
-            return
-        if not self._console.is_terminal:
-            self._line(step)
+        self._line(step)
+        if self._quiet or not self._console.is_terminal:
             return
         if step.stage != self._stage:
             if self._bar is not None:
@@ -81,10 +81,14 @@ class ProgressDisplay:
             self._bar = self._stage = None
 
     def _line(self, step: Step) -> None:
-        """Write a line to a log at the end of a stage, and after every tenth of a training."""
+        """Write a line at the end of a stage, and after every tenth of a training. A terminal has a bar instead."""
         tenth = 10 * step.done // max(1, step.total)
         if step.done == step.total or (step.note and tenth != self._tenth):
-            note(f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip())
+            line = f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip()
+            if self._quiet or self._console.is_terminal:
+                log(escaped_line(line))
+            else:
+                note(line)
         self._tenth = tenth
 
 

@@ -5,7 +5,13 @@ from typing import Any
 from cl_ast.continual.add_task import Learned
 from cl_ast.evaluation.accuracy import Measured
 from cl_ast.evaluation.comparing import Compared
+from cl_ast.evaluation.details import Details
+from cl_ast.evaluation.own_folder import FolderTest
+from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
+from registry import VersionRecord
+
+_MOST_NAMES = 10  # labels in a line
 
 
 def learned(one: Learned) -> dict[str, Any]:
@@ -37,6 +43,58 @@ def measured(one: Measured) -> dict[str, Any]:
         "auto_accuracy": one.auto,
         "routed_right": None if one.routed is None else one.routed.get(one.task, 0) / one.clips,
         "declined": None if one.routed is None else one.declined / one.clips,
+    }
+
+
+def folder_test(test: FolderTest, details: Details, *, with_details: bool, flat: bool = False) -> dict[str, Any]:
+    """Return what `cl-ast evaluate --data` prints as JSON or, flat, as a line of CSV."""
+    share = details.by_name
+    row = {**measured(test.measured), "right": share.right}
+    if flat:
+        low, high = share.interval or (None, None)
+        return {**row, "low": low, "high": high, "other_clips": sum(test.other_labels.values())}
+    found = {**row, "interval": None if share.interval is None else list(share.interval)}
+    extra = {"data": str(test.folder), "other_labels": dict(test.other_labels), "trained_on": test.trained_on}
+    return {**found, **extra, **(details.to_json() if with_details else {})}
+
+
+def folder_notes(test: FolderTest) -> list[str]:
+    """Return what is to be said of a folder that a task was measured on: what was left out, and what was known."""
+    task, lines = test.measured.task, list(test.notes)
+    if test.other_labels:
+        shown = [f"{label} ({clips})" for label, clips in test.other_labels.items()]
+        more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
+        count = sum(test.other_labels.values())
+        lines.append(
+            f"{count} clip{'s' if count > 1 else ''} left out, as {task} does not know "
+            f"{'their labels' if len(shown) > 1 else 'the label'}: {', '.join(shown[:_MOST_NAMES])}{more}"
+        )
+    if test.trained_on:
+        lines.append(
+            f"{test.trained_on} of the {test.measured.clips} clips trained or validated {task}, so that the accuracy "
+            "is too high"
+        )
+    return lines
+
+
+def split_rows(found: VersionSplit) -> list[dict[str, str]]:
+    """Return one flat record for each clip of a task, as the CSV of `cl-ast splits` has it."""
+    return [
+        {"path": str(clip.path), "label": clip.label, "split": split}
+        for split, clips in found.clips.items()
+        for clip in clips
+    ]
+
+
+def split(version: VersionRecord, found: VersionSplit) -> dict[str, Any]:
+    """Return what `cl-ast splits` prints as JSON."""
+    return {
+        "task": version.task,
+        "version": version.number,
+        "data": version.source.get("data"),
+        "protocol": version.protocol,
+        "missing": dict(found.missing),
+        "clips": split_rows(found),
     }
 
 

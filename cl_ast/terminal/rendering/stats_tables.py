@@ -29,6 +29,8 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     parts.append(_metrics(report["metrics"]))
     if report["routing"]["task_accuracy"] is not None:
         parts.append(_routing(names, report["routing"]))
+    if "reason" in report["routing"]:
+        parts.append(f"routing of {report['routing']['reason']}; `cl-ast evaluate` measures it again")
     storage = report["storage"]
     parts.append(
         f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "

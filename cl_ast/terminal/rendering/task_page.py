@@ -1,8 +1,10 @@
 """Shows everything about one task: what it is, how it was trained, and its versions."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, takewhile
-from typing import Any, TypeGuard
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rich.console import Group, RenderableType
 
@@ -12,8 +14,13 @@ from cl_ast.terminal.rendering.records import stopped
 from cl_ast.terminal.rendering.tables import percent, size
 from registry import TaskRecord, VersionRecord
 
+if TYPE_CHECKING:
+    from cl_ast.tasks.source import VersionSplit
+
 _LONGEST_LIST = 10_000  # characters of all labels or packages together
 _LONGEST_VALUE = 5_000  # of the data's path, or of an option
+_MOST_CLASSES = 40  # in the table of a split
+_MOST_CLIPS = 20  # of each split
 
 
 def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
@@ -119,6 +126,30 @@ def _listed(values: Sequence[str]) -> str:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def split(version: VersionRecord, found: "VersionSplit") -> RenderableType:
+    """Return how many clips of each class are in each split, and the first clips of each split."""
+    counts = bare("class", *(f"{name}" for name in found.clips))
+    of_class = {name: Counter(clip.label for clip in clips) for name, clips in found.clips.items()}
+    for label in version.labels[:_MOST_CLASSES]:
+        counts.add_row(label, *(str(of_class[name][label]) for name in found.clips))
+    if len(version.labels) > _MOST_CLASSES:
+        counts.add_row(line(f"… {len(version.labels) - _MOST_CLASSES} more classes", "dim"))
+    counts.add_row(line("all", "bold"), *(str(len(clips)) for clips in found.clips.values()))
+    clips = bare("clip", "class", "split")
+    root = Path(str(version.source.get("data", "")))
+    for name, of_split in found.clips.items():
+        for clip in of_split[:_MOST_CLIPS]:
+            clips.add_row(Breakable(_below(clip.path, root)), clip.label, name)
+        if len(of_split) > _MOST_CLIPS:
+            clips.add_row(line(f"… {len(of_split) - _MOST_CLIPS:,} more: --format csv lists all", "dim"), "", name)
+    title = f"{version.task}, version {version.number}: {version.protocol}"
+    return Group(line(title), "", counts, "", line(f"clips in {_short(root)}", "bold"), clips)
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> EscapedTable:

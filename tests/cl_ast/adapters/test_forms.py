@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_ast.adapters.forms import Bottleneck, Conformer, Form, LowRank, Norm
-from cl_ast.adapters.placement import Insertion, Placement, act
+from cl_ast.adapters.placement import Insertion, Part, Placement, act
 from cl_ast.backbone.backbone import Backbone
 from tests.cl_ast.conftest import Fresh, Randomise
 
@@ -199,7 +199,7 @@ def test_several_deltas_at_one_block_do_not_see_one_another(x: Tensor) -> None:
         (low, "after"), (low, "parallel"), (wide, "parallel"), (low, "before"), (wide, "before"),
     ]  # fmt: skip
     own = [_random(form, seed) for seed, (form, _) in enumerate(rows)]
-    parts = [(Placement("ffn", form, kind), p) for (form, kind), p in zip(rows, own, strict=True)]
+    parts = [Part(Placement("ffn", form, kind), p) for (form, kind), p in zip(rows, own, strict=True)]
     after, parallel, parallel_too, before, before_too = (
         partial(form.delta, p=p) for (form, _), p in zip(rows, own, strict=True)
     )

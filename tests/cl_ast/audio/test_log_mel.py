@@ -140,3 +140,11 @@ def test_louder_is_more_energy_by_the_law_of_logarithms(sine: Sine) -> None:
     quiet, loud = log_mel([sine(1_000, level=0.1), sine(1_000, level=0.2)], 98)
     peak = int(quiet.mean(0).argmax())
     torch.testing.assert_close(loud[:, peak] - quiet[:, peak], torch.full((98,), float(np.log(4))), atol=1e-3, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_computes_the_same_features() -> None:
+    clips = [_clip(seed, samples) for seed, samples in enumerate((16_000, 9_000, 400, 40_000))]
+    found = LogMelFrontEnd(100)(clips, "cuda")
+    assert found.device.type == "cuda"
+    torch.testing.assert_close(found.cpu(), LogMelFrontEnd(100)(clips), rtol=0, atol=1e-3)

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -25,8 +28,11 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.evaluation.comparing import compare
 from cl_ast.manager import Manager
+from cl_ast.progress import Progress, silent
 from cl_ast.training.options import TrainOptions
 
+J = TypeVar("J")
+R = TypeVar("R")
 FEW = TrainOptions(epochs=2, batch_size=8, seed=3)
 
 
@@ -76,6 +82,25 @@ def test_the_same_seeds_give_the_same_table(clips: Path, backbone: Backbone) -> 
         return [row.accuracies for row in compare(task, backbone, [parse("bottleneck:r=2"), parse("mosa:r=2")], FEW)]
 
     assert table() == table()
+
+
+class Elsewhere:
+    """An engine whose worker shares no memory with it, and which does the last job first."""
+
+    def map(self, work: Callable[[J], R], jobs: Sequence[J], progress: Progress = silent) -> Iterator[R]:
+        there: Callable[[J], R] = pickle.loads(pickle.dumps(work))
+        results: list[R] = [pickle.loads(pickle.dumps(there(job))) for job in reversed(jobs)]
+        return reversed(results)
+
+
+def test_an_engine_gives_the_same_table(clips: Path, backbone: Backbone) -> None:
+    def table(engine: Elsewhere | None) -> list[tuple[object, ...]]:
+        methods = [parse("linear"), parse("bottleneck:r=2")]
+        task = streams.load(str(clips))
+        rows = list(compare(task, backbone, methods, FEW, seeds=2, engine=engine, device="cpu"))
+        return [(row.method, row.accuracies, row.validation, row.training, row.bytes) for row in rows]
+
+    assert table(Elsewhere()) == table(None)
 
 
 def test_a_method_that_does_not_fit_is_refused_before_any_training(clips: Path, backbone: Backbone) -> None:

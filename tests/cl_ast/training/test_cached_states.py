@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.device import bf16_is_faster, precision
+from cl_ast.backbone.device import bf16_is_faster
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.cached_states import CachedStates, SplitForward
@@ -159,9 +159,8 @@ def test_a_layer_that_the_backbone_does_not_have_is_refused(fresh: Fresh, method
         fresh(method)
 
 
-def test_fast_is_what_the_probe_says_and_auto_on_a_cpu_is_not() -> None:
-    cpu = torch.device("cpu")
-    with precision(cpu, "fast"):
-        assert torch.is_autocast_enabled("cpu") == bf16_is_faster()
-    with precision(cpu, "auto"):
-        assert not torch.is_autocast_enabled("cpu")
+def test_fast_is_what_the_probe_says_and_auto_on_a_cpu_is_not(backbone: Backbone) -> None:
+    with backbone.precision("fast"):
+        assert (backbone.dtype == torch.bfloat16) == bf16_is_faster()
+    with backbone.precision("auto"):
+        assert backbone.dtype == torch.float32

@@ -1,5 +1,10 @@
 """Labelled clips as batches: the same whether kept in memory or not, and read before anything is trained."""
 
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +13,16 @@ import torch
 
 from cl_ast.audio import reading as audio
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.audio.reading import read_all
+from cl_ast.audio.reading import Waveform, read_all
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
-from cl_ast.progress import Step
+from cl_ast.progress import Progress, Step, silent
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training import memory
 from cl_ast.training.clips import ClipSet
-from tests.cl_ast.conftest import Toy
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
+from tests.cl_ast.conftest import Fresh, Toy
 
 
 def test_clips_are_read_in_order(toy_clips: list[Path]) -> None:
@@ -71,6 +80,145 @@ def test_reading_is_reported_and_stops_at_a_bad_clip(toy_clips: list[Path], tmp_
             clips.load("reading")
 
 
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_from_the_second_epoch_on_no_clip_is_opened(
+    fresh: Fresh, toy_clips: list[Path], tmp_path: Path, place: str
+) -> None:
+    """The clips are deleted after the first epoch, and the weights are the same as without that."""
+    budget = None if place == "memory" else 0
+    kept, _ = _trained(fresh, toy_clips, None)
+    folder = tmp_path / "clips"
+    shutil.copytree(toy_clips[0].parent, folder)
+
+    def delete(step: Step) -> None:
+        if step.stage == "training":
+            shutil.rmtree(folder, ignore_errors=True)
+
+    deleted, _ = _trained(fresh, sorted(folder.iterdir()), budget, delete)
+    assert not folder.exists()
+    assert all(torch.equal(tensor, deleted.state()[name]) for name, tensor in kept.state().items())
+    assert bool(list(tmp_path.rglob("*.features"))) == (place == "file")
+
+
+def test_clips_that_fit_nowhere_train_the_same_task(
+    fresh: Fresh, toy_clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, _ = _trained(fresh, toy_clips, None)
+    monkeypatch.setenv("CL_AST_CACHE_GB", "0")
+    computed, reads = _trained(fresh, toy_clips, 0)
+    assert all(torch.equal(tensor, computed.state()[name]) for name, tensor in kept.state().items())
+    assert len(reads) > 3  # each epoch reads again
+
+
+def test_a_clip_that_goes_away_stops_a_training_that_reads_ahead(
+    fresh: Fresh, toy_clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CL_AST_CACHE_GB", "0")
+    folder = tmp_path / "clips"
+    shutil.copytree(toy_clips[0].parent, folder)
+    before = threading.active_count()
+
+    def delete(step: Step) -> None:
+        if step.stage == "training":
+            shutil.rmtree(folder, ignore_errors=True)
+
+    with pytest.raises(AudioError, match="no such file"):
+        _trained(fresh, sorted(folder.iterdir()), 0, delete)
+    assert threading.active_count() == before
+
+
+def _trained(
+    fresh: Fresh, paths: list[Path], budget: int | None, progress: Progress = silent
+) -> tuple[TaskModel, list[int]]:
+    """Train with masks, so that features are needed in every epoch; return how many clips each call read, too."""
+    reads: list[int] = []
+
+    def read(some: Sequence[Path]) -> list[Waveform]:
+        reads.append(len(some))
+        return read_all(some)
+
+    model = fresh("lora", labels=("tone", "noise"), frames=30)
+    training, validation = (
+        ClipSet(some, [n % 2 for n in range(len(some))], LogMelFrontEnd(30), cache_bytes=budget, read=read)
+        for some in (paths[:32], paths[32:])
+    )
+    options = Hyperparameters(epochs=3, batch_size=8, head="fresh", frequency_mask=8, time_mask=4)
+    train(model, training, validation, options, progress)
+    return model, reads
+
+
+# Prints by how many bytes a training of so many clips adds to the peak of this process.
+_PEAK = """
+import sys
+from pathlib import Path
+import torch
+from cl_ast.adapters.spec import parse
+from cl_ast.audio.log_mel import LogMelFrontEnd
+from cl_ast.backbone import pretrained
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training import memory
+from cl_ast.training.clips import ClipSet
+from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import train
+
+class Quick(LogMelFrontEnd):
+    def __call__(self, waveforms, device="cpu"):
+        return torch.randn(len(waveforms), *self.shape)
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+
+def run(clips):
+    front_end = Quick(16)
+    backbone = pretrained.load(sys.argv[1])
+    model = TaskModel.fresh(TaskSettings("toy", parse("linear"), ("a", "b"), front_end), backbone, torch.Generator())
+    sets = [
+        ClipSet([Path(f"/none/{clips}/{number}") for number in range(count)], [n % 2 for n in range(count)], front_end,
+                cache_bytes=2**20, read=lambda paths: [None] * len(paths))
+        for count in (clips, 100)
+    ]
+    train(model, *sets, Hyperparameters(epochs=1, batch_size=200, head="fresh", time_mask=2))
+
+run(2_000)
+before = peak()
+run(20_000)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory is used")
+def test_the_memory_of_a_training_does_not_grow_with_its_clips(backbone_folder: Path) -> None:
+    """20,000 clips have 164 MB of features. What is more than the budget of 1 MiB goes to a file."""
+    run = subprocess.run([sys.executable, "-c", _PEAK, str(backbone_folder)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) < 80e6
+
+
 def test_chunks_cover_everything_once() -> None:
     assert [list(part) for part in chunks(5, 2)] == [[0, 1], [2, 3], [4]]
     assert list(chunks(0, 2)) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("place", ["gpu", "memory", "file", "nowhere"])
+def test_a_gpu_gets_the_same_batches_from_wherever_they_are(
+    toy_clips: list[Path], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    targets = list(range(48))
+    on_cpu = ClipSet(toy_clips, targets, LogMelFrontEnd(30))
+    on_cpu.load("reading")
+    if place != "gpu":
+        monkeypatch.setattr(memory, "_free_on_gpu", lambda _: 0)
+    if place == "nowhere":
+        monkeypatch.setenv("CL_AST_CACHE_GB", "0")
+    budget = 2**30 if place in ("gpu", "memory") else 0
+    clips = ClipSet(toy_clips, targets, LogMelFrontEnd(30), device="cuda", cache_bytes=budget)
+    clips.load("reading")
+    batches = [list(part) for part in chunks(48, 7)]
+    with clips.ahead(batches):
+        for batch in batches:
+            features, found = clips.batch(batch)
+            assert features.device.type == found.device.type == "cuda"
+            assert found.tolist() == batch
+            torch.testing.assert_close(features.cpu(), on_cpu.batch(batch)[0], rtol=0, atol=2e-3)

@@ -1,0 +1,99 @@
+"""Shows what is behind a task's accuracy in 80 columns: long lists are cut, and say how to see the rest."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+
+from cl_ast.evaluation.details import Details, Misrouted, Share, Wrong
+from cl_ast.terminal.rendering.layout import Breakable, bare, line
+from cl_ast.terminal.rendering.tables import percent
+
+_MOST_CLASSES = 40
+_MOST_PAIRS = 10
+_MOST_CLIPS = 20
+
+
+def summary(found: Details) -> RenderableType:
+    """Return a line for the accuracy by name, and one for the routed accuracy where that was measured."""
+    lines = [f"{found.measured.task}: {share(found.by_name)} with the task named"]
+    if found.routed is not None:
+        declined = f'; {found.measured.declined} answered "unknown"' if found.measured.declined else ""
+        lines.append(f"  routed: {share(found.routed)}{declined}")
+    return Group(*map(line, lines))
+
+
+def share(one: Share) -> str:
+    """Return counts, percentage and interval in words, as "8 of 10 right, 80.0 % (49.0–94.3 %)"."""
+    return f"{one.right} of {one.clips} right, {percent(one.accuracy)} % ({_interval(one)} %)"
+
+
+def details(found: Details) -> RenderableType:
+    """Return accuracy by class, confusions, wrong clips and misrouted clips; whatever is empty is left out."""
+    folder = _folder([one.path for one in found.measured.outcomes])
+    parts = [summary(found), _classes(found), *_confusions(found)]
+    parts += _wrong(found.wrong, folder) + _misrouted(found.misrouted, found.measured.task, folder)
+    return Group(*(item for part in parts for item in (part, "")))
+
+
+def _classes(found: Details) -> RenderableType:
+    table = bare("class", "right", "clips", "accuracy %", "95 % interval %")
+    for label, one in list(found.classes.items())[:_MOST_CLASSES]:
+        table.add_row(label, str(one.right), str(one.clips), percent(one.accuracy), _interval(one))
+    if len(found.classes) > _MOST_CLASSES:
+        table.add_row(_more(len(found.classes) - _MOST_CLASSES, "json"))
+    return table
+
+
+def _confusions(found: Details) -> list[RenderableType]:
+    if not found.confusions:
+        return []
+    table = bare("class", "taken for", "clips")
+    for one in found.confusions[:_MOST_PAIRS]:
+        table.add_row(one.label, one.predicted, str(one.clips))
+    if len(found.confusions) > _MOST_PAIRS:
+        table.add_row(_more(len(found.confusions) - _MOST_PAIRS, "json"))
+    return [table]
+
+
+def _wrong(clips: Sequence[Wrong], folder: str) -> list[RenderableType]:
+    if not clips:
+        return []
+    table = bare("clip", "class", "answer", "probability")
+    for one in clips[:_MOST_CLIPS]:
+        table.add_row(Breakable(_below(one.path, folder)), one.label, one.predicted, f"{one.probability:.2f}")
+    if len(clips) > _MOST_CLIPS:
+        table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
+    return [Group(line(f"wrong with the task named, in {folder}", "bold"), table)]
+
+
+def _misrouted(clips: Sequence[Misrouted], task: str, folder: str) -> list[RenderableType]:
+    if not clips:
+        return []
+    table = bare("clip", "class", "sent to", "score", "p-value")
+    for one in clips[:_MOST_CLIPS]:
+        where = one.task if one.known else f"unknown (nearest: {one.task})"
+        table.add_row(
+            Breakable(_below(one.path, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
+        )
+    if len(clips) > _MOST_CLIPS:
+        table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
+    return [Group(line(f"not sent to {task}, or called unknown, in {folder}", "bold"), table)]
+
+
+def _more(count: int, kind: str) -> RenderableType:
+    return line(f"… {count:,} more: --format {kind}", "dim")
+
+
+def _interval(one: Share) -> str:
+    return "–" if one.interval is None else f"{percent(one.interval[0])}–{percent(one.interval[1])}"
+
+
+def _folder(paths: Sequence[Path]) -> str:
+    """Return the folder that all clips are in."""
+    return os.path.commonpath([path.parent for path in paths]) if paths else ""
+
+
+def _below(path: str, folder: str) -> str:
+    return Path(path).relative_to(folder).as_posix()

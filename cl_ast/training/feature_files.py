@@ -1,0 +1,304 @@
+"""Keeps features of clips in files of the cache folder, for sets that do not fit into memory and for later runs.
+
+A file has the features of one set of clips, row after row, then a description of them (JSON), its length (8 bytes) and
+a mark. The description has a checksum for every 4 MiB, so a file that is truncated or damaged is never used. A file is
+written under another name and renamed when it is whole, so several processes can read and write at once. One that is
+removed while it is in use can still be read.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+import zlib
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from math import prod
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import platformdirs
+import torch
+from torch import Tensor
+
+from cl_ast.audio.cache import file_key
+from cl_ast.audio.front_ends import FrontEnd
+from cl_ast.errors import TrainingError
+
+FOLDER, SIZE = "CL_AST_CACHE", "CL_AST_CACHE_GB"
+"""The environment variables for the folder of the cache, and for its most gigabytes."""
+
+MOST_BYTES = 16 * 2**30
+_VERSION = 1  # must be increased whenever a front end gives other numbers, or the form of a file changes
+_MARK = b"cl-ast features\n"
+_BLOCK = 2**22  # bytes that have a checksum of their own
+_LONGEST = 2**24  # bytes of a description
+_PACKAGES = ("cl-ast", "torch", "numpy", "soundfile", "soxr")  # those that decide the numbers
+_ENDING, _PARTIAL = ".features", ".part"
+_DAY = 24 * 3600.0
+
+
+def key_of(paths: Sequence[Path], front_end: FrontEnd, dtype: torch.dtype, device: torch.device) -> str:
+    """Return what identifies the features of some clips: their files, the front end, and what computes them."""
+    how: tuple[Hashable, ...] = (
+        _VERSION, type(front_end).__name__, tuple(asdict(front_end).items()), str(dtype), device.type,
+        tuple((name, _version(name)) for name in _PACKAGES),
+    )  # fmt: skip
+    digest = hashlib.sha256(repr(how).encode())
+    for path in paths:
+        digest.update(repr(file_key(path.absolute())).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # cl-ast itself, run from a checkout
+        return ""
+
+
+class FeatureFiles:
+    """The files of features in one folder, within a number of bytes; the one used longest ago goes first.
+
+    No error of the file system stops a training: what cannot be written is not kept.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.folder = folder
+        self._most = most_bytes
+
+    @classmethod
+    def of_user(cls) -> "FeatureFiles":
+        """Return the files of the user's cache folder, or of the one that the environment names.
+
+        Raises:
+            TrainingError: the number of gigabytes in the environment is none.
+        """
+        folder = Path(os.environ.get(FOLDER) or platformdirs.user_cache_dir("cl-ast"))
+        return cls(folder / "features", _most_bytes(os.environ.get(SIZE, "")))
+
+    def open(self, key: str, shape: Sequence[int], dtype: torch.dtype) -> "Rows | None":
+        """Return the features (n, …) that were kept under a key, or None if there are none that are whole."""
+        path = self.folder / (key + _ENDING)
+        try:
+            rows = _opened(path, tuple(shape), dtype)
+            if not _is_whole(rows.file, key, tuple(shape), dtype):
+                del rows
+                path.unlink()
+                return None
+            os.utime(path)
+        except OSError:
+            return None
+        return rows
+
+    def create(self, key: str, shape: Sequence[int], dtype: torch.dtype) -> "Writer | None":
+        """Return a writer for features of this shape; None where they do not fit, or where nothing can be written."""
+        size = prod(shape) * dtype.itemsize
+        size += 1_024 + 16 * (size // _BLOCK)  # with its description
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._alone():
+                if not self._make_room(size):
+                    return None
+                return Writer(self.folder, key, tuple(shape), dtype)
+        except OSError:
+            return None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process make room at the same time."""
+        with (self.folder / "lock").open("ab") as file:
+            _try_lock(file, wait=True)
+            yield
+
+    def _make_room(self, size: int) -> bool:
+        """Remove files until this many bytes fit, and return whether they do. Nothing is removed if they cannot."""
+        there = []
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                if path.suffix == _PARTIAL and _is_left(path):
+                    path.unlink()
+                elif path.suffix in (_ENDING, _PARTIAL):
+                    there.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+        used = sum(one[1] for one in there)
+        # Another half of the disk stays free for everything else.
+        most = min(self._most, (shutil.disk_usage(self.folder).free + used) // 2)
+        removable = sorted(one for one in there if one[2].suffix == _ENDING)
+        if used - sum(one[1] for one in removable) + size > most:
+            return False
+        for _, there_size, path in removable:
+            if used + size <= most:
+                break
+            with suppress(OSError):  # on Windows a file in use cannot be removed
+                path.unlink()
+                used -= there_size
+        return used + size <= most
+
+
+class Writer:
+    """Writes the features of one set of clips. Until it is finished, they have a name under which nobody looks."""
+
+    def __init__(self, folder: Path, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        self._target = folder / (key + _ENDING)
+        self._path = folder / f"{key}.{secrets.token_hex(8)}{_PARTIAL}"
+        self._key, self._shape, self._dtype = key, shape, dtype
+        self._sums: list[int] = []
+        self._rest = b""
+        self._file: IO[bytes] | None = self._path.open("w+b")
+        _try_lock(self._file)
+        self._file.truncate(prod(shape) * dtype.itemsize)  # so that other processes count all of it
+
+    def append(self, rows: Tensor) -> None:
+        """Write the next rows. Where the disk is full, all that was written is given up."""
+        if self._file is None:
+            return
+        data = memoryview(self._rest + rows.to("cpu", self._dtype).contiguous().numpy().tobytes())
+        whole = len(data) // _BLOCK * _BLOCK
+        self._sums += [zlib.crc32(data[start : start + _BLOCK]) for start in range(0, whole, _BLOCK)]
+        self._rest = bytes(data[whole:])
+        try:
+            self._file.write(data[:whole])
+        except OSError:
+            self.close()
+
+    def finish(self) -> "Rows | None":
+        """Give the file its name, and return its features; None where they could not be written."""
+        if self._file is None:
+            return None
+        if self._rest:
+            self._sums.append(zlib.crc32(self._rest))
+        about = json.dumps(_about(self._key, self._shape, self._dtype, self._sums)).encode()
+        try:
+            self._file.write(self._rest + about + len(about).to_bytes(8, "little") + _MARK)
+            self._file.flush()
+            if os.name == "nt":
+                self._file.close()  # A file that is open cannot be renamed there.
+            self._path.replace(self._target)
+            self._file.close()
+            self._file = None
+            return _opened(self._target, self._shape, self._dtype)
+        except OSError:
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """Remove what was written, unless it is finished."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            with suppress(OSError):
+                self._path.unlink()
+            self._file = None
+
+
+class Rows:
+    """The rows of a file, which are read when they are needed.
+
+    They are not mapped into memory: mapped pages would count as memory of this process, and an error of the disk would
+    end it.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """
+        Args:
+            file: open and without a buffer; it is closed with this object.
+        """
+        self.file = file
+        self._shape, self._dtype = shape, dtype
+        self._row = prod(shape[1:]) * dtype.itemsize
+
+    def __del__(self) -> None:
+        self.file.close()
+
+    def take(self, indices: Sequence[int]) -> Tensor:
+        """Return some rows.
+
+        Raises:
+            TrainingError: the disk fails, or something else has changed the file.
+        """
+        found = torch.empty(len(indices), *self._shape[1:], dtype=self._dtype)
+        array: Any = found.numpy()
+        data = memoryview(array).cast("B")
+        start = 0
+        while start < len(indices):
+            end = start + 1
+            while end < len(indices) and indices[end] == indices[end - 1] + 1:
+                end += 1  # rows that follow each other are read together
+            self._read(indices[start] * self._row, data[start * self._row : end * self._row])
+            start = end
+        return found
+
+    def _read(self, place: int, data: memoryview) -> None:
+        try:
+            self.file.seek(place)
+            while len(data):
+                count = self.file.readinto(data)  # type: ignore[attr-defined]
+                if not count:
+                    raise OSError("it has become shorter")
+                data = data[count:]
+        except OSError as error:
+            raise TrainingError(
+                f"{self.file.name}: cached features cannot be read ({error}); delete the file, or set {SIZE}=0"
+            ) from None
+
+
+def _opened(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Rows:
+    return Rows(path.open("rb", buffering=0), shape, dtype)
+
+
+def _is_whole(file: BinaryIO, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+    """Return whether an open file has what is wanted, and nothing of it is damaged."""
+    size = prod(shape) * dtype.itemsize
+    file.seek(size)
+    end = file.read(_LONGEST + 1)
+    about, length, mark = end[: -len(_MARK) - 8], end[-len(_MARK) - 8 : -len(_MARK)], end[-len(_MARK) :]
+    if mark != _MARK or int.from_bytes(length, "little") != len(about):
+        return False
+    try:
+        said: Any = json.loads(about)
+    except ValueError:
+        return False
+    file.seek(0)
+    sums = [zlib.crc32(file.read(min(_BLOCK, size - start))) for start in range(0, size, _BLOCK)]
+    return bool(said == _about(key, shape, dtype, sums))
+
+
+def _about(key: str, shape: tuple[int, ...], dtype: torch.dtype, sums: Sequence[int]) -> dict[str, Any]:
+    """Return the description of a file."""
+    return {"key": key, "shape": list(shape), "dtype": str(dtype), "sums": list(sums)}
+
+
+def _most_bytes(given: str) -> int:
+    """Return the bound that the environment gives in gigabytes, or the usual one."""
+    if not given.strip():
+        return MOST_BYTES
+    try:
+        most = float(given)
+        if not 0 <= most <= 1e9:
+            raise ValueError
+    except ValueError:
+        raise TrainingError(f"{SIZE} is {given!r}; give the most gigabytes of cached features, or 0 for none") from None
+    return int(most * 2**30)
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether nobody writes this file any more, because its process was killed."""
+    with path.open("rb") as file:
+        return _try_lock(file) or time.time() - path.stat().st_mtime > _DAY
+
+
+def _try_lock(file: IO[bytes], *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed, and return whether that could be done. Windows has no such lock."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
