@@ -47,12 +47,17 @@ class RegistryRouting:
         self._refuse(self._space.kind)
         return self._space
 
-    def refuse_another_kind(self) -> None:
-        """Raise RegistryError where the registry has another router than the one that was chosen; loads no backbone."""
+    @property
+    def kind(self) -> str:
+        """The registry's router; of a new registry, the one that was chosen. No backbone is loaded for it."""
         known = self._registry.backbone
-        if self._kind is not None and known is not None:
-            kind = kind_in(known.background) if known.background else self._kind_of_tasks()
-            self._refuse(kind or self._kind)
+        found = kind_in(known.background) if known and known.background else self._kind_of_tasks()
+        return found or self._kind or DEFAULT
+
+    def refuse_another_kind(self) -> None:
+        """Raise RegistryError where the registry has another router than the one that was chosen."""
+        if self._kind is not None:
+            self._refuse(self.kind)
 
     def _refuse(self, kind: str) -> None:
         if self._kind not in (None, kind):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cl_ast.adapters.spec import MethodSpec
     from cl_ast.cluster.pool import Pool
     from cl_ast.continual.add_task import Learned, Request
+    from cl_ast.continual.forecast import Forecast
     from cl_ast.manager import Manager
     from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
@@ -72,6 +73,13 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
         )
     _say_skipped(display, learned)
     return learned
+
+
+def foresee(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Forecast:
+    """Return what adding a task as the options say would take."""
+    from cl_ast.continual.forecast import forecast
+
+    return forecast(manager.session, task, _request(manager, task, options), display)
 
 
 def learn_all(

@@ -61,6 +61,8 @@ def _flag_of(field: Field[Any]) -> Decorator:
     if field.default is False:
         return click.option(flag, field.name, is_flag=True, help=bounds.help)
     default = f"  [default: {bounds.shown}]" if bounds.shown else ""
+    # `--compile` alone is "on". To click, a value of None for alone would make every option a flag.
+    alone: dict[str, Any] = {"is_flag": False, "flag_value": "on"} if "on" in bounds.choices else {}
     return click.option(
         flag,
         field.name,
@@ -68,9 +70,7 @@ def _flag_of(field: Field[Any]) -> Decorator:
         default=field.default,
         show_default=field.default is not None,
         help=bounds.help + default,
-        # `--compile` alone is "on".
-        is_flag=False if "on" in bounds.choices else None,
-        flag_value="on" if "on" in bounds.choices else None,
+        **alone,
     )
 
 

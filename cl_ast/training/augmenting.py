@@ -32,7 +32,7 @@ _GAIN = 6.0  # dB, at most, either way
 _SNR = (10.0, 40.0)  # dB
 _NEPER = 10 / math.log(10)  # dB in a natural logarithm of an energy
 _FLOOR = math.log(torch.finfo(torch.float32).eps)  # of log-mel, in digital silence
-_ALIKE = 1e-6  # how near to the value of padding its bins are after rounding
+_ALIKE = 1e-3  # how near to the value of padding its bins are, also where features are kept in half precision
 
 
 def augmentation(model: TaskModel, options: Hyperparameters) -> Augment | None:
