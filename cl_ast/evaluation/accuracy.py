@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import streams
 from cl_ast.audio.windows import Segment
-from cl_ast.batching import chunks
+from cl_ast.batching import ahead, chunks
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
 from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
 from cl_ast.inference.session import Session
@@ -16,7 +17,7 @@ from cl_ast.router import Router, decide
 from cl_ast.tasks.source import reload_version
 from registry import Accuracy, TaskRecord
 
-_CHUNK = 64  # clips
+_CHUNK, _GPU_CHUNK = 64, 256  # clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +66,24 @@ def measure(
     model = session.model(name)
     right = right_and_routed = declined = 0
     routed: Counter[str] = Counter()
-    for part in chunks(len(clips), _CHUNK):
-        mine = [clips[index] for index in part]
-        paths = [clip.path for clip in mine]
-        waveforms = session.clips.read(paths)
-        by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
-        right += sum(one.label == clip.label for one, clip in zip(by_name, mine, strict=True))
-        if router is not None:
-            described = session.descriptions.describe(session.routing.space, paths, waveforms)
-            segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
-            answers = partial(_answers, session, name, by_name, segments)
-            for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):
-                routed[route.task] += 1
-                declined += not route.known
-                right_and_routed += isinstance(one, Answer) and route.task == name and one.label == clip.label
-        progress(Step(f"measuring {name}", part.stop, len(clips)))
+    size = _GPU_CHUNK if model.backbone.device.type == "cuda" else _CHUNK
+    parts = [[clips[index] for index in part] for part in chunks(len(clips), size)]
+    done = 0
+    with closing(ahead(partial(session.clips.read, [clip.path for clip in mine]) for mine in parts)) as read:
+        for mine, waveforms in zip(parts, read, strict=True):
+            by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
+            right += sum(one.label == clip.label for one, clip in zip(by_name, mine, strict=True))
+            if router is not None:
+                paths = [clip.path for clip in mine]
+                described = session.descriptions.describe(session.routing.space, paths, waveforms)
+                segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
+                answers = partial(_answers, session, name, by_name, segments)
+                for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):
+                    routed[route.task] += 1
+                    declined += not route.known
+                    right_and_routed += isinstance(one, Answer) and route.task == name and one.label == clip.label
+            done += len(mine)
+            progress(Step(f"measuring {name}", done, len(clips)))
     if router is None:
         return Measured(name, len(clips), right / len(clips))
     return Measured(name, len(clips), right / len(clips), right_and_routed / len(clips), dict(routed), declined)
