@@ -5,6 +5,7 @@ the records and the seed alone: not on the order of the records, and one class's
 """
 
 import hashlib
+import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ def stratified_split(records: Sequence[Record], seed: int, by_name_in: Path | No
         if by_name_in is None:
             seeded_random(seed, "stratified", label).shuffle(rows)
         else:
-            rows.sort(key=partial(_name_hash, seed, by_name_in))
+            rows.sort(key=partial(_name_hash, seed, by_name_in, str(by_name_in) + os.sep))
         n_test, n_validation = _shares(len(rows))
         if len(rows) == 2:
             # One clip trains. The other tests or validates, in turn from class to class, so that neither split
@@ -129,7 +130,8 @@ def sorted_by_path(records: Iterable[Record]) -> list[Record]:
     """Return the records sorted by path. A copy on a disk that spells é in two characters has the same order."""
     found = list(records)
     if all(str(r.path).isascii() for r in found):
-        return sorted(found, key=lambda r: r.path)
+        # Tuples of parts have the order of paths, but are compared faster; only Windows ignores the case of letters.
+        return sorted(found, key=(lambda r: r.path) if os.name == "nt" else (lambda r: r.path.parts))
     return sorted(found, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path))
 
 
@@ -140,9 +142,13 @@ def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     return dict(sorted(groups.items()))
 
 
-def _name_hash(seed: int, root: Path, record: Record) -> bytes:
-    """Return a hash of the seed and of a clip's label and path in the data."""
-    place = record.path.relative_to(root).as_posix() if record.path.is_relative_to(root) else record.path.name
+def _name_hash(seed: int, root: Path, prefix: str, record: Record) -> bytes:
+    """Return a hash of the seed and of a clip's label and path in the data; `prefix` is how paths in the root begin."""
+    path = str(record.path)
+    if path.startswith(prefix):  # nearly always, and much faster than `relative_to`
+        place = path[len(prefix) :].replace(os.sep, "/")
+    else:
+        place = record.path.relative_to(root).as_posix() if record.path.is_relative_to(root) else record.path.name
     text = nfc("\0".join((str(seed), record.label, place)))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 

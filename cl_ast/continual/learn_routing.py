@@ -1,13 +1,17 @@
 """What a task adds to the router, learned from its training clips and calibrated with its validation clips."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from os import cpu_count
 
 import torch
 from torch import Tensor
 
 import streams
 from cl_ast.audio.reading import Waveform
-from cl_ast.batching import chunks
+from cl_ast.batching import ahead, chunks
 from cl_ast.continual.routing_clips import MOST, RoutingClips
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.session import Session
@@ -16,7 +20,7 @@ from cl_ast.router import TaskRouting, learn
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
-_CHUNK = 32
+_CHUNK, _GPU_CHUNK = 32, 256  # clips that are described at once
 
 
 def learn_routing(
@@ -52,14 +56,20 @@ def _described(
     """Return the descriptions (n, d) of clips, or (copies · n, d) of their altered copies, one kind after another."""
     space = session.routing.space
     out: list[list[Tensor]] = [[space.describe([])] for _ in range(COPIES if altered else 1)]
-    for part in chunks(len(clips), _CHUNK):
+    parts = list(chunks(len(clips), _GPU_CHUNK if session.backbone.device.type == "cuda" else _CHUNK))
+
+    def versions(part: range) -> Sequence[Sequence[Waveform]]:
         waveforms = session.clips.read([clips[index].path for index in part])
-        versions: Sequence[Sequence[Waveform]] = [waveforms]
-        if altered:
-            versions = list(zip(*(copies(waveform) for waveform in waveforms), strict=True))
-        for described, version in zip(out, versions, strict=True):
-            described.append(space.describe(version))
-        progress(Step(stage, part.stop, len(clips)))
+        return list(zip(*pool.map(copies, waveforms), strict=True)) if altered else [waveforms]
+
+    with (
+        ThreadPoolExecutor(cpu_count() or 1) as pool,
+        closing(ahead(partial(versions, part) for part in parts)) as read,
+    ):
+        for part, made in zip(parts, read, strict=True):
+            for described, version in zip(out, made, strict=True):
+                described.append(space.describe(version))
+            progress(Step(stage, part.stop, len(clips)))
     return torch.cat([torch.cat(described) for described in out])
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import streams
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
-from cl_ast.batching import chunks
+from cl_ast.batching import ahead, chunks
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
 from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
 from cl_ast.inference.session import Session
@@ -19,7 +20,7 @@ from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_model import label_scores
 from registry import Accuracy, TaskRecord
 
-_CHUNK = 64  # clips
+_CHUNK, _GPU_CHUNK = 64, 256  # clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,14 @@ def measure(
     """
     model = session.model(name)
     outcomes: list[Outcome] = []
-    for part in chunks(len(clips), _CHUNK):
-        mine = [clips[index] for index in part]
-        waveforms = session.clips.read([clip.path for clip in mine])
-        by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
-        found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
-        outcomes += found if router is None else _routed(session, router, name, found, waveforms, by_name)
-        progress(Step(f"measuring {name}", part.stop, len(clips)))
+    size = _GPU_CHUNK if model.backbone.device.type == "cuda" else _CHUNK
+    parts = [[clips[index] for index in part] for part in chunks(len(clips), size)]
+    with closing(ahead(partial(session.clips.read, [clip.path for clip in mine]) for mine in parts)) as read:
+        for mine, waveforms in zip(parts, read, strict=True):
+            by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
+            found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
+            outcomes += found if router is None else _routed(session, router, name, found, waveforms, by_name)
+            progress(Step(f"measuring {name}", len(outcomes), len(clips)))
     right = sum(one.predicted == one.label for one in outcomes) / len(clips)
     labels, kept = model.settings.labels, tuple(outcomes)
     if router is None:

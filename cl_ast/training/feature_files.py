@@ -12,14 +12,16 @@ import os
 import secrets
 import shutil
 import time
+import weakref
 import zlib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import platformdirs
 import torch
@@ -28,6 +30,7 @@ from torch import Tensor
 from cl_ast.audio.cache import file_key
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.errors import TrainingError
+from cl_ast.training.file_lock import try_lock
 
 FOLDER, SIZE = "CL_AST_CACHE", "CL_AST_CACHE_GB"
 """The environment variables for the folder of the cache, and for its most gigabytes."""
@@ -40,6 +43,7 @@ _LONGEST = 2**24  # bytes of a description
 _PACKAGES = ("cl-ast", "torch", "numpy", "soundfile", "soxr")  # those that decide the numbers
 _ENDING, _PARTIAL = ".features", ".part"
 _DAY = 24 * 3600.0
+_WINDOWS = os.name == "nt"
 
 
 def key_of(paths: Sequence[Path], front_end: FrontEnd, dtype: torch.dtype, device: torch.device) -> str:
@@ -85,7 +89,7 @@ class FeatureFiles:
         """Return the features (n, …) that were kept under a key, or None if there are none that are whole."""
         path = self.folder / (key + _ENDING)
         try:
-            rows = _opened(path, tuple(shape), dtype)
+            rows = Rows(path, tuple(shape), dtype)
             if not _is_whole(rows.file, key, tuple(shape), dtype):
                 del rows
                 path.unlink()
@@ -112,7 +116,7 @@ class FeatureFiles:
     def _alone(self) -> Iterator[None]:
         """Let no other process make room at the same time."""
         with (self.folder / "lock").open("ab") as file:
-            _try_lock(file, wait=True)
+            try_lock(file, wait=True)
             yield
 
     def _make_room(self, size: int) -> bool:
@@ -149,7 +153,7 @@ class Writer:
         self._sums: list[int] = []
         self._rest = b""
         self._file: IO[bytes] | None = self._path.open("w+b")
-        _try_lock(self._file)
+        try_lock(self._file)
         self._file.truncate(prod(shape) * dtype.itemsize)  # so that other processes count all of it
 
     def append(self, rows: Tensor) -> None:
@@ -175,12 +179,14 @@ class Writer:
         try:
             self._file.write(self._rest + about + len(about).to_bytes(8, "little") + _MARK)
             self._file.flush()
-            if os.name == "nt":
+            # Another process may remove the file as soon as it has its name, so it is opened before that.
+            rows = None if _WINDOWS else Rows(self._path, self._shape, self._dtype)
+            if _WINDOWS:
                 self._file.close()  # A file that is open cannot be renamed there.
             self._path.replace(self._target)
             self._file.close()
             self._file = None
-            return _opened(self._target, self._shape, self._dtype)
+            return rows or Rows(self._target, self._shape, self._dtype)
         except OSError:
             self.close()
             return None
@@ -202,17 +208,12 @@ class Rows:
     end it.
     """
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        """
-        Args:
-            file: open and without a buffer; it is closed with this object.
-        """
-        self.file = file
-        self._shape, self._dtype = shape, dtype
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """Open a file, until this object is gone. Raises OSError."""
+        self.file = path.open("rb", buffering=0)
+        weakref.finalize(self, self.file.close)
+        self._folder, self._shape, self._dtype = path.parent, shape, dtype
         self._row = prod(shape[1:]) * dtype.itemsize
-
-    def __del__(self) -> None:
-        self.file.close()
 
     def take(self, indices: Sequence[int]) -> Tensor:
         """Return some rows.
@@ -236,21 +237,17 @@ class Rows:
         try:
             self.file.seek(place)
             while len(data):
-                count = self.file.readinto(data)  # type: ignore[attr-defined]
+                count = self.file.readinto(data)
                 if not count:
                     raise OSError("it has become shorter")
                 data = data[count:]
         except OSError as error:
             raise TrainingError(
-                f"{self.file.name}: cached features cannot be read ({error}); delete the file, or set {SIZE}=0"
+                f"cached features in {self._folder} cannot be read ({error}); delete that folder, or set {SIZE}=0"
             ) from None
 
 
-def _opened(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Rows:
-    return Rows(path.open("rb", buffering=0), shape, dtype)
-
-
-def _is_whole(file: BinaryIO, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+def _is_whole(file: FileIO, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
     """Return whether an open file has what is wanted, and nothing of it is damaged."""
     size = prod(shape) * dtype.itemsize
     file.seek(size)
@@ -288,17 +285,4 @@ def _most_bytes(given: str) -> int:
 def _is_left(path: Path) -> bool:
     """Return whether nobody writes this file any more, because its process was killed."""
     with path.open("rb") as file:
-        return _try_lock(file) or time.time() - path.stat().st_mtime > _DAY
-
-
-def _try_lock(file: IO[bytes], *, wait: bool = False) -> bool:
-    """Lock an open file until it is closed, and return whether that could be done. Windows has no such lock."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
+        return try_lock(file) or time.time() - path.stat().st_mtime > _DAY

@@ -158,7 +158,7 @@ def test_a_file_that_becomes_shorter_stops_the_training_and_says_why(files: Feat
     found = files.open("one", SHAPE, torch.float32)
     assert found is not None
     os.truncate(files.folder / "one.features", 100)
-    with pytest.raises(TrainingError, match=r"one\.features.*shorter.*CL_AST_CACHE_GB=0"):
+    with pytest.raises(TrainingError, match=r"shorter.*CL_AST_CACHE_GB=0"):
         found.take([1])
 
 
