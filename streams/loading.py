@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from cl_ast.errors import StreamError
@@ -79,6 +80,24 @@ def reload(source: Source) -> Task:
     """
     with _named(source):
         return _task(source)
+
+
+def redraw(task: Task, seed: int) -> Task:
+    """Return a few-shot task with training clips that are drawn with another seed; all else stays as it is.
+
+    A task without `few_shot` is returned as it is.
+
+    Raises:
+        StreamError: the data are missing or have changed.
+    """
+    source = task.source
+    if source.few_shot is None or seed == source.seed:
+        return task
+    whole = reload(replace(source, few_shot=None))
+    if (whole.validation, whole.test) != (task.validation, task.test):
+        raise StreamError(f"{source.data}: the data have changed meanwhile; run it again")
+    records = [Record(clip.path, clip.label) for clip in whole.train]
+    return replace(task, train=_clips(keep_per_class(records, source.few_shot, seed)))
 
 
 def read_records(source: Source) -> Collection:

@@ -7,7 +7,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from cl_ast.errors import StreamError
 from streams.safe_paths import leads_outside
@@ -64,6 +64,8 @@ class Row(NamedTuple):
 def read_rows(path: Path, root: Path, required: Sequence[str] = ()) -> list[Row]:
     """Read all rows of a .csv or .jsonl file in UTF-8. Blank lines and a byte order mark are skipped.
 
+    A .csv has commas between its cells, or semicolons where its first line has no comma.
+
     Args:
         path: the file to read.
         root: the folder of the data; messages give the path relative to it.
@@ -114,9 +116,12 @@ def _check_encoding(path: Path, name: str) -> None:
         raise StreamError(f"{name} is not UTF-8 text (it looks like UTF-16); save it as UTF-8")
 
 
-def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
-    reader = csv.reader(lines, strict=True)
-    header: list[str] = next((cells for cells in reader if any(cell.strip() for cell in cells)), [])
+def _csv_rows(file: TextIO, name: str) -> Iterator[Row]:
+    reader = csv.reader(file, strict=True, delimiter=_delimiter(file))
+    filled = (cells for cells in reader if any(cell.strip() for cell in cells))
+    header: list[str] = next(filled, [])
+    if header[:1] == ["sep="]:  # the line that tells Excel the separator
+        header = next(filled, [])
     columns = _columns(header, name)
     named = [column for column in columns if column]
     for values in reader:
@@ -124,8 +129,17 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
             continue
         place = f"{name} row {reader.line_num}"
         if len(values) > len(columns):
-            raise StreamError(f"{place}: {len(values)} cells under {len(columns)} columns; quote values with commas")
+            raise StreamError(
+                f"{place}: {len(values)} cells under {len(columns)} columns; quote values with a separator inside"
+            )
         yield Row(place, {**dict.fromkeys(named, ""), **dict(zip(columns, map(clean, values), strict=False))})
+
+
+def _delimiter(file: TextIO) -> str:
+    """Return what separates the cells: a comma, or a semicolon as spreadsheets write it where a comma is decimal."""
+    first = next((line for line in file if line.strip()), "")
+    file.seek(0)
+    return ";" if ";" in first and "," not in first else ","
 
 
 def _json_rows(lines: Iterator[str], name: str) -> Iterator[Row]:

@@ -104,8 +104,9 @@ def compare(
 ) -> Iterator[Compared]:
     """Train every method from `seeds` starts and test it; yield each in the order given, when it is done.
 
-    Each process reads the clips once. A method whose training fails is yielded with its error, and the others go on.
-    Validation clips choose the epoch; test clips choose nothing.
+    A few-shot task has other training clips with each seed, so that their choice is part of the spread. Each process
+    reads the clips once. A method whose training fails is yielded with its error, and the others go on. Validation
+    clips choose the epoch; test clips choose nothing.
 
     Args:
         options, pooling: of every training; what they leave open is decided by the task's recipe, and the learning rate
@@ -170,7 +171,8 @@ class CellTrainer:
         self._positions = positions
         self._device = device
         self._progress = progress
-        self._clips: tuple[ClipSet, ClipSet, ClipSet] | None = None
+        self._tested: tuple[ClipSet, ClipSet] | None = None  # validation and test clips
+        self._training: dict[int, ClipSet] = {}  # by seed, of a few-shot task; else one for all
         self._failed: dict[str, tuple[int, str]] = {}  # by method: the seed with which it failed, and the error
 
     def __call__(self, cell: Cell) -> Run:
@@ -185,7 +187,8 @@ class CellTrainer:
             return Run(error=str(error))
 
     def _run(self, cell: Cell) -> Run:
-        backbone, (training, validation, test) = self._prepared()
+        backbone, (validation, test) = self._prepared()
+        training = self._training_clips(backbone, cell.seed)
         settings = TaskSettings(
             self._task.name, cell.method, self._task.labels, training.front_end, self._pooling, self._positions
         )
@@ -198,19 +201,25 @@ class CellTrainer:
         del used["seed"]
         return Run(accuracy, trained.accuracy, trained.seconds, used)
 
-    def _prepared(self) -> tuple[Backbone, tuple[ClipSet, ClipSet, ClipSet]]:
-        """Return the backbone and the clips of each split; the first call loads and reads them."""
+    def _prepared(self) -> tuple[Backbone, tuple[ClipSet, ClipSet]]:
+        """Return the backbone, validation clips and test clips; the first call loads and reads them."""
         if isinstance(self._backbone, str):
             self._backbone = load_backbone(self._backbone, device=pick_device(self._device))
-        if self._clips is None:
-            task, front_end = self._task, self._backbone.front_end(self._task.clip_seconds)
-            training, validation, test = (
-                labelled(clips, task.labels, front_end, self._backbone.device)
-                for clips in (task.train, task.validation, task.test)
-            )
+        if self._tested is None:
+            validation, test = (self._set(clips, self._backbone) for clips in (self._task.validation, self._task.test))
             test.load("reading test clips", self._progress)
-            self._clips = training, validation, test
-        return self._backbone, self._clips
+            self._tested = validation, test
+        return self._backbone, self._tested
+
+    def _training_clips(self, backbone: Backbone, seed: int) -> ClipSet:
+        """Return the training clips of a seed: of a few-shot task, each seed draws its own."""
+        key = 0 if self._task.source.few_shot is None else seed
+        if key not in self._training:
+            self._training[key] = self._set(streams.redraw(self._task, seed).train, backbone)
+        return self._training[key]
+
+    def _set(self, clips: Sequence[streams.Clip], backbone: Backbone) -> ClipSet:
+        return labelled(clips, self._task.labels, backbone.front_end(self._task.clip_seconds), backbone.device)
 
 
 def _compared(

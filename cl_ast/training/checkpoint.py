@@ -21,6 +21,7 @@ from cl_ast.training import checkpoint_files
 from registry import header
 
 _EVERY = 60.0  # seconds; repeating a short training takes less time than saving it
+_RULE = f"a training is saved at the end of an epoch, {_EVERY:.0f} s or more after it began or was last saved"
 _FORM = 2  # of what the file holds; another release's is another training
 _COPIES = 4  # of the task's weights, at most: they, the best, and two moments of AdamW
 _LARGEST_REST = 64 * 2**20  # bytes, for all else
@@ -198,9 +199,9 @@ class Checkpoint:
         if others:
             return (
                 "the interrupted training had other data, another method or other options; "
-                "give the same ones, or leave out --resume"
+                f"give the same ones, or leave out --resume ({_RULE})"
             )
-        return "there is no interrupted training of this task; leave out --resume"
+        return f"there is no interrupted training of this task ({_RULE}); leave out --resume"
 
     def drop(self) -> None:
         """Remove the file, because the training was committed."""

@@ -217,7 +217,7 @@ def test_a_name_that_cannot_be_is_refused_before_training(
         (["--max-seconds", "0"], ["max_seconds"]),
         (["--fold", "2"], ["fold"]),
         (["--split-by", "speaker"], ["speaker"]),
-        (["--resume", "--method", "linear"], ["no interrupted training", "--resume"]),
+        (["--resume", "--method", "linear"], ["no interrupted training", "end of an epoch, 60 s or more", "--resume"]),
     ],
 )
 def test_an_option_that_does_not_fit(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.plain_words import SENTENCES
 from tests.cli.conftest import Answer, Run
 
 # Trainable parameters over ast-base, to the unit: tables of the papers, see docs/methods.md.
@@ -46,6 +48,14 @@ def test_linear_counts_its_head_given_the_classes(cl: Run, classes: int, paramet
     (row,) = cl("methods", "linear", "--classes", classes, "--format", "json").fine().json
     assert row["trainable_parameters"] == parameters
     assert row["bytes"] == 4 * parameters
+
+
+def test_what_a_method_does_is_said_in_plain_words_before_its_literature(cl: Run) -> None:
+    out = " ".join(cl("methods", "bottleneck", "prompt+lora").fine().out.split())
+    for sentence in ("bottleneck: adds a small network", "houlsby: two in each layer", "lora: adds", "prompt: puts"):
+        assert 0 <= out.index(sentence) < out.index("Cappellazzo")
+    assert "houlsby: two" not in cl("methods", "lora").fine().out
+    assert set(SENTENCES) == set(METHODS)
 
 
 def test_options_in_any_order_are_the_same_method(cl: Run) -> None:

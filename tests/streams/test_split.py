@@ -2,12 +2,15 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import streams
 from cl_ast.errors import StreamError
 from streams import split
 from streams.choose_split import choose_split
@@ -186,3 +189,15 @@ def test_a_draw_by_name_is_the_same_wherever_the_data_lie() -> None:
 
     assert drawn("/here") == drawn("/somewhere/else")
     assert drawn("/here") != [f"{number}.wav" for number in range(3)]
+
+
+def test_few_clips_drawn_again_leave_the_other_splits(tmp_path: Path, wav: Callable[..., Any]) -> None:
+    for number in range(40):
+        wav(tmp_path / "ab"[number % 2] / f"{number}.wav")
+    task = streams.load(tmp_path, few_shot=3, seed=1)
+    other = streams.redraw(task, 2)
+    assert {clip.path for clip in other.train} != {clip.path for clip in task.train}
+    assert sorted(clip.label for clip in other.train) == ["a"] * 3 + ["b"] * 3
+    assert (other.validation, other.test, other.labels) == (task.validation, task.test, task.labels)
+    assert not {clip.path for clip in other.train} & {clip.path for clip in (*task.validation, *task.test)}
+    assert streams.redraw(task, 1) == task == streams.redraw(task, 1)

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("task")
 @click.option("--methods", "specs", multiple=True, metavar="SPEC...", help="Separated by spaces; may be repeated.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Repeats per method.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Repeats per method; with --few-shot, each draws its own clips.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data set lies.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw accuracy against parameters.")
 @engine_options("ray trains on the workers of a Ray cluster, with a GPU each where there are any (extra: ray).")

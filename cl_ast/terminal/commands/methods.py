@@ -13,7 +13,7 @@ from cl_ast.terminal.output import print_json, print_text, table_or
 @click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
 @table_or("json", "csv")
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
-    """Every method, or these, with its parameters.
+    """Every method, or these, with its parameters; of these, also what they do, in plain words.
 
     Trainable parameters (of the adapter; `linear` counts its head, given --classes), size per task in single
     precision, and the source. Needs no weights.
@@ -23,11 +23,11 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
     cl-ast methods conformer:houlsby,k=8 lora:qkvo,r=3 --format json
     """
     from cl_ast.adapters.listing import rows
+    from cl_ast.adapters.plain_words import explained
     from cl_ast.adapters.spec import parse
     from cl_ast.backbone.pretrained import sizes
 
-    for spec in specs:
-        parse(spec)
+    parsed = [parse(spec) for spec in specs]
     found = rows(specs, *sizes(backbone), classes=classes)
     if kind == "json":
         print_json(found)
@@ -38,4 +38,5 @@ def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: st
     else:
         from cl_ast.terminal.rendering import tables
 
-        tables.show(tables.methods(found))
+        said = dict.fromkeys(line for spec in parsed for line in explained(spec))
+        tables.show(*said, *([""] if said else []), tables.methods(found))

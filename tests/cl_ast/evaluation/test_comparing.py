@@ -6,7 +6,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from cl_ast.errors import MethodError
 from cl_ast.evaluation.comparing import compare
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
+from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.options import TrainOptions
 
 J = TypeVar("J")
@@ -101,6 +102,21 @@ def test_an_engine_gives_the_same_table(clips: Path, backbone: Backbone) -> None
         return [(row.method, row.accuracies, row.validation, row.training, row.bytes) for row in rows]
 
     assert table(Elsewhere()) == table(None)
+
+
+def test_each_seed_draws_its_own_few_clips(clips: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = streams.load(str(clips), few_shot=2, seed=3)
+    drawn: list[tuple[Path, ...]] = []
+
+    def noted(given: Sequence[streams.Clip], *others: Any) -> ClipSet:
+        drawn.append(tuple(clip.path for clip in given))
+        return labelled(given, *others)
+
+    monkeypatch.setattr("cl_ast.evaluation.comparing.labelled", noted)
+    list(compare(task, backbone, [parse("linear"), parse("ssf")], FEW, seeds=2))
+    _, _, first, second = drawn  # after validation and test clips; both methods have the same
+    assert first == tuple(clip.path for clip in task.train)
+    assert len(second) == 4 and set(second) != set(first)
 
 
 def test_a_method_that_does_not_fit_is_refused_before_any_training(clips: Path, backbone: Backbone) -> None:
