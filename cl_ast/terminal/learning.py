@@ -28,6 +28,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
         resume=options.resume,
         evaluate=not options.no_eval,
         store=options.store,
+        negatives=options.negatives,
         progress=display,
     )
     for skipped, reason in learned.skipped.items():

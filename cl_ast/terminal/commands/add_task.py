@@ -28,9 +28,10 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
 
     \b
     cl-ast add-task path/to/clips --epochs 20
+    cl-ast add-task path/to/clips --negatives recordings-without-them/
     cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
     """
-    from cl_ast.terminal.rendering import results, tables
+    from cl_ast.terminal.rendering import results, tables, task_page
 
     with (
         warnings_as_lines(),
@@ -46,6 +47,7 @@ def add_task(app: App, /, task: str, data: Path | None, name: str | None, kind: 
     if kind == "json":
         print_json(results.learned(learned))
         return
-    tables.show(results.learned_line(learned))
+    negatives = task_page.negatives_of(learned.task.version)
+    tables.show(results.learned_line(learned), *([f"negatives: {negatives}"] if negatives else []))
     if learned.measured:
         tables.show("", tables.measured([results.measured(one) for one in learned.measured]))
