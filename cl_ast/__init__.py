@@ -19,6 +19,7 @@ _PUBLIC = {
     "StreamError": "cl_ast.errors",
     "TrainOptions": "cl_ast.training.options",
     "TrainingError": "cl_ast.errors",
+    "Tuning": "cl_ast.continual.rebuild_routing",
     "Window": "cl_ast.audio.windows",
 }
 

@@ -15,9 +15,8 @@ from cl_ast.audio.reading import AudioInput, Waveform
 from cl_ast.audio.windows import Failure, Window
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.continual.add_task import Learned, Request, add_task
-from cl_ast.continual.rebuild_routing import rebuild_routing, route_with
+from cl_ast.continual.rebuild_routing import Tuning, route
 from cl_ast.continual.relearn import Skipped, relearn
-from cl_ast.errors import RegistryError
 from cl_ast.evaluation.accuracy import Measured, measure_stored
 from cl_ast.evaluation.own_folder import FolderTest, measure_folder
 from cl_ast.evaluation.statistics import stats
@@ -159,6 +158,7 @@ class Manager:
         resume: bool = False,
         evaluate: bool = True,
         store: str = "auto",
+        negatives: str | Path | None = None,
         progress: Progress = silent,
         stop: Stop = never,
     ) -> Learned:
@@ -174,6 +174,7 @@ class Manager:
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
             stop: called after each step of the training; where it returns True, the best weights so far are kept.
+            negatives: a folder of sounds that are none of the classes, so that the router calls their like unknown.
 
         Warns:
             ClAstWarning: its routing could not be learned, so that it answers by name only.
@@ -182,7 +183,8 @@ class Manager:
             TaskExistsError: the name is taken and `replace` is not given.
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
         """
-        request = Request(method, options, pooling, positions, store, replace, resume, evaluate)
+        folder = None if negatives is None else Path(negatives)
+        request = Request(method, options, pooling, positions, store, replace, resume, evaluate, folder)
         return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
 
     def relearn(
@@ -199,7 +201,12 @@ class Manager:
         return relearn(self._records(names), self.registry, target.session, method, progress)
 
     def route(
-        self, names: Sequence[str] = (), progress: Progress = silent, *, clips: str | Path | None = None
+        self,
+        names: Sequence[str] = (),
+        progress: Progress = silent,
+        *,
+        clips: str | Path | None = None,
+        tuning: Tuning | None = None,
     ) -> dict[str, str]:
         """Rebuild the routing of tasks (all by default), each as a new version with the same adapter.
 
@@ -208,20 +215,16 @@ class Manager:
         Args:
             clips: a folder of clips, labelled or not, that the routing of one task is learned from: it lets the router
                 choose an imported task.
+            tuning: another limit for "unknown", or negatives; the limit alone changes at once, and needs no clips.
 
         Raises:
             TaskNotFoundError: a name that is not there.
-            RegistryError: `clips` is given for no task, or for several.
+            RegistryError: `clips` is given for no task, or for several; or the limit cannot be one.
             StreamError, AudioError, NotFiniteError: with `clips`, the routing cannot be learned; nothing is changed.
         """
         records = self._records(names)
         self.registry.require_writable()  # before the work, and not after it
-        if clips is None:
-            return rebuild_routing(self.session, records, progress, named=bool(names))
-        if len(names) != 1:
-            raise RegistryError("a folder of clips is for the routing of one task; name that task")
-        route_with(self.session, records[0], Path(clips), progress)
-        return {}
+        return route(self.session, records, tuning or Tuning(), progress, clips=clips, named=bool(names))
 
     # Measuring
 
@@ -293,6 +296,7 @@ class Manager:
         top_k: int | None = 5,
         window: Window | None = None,
         every: bool = False,
+        alpha: float | None = None,
     ) -> Iterator[Prediction | Failure]:
         """Classify clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
 
@@ -302,11 +306,13 @@ class Manager:
             task: a name, or "auto" to let the router choose.
             top_k: how many labels; None for all.
             every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
+            alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
 
         Raises:
             TaskNotFoundError: no such task, or no task at all.
+            RegistryError: `alpha` is no whole number of hundredths from 0 to 1.
         """
-        return self.answer(clips, Query(task, top_k, window, every))
+        return self.answer(clips, Query(task, top_k, window, every, alpha))
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
         """Classify clips as `predict` does, for a query that was put together before."""

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import streams
 from cl_ast.adapters.spec import MethodSpec, parse
-from cl_ast.continual.learn_routing import learn_routing
+from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
+from cl_ast.continual.negatives import NegativeClips, negatives_in
 from cl_ast.continual.routing_clips import clips_of
 from cl_ast.continual.training_record import routing_record, training_record
 from cl_ast.environment import package_versions
@@ -23,7 +24,7 @@ from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning, Progress, silent
-from cl_ast.router import TaskRouting
+from cl_ast.router import ALPHA
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.checkpoint import Checkpoint
@@ -67,6 +68,8 @@ class Request:
         replace: make a new version of a task of that name.
         resume: go on with a training that was stopped; None goes on with it where there is one.
         evaluate: measure every task afterwards.
+        negatives: a folder of sounds that are none of the task's classes, from which its routing learns too.
+        alpha: the p-value below which a clip is unknown; None for that of the task that is replaced, or the usual one.
     """
 
     method: MethodSpec | str | None = None
@@ -77,6 +80,8 @@ class Request:
     replace: bool = False
     resume: bool | None = False
     evaluate: bool = True
+    negatives: Path | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Plan:
     settings: TaskSettings
     options: Hyperparameters
     fingerprint: str
+    negatives: NegativeClips | None
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class Ready:
 
     model: TaskModel
     trained: Trained
-    routing: TaskRouting | None
+    routing: LearnedRouting | None
     device: str
 
 
@@ -145,7 +152,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     """Decide what the request leaves open, and refuse what cannot be committed later.
 
     Raises:
-        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError: as `Manager.add_task` says.
+        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: as `Manager.add_task` says.
     """
     session.refuse_other_choices()
     if request.evaluate:
@@ -159,9 +166,22 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     pooling = request.pooling or recipe.pooling
     settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)
     options = recipe.complete(request.options or TrainOptions(), spec)
-    plan = Plan(task, settings, options, task.fingerprint())
+    negatives = None if request.negatives is None else negatives_in(request.negatives)
+    if negatives is not None:
+        negatives.require_enough(front_end.seconds)
+    plan = Plan(task, settings, options, task.fingerprint(), negatives, _alpha(session, task.name, request.alpha))
     _version(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
     return plan
+
+
+def _alpha(session: Session, name: str, wanted: float | None) -> float:
+    """Return the limit for "unknown" of a new version: the one that is wanted, or that of the former version."""
+    if wanted is not None:
+        return wanted
+    try:
+        return session.routing.alpha_of(session.registry.task(name).version)
+    except TaskNotFoundError:
+        return ALPHA
 
 
 def known_labels(registry: Registry, name: str) -> tuple[str, ...]:
@@ -224,21 +244,29 @@ def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
 
 
-def _routing(session: Session, plan: Plan, model: TaskModel, progress: Progress) -> TaskRouting | None:
+def _routing(session: Session, plan: Plan, model: TaskModel, progress: Progress) -> LearnedRouting | None:
     """Learn the task's routing. Where that fails the trained task is kept, and answers by name only.
 
     Warns:
         ClAstWarning: the routing could not be learned.
     """
     try:
-        return learn_routing(session, clips_of(plan.task), model, plan.options.seed, progress)
+        return learn_routing(
+            session,
+            clips_of(plan.task),
+            model,
+            plan.options.seed,
+            progress,
+            negatives=plan.negatives,
+            alpha=plan.alpha,
+        )
     except (AudioError, StreamError) as error:
         warnings.warn(f"{plan.task.name} answers by name only: {error}", ClAstWarning, stacklevel=2)
         return None
 
 
 def _measured(
-    session: Session, task: streams.Task, model: TaskModel, routing: TaskRouting | None, progress: Progress
+    session: Session, task: streams.Task, model: TaskModel, routing: LearnedRouting | None, progress: Progress
 ) -> tuple[list[Measured], dict[str, str]]:
     """Measure every task with the new one beside it, before that is committed."""
     candidate = StoredTask(model, _tensors(routing), {})
@@ -266,8 +294,8 @@ def _committed(
     return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)
 
 
-def _tensors(routing: TaskRouting | None) -> Mapping[str, Tensor]:
-    return {} if routing is None else routing.tensors()
+def _tensors(learned: LearnedRouting | None) -> Mapping[str, Tensor]:
+    return {} if learned is None else learned.routing.tensors()
 
 
 def _version(

@@ -19,6 +19,7 @@ import torch
 
 import streams
 from cl_ast.continual.add_task import Plan, Request, planned
+from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.routing_clips import MOST, RoutingClips, clips_of
 from cl_ast.continual.training_record import routing_record, training_record
 from cl_ast.environment import package_versions
@@ -212,7 +213,9 @@ def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> i
     curve = tuple(EpochScores(epoch, 0.1, 0.1, 0.1, 0.1) for epoch in range(plan.options.epochs + 1))
     trained = Trained(1, 0.1, 0.1, 0.1, curve)
     facts = {
-        "training": training_record(model, plan.options, trained, routing_record(routing, clips), store),
+        "training": training_record(
+            model, plan.options, trained, routing_record(LearnedRouting(routing), clips), store
+        ),
         "source": plan.task.source.to_json(),
         "protocol": plan.task.protocol,
         "packages": package_versions(),

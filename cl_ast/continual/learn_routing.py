@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from os import cpu_count
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,32 +14,68 @@ from torch import Tensor
 import streams
 from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
+from cl_ast.continual.negatives import NegativeClips
 from cl_ast.continual.routing_clips import MOST, RoutingClips
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
-from cl_ast.router import TaskRouting, learn
+from cl_ast.router import ALPHA, TaskRouting, learn, unknown_negatives
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
 _CHUNK, _GPU_CHUNK = 32, 256  # clips that are described at once
 
 
+@dataclass(frozen=True, slots=True)
+class UsedNegatives:
+    """Which negatives were used.
+
+    Attributes:
+        folder: where they are.
+        pieces: how many pieces they were cut into.
+        unknown: how many of these come out unknown, each by what the others teach.
+    """
+
+    folder: Path
+    pieces: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRouting:
+    """The routing of a task, and the negatives that it was learned with."""
+
+    routing: TaskRouting
+    negatives: UsedNegatives | None = None
+
+
 def learn_routing(
-    session: Session, clips: RoutingClips, model: TaskModel, seed: int, progress: Progress
-) -> TaskRouting:
+    session: Session,
+    clips: RoutingClips,
+    model: TaskModel,
+    seed: int,
+    progress: Progress,
+    *,
+    negatives: NegativeClips | None = None,
+    alpha: float = ALPHA,
+) -> LearnedRouting:
     """Learn a task's routing from training clips and altered copies of them, and from validation clips.
+
+    Args:
+        negatives: sounds that are none of the task's classes.
+        alpha: the p-value below which a clip is to be unknown.
 
     Raises:
         AudioError: a clip cannot be read.
-        StreamError: all clips are alike.
+        StreamError: all clips are alike, or there are too few negatives.
         NotFiniteError: the task answers with values that are not numbers.
     """
     generator = torch.Generator().manual_seed(seed)
     training, validation = (_sample(some, generator) for some in (clips.training, clips.validation))
     index = {label: position for position, label in enumerate(clips.labels)}
     space = session.routing.space
-    return learn(
+    others = None if negatives is None else _negatives(session, negatives, model.settings.front_end.seconds, progress)
+    routing = learn(
         _described(session, training, "learning to recognise this task's clips", progress, altered=True),
         [index[clip.label] for clip in training],
         _described(session, validation, 'setting the limit for "unknown"', progress),
@@ -47,7 +85,27 @@ def learn_routing(
         copies=COPIES,
         noise=space.noise,
         logits=logits_of(model, session.clips.read([clip.path for clip in validation])),
+        negatives=others,
+        alpha=alpha,
     )
+    if negatives is None or others is None:
+        return LearnedRouting(routing)
+    unknown = unknown_negatives(routing, others, COPIES, space.noise)
+    return LearnedRouting(routing, UsedNegatives(negatives.folder, len(others) // COPIES, unknown))
+
+
+def _negatives(session: Session, negatives: NegativeClips, seconds: float, progress: Progress) -> Tensor:
+    """Return the descriptions (copies · n, d) of the pieces of negatives, and of altered copies of them."""
+    space = session.routing.space
+    out: list[list[Tensor]] = [[] for _ in range(COPIES)]
+    negatives.require_enough(seconds)
+    for number, pieces in enumerate(negatives.pieces(seconds), 1):
+        for part in chunks(len(pieces), _CHUNK):
+            versions = zip(*(copies(pieces[index]) for index in part), strict=True)
+            for described, version in zip(out, versions, strict=True):
+                described.append(space.describe(version))
+        progress(Step("describing negatives", number, len(negatives.paths)))
+    return torch.cat([torch.cat(described) for described in out])
 
 
 def _described(

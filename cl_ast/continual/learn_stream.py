@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import streams
 from cl_ast.adapters.spec import owned
 from cl_ast.continual.add_task import Learned, Plan, Ready, Request, finish, planned, train_alone
+from cl_ast.continual.learn_routing import LearnedRouting, UsedNegatives
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, silent
 from cl_ast.router import TaskRouting
@@ -57,18 +58,21 @@ class TrainedTask:
 
     Attributes:
         file: its file, without the clips of its splits.
+        negatives: with which its routing was learned.
     """
 
     file: bytes
     trained: Trained
     device: str
+    negatives: UsedNegatives | None
 
     def ready(self, session: Session) -> Ready:
         """Return the task over the session's backbone."""
         stored = from_bytes(self.file, session.backbone, session.methods)
         dimensions = dimensions_of(session.backbone.shape)
         routing = TaskRouting.from_tensors(stored.router, dimensions) if stored.router else None
-        return Ready(stored.model, self.trained, routing, self.device)
+        learned = None if routing is None else LearnedRouting(routing, self.negatives)
+        return Ready(stored.model, self.trained, learned, self.device)
 
 
 class TaskTrainer:
@@ -92,6 +96,6 @@ class TaskTrainer:
             registry = Registry.open(self._place, create=False)
             self._session = Session(registry, backbone=self._backbone, device=self._device, router=self._router)
         ready = train_alone(self._session, job.plan, job.request)
-        routing = {} if ready.routing is None else ready.routing.tensors()
-        file = to_bytes(ready.model, self._session.backbone, {}, routing)
-        return TrainedTask(file, ready.trained, ready.device)
+        learned = ready.routing
+        file = to_bytes(ready.model, self._session.backbone, {}, {} if learned is None else learned.routing.tensors())
+        return TrainedTask(file, ready.trained, ready.device, None if learned is None else learned.negatives)

@@ -1,14 +1,19 @@
 """Trains the tasks of one registry again, in another: the way to a better backbone, or to another method."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.add_task import Learned, Request, add_task
+from cl_ast.continual.negatives import negatives_in
+from cl_ast.continual.routing_clips import recorded_negatives
 from cl_ast.continual.training_record import recorded_options
 from cl_ast.errors import AudioError, RegistryError, StreamError, TaskNotFoundError
 from cl_ast.inference.session import Session
-from cl_ast.progress import Progress
+from cl_ast.progress import ClAstWarning, Progress
+from cl_ast.router.task_routing import alpha_in
 from cl_ast.tasks.source import reload_version
 from registry import Registry, TaskRecord, names
 from registry.version_facts import check_new_labels
@@ -57,8 +62,28 @@ def _again(
             return Skipped(record.name, refused)
         # The task may have been renamed since.
         task = replace(reload_version(source, record.version), name=record.name)
-        return add_task(target, task, _request(record, target, method), progress=progress)
+        alpha, negatives = alpha_in(source.read_adapter(record.version)), _negatives(record)
+        request = replace(_request(record, target, method), alpha=alpha, negatives=negatives)
+        return add_task(target, task, request, progress=progress)
     return Skipped(record.name, "the other registry has it already", already_there=True)
+
+
+def _negatives(record: TaskRecord) -> Path | None:
+    """Return the folder of the task's negatives.
+
+    Warns:
+        ClAstWarning: it cannot be read, so that the task is trained again without them.
+    """
+    folder = recorded_negatives(record.version)
+    if folder is None:
+        return None
+    try:
+        negatives_in(folder)
+    except StreamError as error:
+        message = f"{record.name} is trained again without its negatives: {error}"
+        warnings.warn(message, ClAstWarning, stacklevel=2)
+        return None
+    return folder
 
 
 def _refused(record: TaskRecord) -> str | None:

@@ -1,6 +1,6 @@
 """The clips that routing is learned from: those of the task's training, of a folder, or of a published data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +51,13 @@ def clips_in(folder: Path, seed: int) -> RoutingClips:
     Raises:
         StreamError: the folder is missing, cannot be read or has too few clips.
     """
-    root = _resolved(folder)
+    root = resolved(folder)
     try:
         task = streams.load(root, seed=seed)
     except StreamError:
         if has_metadata(root):
             raise
-        found = _divided(_audio(root), seed, root)
+        found = _divided(audio_in(root), seed, root)
     else:
         found = RoutingClips(task.train, task.validation, task.labels, root)
     if found.used < FEWEST:
@@ -100,7 +100,14 @@ def recorded_folder(version: VersionRecord) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _resolved(folder: Path) -> Path:
+def recorded_negatives(version: VersionRecord) -> Path | None:
+    """Return the folder of the negatives that a version's routing was learned with; None for none."""
+    found = routing_of(version).get("negatives")
+    folder = found.get("folder") if isinstance(found, Mapping) else None
+    return Path(folder) if isinstance(folder, str) else None
+
+
+def resolved(folder: Path) -> Path:
     """Return the absolute path of a folder. Raises StreamError where it is none, or its path cannot be recorded."""
     try:
         root = folder.resolve()
@@ -108,7 +115,7 @@ def _resolved(folder: Path) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # such as a name that is too long, or links in a circle
         raise StreamError(f"{folder} cannot be opened ({error}); give a folder of clips") from None
     if not is_folder:
-        raise StreamError(f"{folder} is no folder; give a folder of clips that are of the task's kind")
+        raise StreamError(f"{folder} is no folder; give a folder of clips")
     try:
         str(root).encode()
     except UnicodeEncodeError:
@@ -116,7 +123,7 @@ def _resolved(folder: Path) -> Path:
     return root
 
 
-def _audio(root: Path) -> list[Path]:
+def audio_in(root: Path) -> list[Path]:
     """Return the audio files of a folder, sorted. Raises StreamError where a folder in it cannot be entered."""
     found: list[Path] = []
     for one in audio_files(root):

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
-from cl_ast.router import TaskRouting
+from cl_ast.router import ALPHA
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.options import Hyperparameters, TrainOptions, words_in
 from cl_ast.training.trainer import Trained
@@ -47,15 +48,26 @@ def _finite(value: float | None) -> float | None:
     return value if value is None or math.isfinite(value) else None
 
 
-def routing_record(routing: TaskRouting | None, clips: RoutingClips) -> dict[str, Any] | None:
+def routing_record(learned: LearnedRouting | None, clips: RoutingClips) -> dict[str, Any] | None:
     """Return which router the routing is for, which description of clips it was learned from, and from which clips.
 
-    It is None for a task without routing, which answers by name only.
+    Negatives and a limit for "unknown" are in it where there are some. It is None for a task without routing, which
+    answers by name only.
     """
-    if routing is None:
+    if learned is None:
         return None
-    folder = {} if clips.folder is None else {"folder": str(clips.folder)}
-    return {"router": routing.kind, "descriptions": routing.description_id.hex(), "clips": clips.used, **folder}
+    routing, used = learned.routing, learned.negatives
+    record = {"router": routing.kind, "descriptions": routing.description_id.hex(), "clips": clips.used}
+    record |= {} if clips.folder is None else {"folder": str(clips.folder)}
+    if used is not None:
+        record["negatives"] = {"folder": str(used.folder), "pieces": used.pieces, "unknown": used.unknown}
+    return with_alpha(record, routing.alpha)
+
+
+def with_alpha(record: Mapping[str, Any], alpha: float) -> dict[str, Any]:
+    """Return the `routing_record` with another limit for "unknown"; the usual one is left out."""
+    rest = {key: value for key, value in record.items() if key != "alpha"}
+    return rest if alpha == ALPHA else {**rest, "alpha": alpha}
 
 
 def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: bool) -> TrainOptions:

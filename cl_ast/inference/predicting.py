@@ -1,6 +1,8 @@
 """Clips to predictions: clips are read and cut, routed, and answered by the task that each is sent to."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from cl_ast.audio.reading import AudioInput, seconds
 from cl_ast.audio.windows import Failure, Segment, segments
@@ -8,12 +10,14 @@ from cl_ast.errors import NotFiniteError, TaskNotFoundError
 from cl_ast.inference.answering import GPU_BATCH, SEGMENTS, Answer, NoAnswer, answer
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
+from cl_ast.progress import ClAstWarning
 from cl_ast.router import Route, Router, decide
 from cl_ast.tasks.task_model import label_scores
 
 Answered = tuple[Route, Answer | NoAnswer]
 _MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
 _MANY_SAMPLES = 2**22  # of more than `SEGMENTS` clips: four minutes, so that a GPU's memory holds their tokens
+_MOST_NAMES = 5  # in a sentence
 _MUCH = 0.1  # seconds of a clip that its task does not take, and that are worth a word
 
 
@@ -25,7 +29,7 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
     Raises:
         TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.
     """
-    choice = _choice(session, query.task)
+    choice = _choice(session, query)
     cut = segments(clips, query.window)
     most = SEGMENTS if session.backbone.device.type == "cpu" else GPU_BATCH
     for group in _groups(cut, most):
@@ -57,16 +61,37 @@ def _groups(cut: Iterable[Segment | Failure], most: int) -> Iterator[list[Segmen
         yield group
 
 
-def _choice(session: Session, task: str) -> Router | Route:
+def _choice(session: Session, query: Query) -> Router | Route:
     """Return the router, or the one route of a query by name."""
     try:
-        if task == AUTO:
-            return session.routing.router()
-        return Route(session.model(task).settings.name, 1.0, True, ())
+        if query.task == AUTO:
+            return _with_alpha(session.routing.router(), query.alpha)
+        return Route(session.model(query.task).settings.name, 1.0, True, ())
     except TaskNotFoundError as error:
         if session.registry.tasks():
             raise
         raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`") from error
+
+
+def _with_alpha(router: Router, alpha: float | None) -> Router:
+    """Return the router with the limit of a query.
+
+    Warns:
+        ClAstWarning: with that limit no clip is unknown to some tasks.
+    """
+    if alpha is None:
+        return router
+    router = router.with_alpha(alpha)
+    names = router.never_unknown()
+    if names:
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        warnings.warn(
+            f"with a limit of {alpha:.2f} no clip is unknown to {', '.join(names[:_MOST_NAMES])}{more}: too few clips "
+            "calibrated it",
+            ClAstWarning,
+            stacklevel=2,
+        )
+    return router
 
 
 def _answers(
@@ -79,17 +104,21 @@ def _answers(
         return []
     described = session.routing.space.describe([segment.waveform for segment in segments])
     if not every:
-        return [
-            [answered]
-            for answered in decide(
-                choice, described, lambda pairs: answer(session, [(segments[row], task) for row, task in pairs])
-            )
-        ]
+        decided = decide(
+            choice, described, lambda pairs: answer(session, [(segments[row], task) for row, task in pairs])
+        )
+        routes = choice.with_p_values(described, [route for route, _ in decided])
+        return [[(route, one)] for route, (_, one) in zip(routes, decided, strict=True)]
     nearest = choice.choose(described)
-    routes = [several or [one] for several, one in zip(choice.fitting(described), nearest, strict=True)]
-    pairs = [(segment, route.task) for segment, several in zip(segments, routes, strict=True) for route in several]
-    found = iter(answer(session, pairs))
-    return [[(route, next(found)) for route in several] for several in routes]
+    found = [several or [one] for several, one in zip(choice.fitting(described), nearest, strict=True)]
+    p_values = choice.with_p_values(described, [several[0] for several in found])
+    every_route = [
+        [replace(route, p_values=one.p_values) for route in several]
+        for several, one in zip(found, p_values, strict=True)
+    ]
+    pairs = [(segment, route.task) for segment, several in zip(segments, every_route, strict=True) for route in several]
+    answers = iter(answer(session, pairs))
+    return [[(route, next(answers)) for route in several] for several in every_route]
 
 
 def _prediction(segment: Segment, route: Route, one: Answer, top_k: int | None, *, routed: bool) -> Prediction:
@@ -108,4 +137,8 @@ def _prediction(segment: Segment, route: Route, one: Answer, top_k: int | None, 
         taken=(begin, round(begin + min(most, length), 3)),
         clip_seconds=round(length, 2) if cut else None,
         warnings=segment.notes,
+        p_value=route.p_value if routed else None,
+        p_values=route.p_values,
+        alpha=route.alpha,
+        nearer=route.nearer,
     )

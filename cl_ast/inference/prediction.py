@@ -17,12 +17,14 @@ class Query:
         top_k: how many labels; None for all.
         window: how long clips are cut into windows, each with an answer of its own; None for one answer a clip.
         every: with "auto", an answer from every task that a clip is known to, the best first, or from the nearest.
+        alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
     """
 
     task: str = AUTO
     top_k: int | None = 5
     window: Window | None = None
     every: bool = False
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Prediction:
     """The answer for one clip, or for one window of it.
 
     Attributes:
+        task_score: the router's score for the task, which compares it with the others; 1 by name.
         known: False where no task of the registry fits; `task` is then the nearest.
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
@@ -37,6 +40,10 @@ class Prediction:
         taken: from where to where the task takes the clip, in seconds.
         clip_seconds: how long the clip (or window) is, where the task does not take all of it.
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
+        p_value: the share of the task's own clips that fit it no better; it decides `known`. None by name.
+        p_values: the same for each of `tasks`.
+        alpha: the limit: with a lower p-value, the clip is unknown.
+        nearer: what an unknown clip is nearer to than to the task: "noise", "negatives", or empty for neither.
     """
 
     path: str
@@ -50,6 +57,24 @@ class Prediction:
     taken: tuple[float, float] = (0.0, 0.0)
     clip_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    p_value: float | None = None
+    p_values: tuple[float, ...] = ()
+    alpha: float = 0.0
+    nearer: str = ""
+
+    @property
+    def score_if_known(self) -> float | None:
+        """The score as JSON and CSV have it: None where no task fits, since silence may well be nearest to one task."""
+        return self.task_score if self.known else None
+
+    @property
+    def why_unknown(self) -> str:
+        """Why the clip is unknown, in words; empty where it is known."""
+        if self.known:
+            return ""
+        if self.nearer:
+            return f"nearer to {'its negatives' if self.nearer == 'negatives' else self.nearer}"
+        return f"p-value below {self.alpha:.2f}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -65,9 +90,16 @@ class Prediction:
         out: dict[str, Any] = {"path": self.path}
         if self.start is not None:
             out |= {"start": self.start, "end": self.end}
-        out |= {"task": self.task, "task_score": self.task_score, "known": self.known}
+        out |= {"task": self.task, "task_score": self.score_if_known, "known": self.known}
+        if self.p_value is not None:
+            out["p_value"] = self.p_value
+        if not self.known and self.p_value is not None:
+            than = f" than to {self.task}: p-value {self.p_value:.2f}, below {self.alpha:.2f}" if self.nearer else ""
+            out["reason"] = self.why_unknown + than
         if self.tasks is not None:
             out["tasks"] = [{"task": name, "score": score} for name, score in self.tasks]
+            for near, p_value in zip(out["tasks"], self.p_values, strict=False):
+                near["p_value"] = p_value
         out["labels"] = [{"label": name, "score": score} for name, score in self.labels]
         out["heard"] = list(self.taken)
         if self.clip_seconds is not None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
 from cl_ast.progress import ClAstWarning
-from cl_ast.router import DEFAULT, Router, RouterSpace, TaskRouting
+from cl_ast.router import ALPHA, DEFAULT, Router, RouterSpace, TaskRouting
 from cl_ast.router.space import description_id, dimensions_of, is_current, kind_in
-from cl_ast.router.task_routing import description_id_of, has_routing, kind_of, routing_in
+from cl_ast.router.task_routing import alpha_in, description_id_of, has_routing, kind_of, routing_in
 from cl_ast.tasks.origin import by_name_only, how_to_route
 from cl_ast.tasks.task_file import StoredTask
 from registry import BackboneRecord, Registry, VersionRecord
@@ -114,6 +114,10 @@ class RegistryRouting:
     def tasks(self) -> dict[str, TaskRouting]:
         """Return the routing of each task that can be routed to, by name. Raises as `router`."""
         return {name: routing for name, (_, routing) in self._stored().items() if routing is not None}
+
+    def alpha_of(self, version: VersionRecord) -> float:
+        """Return the p-value below which a clip is unknown to a task; the usual one where it has no routing."""
+        return ALPHA if by_name_only(version) else alpha_in(self._registry.read_adapter(version))
 
     def refuse_stale(self) -> None:
         """Raise RegistryError where a task's routing must be rebuilt before another task can be added."""

@@ -5,9 +5,9 @@ on any task. Each task adds a state and a calibration, learned from its own clip
 router compares the clip with the states of all tasks (`router`); three kinds of router are in `kinds`.
 """
 
-from cl_ast.router.calibration import ALPHA
+from cl_ast.router.calibration import ALPHA, checked_alpha
 from cl_ast.router.kinds import DEFAULT, KINDS
-from cl_ast.router.learning import learn
+from cl_ast.router.learning import learn, unknown_negatives
 from cl_ast.router.router import Route, Router
 from cl_ast.router.sound import sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
@@ -23,7 +23,9 @@ __all__ = [
     "Router",
     "RouterSpace",
     "TaskRouting",
+    "checked_alpha",
     "decide",
     "learn",
     "sound_of",
+    "unknown_negatives",
 ]

@@ -6,14 +6,16 @@ statistics from which p follows. With n < 19 clips no clip can be rejected at 5 
 worse than all n is then rejected, which happens to one in n + 1 clips of the task.
 """
 
+import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from cl_ast.errors import CorruptRegistryError
+from cl_ast.errors import CorruptRegistryError, RegistryError
 
-ALPHA = 0.05  # clips of a task are called unknown at most this often, which the calibration guarantees
+ALPHA = 0.05
+"""The usual limit: a clip with a lower p-value is unknown. So clips of a task are unknown at most this often."""
 LOWEST = -3.0  # less than any fit, which is in [-2, 1], and than any confidence
 _STEPS = 100
 _FIRST_FIT = round(ALPHA * _STEPS)  # the statistics from here on are never `LOWEST`
@@ -31,12 +33,27 @@ def calibrate(fits: Tensor) -> Tensor:
 
 
 def p_values(calibration: Tensor, fits: Tensor) -> Tensor:
-    """Return the p-values of fits (n,), rounded down to hundredths; below `ALPHA` a clip does not belong to the task.
+    """Return the p-values of fits (n,), rounded down to hundredths, in float64: each is the number that is printed.
 
     Args:
         calibration: the order statistics (101,) from `calibrate`.
     """
-    return torch.searchsorted(calibration[1:].contiguous(), fits.contiguous(), right=True) / _STEPS
+    return torch.searchsorted(calibration[1:].contiguous(), fits.contiguous(), right=True).double() / _STEPS
+
+
+def lowest_p(calibration: Tensor) -> float:
+    """Return the lowest p-value that any clip can have; with fewer than 99 clips it is over 0."""
+    return float(p_values(calibration, torch.tensor([LOWEST])))
+
+
+def checked_alpha(alpha: float) -> float:
+    """Return a limit for "unknown". Raises RegistryError for anything but 0, 0.01, 0.02, … 1, as p-values are."""
+    number = alpha if isinstance(alpha, int | float) and not isinstance(alpha, bool) else math.nan
+    if not 0 <= number <= 1 or abs(number * _STEPS - round(number * _STEPS)) > 1e-6:
+        raise RegistryError(
+            f'a limit for "unknown" is 0 (nothing is unknown), 0.01, 0.02 and so on up to 1, and not {alpha!r:.40}'
+        )
+    return round(number * _STEPS) / _STEPS
 
 
 def check_fits(calibration: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The interface of a kind of router, and the table of all kinds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,16 +29,55 @@ def noise_fits(noise: State | None, described: Tensor) -> Tensor | None:
     return None if noise is None else noise.fit(described)
 
 
-def fit_or_noise(noise: Tensor | None, state: State, described: Tensor) -> Tensor:
-    """Return how well described clips (n, d) fit a task, minus 1 where they fit noise better: (n,) in [-2, 1].
+class Fits(NamedTuple):
+    """How well described clips fit a task, and what they fit better.
 
-    Some tasks have sounds like noise, such as rain; without the comparison, noise would be accepted as rain.
+    Attributes:
+        values: (n,) in [-2, 1]; the fit of the task's state, minus 1 where the clip fits something else better.
+        noise: (n,) bool; whether that is noise.
+        negatives: (n,) bool; whether that is the task's negatives.
+    """
+
+    values: Tensor
+    noise: Tensor
+    negatives: Tensor
+
+
+class Negatives:
+    """Sounds that are none of a task's classes: a clip that the router would rather send to them does not fit the task.
+
+    They are compared with this task alone, so that they change nothing for other tasks.
+    """
+
+    def __init__(self, kind: str, task: State, state: State) -> None:
+        """
+        Args:
+            kind: the kind of router, one of `KINDS`.
+            task: the task's state.
+            state: that of the negatives, learned as if they were a task.
+        """
+        self.state = state
+        self._scores = KINDS[kind].chooser([task, state])
+
+    def are_nearer(self, described: Tensor) -> Tensor:
+        """Return whether each described clip (n, d) is nearer to the negatives than to the task: (n,)."""
+        scores = self._scores(described)
+        return scores[:, 1] > scores[:, 0]
+
+
+def fits_of(state: State, described: Tensor, noise: Tensor | None, negatives: Negatives | None) -> Fits:
+    """Return how well described clips (n, d) fit a task.
+
+    Some tasks have sounds like noise, such as rain; without the comparisons, noise would be accepted as rain.
 
     Args:
         noise: the `noise_fits` (n,) of the same clips.
     """
     fits = state.fit(described)
-    return fits if noise is None else fits - (noise > fits).float()
+    neither = torch.zeros(len(fits), dtype=torch.bool)
+    noisy = neither if noise is None else noise > fits
+    negative = neither if negatives is None else negatives.are_nearer(described)
+    return Fits(fits - (noisy | negative).float(), noisy, negative)
 
 
 class Kind(Protocol):

@@ -1,13 +1,14 @@
 """Learns a task's routing from its described clips."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from cl_ast.errors import StreamError
-from cl_ast.router.calibration import calibrate
-from cl_ast.router.kinds import DEFAULT, KINDS, State, fit_or_noise, noise_fits
+from cl_ast.router.calibration import ALPHA, calibrate
+from cl_ast.router.kinds import DEFAULT, KINDS, Negatives, State, fits_of, noise_fits
 from cl_ast.router.task_routing import TaskRouting
 from cl_ast.router.tie_break import confidence_calibration
 
@@ -26,6 +27,8 @@ def learn(
     copies: int = 1,
     logits: Tensor | None = None,
     noise: State | None = None,
+    negatives: Tensor | None = None,
+    alpha: float = ALPHA,
 ) -> TaskRouting:
     """Learn a task's state and calibration.
 
@@ -38,6 +41,8 @@ def learn(
         copies: how many copies of each clip `training` has, with the clip itself.
         logits: (m, classes) the output of the task's head for the validation clips.
         noise: `RouterSpace.noise`.
+        negatives: (copies · k, d) described clips of none of the classes, and copies of them, as in `training`.
+        alpha: the p-value below which a clip is to be unknown, in whole hundredths.
 
     Raises:
         StreamError: all clips that calibrate are alike.
@@ -48,16 +53,42 @@ def learn(
         return torch.cat([rows + copy * len(labels) for copy in range(copies)])
 
     state = router.learn(training, labels.repeat(copies), generator)
-    fits = fit_or_noise(noise_fits(noise, validation), state, validation)
+    own = None if negatives is None else _negatives(kind, state, negatives)
+
+    def fits_to(state: State, own: Negatives | None, unseen: Tensor) -> Tensor:
+        return fits_of(state, unseen, noise_fits(noise, unseen), own).values
+
+    fits = fits_to(state, own, validation)
     if len(validation) < _FEWEST:
         order = torch.randperm(len(labels), generator=generator)
         for fold in range(min(_FOLDS, len(labels) - 1)):
             in_fold = torch.arange(len(labels)) % _FOLDS == fold
             others = order[~in_fold]
             fold_state = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
-            unseen = training[order[in_fold]]
-            fits = torch.cat([fits, fit_or_noise(noise_fits(noise, unseen), fold_state, unseen)])
+            fold_own = None if own is None else Negatives(kind, fold_state, own.state)
+            fits = torch.cat([fits, fits_to(fold_state, fold_own, training[order[in_fold]])])
     if not len(fits) or bool(fits.min() == fits.max()):
         raise StreamError("all its clips sound alike to the router, so it cannot learn what belongs to the task")
     confidence = confidence_calibration(torch.zeros(0, 1) if logits is None else logits)
-    return TaskRouting(kind, state, calibrate(fits), confidence, description_id)
+    return TaskRouting(kind, state, calibrate(fits), confidence, description_id, alpha, own)
+
+
+def unknown_negatives(routing: TaskRouting, negatives: Tensor, copies: int, noise: State | None = None) -> int:
+    """Return how many negatives come out unknown, each by what the other four fifths of them teach.
+
+    Args:
+        negatives: as in `learn`; neighbours, which may come from one recording, are in the same fifth.
+    """
+    count, unknown = len(negatives) // copies, 0
+    for unseen in torch.arange(count).chunk(_FOLDS):
+        others = torch.tensor(sorted(set(range(count)) - set(unseen.tolist())))
+        rows = torch.cat([others + copy * count for copy in range(copies)])
+        part = replace(routing, negatives=_negatives(routing.kind, routing.state, negatives[rows]))
+        clips = negatives[unseen]
+        unknown += int((part.p_values(clips, noise_fits(noise, clips)) < routing.alpha).sum())
+    return unknown
+
+
+def _negatives(kind: str, task: State, described: Tensor) -> Negatives:
+    one_class = torch.zeros(len(described), dtype=torch.long)
+    return Negatives(kind, task, KINDS[kind].learn(described, one_class, torch.Generator().manual_seed(0)))

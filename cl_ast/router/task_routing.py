@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from cl_ast.errors import CorruptRegistryError
-from cl_ast.router.calibration import check_confidence, check_fits, p_values
-from cl_ast.router.kinds import KINDS, State, fit_or_noise
+from cl_ast.router.calibration import ALPHA, check_confidence, check_fits, p_values
+from cl_ast.router.kinds import KINDS, Fits, Negatives, State, fits_of
 from registry import header
 
 _COMMON = {"calibration", "sureness", "recipe"}  # the tensors that every kind of router has
+_ALPHA, _NEGATIVE = "alpha", "negative."  # the names of what only some tasks have
 PREFIX = "router."
 """How the names of the tensors of a task's routing begin in its file."""
 
@@ -26,6 +27,8 @@ class TaskRouting:
         calibration: (101,) order statistics of the fits of clips that the state was not learned from.
         confidence: (101,) order statistics of how confident the task's head is of clips that it was not trained on.
         description_id: the `RouterSpace.description_id` of the descriptions, 16 bytes.
+        alpha: the p-value below which a clip is unknown, in whole hundredths.
+        negatives: sounds that are none of the task's classes, if there are any.
     """
 
     kind: str
@@ -33,13 +36,18 @@ class TaskRouting:
     calibration: Tensor
     confidence: Tensor
     description_id: bytes
+    alpha: float = ALPHA
+    negatives: Negatives | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that the task's file stores."""
         # "sureness" and "recipe" are the names in files of registries that exist.
         identity = torch.frombuffer(bytearray(self.description_id), dtype=torch.uint8)
         own = {"calibration": self.calibration, "sureness": self.confidence, "recipe": identity}
-        return {**self.state.tensors(), **own}
+        if self.alpha != ALPHA:  # else the file is as older releases can read it
+            own[_ALPHA] = torch.tensor([round(self.alpha * 100)], dtype=torch.uint8)
+        negative = {} if self.negatives is None else self.negatives.state.tensors()
+        return {**self.state.tensors(), **own, **{f"{_NEGATIVE}{name}": tensor for name, tensor in negative.items()}}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], dimensions: int) -> "TaskRouting":
@@ -59,7 +67,18 @@ class TaskRouting:
         calibration, confidence = tensors["calibration"], tensors["sureness"]
         check_fits(calibration)
         check_confidence(confidence)
-        return cls(kind, KINDS[kind].restore(tensors, dimensions), calibration, confidence, description_id_of(tensors))
+        state, negative = KINDS[kind].restore(tensors, dimensions), _negative(tensors)
+        negatives = Negatives(kind, state, KINDS[kind].restore(negative, dimensions)) if negative else None
+        identity, alpha = description_id_of(tensors), alpha_of(tensors)
+        return cls(kind, state, calibration, confidence, identity, alpha, negatives)
+
+    def fits(self, described: Tensor, noise: Tensor | None = None) -> Fits:
+        """Return how well described clips (n, d) fit this task.
+
+        Args:
+            noise: the `noise_fits` (n,) of the same clips.
+        """
+        return fits_of(self.state, described, noise, self.negatives)
 
     def p_values(self, described: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the p-value (n,) of described clips (n, d): the share of the task's clips that fit it no better.
@@ -67,7 +86,7 @@ class TaskRouting:
         Args:
             noise: the `noise_fits` (n,) of the same clips.
         """
-        return p_values(self.calibration, fit_or_noise(noise, self.state, described))
+        return p_values(self.calibration, self.fits(described, noise).values)
 
 
 def description_id_of(tensors: Mapping[str, Tensor]) -> bytes:
@@ -78,9 +97,30 @@ def description_id_of(tensors: Mapping[str, Tensor]) -> bytes:
     return bytes(identity.tolist())
 
 
+def alpha_of(tensors: Mapping[str, Tensor]) -> float:
+    """Return the p-value below which a clip is unknown to a task. Raises CorruptRegistryError for none that can be."""
+    stored = tensors.get(_ALPHA)
+    if stored is None:
+        return ALPHA
+    if stored.dtype != torch.uint8 or stored.shape != (1,) or int(stored) > 100:
+        raise CorruptRegistryError("the limit of the task is no number of hundredths from 0 to 100")
+    return int(stored) / 100
+
+
+def _negative(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the state of a task's negatives; none where it has no negatives."""
+    return {name.removeprefix(_NEGATIVE): t for name, t in tensors.items() if name.startswith(_NEGATIVE)}
+
+
 def kind_of(tensors: Mapping[str, Tensor]) -> str:
     """Return the kind of router that a task's tensors are for. Raises CorruptRegistryError if there is none."""
-    found = [name for name, kind in KINDS.items() if kind.names() | _COMMON == set(tensors)]
+    own = {name for name in tensors if name != _ALPHA and not name.startswith(_NEGATIVE)}
+    negative = set(_negative(tensors))
+    found = [
+        name
+        for name, kind in KINDS.items()
+        if kind.names() | _COMMON == own and (not negative or negative == kind.names())
+    ]
     if not found:
         raise CorruptRegistryError(
             "the routing of the task is of no kind that this cl-ast knows; rebuild it with `cl-ast route`"
@@ -115,6 +155,14 @@ def routing_in(data: bytes) -> dict[str, Tensor]:
         _check_finite(name, tensor)
         found[name.removeprefix(PREFIX)] = tensor
     return found
+
+
+def alpha_in(data: bytes) -> float:
+    """Return the p-value below which a clip is unknown, as an adapter file has it; the usual one where it has none."""
+    try:
+        return alpha_of(routing_in(data))
+    except CorruptRegistryError:
+        return ALPHA
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:

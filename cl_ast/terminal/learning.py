@@ -68,6 +68,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
             resume=options.resume,
             evaluate=not options.no_eval,
             store=options.store,
+            negatives=options.negatives,
             progress=ctrl_c.watching(display),
             stop=ctrl_c,
         )
@@ -120,6 +121,7 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
         store=options.store,
         replace=options.replace,
         evaluate=not options.no_eval,
+        negatives=options.negatives,
     )
 
 

@@ -30,6 +30,7 @@ class LearningOptions:
         pooling, positions: of the task on the backbone.
         fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
         store, replace, resume, no_eval: what is kept, and how.
+        negatives: a folder of sounds that are none of the classes.
     """
 
     train: TrainOptions
@@ -48,6 +49,7 @@ class LearningOptions:
     resume: bool = False
     no_eval: bool = False
     router: str | None = None
+    negatives: Path | None = None
 
 
 _FLAGS = {"learning_rate": "lr", "frequency_mask": "freq_mask"}  # fields that are called otherwise on the command line
@@ -151,6 +153,12 @@ _KEEPING = (
         "--router",
         type=click.Choice(["discriminant", "prototypes", "ridge"]),
         help="How a new registry finds a clip's task.  [default: discriminant]",
+    ),
+    click.option(
+        "--negatives",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Sounds that are none of the classes, such as a room's; the router learns to call them unknown.",
     ),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )

@@ -39,7 +39,7 @@ def long(tmp_path: Path) -> Path:
 
 def test_json_key_for_key(cl: Run, tone: Path) -> None:
     (answer,) = cl("predict", tone, "--format", "json").fine().json
-    assert list(answer) == ["path", "task", "task_score", "known", "tasks", "labels", "heard"]
+    assert list(answer) == ["path", "task", "task_score", "known", "p_value", "tasks", "labels", "heard"]
     assert answer["path"] == str(tone)
     assert answer["task"] == "tones"
     assert isinstance(answer["known"], bool)
@@ -138,7 +138,7 @@ def test_jsonl_is_json_a_line(cl: Run, data: Path) -> None:
 
 def test_csv_is_a_label_a_line(cl: Run, tone: Path, long: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(cl("predict", tone, "--format", "csv").fine().out)))
-    assert list(rows[0]) == ["path", "task", "task_score", "known", "rank", "label", "score"]
+    assert list(rows[0]) == ["path", "task", "task_score", "known", "p_value", "rank", "label", "score"]
     assert [row["rank"] for row in rows] == ["1", "2"]
     assert {row["path"] for row in rows} == {str(tone)}
     cut = list(csv.DictReader(io.StringIO(cl("predict", long, "--window", 0.5, "--format", "csv").out)))

@@ -39,10 +39,11 @@ def add_task(
     \b
     cl-ast add-task path/to/clips --dry-run
     cl-ast add-task path/to/clips --epochs 20
+    cl-ast add-task path/to/clips --negatives recordings-without-them/
     cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
     """
     from cl_ast.continual.forecast import Forecast
-    from cl_ast.terminal.rendering import forecast_page, results, tables
+    from cl_ast.terminal.rendering import forecast_page, results, tables, task_page
 
     with (
         warnings_as_lines(),
@@ -61,6 +62,7 @@ def add_task(
     elif kind == "json":
         print_json(results.learned(done))
     else:
-        tables.show(results.learned_line(done))
+        negatives = task_page.negatives_of(done.task.version)
+        tables.show(results.learned_line(done), *([f"negatives: {negatives}"] if negatives else []))
         if done.measured:
             tables.show("", tables.measured([results.measured(one) for one in done.measured]))

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 @click.argument("clips", nargs=-1, required=True, metavar="CLIP...")
 @click.option("--task", default="auto", show_default=True, help="A task's name, or auto to let the router choose.")
 @click.option("--all", "every", is_flag=True, help="With auto, an answer from every task that the clip is known to.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1),
+    metavar="X",
+    help="With auto, a clip is unknown where its p-value is below X: 0 (never), 0.01, …  [default: each task's, 0.05]",
+)
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
@@ -35,6 +41,7 @@ def predict(
     clips: tuple[str, ...],
     task: str,
     every: bool,
+    alpha: float | None,
     top_k: int,
     window: float | None,
     hop: float | None,
@@ -48,10 +55,11 @@ def predict(
     \b
     cl-ast predict clip.wav
     cl-ast predict clip.wav --all
+    cl-ast predict clip.wav --alpha 0.01
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
     cl-ast predict long.flac --window 2 --hop 1 --format audacity
     """
-    query = _query(task, every, top_k, window, hop)
+    query = _query(task, every, top_k, window, hop, alpha)
     from cl_ast.audio.windows import Failure
     from cl_ast.terminal.rendering import formats
 
@@ -93,17 +101,19 @@ def _print(answers: list[Prediction], kind: str) -> None:
         tables.show(tables.predictions(answers))
 
 
-def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None) -> Query:
+def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None, alpha: float | None) -> Query:
     """Put the query together. Raises click.UsageError for options that do not go together."""
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
     if every and task != "auto":
         raise click.UsageError("--all lets the router choose; leave out --task")
+    if alpha is not None and task != "auto":
+        raise click.UsageError("--alpha is for the router; leave out --task")
     from cl_ast.audio.windows import Window
     from cl_ast.inference.prediction import Query
 
     cut = None if window is None else Window(window, window if hop is None else hop)
-    return Query(task, top_k, cut, every)
+    return Query(task, top_k, cut, every, alpha)
 
 
 def _clips(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:

@@ -51,24 +51,31 @@ def size(count: float | None) -> str:
 
 
 def predictions(answers: Sequence[Prediction]) -> RenderableType:
-    """Return a row for each clip or window: task, best label and the runners-up."""
+    """Return a row for each clip or window: task, best label and the runners-up, or why no task fits."""
     windows = any(answer.start is not None for answer in answers)
-    table = bare("clip", *(["from", "to"] if windows else []), "task", "label", "probability", "runners-up")
+    routed = any(answer.p_value is not None for answer in answers)
+    columns = [*(["from", "to"] if windows else []), "task", *(["p-value"] if routed else []), "label", "probability"]
+    table = bare("clip", *columns, "runners-up")
     for answer in answers:
         (label, score), *others = answer.labels
         span = [f"{answer.start:.2f}", f"{answer.end:.2f}"] if windows else []
         task = answer.task if answer.known else f"unknown (nearest: {answer.task})"
-        others_shown = ", ".join(f"{name} {value:.2f}" for name, value in others)
+        others_shown = answer.why_unknown or ", ".join(f"{name} {value:.2f}" for name, value in others)
         style = "" if answer.known else "yellow"
         table.add_row(
             _clip(answer),
             *span,
             line(task, style),
+            *([_p_value(answer)] if routed else []),
             label,
             f"{score:.2f}",
             line(others_shown, "dim"),
         )
     return table
+
+
+def _p_value(answer: Prediction) -> str:
+    return "–" if answer.p_value is None else f"{answer.p_value:.2f}"
 
 
 def _clip(answer: Prediction) -> RenderableType:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LIST = 10_000  # characters of all labels or packages together
 _LONGEST_VALUE = 5_000  # of the data's path, or of an option
+USUAL_ALPHA = 0.05  # `cl_ast.router.ALPHA`, which would import torch
 _MOST_CLASSES = 40  # in the table of a split
 _MOST_CLIPS = 20  # of each split
 
@@ -53,7 +54,30 @@ def _routing(v: VersionRecord) -> list[tuple[str, str]]:
         return []
     clips = f", learned from {record['clips']} clips" if "clips" in record else ""
     folder = f" in {record['folder']}" if "folder" in record else ""
-    return [("routing", f"{record['router']}{clips}{folder}")]
+    routing = ("routing", f"{record['router']}{clips}{folder}")
+    limit = [("unknown", f"where the p-value is below {_alpha(v)}")] if "alpha" in record else []
+    negatives = negatives_of(v)
+    return [routing, *limit, *([("negatives", negatives)] if negatives else [])]
+
+
+def _alpha(v: VersionRecord) -> str:
+    """Return the limit for "unknown" as the version records it, and as anybody may have written it."""
+    value = routing_of(v).get("alpha", USUAL_ALPHA)
+    return f"{value:.2f}" if _is_number(value) else _short(value)
+
+
+def limit_line(v: VersionRecord) -> str:
+    """Return when a clip is unknown to a task."""
+    return f"{v.task}: a clip is unknown where its p-value is below {_alpha(v)}"
+
+
+def negatives_of(v: VersionRecord) -> str:
+    """Return which negatives a task has and how well they are known as such; an empty text for none."""
+    record = routing_of(v).get("negatives")
+    if not isinstance(record, Mapping):
+        return ""
+    pieces, unknown, folder = (_short(record.get(key)) for key in ("pieces", "unknown", "folder"))
+    return f"{unknown} of {pieces} pieces of {folder} come out unknown, each by what the others teach"
 
 
 def _training(v: VersionRecord) -> list[tuple[str, str]]:
