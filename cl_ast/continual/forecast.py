@@ -212,6 +212,7 @@ def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> i
     routing = _any_routing(session, clips)
     curve = tuple(EpochScores(epoch, 0.1, 0.1, 0.1, 0.1) for epoch in range(plan.options.epochs + 1))
     trained = Trained(1, 0.1, 0.1, 0.1, curve)
+    used = routing_record(LearnedRouting(routing), clips)
     facts = {
         "training": training_record(
             model, plan.options, trained, routing_record(LearnedRouting(routing), clips), store
