@@ -214,9 +214,7 @@ def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> i
     trained = Trained(1, 0.1, 0.1, 0.1, curve)
     used = routing_record(LearnedRouting(routing), clips)
     facts = {
-        "training": training_record(
-            model, plan.options, trained, routing_record(LearnedRouting(routing), clips), store
-        ),
+        "training": training_record(model, plan.options, trained, used, store),
         "source": plan.task.source.to_json(),
         "protocol": plan.task.protocol,
         "packages": package_versions(),
