@@ -1,7 +1,7 @@
 """What is wanted of clips, and what is answered."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from cl_ast.audio.windows import Window
 
@@ -30,6 +30,7 @@ class Prediction:
     """The answer for one clip, or for one window of it.
 
     Attributes:
+        ok: True, as `Failure.ok` is False.
         known: False where no task of the registry fits; `task` is then the nearest.
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
@@ -39,6 +40,7 @@ class Prediction:
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
     """
 
+    ok: ClassVar[Literal[True]] = True
     path: str
     task: str
     task_score: float
