@@ -1,5 +1,7 @@
 """The facade: everything that can be done with a registry, its backbone and its tasks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +11,6 @@ import torch
 
 import streams
 from cl_ast.adapters.method import Method
-from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.audio.reading import AudioInput, Waveform
 from cl_ast.audio.windows import Failure, Window
@@ -17,10 +18,11 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.continual.add_task import Learned, Request, add_task
 from cl_ast.continual.rebuild_routing import Tuning, route
 from cl_ast.continual.relearn import Skipped, relearn
-from cl_ast.evaluation.accuracy import Measured, measure_stored
+from cl_ast.evaluation.accuracy import Measured, measure_again
 from cl_ast.evaluation.own_folder import FolderTest, measure_folder
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.answering import logits_of
+from cl_ast.inference.inputs import Clips, inputs_of
 from cl_ast.inference.predicting import predict
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
@@ -29,23 +31,24 @@ from cl_ast.progress import Progress, silent
 from cl_ast.router import RouterSpace
 from cl_ast.sharing import exchange, hub
 from cl_ast.tasks.merging import merged
+from cl_ast.tasks.source import VersionSplit, split_of
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import Recipe, recipe_for
 from cl_ast.training.stopping import Stop, never
-from registry import GcReport, LastChange, Registry, TaskRecord, Undone
+from registry import GcReport, LastChange, Registry, TaskRecord, Undone, VersionRecord
 
 
 class Manager:
-    """Many audio tasks over one frozen backbone.
+    """Many audio tasks over one frozen backbone, which is loaded when it is first needed. Not for several threads.
 
         with Manager.open("my-registry", backbone="ast-mini") as manager:
             manager.add_task(streams.load("path/to/clips"))
-            for answer in manager.predict(["clip.wav"]):
-                print(answer.task, answer.labels[0])
+            for answer in manager.predict("clip.wav"):
+                print(answer.labels[0] if answer.ok else answer.reason)
 
-    The backbone is loaded when it is first needed. Not to be shared between threads.
+    Every method that takes a task's name raises TaskNotFoundError where there is none.
 
     Attributes:
         registry: what is stored.
@@ -59,13 +62,14 @@ class Manager:
         *,
         backbone: str | None = None,
         device: str = "auto",
-        methods: Mapping[str, Method] = METHODS,
+        methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
         router: str | None = None,
-        group: Group = ALONE,
+        group: Group | None = None,
     ) -> None:
+        """Work with an open registry; the arguments are those of `open`."""
         self.registry = registry
-        self.group = group
+        self.group = group or ALONE
         self.session = Session(
             registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router
         )
@@ -77,28 +81,25 @@ class Manager:
         *,
         backbone: str | None = None,
         device: str = "auto",
-        methods: Mapping[str, Method] = METHODS,
+        methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
         router: str | None = None,
-        group: Group = ALONE,
+        group: Group | None = None,
         create: bool = True,
-    ) -> "Manager":
-        """Open a registry, or make one.
+    ) -> Manager:
+        """Open a registry, or with `create` make one where there is none.
 
         Args:
             location: its folder, or the URL of a team's (docs/registry.md).
-            backbone: the backbone of a new registry; an existing one keeps its own, and refuses another.
+            backbone, router: of a new registry; an existing one keeps its own, and refuses others.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-            methods: the table of methods, with rows of your own where its tasks have some.
-            memory: how many bytes of tasks stay in memory; beyond, the task used longest ago is read again when needed.
-            router: of a new registry, "discriminant" or another (docs/routing.md); an existing one keeps its own.
+            methods: the table of methods, with rows of your own where its tasks have some; `METHODS` by default.
+            memory: how many bytes of tasks stay in memory; beyond, those used longest ago are read again when needed.
             group: the processes that train a task together (docs/performance.md); each has a Manager of the registry.
-            create: make the registry where there is none.
 
-        Raises:
-            RegistryError: it cannot be opened, or there is none and `create` is False.
-            ClAstError: the device is not there.
+        Raises RegistryError where it cannot be opened, or there is none; ClAstError where the device is not there.
         """
+        group = group or ALONE
         with group.main_first():
             registry = Registry.open(location, create=create)
         return cls(
@@ -110,7 +111,7 @@ class Manager:
         self.session.close()
         self.registry.close()
 
-    def __enter__(self) -> "Manager":
+    def __enter__(self) -> Manager:
         return self
 
     def __exit__(
@@ -140,6 +141,32 @@ class Manager:
         """How the backbone describes clips to the router; measured once a registry and kept in it."""
         return self.session.routing.space
 
+    # The tasks
+
+    def tasks(self, names: Sequence[str] = ()) -> list[TaskRecord]:
+        """Return these tasks, or all of them in the order in which they were learned."""
+        return [self.registry.task(name) for name in names] or self.registry.tasks()
+
+    def show(self, name: str) -> tuple[TaskRecord, list[VersionRecord]]:
+        """Return a task and its versions, oldest first; `training` of a version says how it was trained."""
+        return self.registry.task(name), self.registry.versions(name)
+
+    def splits(self, name: str) -> VersionSplit:
+        """Return which clip is in which split of a task. Raises StreamError where its clips are not at hand."""
+        return split_of(self.registry, self.registry.task(name).version)
+
+    def rename(self, name: str, new: str) -> TaskRecord:
+        """Give a task another name. Raises TaskExistsError, and RegistryError for a name that cannot be one."""
+        return self.registry.rename(name, new)
+
+    def remove(self, name: str) -> None:
+        """Remove a task; `undo` takes it back for 30 days."""
+        self.registry.remove(name)
+
+    def rollback(self, name: str, version: int | None = None) -> VersionRecord:
+        """Go back to a version of a task, by default to the one before. Raises RegistryError where there is none."""
+        return self.registry.rollback(name, version)
+
     # Learning
 
     def recipe(self, task: streams.Task) -> Recipe:
@@ -164,41 +191,33 @@ class Manager:
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
-        Whatever stops it before the end (an error, Ctrl-C) leaves the registry as it was. A training of over a minute
-        that was stopped can go on with `resume`, to the same weights.
+        Whatever stops it before the end leaves the registry as it was. A training of over a minute that was stopped can
+        go on with `resume`, to the same weights.
 
         Args:
             method, options, pooling: None, and what `options` leaves open, is the recipe's (`Manager.recipe`).
             positions: "resize" fits the position embeddings to the clip; "zeros" leaves them out.
-            replace: make a new version of a task of that name.
+            replace: make a new version of a task of that name, which else raises TaskExistsError.
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
             stop: called after each step of the training; where it returns True, the best weights so far are kept.
             negatives: a folder of sounds that are none of the classes, so that the router calls their like unknown.
 
-        Warns:
-            ClAstWarning: its routing could not be learned, so that it answers by name only.
-
-        Raises:
-            TaskExistsError: the name is taken and `replace` is not given.
-            MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
+        Warns with ClAstWarning where its routing could not be learned, so that it answers by name only.
+        Raises MethodError, TrainingError, AudioError, StreamError and RegistryError, as each says.
         """
         folder = None if negatives is None else Path(negatives)
         request = Request(method, options, pooling, positions, store, replace, resume, evaluate, folder)
         return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
 
     def relearn(
-        self, target: "Manager", names: Sequence[str] = (), *, method: str | None = None, progress: Progress = silent
+        self, target: Manager, names: Sequence[str] = (), *, method: str | None = None, progress: Progress = silent
     ) -> Iterator[Learned | Skipped]:
         """Train tasks (all by default) again in another registry, from their recorded sources and options.
 
-        This is the way to a better backbone. Each task is yielded when it is done; one that `target` has already, or
-        whose clips are not at hand, is skipped with the reason.
-
-        Raises:
-            TaskNotFoundError: a name that is not there; nothing is trained then.
+        Each task is yielded when it is done; one that is there already, or whose clips are not at hand, is skipped.
         """
-        return relearn(self._records(names), self.registry, target.session, method, progress)
+        return relearn(self.tasks(names), self.registry, target.session, method, progress)
 
     def route(
         self,
@@ -222,7 +241,7 @@ class Manager:
             RegistryError: `clips` is given for no task, or for several; or the limit cannot be one.
             StreamError, AudioError, NotFiniteError: with `clips`, the routing cannot be learned; nothing is changed.
         """
-        records = self._records(names)
+        records = self.tasks(names)
         self.registry.require_writable()  # before the work, and not after it
         return route(self.session, records, tuning or Tuning(), progress, clips=clips, named=bool(names))
 
@@ -235,27 +254,15 @@ class Manager:
 
         Returns what was measured, and the tasks that could not be with the reason. `evaluation.details.Details` says
         what is behind each accuracy.
-
-        Raises:
-            TaskNotFoundError: a name that is not there.
         """
-        records = self._records(names)
-        self.registry.require_writable()  # before the work, and not after it
-        router = self.session.routing.router() if auto else None
-        measured, skipped = measure_stored(self.session, records, router, progress)
-        if measured:
-            self.registry.record([accuracy for one in measured for accuracy in one.records()])
-        return measured, skipped
+        return measure_again(self.session, self.tasks(names), auto=auto, progress=progress)
 
     def evaluate_on(
         self, name: str, folder: str | Path, *, auto: bool = True, progress: Progress = silent
     ) -> FolderTest:
         """Measure a task on a folder of labelled clips of your own, and record nothing.
 
-        Raises:
-            TaskNotFoundError: no such task.
-            StreamError: the folder cannot be read, or the task knows none of its labels.
-            AudioError, NotFiniteError: a clip cannot be read, or the task answers with values that are not numbers.
+        Raises StreamError, AudioError or NotFiniteError where the folder, a clip or an answer cannot be used.
         """
         return measure_folder(self.session, self.registry.task(name), Path(folder), auto=auto, progress=progress)
 
@@ -266,31 +273,24 @@ class Manager:
     # Predicting
 
     def model(self, name: str) -> TaskModel:
-        """Return a task that is ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""
+        """Return a task that is ready to answer. Raises CorruptRegistryError where its file is damaged."""
         return self.session.model(name)
 
     def merged(self, name: str) -> TaskModel:
         """Return a task with its adapter folded into a copy of the backbone: the same answers at no extra cost.
 
-        It is to answer with, and is not stored.
-
-        Raises:
-            TaskNotFoundError: no such task.
-            MethodError: the method is no update of the backbone's weights, such as a bottleneck or a prompt.
+        It is to answer with, and is not stored. Raises MethodError where the method is no update of the backbone's
+        weights, such as a bottleneck or a prompt.
         """
         return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
-        """Return the logits (n, classes) of 16 kHz waveforms under one task, by name.
-
-        Raises:
-            NotFiniteError: one of them is not a number.
-        """
+        """Return the logits (n, classes) of 16 kHz waveforms by name. Raises NotFiniteError if one is not a number."""
         return logits_of(self.model(task), waveforms)
 
     def predict(
         self,
-        clips: Iterable[AudioInput],
+        clips: Clips,
         *,
         task: str = AUTO,
         top_k: int | None = 5,
@@ -298,21 +298,18 @@ class Manager:
         every: bool = False,
         alpha: float | None = None,
     ) -> Iterator[Prediction | Failure]:
-        """Classify clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
+        """Classify clips in order: a Prediction each (or one a window), or a Failure, whose `ok` is False.
 
-        A Failure also stands for the answer of a task that is not made of numbers.
+        A Failure is a clip that cannot be read, or the answer of a task that is not made of numbers.
 
         Args:
+            clips: one clip or several: paths, open binary files, or 16 kHz mono waveforms as arrays of floats.
             task: a name, or "auto" to let the router choose.
             top_k: how many labels; None for all.
             every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
             alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
-
-        Raises:
-            TaskNotFoundError: no such task, or no task at all.
-            RegistryError: `alpha` is no whole number of hundredths from 0 to 1.
         """
-        return self.answer(clips, Query(task, top_k, window, every, alpha))
+        return self.answer(inputs_of(clips), Query(task, top_k, window, every, alpha))
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
         """Classify clips as `predict` does, for a query that was put together before."""
@@ -321,19 +318,11 @@ class Manager:
     # Taking back
 
     def undo(self, expected: LastChange | None = None) -> Undone:
-        """Take the last change of the tasks back, as `Registry.undo` does; `registry.last_change()` says what it was.
-
-        Raises:
-            RegistryError: there is no change, its files are gone, or another came after the expected one.
-        """
+        """Take the last change of the tasks back, as `Registry.undo` says; `registry.last_change()` names it."""
         return self.registry.undo(expected)
 
     def gc(self, names: Sequence[str] = (), *, dry_run: bool = False, empty_trash: bool = False) -> GcReport:
-        """Move old versions and leftovers to the trash, as `Registry.gc` does.
-
-        Raises:
-            RegistryError: one of `names` is no adapter that the database does not know.
-        """
+        """Move old versions and leftovers to the trash, as `Registry.gc` says."""
         return self.registry.gc(names, dry_run=dry_run, empty_trash=empty_trash)
 
     # Sharing
@@ -341,34 +330,23 @@ class Manager:
     def export(self, name: str, folder: str | Path) -> Path:
         """Write a task as a folder that another registry imports, and `peft` where the method is LoRA.
 
-        Raises:
-            TaskNotFoundError: no such task.
-            RegistryError: the folder holds something already, or cannot be written.
+        Raises RegistryError where the folder is not empty, or cannot be written.
         """
         return exchange.export(self.session, name, Path(folder))
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
-        """Import the task that a folder holds, whoever wrote it. Nothing in it is run, and nothing is kept in part.
+        """Import the task that a folder holds, as `export` or `peft` wrote it; its routing is left out.
 
-        Its routing is left out: the task answers by name only until `route` learns its routing from clips here.
-
-        Args:
-            folder: as `export` or `peft` wrote it (docs/registry.md).
-            name: what to call the task; its own name by default.
-            replace: make it the next version of a task of that name.
-
-        Raises:
-            TaskExistsError: the name is taken and `replace` is not given.
-            CorruptRegistryError, RegistryError, MethodError: the folder cannot be imported, and why.
+        It may come from anybody: nothing in it is run, and nothing is kept in part. The task answers by name only until
+        `route` learns its routing from clips here. `replace` makes it the next version of a task of that name, which
+        else raises TaskExistsError. Raises RegistryError or MethodError where the folder cannot be imported.
         """
         return exchange.import_(self.session, Path(folder), name, replace)
 
     def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
         """Export a task to a repository on the Hugging Face hub, private unless `public`; return its address.
 
-        Raises:
-            TaskNotFoundError: no such task.
-            RegistryError: the hub cannot be reached, or refuses.
+        Raises RegistryError where the hub cannot be reached, or refuses.
         """
         return exchange.push(self.session, name, repository, public, endpoint)
 
@@ -384,7 +362,3 @@ class Manager:
         """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
         folder = hub.pull(repository, revision=revision, endpoint=endpoint)
         return self.import_(folder, name=name, replace=replace)
-
-    def _records(self, names: Sequence[str]) -> list[TaskRecord]:
-        """Return these tasks, or all of them for no names. Raises TaskNotFoundError."""
-        return [self.registry.task(name) for name in names] or self.registry.tasks()

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,12 +19,37 @@ _AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Failure:
-    """A clip that could not be classified, and the error that says why."""
+    """A clip that could not be classified; it can be asked what a `Prediction` can be, such as `ok` and `labels`.
 
+    Attributes:
+        reason: why, in words.
+        error: the error that says why; not a field, so that `dataclasses.asdict` gives plain values.
+        ok: False, as `Prediction.ok` is True.
+        known, task, labels: False, None and none.
+    """
+
+    ok: ClassVar[Literal[False]] = False
+    known: ClassVar[bool] = False
+    task: ClassVar[None] = None
+    labels: ClassVar[tuple[tuple[str, float], ...]] = ()
     path: str
-    error: ClAstError
+    reason: str
+
+    def __init__(self, path: str, error: ClAstError) -> None:
+        for name, value in (("path", path), ("reason", str(error)), ("_error", error)):
+            object.__setattr__(self, name, value)  # it is frozen
+
+    @property
+    def error(self) -> ClAstError:
+        """The error that says why."""
+        error: ClAstError = self.__dict__["_error"]
+        return error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the failure as an object for JSON."""
+        return {"path": self.path, "error": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,18 @@ def _answers(
     return [own[row] if task == name else next(others) for row, task in pairs]
 
 
+def measure_again(
+    session: Session, records: Sequence[TaskRecord], *, auto: bool = True, progress: Progress = silent
+) -> tuple[list[Measured], dict[str, str]]:
+    """Measure stored tasks and record it, as `Manager.evaluate` describes it."""
+    session.registry.require_writable()  # before the work, and not after it
+    router = session.routing.router() if auto else None
+    measured, skipped = measure_stored(session, records, router, progress)
+    if measured:
+        session.registry.record([accuracy for one in measured for accuracy in one.records()])
+    return measured, skipped
+
+
 def measure_stored(
     session: Session,
     records: Sequence[TaskRecord],

@@ -1,7 +1,7 @@
 """What is wanted of clips, and what is answered."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from cl_ast.audio.windows import Window
 
@@ -33,6 +33,7 @@ class Prediction:
 
     Attributes:
         task_score: the router's score for the task, which compares it with the others; 1 by name.
+        ok: True, as `Failure.ok` is False.
         known: False where no task of the registry fits; `task` is then the nearest.
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
@@ -46,6 +47,7 @@ class Prediction:
         nearer: what an unknown clip is nearer to than to the task: "noise", "negatives", or empty for neither.
     """
 
+    ok: ClassVar[Literal[True]] = True
     path: str
     task: str
     task_score: float

@@ -36,7 +36,7 @@ class Session:
         *,
         backbone: str | Backbone | None = None,
         device: str = "auto",
-        methods: Mapping[str, Method] = METHODS,
+        methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
         router: str | None = None,
     ) -> None:
@@ -44,6 +44,7 @@ class Session:
         Args:
             backbone: of a new registry, or where an existing one's lies now, or the backbone itself where it is loaded
                 already; None for what the registry says.
+            methods: the table of methods; `METHODS` by default.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             memory: how many bytes of tasks stay in memory.
             router: of a new registry; an existing one keeps its own, and refuses another.
@@ -51,7 +52,7 @@ class Session:
         Raises ClAstError where the device is not there.
         """
         self.registry = registry
-        self.methods = methods
+        self.methods = METHODS if methods is None else methods
         self.device = pick_device(device)
         self.clips = DecodedClips()
         self.descriptions = DescriptionCache()

@@ -31,6 +31,7 @@ from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.options import TrainOptions
+from registry import Registry
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -180,6 +181,7 @@ def test_the_command_prints_json_and_csv_and_draws(clips: Path, backbone_folder:
 
 
 def test_the_registry_holds_no_task_afterwards(clips: Path, backbone_folder: Path, tmp_path: Path) -> None:
+    Registry.open(tmp_path / "r").close()  # comparing makes none
     _run(backbone_folder, tmp_path / "r", clips, "--methods", "linear")
     result = CliRunner().invoke(cli.main, ["--registry", str(tmp_path / "r"), "tasks", "--format", "json"])
     assert json.loads(result.stdout) == []
