@@ -77,11 +77,15 @@ class App:
 
         return Registry.open(self.location, create=False)
 
-    def progress(self, *, shown: bool = True) -> ProgressDisplay:
-        """Return what shows progress on standard error."""
+    def progress(self, *, shown: bool = True, lines: bool = True) -> ProgressDisplay:
+        """Return what shows progress on standard error.
+
+        Args:
+            lines: whether there are lines where standard error is no terminal, which has bars.
+        """
         from cl_ast.terminal.rendering.progress import ProgressDisplay
 
-        return ProgressDisplay(quiet=self.quiet or not shown)
+        return ProgressDisplay(quiet=self.quiet or not shown, lines=lines)
 
 
 def _checked(manager: Manager) -> Manager:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,12 @@ import soundfile
 
 import streams
 from cl_ast.audio import synthesis as synth
+from cl_ast.audio.reading import AudioInput
+from cl_ast.audio.windows import Failure
+from cl_ast.inference.predicting import predict
+from cl_ast.inference.prediction import Prediction, Query
+from cl_ast.manager import Manager
+from cl_ast.terminal.rendering import audacity
 from tests.cli.conftest import Run
 
 TASKS = ["tones", "noises", "chirps"]
@@ -117,10 +125,64 @@ def test_windows(cl: Run, long: Path) -> None:
 
 
 def test_windows_for_audacity(cl: Run, long: Path) -> None:
-    lines = cl("predict", long, "--window", 0.5, "--task", "tones", "--format", "audacity").fine().out.splitlines()
-    rows = [line.split("\t") for line in lines]
-    assert [row[:2] for row in rows] == [["0.000000", "0.500000"], ["0.500000", "1.000000"]]
-    assert all(row[2] in ("tones: low", "tones: high") for row in rows)
+    (line,) = cl("predict", long, "--window", 0.5, "--task", "tones", "--format", "audacity").fine().out.splitlines()
+    assert re.fullmatch(r"0\.000000\t1\.000000\ttones: (low|high) (0\.\d\d|1\.00)", line)
+
+
+def test_neighbouring_windows_with_one_label_are_one_region() -> None:
+    def window(number: int, label: str, score: float = 0.5, known: bool = True) -> Prediction:
+        span = (number / 2, number / 2 + 1.0)
+        return Prediction("a.wav", "t", 1.0, known, ((label, score),), None, *span, span)
+
+    answers = [window(0, "x", 0.5), window(1, "x", 0.7), window(2, "y"), window(3, "x"), window(4, "x", known=False)]
+    assert audacity.track(answers).splitlines() == [
+        "0.000000\t1.250000\tt: x 0.60",
+        "1.250000\t1.750000\tt: y 0.50",
+        "1.750000\t2.250000\tt: x 0.50",
+        "2.250000\t3.000000\tunknown",
+    ]
+    both = [one for number in range(2) for one in (window(number, "x"), window(number, "y"))]  # as with --all
+    assert [line.split("\t")[:2] for line in audacity.track(both).splitlines()] == [["0.000000", "1.500000"]] * 2
+
+
+def test_a_track_for_each_recording(cl: Run, data: Path, tone: Path, tmp_path: Path) -> None:
+    words = ["predict", tone, data / "tones" / "high" / "00.wav", "--task", "tones", "--format", "audacity"]
+    assert "--output DIR" in cl(*words).fine().err
+    answer = cl(*words, "--output", tmp_path / "tracks").fine()
+    assert answer.out == answer.err == ""
+    files = sorted((tmp_path / "tracks").iterdir())
+    assert [file.name for file in files] == ["00-2.txt", "00.txt"]
+    for file in files:
+        assert re.fullmatch(r"0\.000000\t0\.500000\ttones: \w+ [01]\.\d\d\n", file.read_text())
+    cl("-q", *words, "--output", tone).refused("cannot be made", "another folder")
+
+
+def test_progress_is_a_bar_on_a_terminal_and_nothing_elsewhere(
+    cl: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["predict", data / "tones" / "low", "--format", "jsonl"]
+    plain = cl(*words).fine()
+    assert plain.err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = cl(*words).fine()
+    assert "classifying" in shown.err and "/10" in shown.err
+    assert shown.out == plain.out
+    assert cl("-q", *words).fine().err == ""
+
+
+def test_ctrl_c_says_what_was_answered(cl: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(self: Manager, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
+        yield from predict(self.session, list(clips)[:2], query)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Manager, "answer", stopped)
+    answer = cl("predict", data / "tones" / "low", "--format", "json")
+    assert answer.code == 1 and len(answer.json) == 2
+    assert answer.err.splitlines() == ["cl-ast: stopped: 2 of 10 recordings were answered"]
+    place = tmp_path / "out.json"
+    answer = cl("predict", data / "tones" / "low", "--format", "json", "--output", place)
+    assert answer.code == 1 and "is not written" in answer.err and not place.exists()
 
 
 @pytest.mark.parametrize(

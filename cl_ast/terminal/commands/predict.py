@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.engines import engine_options
 from cl_ast.terminal.output import print_text, table_or, warn, written
+from cl_ast.terminal.result_file import result_in
 
 if TYPE_CHECKING:
     from cl_ast.audio.reading import AudioInput
+    from cl_ast.audio.windows import Failure
     from cl_ast.inference.prediction import Prediction, Query
+    from cl_ast.terminal.rendering.progress import ProgressDisplay
 
 
 @click.command("predict")
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @engine_options("ray gives the files to a Ray cluster whose workers all reach the registry and the clips (extra: ray).")
-@table_or("json", "jsonl", "csv", "audacity")
+@table_or("json", "jsonl", "csv", "audacity", own_output=True)
 @pass_app
 def predict(
     app: App,
@@ -49,6 +53,7 @@ def predict(
     engine: str,
     workers: int | None,
     kind: str,
+    output: Path | None,
 ) -> None:
     """Classify recordings: audio files, folders of them, or - for standard input.
 
@@ -57,41 +62,87 @@ def predict(
     cl-ast predict clip.wav --all
     cl-ast predict clip.wav --alpha 0.01
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
-    cl-ast predict long.flac --window 2 --hop 1 --format audacity
+    cl-ast predict long.flac --window 2 --hop 1 --format audacity --output long.txt
+    cl-ast predict recordings/ --window 2 --format audacity --output tracks/
+
+    For audacity, neighbouring windows with the same label are one region; of several recordings, --output is a folder
+    that gets a track for each.
     """
     query = _query(task, every, top_k, window, hop, alpha)
-    from cl_ast.audio.windows import Failure
-    from cl_ast.terminal.rendering import formats
-
     wanted, problems = _clips(clips)
     for problem in problems:
         warn(problem)
-    answers: list[Prediction] = []
-    said: set[str] = set()  # every window of a clip fails in the same words
-    failed = bool(problems)
-    with app.cluster(backbone, workers) if engine == "ray" else app.manager(backbone) as answering:
-        for answer in answering.answer(wanted, query):
-            if isinstance(answer, Failure):
-                failed = True
-                if str(answer.error) not in said:
-                    warn(str(answer.error))
-                said.add(str(answer.error))
-                continue
-            for warning in answer.warnings:
-                warn(f"{answer.path}: {warning}")
-            if kind == "jsonl":
-                with written():
-                    print_text(formats.as_line(answer))
-            else:
-                answers.append(answer)
-    with written():
-        _print(answers, kind)
-    if failed:
-        sys.exit(1)
+    each = kind == "audacity" and output is not None and (len(wanted) > 1 or output.is_dir())
+    with (
+        result_in(None if each else output),
+        app.cluster(backbone, workers) if engine == "ray" else app.manager(backbone) as answering,
+        app.progress(lines=False) as display,
+    ):
+        found = _Answers(display, len(wanted), kind)
+        try:
+            for answer in answering.answer(wanted, query):
+                found.take(answer)
+        except KeyboardInterrupt:
+            display.stop()
+            _stopped(found, kind, output)
+        display.stop()
+        with written():
+            _print(found.kept, kind, output if each else None)
+        if problems or found.failed:
+            sys.exit(1)
 
 
-def _print(answers: list[Prediction], kind: str) -> None:
-    if kind in ("json", "csv", "audacity"):
+class _Answers:
+    """Takes the answers as they come: says what failed, prints lines of JSON at once, and keeps all others."""
+
+    def __init__(self, display: ProgressDisplay, total: int, kind: str) -> None:
+        self.kept: list[Prediction] = []
+        self.done = 0  # recordings
+        self.total = total
+        self.failed = False
+        self._display = display
+        self._at_once = kind == "jsonl"
+        self._last: str | None = None
+        self._said: set[str] = set()  # every window of a clip fails in the same words
+
+    def take(self, answer: Prediction | Failure) -> None:
+        from cl_ast.audio.windows import Failure
+        from cl_ast.progress import Step
+        from cl_ast.terminal.rendering import formats
+
+        if answer.path != self._last:
+            self._last = answer.path
+            self._display(Step("classifying", self.done, self.total))
+            self.done += 1
+        if isinstance(answer, Failure):
+            self.failed = True
+            if str(answer.error) not in self._said:
+                warn(str(answer.error))
+            self._said.add(str(answer.error))
+            return
+        for warning in answer.warnings:
+            warn(f"{answer.path}: {warning}")
+        if self._at_once:
+            with written():
+                self._display.result(formats.as_line(answer))
+        else:
+            self.kept.append(answer)
+
+
+def _stopped(found: _Answers, kind: str, output: Path | None) -> None:
+    """Print what was answered before Ctrl-C, but not to a file, which has all or nothing; and end with 1."""
+    if output is None:
+        with written():
+            _print(found.kept, kind, None)
+    left = "" if output is None else f"; {output} is not written"
+    warn(f"stopped: {found.done} of {found.total} recordings were answered{left}")
+    raise click.exceptions.Exit(1)
+
+
+def _print(answers: list[Prediction], kind: str, folder: Path | None) -> None:
+    if kind == "audacity":
+        _print_tracks(answers, folder)
+    elif kind in ("json", "csv"):
         from cl_ast.terminal.rendering import formats
 
         print_text(formats.predictions(answers, kind))
@@ -99,6 +150,24 @@ def _print(answers: list[Prediction], kind: str) -> None:
         from cl_ast.terminal.rendering import tables
 
         tables.show(tables.predictions(answers))
+
+
+def _print_tracks(answers: list[Prediction], folder: Path | None) -> None:
+    """Print Audacity's label track, or write one for each recording into a folder."""
+    from cl_ast.terminal.rendering import audacity
+
+    if folder is None:
+        print_text(audacity.track(answers))
+        if len({answer.path for answer in answers}) > 1:
+            warn("this is one track of several recordings; --output DIR writes one for each")
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClAstError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+    for name, text in audacity.tracks(answers).items():
+        with result_in(folder / name):
+            print_text(text)
 
 
 def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None, alpha: float | None) -> Query:

@@ -1,7 +1,7 @@
-"""Writes results as text for programs: json, jsonl, csv, and Audacity's label track.
+"""Writes results as text for programs: json, jsonl and csv.
 
-JSON says every text as it is, in escapes of its own. In CSV and Audacity's tracks, values are escaped as everywhere
-(`cl_ast.escaping`), so that no label can make a row or a column.
+JSON says every text as it is, in escapes of its own. In CSV, values are escaped as everywhere (`cl_ast.escaping`), so
+that no label can make a row or a column.
 """
 
 from __future__ import annotations
@@ -81,13 +81,11 @@ def as_line(answer: Prediction) -> str:
 
 
 def predictions(answers: Iterable[Prediction], kind: str) -> str:
-    """Return predictions as "json", "csv" (one line for each label) or "audacity" (start, end and best label)."""
+    """Return predictions as "json" or "csv" (one line for each label)."""
     found = list(answers)
     if kind == "json":
         return as_json([answer.to_json() for answer in found])
-    if kind == "csv":
-        return as_csv([row for answer in found for row in _rows(answer)])
-    return "\n".join(_audacity(answer) for answer in found)
+    return as_csv([row for answer in found for row in _rows(answer)])
 
 
 def _rows(answer: Prediction) -> list[dict[str, Any]]:
@@ -106,8 +104,3 @@ def _rows(answer: Prediction) -> list[dict[str, Any]]:
         }
         for rank, (label, score) in enumerate(answer.labels, 1)
     ]
-
-
-def _audacity(answer: Prediction) -> str:
-    name = f"{answer.task}: {answer.labels[0][0]}" if answer.known else "unknown"
-    return f"{answer.start or 0:.6f}\t{answer.end or 0:.6f}\t{escaped(name)}"

@@ -15,12 +15,14 @@ from cl_ast.terminal.rendering.console import console
 class ProgressDisplay:
     """Shows progress; to be used as a context manager, and called with each step."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, lines: bool = True) -> None:
         """
         Args:
             quiet: whether to show nothing.
+            lines: whether stages are lines where there is no terminal.
         """
         self._quiet = quiet
+        self._lines = lines
         self._console = console(err=True)
         self._bars = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
@@ -43,6 +45,10 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._bars.stop()
+
+    def stop(self) -> None:
+        """Remove the bars, as at the end."""
         self._bars.stop()
 
     def say(self, line: str) -> None:
@@ -85,7 +91,7 @@ class ProgressDisplay:
         tenth = 10 * step.done // max(1, step.total)
         if step.done == step.total or (step.note and tenth != self._tenth):
             line = f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip()
-            if self._quiet or self._console.is_terminal:
+            if self._quiet or self._console.is_terminal or not self._lines:
                 log(escaped_line(line))
             else:
                 note(line)
