@@ -8,6 +8,7 @@ from typing import Any
 from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import TaskRouting
+from cl_ast.tasks.length import KEY
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.trainer import Trained
@@ -16,11 +17,26 @@ _MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
 
 
 def training_record(
-    model: TaskModel, options: Hyperparameters, trained: Trained, routing: Mapping[str, Any] | None, store: str
+    model: TaskModel,
+    options: Hyperparameters,
+    trained: Trained,
+    routing: Mapping[str, Any] | None,
+    store: str,
+    clips: Mapping[str, int],
+    *,
+    calibrated: bool,
 ) -> dict[str, Any]:
-    """Return the whole training as JSON: its options, its best epoch, its learning curve and its `routing_record`."""
+    """Return the whole training as JSON: its options, its best epoch, its learning curve and its `routing_record`.
+
+    Args:
+        clips: how many there were in each split.
+        calibrated: whether a temperature was fitted.
+    """
     return {
         **asdict(options),
+        **{f"{split}_clips": count for split, count in clips.items()},
+        "temperature": model.settings.temperature if calibrated else None,
+        KEY: model.settings.front_end.seconds,
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
         "store": store,
@@ -69,7 +85,9 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
     """
     left_out = set() if keep_rate else {"learning_rate"}
     left_out |= set() if keep_masks else {"frequency_mask", "time_mask"}
+    # Releases that recorded no crop took the start.
     given = {one.name: record[one.name] for one in fields(TrainOptions) if one.name in record}
+    given.setdefault("crop", "start")
     try:
         return TrainOptions(**{name: value for name, value in given.items() if name not in left_out})
     except TypeError as error:

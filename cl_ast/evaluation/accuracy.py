@@ -9,10 +9,10 @@ import streams
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
-from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
+from cl_ast.inference.answering import Answer, NoAnswer, answer, joined_logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
-from cl_ast.router import Router, decide
+from cl_ast.router import Router, decide, part_to_describe
 from cl_ast.tasks.source import reload_version
 from registry import Accuracy, TaskRecord
 
@@ -52,7 +52,7 @@ def measure(
     router: Router | None = None,
     progress: Progress = silent,
 ) -> Measured:
-    """Test one task. Each clip is read once.
+    """Test one task. Each clip is read once, and answered as `predict` answers it: a longer one by its windows.
 
     Args:
         router: over all tasks; None measures by name only. What it decides is decided as `predict` does it.
@@ -69,10 +69,11 @@ def measure(
         mine = [clips[index] for index in part]
         paths = [clip.path for clip in mine]
         waveforms = session.clips.read(paths)
-        by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
+        by_name = [Answer(logits, model.settings) for logits in joined_logits_of(model, waveforms)]
         right += sum(one.label == clip.label for one, clip in zip(by_name, mine, strict=True))
         if router is not None:
-            described = session.descriptions.describe(session.routing.space, paths, waveforms)
+            parts = [part_to_describe(waveform) for waveform in waveforms]
+            described = session.descriptions.describe(session.routing.space, paths, parts)
             segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
             answers = partial(_answers, session, name, by_name, segments)
             for clip, (route, one) in zip(mine, decide(router, described, answers), strict=True):

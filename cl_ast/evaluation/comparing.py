@@ -120,11 +120,16 @@ def compare(
     for spec in methods:
         owned(spec, backbone.shape)
     front_end = backbone.front_end(task.clip_seconds)
+    chosen = options or TrainOptions()
     training, validation, test = (
-        labelled(clips, task.labels, front_end, backbone.device) for clips in (task.train, task.validation, task.test)
+        labelled(clips, task.labels, front_end, backbone.device, crop=crop)
+        for clips, crop in (
+            (task.train, chosen.crop),
+            (task.validation, chosen.one_stretch),
+            (task.test, chosen.one_stretch),
+        )
     )
     pooling = pooling or recipe_for(task.source.task, backbone).pooling
-    chosen = options or TrainOptions()
     bench = _Bench(task, backbone, chosen, pooling, positions, training, validation, test, progress)
     return _each(bench, methods, seeds, say)
 

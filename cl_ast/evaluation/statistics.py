@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ast.evaluation import metrics
+from cl_ast.evaluation.shares import clip_count
 from registry import Overview, Registry, TaskRecord
 
 MOST_SQUARE = 40  # the most tasks for which a person can read a table of tasks by tasks
@@ -59,6 +60,7 @@ def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
         "classes": version.classes,
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
+        "test_clips": clip_count(version.training, "test"),
         "learned_accuracy": version.learned_accuracy,
         "accuracy": overview.accuracies["oracle"].get((last, i)),
         "auto_accuracy": overview.accuracies["auto"].get((last, i)),

@@ -28,6 +28,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
         resume=options.resume,
         evaluate=not options.no_eval,
         store=options.store,
+        calibrate=not options.no_calibration,
         progress=display,
     )
     for skipped, reason in learned.skipped.items():
@@ -39,6 +40,7 @@ def _announce(manager: Manager, display: ProgressDisplay, task: streams.Task) ->
     if manager.registry.backbone is None:
         display.say(f"new registry over the backbone {manager.backbone_name}")
     counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-    display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+    seconds = manager.backbone.front_end(task.clip_seconds).seconds
+    display.say(f"{task.name}: {len(task.labels)} classes; hears {seconds:g} s; {counts}; {task.protocol}")
     for note in task.notes:
         display.say(f"{task.name}: {note}")

@@ -11,6 +11,7 @@ from cl_ast.errors import TrainingError
 
 HEADS = ("probe", "fresh")
 PRECISIONS = ("auto", "fp32", "bf16", "fast")
+CROPS = ("loudest", "start", "all")
 STORES = ("auto", "fp32", "fp16", "int8")
 
 
@@ -81,6 +82,11 @@ class TrainOptions:
     head: str = _option(
         "probe", "How the head starts: as a linear probe, or at random (fresh) as in the papers.", choices=HEADS
     )
+    crop: str = _option(
+        "loudest",
+        "Of longer clips than the task hears, train on the loudest stretch, the start, or all windows that sound.",
+        choices=CROPS,
+    )
     compile: bool = _option(False, "Compile the training step; for long trainings on a GPU.", choices=(False, True))
     seed: int = _option(0, "Seed of all random numbers.", least=0, below=2**32)
 
@@ -89,6 +95,11 @@ class TrainOptions:
             value = getattr(self, one.name)
             if value is not None:
                 one.metadata["bounds"].check(one.name.replace("_", " "), value)
+
+    @property
+    def one_stretch(self) -> str:
+        """What is taken of a longer validation clip, which counts once: what `crop` says, or for "all" the loudest."""
+        return "loudest" if self.crop == "all" else self.crop
 
     def completed(
         self, *, epochs: int, batch_size: int, learning_rate: float, masks: tuple[int, int]

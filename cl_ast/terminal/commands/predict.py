@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
+@click.option("--whole", is_flag=True, help="Of a clip that is longer than its task hears, use the first seconds only.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @click.option(
     "--engine",
@@ -44,12 +45,16 @@ def predict(
     top_k: int,
     window: float | None,
     hop: float | None,
+    whole: bool,
     backbone: str | None,
     engine: str,
     workers: int | None,
     kind: str,
 ) -> None:
     """Classify recordings: audio files, folders of them, or - for standard input.
+
+    A recording that is longer than its task hears is cut into windows of that length, and those that sound are joined
+    into one answer (the mean of their logits).
 
     \b
     cl-ast predict clip.wav
@@ -59,7 +64,7 @@ def predict(
     """
     if workers is not None and engine == "local":
         raise click.UsageError("--workers needs --engine ray")
-    query = _query(task, every, top_k, window, hop)
+    query = _query(task, every, top_k, window, hop, whole)
     from cl_ast.audio.windows import Failure
     from cl_ast.terminal.rendering import formats
 
@@ -101,7 +106,7 @@ def _print(answers: list[Prediction], kind: str) -> None:
         tables.show(tables.predictions(answers))
 
 
-def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None) -> Query:
+def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None, whole: bool) -> Query:
     """Put the query together. Raises click.UsageError for options that do not go together."""
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
@@ -111,7 +116,7 @@ def _query(task: str, every: bool, top_k: int, window: float | None, hop: float 
     from cl_ast.inference.prediction import Query
 
     cut = None if window is None else Window(window, window if hop is None else hop)
-    return Query(task, top_k, cut, every)
+    return Query(task, top_k, cut, every, whole)
 
 
 def _clips(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:

@@ -58,6 +58,7 @@ def square(names: Sequence[str]) -> EscapedTable:
 
 _NUMBERS = {
     "classes",
+    "hears",
     "parameters",
     "size",
     "size per task",
