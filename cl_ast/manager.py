@@ -159,6 +159,7 @@ class Manager:
         resume: bool = False,
         evaluate: bool = True,
         store: str = "auto",
+        calibrate: bool = True,
         progress: Progress = silent,
         stop: Stop = never,
     ) -> Learned:
@@ -174,15 +175,17 @@ class Manager:
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
             stop: called after each step of the training; where it returns True, the best weights so far are kept.
+            calibrate: fit a temperature to validation clips, which calibrates the probabilities.
 
         Warns:
-            ClAstWarning: its routing could not be learned, so that it answers by name only.
+            ClAstWarning: its routing could not be learned, so that it answers by name only; clips are longer than the
+                task takes; a class has few clips; the version that it replaces was tested on other clips.
 
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.
             MethodError, TrainingError, AudioError, StreamError, RegistryError: as each says.
         """
-        request = Request(method, options, pooling, positions, store, replace, resume, evaluate)
+        request = Request(method, options, pooling, positions, store, replace, resume, evaluate, calibrate)
         return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
 
     def relearn(
@@ -278,7 +281,7 @@ class Manager:
         return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
-        """Return the logits (n, classes) of 16 kHz waveforms under one task, by name.
+        """Return the logits (n, classes) of 16 kHz waveforms under one task, by name; of long ones, the first seconds.
 
         Raises:
             NotFiniteError: one of them is not a number.
@@ -293,20 +296,23 @@ class Manager:
         top_k: int | None = 5,
         window: Window | None = None,
         every: bool = False,
+        whole: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify clips in order: a Prediction each (or one a window), or a Failure for one that cannot be read.
 
-        A Failure also stands for the answer of a task that is not made of numbers.
+        A Failure also stands for the answer of a task that is not made of numbers. The windows of a clip that is longer
+        than its task takes are joined into one answer (docs/long-recordings.md).
 
         Args:
             task: a name, or "auto" to let the router choose.
             top_k: how many labels; None for all.
             every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
+            whole: of a longer clip, classify the first seconds only.
 
         Raises:
             TaskNotFoundError: no such task, or no task at all.
         """
-        return self.answer(clips, Query(task, top_k, window, every))
+        return self.answer(clips, Query(task, top_k, window, every, whole))
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
         """Classify clips as `predict` does, for a query that was put together before."""

@@ -13,10 +13,10 @@ import streams
 from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
 from cl_ast.continual.routing_clips import MOST, RoutingClips
-from cl_ast.inference.answering import logits_of
+from cl_ast.inference.answering import joined_logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
-from cl_ast.router import TaskRouting, learn
+from cl_ast.router import TaskRouting, learn, part_to_describe
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
@@ -27,6 +27,8 @@ def learn_routing(
     session: Session, clips: RoutingClips, model: TaskModel, seed: int, progress: Progress
 ) -> TaskRouting:
     """Learn a task's routing from training clips and altered copies of them, and from validation clips.
+
+    Of a clip that is longer than 10.24 s, the part is used that the router describes when such a clip is classified.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -46,7 +48,7 @@ def learn_routing(
         description_id=space.description_id,
         copies=COPIES,
         noise=space.noise,
-        logits=logits_of(model, session.clips.read([clip.path for clip in validation])),
+        logits=joined_logits_of(model, session.clips.read([clip.path for clip in validation])),
     )
 
 
@@ -59,7 +61,7 @@ def _described(
     parts = list(chunks(len(clips), _GPU_CHUNK if session.backbone.device.type == "cuda" else _CHUNK))
 
     def versions(part: range) -> Sequence[Sequence[Waveform]]:
-        waveforms = session.clips.read([clips[index].path for index in part])
+        waveforms = [part_to_describe(one) for one in session.clips.read([clips[index].path for index in part])]
         return list(zip(*pool.map(copies, waveforms), strict=True)) if altered else [waveforms]
 
     with (

@@ -13,6 +13,7 @@ from cl_ast.environment import package_versions
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
+from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import by_name_only, how_to_route, is_imported, with_own_routing
 from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_file import split_in, to_bytes
@@ -85,7 +86,8 @@ def _commit(
     version = record.version
     session.routing.keep_space()
     split = {name: sorted(members) for name, members in split_in(session.registry.read_adapter(version)).items()}
-    data = to_bytes(session.model(record.name), session.backbone, {}, routing, split)
-    training = {**version.training, "routing": used}
+    model = session.model(record.name)
+    data = to_bytes(model, session.backbone, {}, routing, split)
+    training = {**version.training, KEY: model.settings.front_end.seconds, "routing": used}
     facts = replace(version.facts(), packages=package_versions(), source=source, training=training)
     session.registry.commit(record.name, data, facts, replace=True)

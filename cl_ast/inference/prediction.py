@@ -17,12 +17,15 @@ class Query:
         top_k: how many labels; None for all.
         window: how long clips are cut into windows, each with an answer of its own; None for one answer a clip.
         every: with "auto", an answer from every task that a clip is known to, the best first, or from the nearest.
+        whole: of a clip that is longer than its task takes, classify the first seconds only, and not the windows that
+            sound.
     """
 
     task: str = AUTO
     top_k: int | None = 5
     window: Window | None = None
     every: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,11 @@ class Prediction:
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
         start, end: where the window begins and ends, in seconds.
-        taken: from where to where the task takes the clip, in seconds.
-        clip_seconds: how long the clip (or window) is, where the task does not take all of it.
+        taken: from where to where the answer is about the clip, in seconds; where windows were joined, from the
+            beginning of the first to the end of the last of them.
+        clip_seconds: how long the clip (or window) is, where it is longer than the task takes.
+        joined: how many windows sound and were joined, of how many, and how long each is in seconds; None where the
+            clip was classified as it is.
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
     """
 
@@ -49,6 +55,7 @@ class Prediction:
     end: float | None = None
     taken: tuple[float, float] = (0.0, 0.0)
     clip_seconds: float | None = None
+    joined: tuple[int, int, float] | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -56,9 +63,12 @@ class Prediction:
         """All that is to be said of this answer, as lines."""
         if self.clip_seconds is None:
             return self.warnings
-        way_out = "use --window" if self.start is None else "use a shorter --window"
+        if self.joined is not None:
+            used, windows, seconds = self.joined
+            count = f"{used} of {windows}" if used < windows else f"{windows}"
+            return (*self.warnings, f"joined over {count} windows of {seconds:g} s{' that sound' * (used < windows)}")
         seconds = self.taken[1] - self.taken[0]
-        return (*self.warnings, f"heard {seconds:g} of {self.clip_seconds:g} s; {way_out}")
+        return (*self.warnings, f"heard {seconds:g} of {self.clip_seconds:g} s; leave out --whole to hear all of it")
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command-line contract describes."""
@@ -72,6 +82,8 @@ class Prediction:
         out["heard"] = list(self.taken)
         if self.clip_seconds is not None:
             out["clip_seconds"] = self.clip_seconds
+        if self.joined is not None:
+            out["windows"] = self.joined[0]
         if self.notes:
             out["notes"] = list(self.notes)
         return out

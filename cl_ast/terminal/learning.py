@@ -68,6 +68,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
             resume=options.resume,
             evaluate=not options.no_eval,
             store=options.store,
+            calibrate=not options.no_calibration,
             progress=ctrl_c.watching(display),
             stop=ctrl_c,
         )
@@ -120,6 +121,7 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
         store=options.store,
         replace=options.replace,
         evaluate=not options.no_eval,
+        calibrate=not options.no_calibration,
     )
 
 
@@ -141,7 +143,8 @@ def _announce(
         display.say(f"new registry over the backbone {manager.backbone_name}")
     for task in tasks:
         counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-        display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+        seconds = manager.backbone.front_end(task.clip_seconds).seconds
+        display.say(f"{task.name}: {len(task.labels)} classes; hears {seconds:g} s; {counts}; {task.protocol}")
         for note in task.notes:
             display.say(f"{task.name}: {note}")
         counts_of = Counter(clip.label for clip in task.train)

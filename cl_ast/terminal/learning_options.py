@@ -29,7 +29,7 @@ class LearningOptions:
         backbone, router: of a new registry.
         pooling, positions: of the task on the backbone.
         fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
-        store, replace, resume, no_eval: what is kept, and how.
+        store, replace, resume, no_eval, no_calibration: what is kept, and how.
     """
 
     train: TrainOptions
@@ -47,6 +47,7 @@ class LearningOptions:
     replace: bool = False
     resume: bool = False
     no_eval: bool = False
+    no_calibration: bool = False
     router: str | None = None
 
 
@@ -152,6 +153,7 @@ _KEEPING = (
         type=click.Choice(["discriminant", "prototypes", "ridge"]),
         help="How a new registry finds a clip's task.  [default: discriminant]",
     ),
+    click.option("--no-calibration", is_flag=True, help="Show the probabilities as the head gives them."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )
 _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
+@click.option("--whole", is_flag=True, help="Of a clip that is longer than its task hears, use the first seconds only.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @engine_options("ray gives the files to a Ray cluster whose workers all reach the registry and the clips (extra: ray).")
 @table_or("json", "jsonl", "csv", "audacity")
@@ -38,6 +39,7 @@ def predict(
     top_k: int,
     window: float | None,
     hop: float | None,
+    whole: bool,
     backbone: str | None,
     engine: str,
     workers: int | None,
@@ -45,13 +47,16 @@ def predict(
 ) -> None:
     """Classify recordings: audio files, folders of them, or - for standard input.
 
+    A recording that is longer than its task hears is cut into windows of that length, and those that sound are joined
+    into one answer (the mean of their logits).
+
     \b
     cl-ast predict clip.wav
     cl-ast predict clip.wav --all
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
     cl-ast predict long.flac --window 2 --hop 1 --format audacity
     """
-    query = _query(task, every, top_k, window, hop)
+    query = _query(task, every, top_k, window, hop, whole)
     from cl_ast.audio.windows import Failure
     from cl_ast.terminal.rendering import formats
 
@@ -93,7 +98,7 @@ def _print(answers: list[Prediction], kind: str) -> None:
         tables.show(tables.predictions(answers))
 
 
-def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None) -> Query:
+def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None, whole: bool) -> Query:
     """Put the query together. Raises click.UsageError for options that do not go together."""
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
@@ -103,7 +108,7 @@ def _query(task: str, every: bool, top_k: int, window: float | None, hop: float 
     from cl_ast.inference.prediction import Query
 
     cut = None if window is None else Window(window, window if hop is None else hop)
-    return Query(task, top_k, cut, every)
+    return Query(task, top_k, cut, every, whole)
 
 
 def _clips(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:
