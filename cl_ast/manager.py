@@ -186,6 +186,7 @@ class Manager:
         evaluate: bool = True,
         store: str = "auto",
         negatives: str | Path | None = None,
+        calibrate: bool = True,
         progress: Progress = silent,
         stop: Stop = never,
     ) -> Learned:
@@ -202,12 +203,15 @@ class Manager:
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
             stop: called after each step of the training; where it returns True, the best weights so far are kept.
             negatives: a folder of sounds that are none of the classes, so that the router calls their like unknown.
+            calibrate: fit a temperature to validation clips, which calibrates the probabilities.
 
         Warns with ClAstWarning where its routing could not be learned, so that it answers by name only.
         Raises MethodError, TrainingError, AudioError, StreamError and RegistryError, as each says.
         """
         folder = None if negatives is None else Path(negatives)
-        request = Request(method, options, pooling, positions, store, replace, resume, evaluate, folder)
+        request = Request(
+            method, options, pooling, positions, store, replace, resume, evaluate, folder, calibrate=calibrate
+        )
         return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
 
     def relearn(
@@ -285,7 +289,10 @@ class Manager:
         return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
-        """Return the logits (n, classes) of 16 kHz waveforms by name. Raises NotFiniteError if one is not a number."""
+        """Return the logits (n, classes) of 16 kHz waveforms by name; of long ones, the first seconds.
+
+        Raises NotFiniteError if one is not a number.
+        """
         return logits_of(self.model(task), waveforms)
 
     def predict(
@@ -297,10 +304,12 @@ class Manager:
         window: Window | None = None,
         every: bool = False,
         alpha: float | None = None,
+        whole: bool = False,
     ) -> Iterator[Prediction | Failure]:
         """Classify clips in order: a Prediction each (or one a window), or a Failure, whose `ok` is False.
 
-        A Failure is a clip that cannot be read, or the answer of a task that is not made of numbers.
+        A Failure is a clip that cannot be read, or the answer of a task that is not made of numbers. Of a clip that is
+        longer than its task takes, the windows are joined into one answer (docs/long-recordings.md).
 
         Args:
             clips: one clip or several: paths, open binary files, or 16 kHz mono waveforms as arrays of floats.
@@ -308,8 +317,9 @@ class Manager:
             top_k: how many labels; None for all.
             every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
             alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
+            whole: of a longer clip, classify the first seconds only.
         """
-        return self.answer(inputs_of(clips), Query(task, top_k, window, every, alpha))
+        return self.answer(inputs_of(clips), Query(task, top_k, window, every, alpha, whole))
 
     def answer(self, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
         """Classify clips as `predict` does, for a query that was put together before."""

@@ -36,5 +36,8 @@ BYTES: Mapping[str, int] = MappingProxyType(
 )
 """The most bytes of JSON of each object."""
 
+TEMPERATURES = 0.05, 20.0
+"""The least and the greatest number that the logits of a task are divided by for its probabilities."""
+
 DEPTH = 8
 """How deeply lists and objects may be nested in an object: JSON that is indented grows with its depth."""

@@ -6,17 +6,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from cl_ast.audio import reading
 from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, Waveform
+from cl_ast.audio.recordings import Recording
 from cl_ast.errors import AudioError, ClAstError
 
 READ_AHEAD = 8  # clips
 _AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few of them are in memory at once
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
+Clip = TypeVar("Clip")
 
 
 @dataclass(frozen=True, init=False)
@@ -103,7 +105,7 @@ class Segment:
 def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Segment | Failure]:
     """Yield all clips in order, cut into windows if `window` is given; a clip that cannot be read gives a failure."""
     if window is None:
-        yield from _read_ahead(clips)
+        yield from _read_ahead(clips, _read_whole)
         return
     for clip in clips:
         notes: list[str] = []
@@ -113,6 +115,11 @@ def segments(clips: Iterable[AudioInput], window: Window | None) -> Iterator[Seg
                 notes.clear()
         except Exception as error:
             yield _failure(clip, error)
+
+
+def whole_or_recorded(clips: Iterable[AudioInput]) -> Iterator[Segment | Recording | Failure]:
+    """Yield all clips in order: read, or as a `Recording` if they are files of over 5 minutes."""
+    yield from _read_ahead(clips, _recording)
 
 
 def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[Segment]:
@@ -141,7 +148,12 @@ def _cut(buffer: Waveform, begin: int, spans: list[tuple[int, int]], path: str, 
         yield Segment(path, buffer[first:end], *at, block, first // _SHIFT)
 
 
-def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
+def _read_ahead(clips: Iterable[AudioInput], long: Callable[[AudioInput], Clip]) -> Iterator[Segment | Failure | Clip]:
+    """Yield all clips in order.
+
+    Args:
+        long: returns what stands for a clip that is too long to be read ahead.
+    """
     coming: deque[tuple[AudioInput, Future[Segment | Failure | None]]] = deque()
     pool = ThreadPoolExecutor(min(READ_AHEAD, cpu_count() or 1), "cl-ast-reads-clips")
     try:
@@ -152,18 +164,30 @@ def _read_ahead(clips: Iterable[AudioInput]) -> Iterator[Segment | Failure]:
                 future.exception()  # The caller may close an open file once the next clip is taken, so wait here.
             coming.append((clip, future))
             if len(coming) > READ_AHEAD:
-                yield _finished(*coming.popleft())
+                yield _finished(*coming.popleft(), long)
         while coming:
-            yield _finished(*coming.popleft())
+            yield _finished(*coming.popleft(), long)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(clip: AudioInput, future: Future[Segment | Failure | None]) -> Segment | Failure:
-    """Return a clip that was read ahead; one that was too long for that is read now."""
-    found = future.result() or _read(clip, reading.MOST_SECONDS)
+def _finished(
+    clip: AudioInput, future: Future[Segment | Failure | None], long: Callable[[AudioInput], Clip]
+) -> Segment | Failure | Clip:
+    """Return a clip that was read ahead, or what stands for it where it was too long for that."""
+    return future.result() or long(clip)
+
+
+def _read_whole(clip: AudioInput) -> Segment | Failure:
+    """Return a clip that was too long to be read ahead."""
+    found = _read(clip, reading.MOST_SECONDS)
     assert found is not None
     return found
+
+
+def _recording(clip: AudioInput) -> Recording:
+    """Return a clip that is read in blocks, as often as it is needed."""
+    return Recording(_name(clip), lambda notes: reading.stream(clip, notes=notes))
 
 
 def _read(clip: AudioInput, most_seconds: float) -> Segment | Failure | None:

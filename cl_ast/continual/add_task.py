@@ -15,10 +15,11 @@ from torch import Tensor
 
 import streams
 from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.continual.cautions import few_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
 from cl_ast.continual.negatives import NegativeClips, negatives_in
 from cl_ast.continual.routing_clips import clips_of
-from cl_ast.continual.training_record import routing_record, training_record
+from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.environment import package_versions
 from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
@@ -27,6 +28,8 @@ from cl_ast.progress import ClAstWarning, Progress, silent
 from cl_ast.router import ALPHA
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.augmenting import augmentation
+from cl_ast.training.calibrating import temperature_of
 from cl_ast.training.checkpoint import Checkpoint
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.distributed import ALONE, Group
@@ -35,9 +38,11 @@ from cl_ast.training.quantising import rounded
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.stopping import Stop, never
 from cl_ast.training.trainer import Trained, train
-from registry import NewVersion, Registry, TaskRecord
+from registry import NewVersion, Registry, TaskRecord, VersionRecord
 from registry.version_facts import check_new_labels
 from streams.recorded_split import members_of
+
+_NAMED = 3  # clips in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Request:
         evaluate: measure every task afterwards.
         negatives: a folder of sounds that are none of the task's classes, from which its routing learns too.
         alpha: the p-value below which a clip is unknown; None for that of the task that is replaced, or the usual one.
+        calibrate: fit a temperature to the validation clips, by which the probabilities are calibrated.
     """
 
     method: MethodSpec | str | None = None
@@ -82,6 +88,7 @@ class Request:
     evaluate: bool = True
     negatives: Path | None = None
     alpha: float | None = None
+    calibrate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ def add_task(
     if not group.main:
         group.wait()  # while the main process measures and commits
         return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
-    trained = rounded(model, trained, validation, request.store)
+    trained = _as_kept(model, trained, validation, request)
     routing = _routing(session, plan, model, progress)
     learned = finish(session, plan, request, Ready(model, trained, routing, str(session.backbone.device)), progress)
     group.wait()
@@ -135,17 +142,34 @@ def add_task(
 def train_alone(session: Session, plan: Plan, request: Request) -> Ready:
     """Do what depends on the task alone, and writes nothing to the registry: train it and learn its routing."""
     model, trained, validation = _trained(session, plan, request.resume, ALONE, silent, never)
-    trained = rounded(model, trained, validation, request.store)
+    trained = _as_kept(model, trained, validation, request)
     return Ready(model, trained, _routing(session, plan, model, silent), str(session.backbone.device))
 
 
 def finish(session: Session, plan: Plan, request: Request, ready: Ready, progress: Progress) -> Learned:
-    """Measure every task with a trained one beside it, commit it, and drop the checkpoint of its training."""
+    """Measure every task with a trained one beside it, commit it, and drop the checkpoint of its training.
+
+    Warns:
+        ClAstWarning: a class has few clips, or the version that it replaces was tested on other clips.
+    """
     model, routing = ready.model, ready.routing
     measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
+    former = _former(session, plan.task.name)
     record = _committed(session, plan, request, ready, measured)
+    cautions = few_clips(plan.task, tested=request.evaluate)
+    cautions += not_comparable(session.registry, former, plan.task, record) if former else []
+    for caution in cautions:
+        warnings.warn(caution, ClAstWarning, stacklevel=2)
     _checkpoint(session, plan).drop()
     return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped)
+
+
+def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: Request) -> Trained:
+    """Round a trained task to the numbers that its file will hold, then calibrate it; return its scores then."""
+    trained = rounded(model, trained, validation, request.store)
+    if request.calibrate:
+        model.settings = dataclasses.replace(model.settings, temperature=temperature_of(model, validation))
+    return trained
 
 
 def planned(session: Session, task: streams.Task, request: Request) -> Plan:
@@ -199,8 +223,8 @@ def _trained(
     task, device = plan.task, session.backbone.device
     model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
     training, validation = (
-        labelled(clips, task.labels, plan.settings.front_end, device, session.clips.read)
-        for clips in (task.train, task.validation)
+        labelled(clips, task.labels, plan.settings.front_end, device, session.clips.read, crop)
+        for clips, crop in ((task.train, plan.options.crop), (task.validation, plan.options.one_stretch))
     )
     checkpoint = _checkpoint(session, plan)
     if not resume and group.main:
@@ -213,6 +237,10 @@ def _trained(
                 ClAstWarning,
                 stacklevel=2,
             )
+    augmentation(model, plan.options)  # What cannot be changed as the options say is refused before clips are read.
+    training.load("reading training clips", progress)
+    if group.main:
+        _say_longer(plan, training)
     trained = train(
         model,
         training,
@@ -225,6 +253,26 @@ def _trained(
         stop=stop,
     )
     return model, trained, validation
+
+
+def _say_longer(plan: Plan, training: ClipSet) -> None:
+    """Warn of training clips that are longer than the task takes, and of what is taken of them."""
+    names = [path.name for path in training.longer]
+    if not names:
+        return
+    seconds, more = plan.settings.front_end.seconds, len(names) - _NAMED
+    shown = ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    taken = {
+        "loudest": f"the loudest {seconds:g} s of each train",
+        "start": f"the first {seconds:g} s of each train",
+        "all": f"all windows of {seconds:g} s in which they sound train",
+    }
+    warnings.warn(
+        f"{plan.task.name}: {len(names):,} of {len(plan.task.train):,} training clips are longer than the "
+        f"{seconds:g} s that the task hears ({shown}); {taken[plan.options.crop]} (--crop)",
+        ClAstWarning,
+        stacklevel=2,
+    )
 
 
 def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
@@ -284,8 +332,10 @@ def _committed(
     """Write the task's file, its version and what was measured: all of it or nothing."""
     own = [one.oracle for one in measured if one.task == plan.task.name]
     session.routing.keep_space()
-    used = routing_record(ready.routing, clips_of(plan.task))
-    record = training_record(ready.model, plan.options, ready.trained, used, request.store)
+    used, clips = routing_record(ready.routing, clips_of(plan.task)), clip_counts(plan.task)
+    record = training_record(
+        ready.model, plan.options, ready.trained, used, request.store, clips, calibrated=request.calibrate
+    )
     record["device"] = ready.device
     accuracy = own[0] if own else None
     version = _version(plan, ready.model.trainable_parameters(), ready.trained.seconds, record, accuracy)
@@ -296,6 +346,14 @@ def _committed(
 
 def _tensors(learned: LearnedRouting | None) -> Mapping[str, Tensor]:
     return {} if learned is None else learned.routing.tensors()
+
+
+def _former(session: Session, name: str) -> VersionRecord | None:
+    """Return the version that a new one will replace."""
+    try:
+        return session.registry.task(name).version
+    except TaskNotFoundError:
+        return None
 
 
 def _version(

@@ -21,7 +21,7 @@ import streams
 from cl_ast.continual.add_task import Plan, Request, planned
 from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.routing_clips import MOST, RoutingClips, clips_of
-from cl_ast.continual.training_record import routing_record, training_record
+from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.environment import package_versions
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
@@ -33,7 +33,7 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import EpochScores
-from cl_ast.training.clips import ClipSet
+from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.feature_files import FeatureFiles
 from cl_ast.training.step import Steps
 from cl_ast.training.trainer import Trained, outputs, trainable
@@ -114,10 +114,10 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
         backbone=session.backbone.name,
         method=plan.settings.method.text,
         trainable_parameters=model.trainable_parameters(),
-        bytes=_file_bytes(session, plan, model, request.store),
+        bytes=_file_bytes(session, plan, model, request),
         epochs=options.epochs,
         batch_size=options.batch_size,
-        steps=options.epochs * -(-len(plan.task.train) // options.batch_size),
+        steps=options.epochs * -(-times.trained_on(plan) // options.batch_size),
         device=str(device),
         seconds_per_step=times.step,
         training_seconds=times.training(plan),
@@ -128,8 +128,13 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Seconds that were measured, per clip or per step of `clips` clips; and the bytes of kept states per clip."""
+    """Seconds that were measured, per clip or per step of `clips` clips; and the bytes of kept states per clip.
 
+    Attributes:
+        windows: how many clips of the set a training clip gives: with the crop "all" those of its windows that sound.
+    """
+
+    windows: float
     read: float
     below: float
     step: float
@@ -137,9 +142,13 @@ class _Times:
     outputs: float
     states: int
 
+    def trained_on(self, plan: Plan) -> int:
+        """Return how many clips the training set has."""
+        return round(len(plan.task.train) * self.windows)
+
     def training(self, plan: Plan) -> float:
         """Return the seconds of the whole training: reading, frozen layers, linear probe, steps and validation."""
-        options, training, validation = plan.options, len(plan.task.train), len(plan.task.validation)
+        options, training, validation = plan.options, self.trained_on(plan), len(plan.task.validation)
         probe = options.head == "probe"
         once = (self.read + self.below) * (training + validation) + probe * training * self.outputs
         each = training * self.step / self.clips + validation * self.outputs
@@ -159,7 +168,7 @@ def _timed(session: Session, plan: Plan, model: TaskModel, progress: Progress) -
         return time.perf_counter() - started
 
     seeded = torch.random.fork_rng(devices=[device] if on_gpu else [])
-    with _some(plan, session, device) as clips, seeded, trainable(model):
+    with _some(plan, session, device) as (clips, windows), seeded, trainable(model):
         torch.manual_seed(options.seed)
         read = timed(lambda: clips.load("reading some clips", progress)) / len(clips)
         forward = SplitForward(model, options.precision)
@@ -177,35 +186,35 @@ def _timed(session: Session, plan: Plan, model: TaskModel, progress: Progress) -
                 progress(Step(_TIMING, number + 1, untimed + _TIMED))
         checked = timed(lambda: outputs(CachedStates(clips, forward))) / len(clips)
         kept = clips.states.bytes // len(clips)
-    return _Times(read, below, sum(seconds[untimed:]) / _TIMED, len(batch), checked, kept)
+    return _Times(windows, read, below, sum(seconds[untimed:]) / _TIMED, len(batch), checked, kept)
 
 
 @contextmanager
-def _some(plan: Plan, session: Session, device: torch.device) -> Iterator[ClipSet]:
-    """Yield a few batches of training clips from all over. Their features are not put into the user's cache folder."""
+def _some(plan: Plan, session: Session, device: torch.device) -> Iterator[tuple[ClipSet, float]]:
+    """Yield a few batches of training clips from all over, and how many clips of the set each of them gives.
+
+    Their features are not put into the user's cache folder.
+    """
     train = plan.task.train
     count = min(len(train), _TIMED * plan.options.batch_size)
     chosen = [train[number * len(train) // count] for number in range(count)]
-    index = {label: position for position, label in enumerate(plan.task.labels)}
     with tempfile.TemporaryDirectory(prefix="cl-ast-") as place:
-        yield ClipSet(
-            [clip.path for clip in chosen],
-            [index[clip.label] for clip in chosen],
-            plan.settings.front_end,
-            device=device,
-            read=session.clips.read,
-            files=FeatureFiles(Path(place), _MOST_BYTES),
+        files, settings = FeatureFiles(Path(place), _MOST_BYTES), plan.settings
+        found = labelled(
+            chosen, settings.labels, settings.front_end, device, session.clips.read, plan.options.crop, files
         )
+        yield found, len(found) / count
 
 
 def _cache_bytes(plan: Plan, times: _Times) -> int:
     """Return how many bytes the features and states of all clips take, where they fit into memory."""
-    clips, front_end = len(plan.task.train) + len(plan.task.validation), plan.settings.front_end
+    clips, front_end = times.trained_on(plan) + len(plan.task.validation), plan.settings.front_end
     return clips * (4 * prod(front_end.shape) + times.states)
 
 
-def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> int:
+def _file_bytes(session: Session, plan: Plan, model: TaskModel, request: Request) -> int:
     """Return the size of the task's file, from an untrained task and routing that was learned from random numbers."""
+    store = request.store
     if store != "fp32":
         model.round("int8" if store == "int8" else "fp16")
     clips = clips_of(plan.task)
@@ -214,7 +223,15 @@ def _file_bytes(session: Session, plan: Plan, model: TaskModel, store: str) -> i
     trained = Trained(1, 0.1, 0.1, 0.1, curve)
     used = routing_record(LearnedRouting(routing), clips)
     facts = {
-        "training": training_record(model, plan.options, trained, used, store),
+        "training": training_record(
+            model,
+            plan.options,
+            trained,
+            used,
+            store,
+            clip_counts(plan.task),
+            calibrated=request.calibrate,
+        ),
         "source": plan.task.source.to_json(),
         "protocol": plan.task.protocol,
         "packages": package_versions(),

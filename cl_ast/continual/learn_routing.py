@@ -16,10 +16,10 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
 from cl_ast.continual.negatives import NegativeClips
 from cl_ast.continual.routing_clips import MOST, RoutingClips
-from cl_ast.inference.answering import logits_of
+from cl_ast.inference.answering import joined_logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
-from cl_ast.router import ALPHA, TaskRouting, learn, unknown_negatives
+from cl_ast.router import ALPHA, TaskRouting, learn, part_to_describe, unknown_negatives
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
@@ -61,6 +61,8 @@ def learn_routing(
 ) -> LearnedRouting:
     """Learn a task's routing from training clips and altered copies of them, and from validation clips.
 
+    Of a clip that is longer than 10.24 s, the part is used that the router describes when such a clip is classified.
+
     Args:
         negatives: sounds that are none of the task's classes.
         alpha: the p-value below which a clip is to be unknown.
@@ -84,7 +86,7 @@ def learn_routing(
         description_id=space.description_id,
         copies=COPIES,
         noise=space.noise,
-        logits=logits_of(model, session.clips.read([clip.path for clip in validation])),
+        logits=joined_logits_of(model, session.clips.read([clip.path for clip in validation])),
         negatives=others,
         alpha=alpha,
     )
@@ -117,7 +119,7 @@ def _described(
     parts = list(chunks(len(clips), _GPU_CHUNK if session.backbone.device.type == "cuda" else _CHUNK))
 
     def versions(part: range) -> Sequence[Sequence[Waveform]]:
-        waveforms = session.clips.read([clips[index].path for index in part])
+        waveforms = [part_to_describe(one) for one in session.clips.read([clips[index].path for index in part])]
         return list(zip(*pool.map(copies, waveforms), strict=True)) if altered else [waveforms]
 
     with (

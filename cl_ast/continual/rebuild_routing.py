@@ -24,6 +24,7 @@ from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning, Progress
 from cl_ast.router import TaskRouting, checked_alpha
 from cl_ast.router.calibration import lowest_p
+from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import by_name_only, how_to_route, is_imported, routing_of, with_own_routing
 from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_file import split_in, to_bytes
@@ -193,7 +194,8 @@ def _commit(
     version = record.version
     session.routing.keep_space()
     split = {name: sorted(members) for name, members in split_in(session.registry.read_adapter(version)).items()}
-    data = to_bytes(session.model(record.name), session.backbone, {}, routing, split)
-    training = {**version.training, "routing": used}
+    model = session.model(record.name)
+    data = to_bytes(model, session.backbone, {}, routing, split)
+    training = {**version.training, KEY: model.settings.front_end.seconds, "routing": used}
     facts = replace(version.facts(), packages=package_versions(), source=source, training=training)
     session.registry.commit(record.name, data, facts, replace=True)

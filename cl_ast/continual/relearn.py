@@ -110,4 +110,5 @@ def _request(record: TaskRecord, target: Session, method: str | None) -> Request
         positions=str(positions or "resize"),
         store=str(store or "auto"),
         resume=None,
+        calibrate=training.get("temperature", 1.0) is not None,
     )

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+import streams
 from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import ALPHA
+from cl_ast.tasks.length import KEY
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.options import Hyperparameters, TrainOptions, words_in
 from cl_ast.training.trainer import Trained
@@ -17,11 +19,26 @@ _MOST_EPOCHS = 500  # of a learning curve: a record has at most 256 kB
 
 
 def training_record(
-    model: TaskModel, options: Hyperparameters, trained: Trained, routing: Mapping[str, Any] | None, store: str
+    model: TaskModel,
+    options: Hyperparameters,
+    trained: Trained,
+    routing: Mapping[str, Any] | None,
+    store: str,
+    clips: Mapping[str, int],
+    *,
+    calibrated: bool,
 ) -> dict[str, Any]:
-    """Return the whole training as JSON: its options, its best epoch, its learning curve and its `routing_record`."""
+    """Return the whole training as JSON: its options, its best epoch, its learning curve and its `routing_record`.
+
+    Args:
+        clips: how many there were in each split.
+        calibrated: whether a temperature was fitted.
+    """
     return {
         **asdict(options),
+        **{f"{split}_clips": count for split, count in clips.items()},
+        "temperature": model.settings.temperature if calibrated else None,
+        KEY: model.settings.front_end.seconds,
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
         "store": store,
@@ -33,6 +50,11 @@ def training_record(
         "curve": _curve(trained),
         "routing": routing,
     }
+
+
+def clip_counts(task: streams.Task) -> dict[str, int]:
+    """Return how many clips of a task there are in each split."""
+    return {"train": len(task.train), "validation": len(task.validation), "test": len(task.test)}
 
 
 def _curve(trained: Trained) -> list[dict[str, float | None]]:
@@ -87,6 +109,7 @@ def recorded_options(record: Mapping[str, Any], *, keep_rate: bool, keep_masks: 
         given["compile"] = "on" if given["compile"] else "auto"
     if not keep_masks and "augment" in given:
         given["augment"] = ",".join(words_in(str(given["augment"])) - {"gain"}) or "none"
+    given.setdefault("crop", "start")  # which releases that recorded none took
     try:
         return TrainOptions(**{name: value for name, value in given.items() if name not in left_out})
     except TypeError as error:

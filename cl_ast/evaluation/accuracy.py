@@ -12,10 +12,10 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import ahead, chunks
 from cl_ast.errors import AudioError, NotFiniteError, StreamError
-from cl_ast.inference.answering import Answer, NoAnswer, answer, logits_of
+from cl_ast.inference.answering import Answer, NoAnswer, answer, joined_logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
-from cl_ast.router import Route, Router, decide
+from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_model import label_scores
 from registry import Accuracy, TaskRecord
@@ -79,7 +79,7 @@ def measure(
     router: Router | None = None,
     progress: Progress = silent,
 ) -> Measured:
-    """Test one task. Each clip is read once.
+    """Test one task. Each clip is read once, and answered as `predict` answers it: a longer one by its windows.
 
     Args:
         router: over all tasks; None measures by name only. What it decides is decided as `predict` does it.
@@ -95,7 +95,7 @@ def measure(
     parts = [[clips[index] for index in part] for part in chunks(len(clips), size)]
     with closing(ahead(partial(session.clips.read, [clip.path for clip in mine]) for mine in parts)) as read:
         for mine, waveforms in zip(parts, read, strict=True):
-            by_name = [Answer(logits, model.settings) for logits in logits_of(model, waveforms)]
+            by_name = [Answer(logits, model.settings) for logits in joined_logits_of(model, waveforms)]
             found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
             outcomes += found if router is None else _routed(session, router, name, found, waveforms, by_name)
             progress(Step(f"measuring {name}", len(outcomes), len(clips)))
@@ -111,7 +111,8 @@ def measure(
 
 
 def _outcome(clip: streams.Clip, answered: Answer) -> Outcome:
-    ((_, probability),) = label_scores(answered.logits[None], answered.settings.labels, 1)[0]
+    settings = answered.settings
+    ((_, probability),) = label_scores(answered.logits[None], settings.labels, 1, settings.temperature)[0]
     return Outcome(clip.path, clip.label, answered.label, probability)
 
 
@@ -125,7 +126,8 @@ def _routed(
 ) -> list[Outcome]:
     """Return the outcomes with where the router sends each clip, and with the label that it gets there."""
     paths = [one.path for one in outcomes]
-    described = session.descriptions.describe(session.routing.space, paths, waveforms)
+    parts = [part_to_describe(waveform) for waveform in waveforms]
+    described = session.descriptions.describe(session.routing.space, paths, parts)
     segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
     decided = decide(router, described, partial(_answers, session, name, by_name, segments))
     return [

@@ -206,7 +206,8 @@ class CellTrainer:
         if isinstance(self._backbone, str):
             self._backbone = load_backbone(self._backbone, device=pick_device(self._device))
         if self._tested is None:
-            validation, test = (self._set(clips, self._backbone) for clips in (self._task.validation, self._task.test))
+            crop, task = self._options.one_stretch, self._task
+            validation, test = (self._set(clips, self._backbone, crop) for clips in (task.validation, task.test))
             test.load("reading test clips", self._progress)
             self._tested = validation, test
         return self._backbone, self._tested
@@ -215,11 +216,13 @@ class CellTrainer:
         """Return the training clips of a seed: of a few-shot task, each seed draws its own."""
         key = 0 if self._task.source.few_shot is None else seed
         if key not in self._training:
-            self._training[key] = self._set(streams.redraw(self._task, seed).train, backbone)
+            train = streams.redraw(self._task, seed).train
+            self._training[key] = self._set(train, backbone, self._options.crop)
         return self._training[key]
 
-    def _set(self, clips: Sequence[streams.Clip], backbone: Backbone) -> ClipSet:
-        return labelled(clips, self._task.labels, backbone.front_end(self._task.clip_seconds), backbone.device)
+    def _set(self, clips: Sequence[streams.Clip], backbone: Backbone, crop: str) -> ClipSet:
+        front_end = backbone.front_end(self._task.clip_seconds)
+        return labelled(clips, self._task.labels, front_end, backbone.device, crop=crop)
 
 
 def _compared(

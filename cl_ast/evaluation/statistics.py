@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ast.evaluation import metrics
+from cl_ast.evaluation.shares import clip_count
 from registry import Mode, Overview, Registry, TaskRecord
 
 _MOST_NAMES = 5  # in a sentence
@@ -85,6 +86,7 @@ def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics
         "classes": version.classes,
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
+        "test_clips": clip_count(version.training, "test"),
         "learned_accuracy": version.learned_accuracy,
         "accuracy": accuracies["oracle"].get((last, i)),
         "auto_accuracy": accuracies["auto"].get((last, i)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -10,9 +11,11 @@ from torch.nn import functional as F
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
 from cl_ast.audio.reading import Waveform
+from cl_ast.audio.recordings import Recording
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
 from cl_ast.errors import NotFiniteError
+from cl_ast.inference.joining import Cut, cut_of, joined
 from cl_ast.inference.session import Session
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
@@ -25,10 +28,15 @@ GPU_BATCH = 256  # segments that are answered together on a GPU, and rows of one
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The logits (classes,) of one clip, float32 on the CPU, and the task that gave them, as it was then."""
+    """The logits (classes,) of one clip, float32 on the CPU, and the task that gave them, as it was then.
+
+    Attributes:
+        cut: the windows whose logits were joined; None where the clip was classified as it is.
+    """
 
     logits: Tensor
     settings: TaskSettings
+    cut: Cut | None = None
 
     @property
     def label(self) -> str:
@@ -64,19 +72,92 @@ def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
     return found
 
 
-def answer(session: Session, wanted: Sequence[tuple[Segment, str]]) -> list[Answer | NoAnswer]:
-    """Answer each segment under the task that is named beside it, in order; a segment may appear several times.
+def joined_logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
+    """Return one task's logits (n, classes) for clips as `predict` classifies them: longer ones by their windows.
 
-    Rows of different tasks share a pass through the backbone. The database is queried once for all of them. Cached
-    tasks answer first, while the others are read in a thread. A task whose weights or logits are not all numbers gives
-    no answer, and the others do.
+    For clips that are not longer than the task takes, they are those of `logits_of`, bit-identical.
+
+    Raises:
+        NotFiniteError: a logit is not a number.
+    """
+    seconds = model.settings.front_end.seconds
+    windows: list[Waveform] = []
+    counts = []
+    for clip in clips:
+        cut = cut_of(clip, seconds)
+        own = [clip] if cut is None else list(cut.waveforms(clip))
+        windows += own
+        counts.append(len(own))
+    found = logits_of(model, windows)
+    return torch.stack([joined(rows) for rows in torch.split(found, counts)]) if len(clips) else found
+
+
+def answer(
+    session: Session, wanted: Sequence[tuple[Segment | Recording, str]], *, whole: bool = False
+) -> list[Answer | NoAnswer]:
+    """Answer each clip under the task that is named beside it, in order; a clip may appear several times.
+
+    A clip that is longer than its task takes is cut into windows, and the logits of those that sound are joined.
+    The database is queried once for all of them. A task whose weights or logits are not all numbers gives no answer,
+    and the others do.
+
+    Args:
+        whole: take the first seconds of a longer clip instead.
 
     Raises:
         TaskNotFoundError, CorruptRegistryError: of one of the tasks.
+        AudioError: the file of a recording cannot be read.
     """
     if not wanted:
         return []
     versions = session.versions(name for _, name in wanted)
+    cuts = [None if whole else cut_of(clip, session.takes(name, versions.get(name))) for clip, name in wanted]
+    rows: list[tuple[Segment, str]] = []
+    places: dict[int, slice] = {}  # of the rows of each clip that is in memory
+    for place, ((clip, name), cut) in enumerate(zip(wanted, cuts, strict=True)):
+        if isinstance(clip, Segment):
+            own = [clip] if cut is None else [Segment(clip.path, window) for window in cut.waveforms(clip)]
+            places[place] = slice(len(rows), len(rows) + len(own))
+            rows += [(segment, name) for segment in own]
+    found = _answered(session, rows, versions)
+    out = []
+    for place, ((clip, name), cut) in enumerate(zip(wanted, cuts, strict=True)):
+        if isinstance(clip, Segment):
+            several = found[places[place]]
+        else:
+            several = _of_recording(session, clip, name, cut, versions)
+        out.append(several[0] if cut is None else _joined(several, cut))
+    return out
+
+
+def _of_recording(
+    session: Session, clip: Recording, name: str, cut: Cut | None, versions: dict[str, VersionRecord]
+) -> list[Answer | NoAnswer]:
+    """Answer the windows of a clip that is not in memory, a few at a time."""
+    windows = clip.cut([0], clip.samples) if cut is None else cut.waveforms(clip)
+    found: list[Answer | NoAnswer] = []
+    while part := list(islice(windows, SEGMENTS)):
+        found += _answered(session, [(Segment(clip.path, window), name) for window in part], versions)
+    return found
+
+
+def _joined(answers: Sequence[Answer | NoAnswer], cut: Cut) -> Answer | NoAnswer:
+    """Return the answer for a clip from those for its windows; no answer where one of them has none."""
+    own = [one for one in answers if isinstance(one, Answer)]
+    none = next((one for one in answers if isinstance(one, NoAnswer)), None)
+    return none or Answer(joined([one.logits for one in own]), own[0].settings, cut)
+
+
+def _answered(
+    session: Session, wanted: Sequence[tuple[Segment, str]], versions: dict[str, VersionRecord]
+) -> list[Answer | NoAnswer]:
+    """Answer segments as they are under these versions of their tasks, in order.
+
+    Rows of different tasks share a pass through the backbone. Cached tasks answer first, while the others are read in a
+    thread.
+    """
+    if not wanted:
+        return []
     backbone = session.backbone  # loaded here, and not by the thread that reads ahead
     order = sorted(range(len(wanted)), key=lambda row: _urgency(session, versions, wanted[row][1]))
     size = BATCH if backbone.device.type == "cpu" else GPU_BATCH

@@ -4,21 +4,21 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from cl_ast.audio.reading import AudioInput, seconds
-from cl_ast.audio.windows import Failure, Segment, segments
-from cl_ast.errors import NotFiniteError, TaskNotFoundError
+from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, seconds
+from cl_ast.audio.recordings import MUCH, Recording
+from cl_ast.audio.windows import Failure, Segment, segments, whole_or_recorded
+from cl_ast.errors import AudioError, NotFiniteError, TaskNotFoundError
 from cl_ast.inference.answering import GPU_BATCH, SEGMENTS, Answer, NoAnswer, answer
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning
-from cl_ast.router import Route, Router, decide
+from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import label_scores
 
 Answered = tuple[Route, Answer | NoAnswer]
 _MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
 _MANY_SAMPLES = 2**22  # of more than `SEGMENTS` clips: four minutes, so that a GPU's memory holds their tokens
 _MOST_NAMES = 5  # in a sentence
-_MUCH = 0.1  # seconds of a clip that its task does not take, and that are worth a word
 
 
 def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iterator[Prediction | Failure]:
@@ -30,11 +30,16 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
         TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.
     """
     choice = _choice(session, query)
-    cut = segments(clips, query.window)
+    whole = query.whole or query.window is not None
+    cut = segments(clips, query.window) if whole else whole_or_recorded(clips)
     most = SEGMENTS if session.backbone.device.type == "cpu" else GPU_BATCH
     for group in _groups(cut, most):
-        readable = [one for one in group if isinstance(one, Segment)]
-        answers = iter(_answers(session, readable, choice, query.every))
+        readable = [one for one in group if not isinstance(one, Failure)]
+        try:
+            answers = iter(_answers(session, readable, choice, query))
+        except AudioError as error:  # of a recording, which is alone in its group
+            yield Failure(group[0].path, error.with_traceback(None))
+            continue
         for one in group:
             if isinstance(one, Failure):
                 yield one
@@ -46,11 +51,17 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
                     yield _prediction(one, route, answered, query.top_k, routed=isinstance(choice, Router))
 
 
-def _groups(cut: Iterable[Segment | Failure], most: int) -> Iterator[list[Segment | Failure]]:
-    """Yield segments as they are answered together: so many, or fewer where they are long."""
-    group: list[Segment | Failure] = []
+def _groups(cut: Iterable[Segment | Recording | Failure], most: int) -> Iterator[list[Segment | Recording | Failure]]:
+    """Yield clips as they are answered together: so many, or fewer where they are long; a recording is alone."""
+    group: list[Segment | Recording | Failure] = []
     samples = 0
     for one in cut:
+        if isinstance(one, Recording):
+            if group:
+                yield group
+            yield [one]
+            group, samples = [], 0
+            continue
         group.append(one)
         samples += len(one.waveform) if isinstance(one, Segment) else 0
         many = len(group) >= SEGMENTS and samples > _MANY_SAMPLES
@@ -95,48 +106,56 @@ def _with_alpha(router: Router, alpha: float | None) -> Router:
 
 
 def _answers(
-    session: Session, segments: Sequence[Segment], choice: Router | Route, every: bool
+    session: Session, clips: Sequence[Segment | Recording], choice: Router | Route, query: Query
 ) -> Sequence[Sequence[Answered]]:
-    """Return the answers for each segment: one, or with `every` one from each task that it is known to."""
+    """Return the answers for each clip: one, or with `every` one from each task that it is known to."""
+
+    def answered(pairs: Sequence[tuple[int, str]]) -> list[Answer | NoAnswer]:
+        return answer(session, [(clips[row], task) for row, task in pairs], whole=query.whole)
+
     if isinstance(choice, Route):
-        return [[(choice, one)] for one in answer(session, [(segment, choice.task) for segment in segments])]
-    if not segments:
+        return [[(choice, one)] for one in answered([(row, choice.task) for row in range(len(clips))])]
+    if not clips:
         return []
-    described = session.routing.space.describe([segment.waveform for segment in segments])
-    if not every:
-        decided = decide(
-            choice, described, lambda pairs: answer(session, [(segments[row], task) for row, task in pairs])
-        )
-        routes = choice.with_p_values(described, [route for route, _ in decided])
-        return [[(route, one)] for route, (_, one) in zip(routes, decided, strict=True)]
+    parts = [part_to_describe(one.waveform if isinstance(one, Segment) else one) for one in clips]
+    described = session.routing.space.describe(parts)
+    if not query.every:
+        decided = decide(choice, described, answered)
+        decided_routes = choice.with_p_values(described, [route for route, _ in decided])
+        return [[(route, one)] for route, (_, one) in zip(decided_routes, decided, strict=True)]
     nearest = choice.choose(described)
     found = [several or [one] for several, one in zip(choice.fitting(described), nearest, strict=True)]
     p_values = choice.with_p_values(described, [several[0] for several in found])
-    every_route = [
+    routes = [
         [replace(route, p_values=one.p_values) for route in several]
         for several, one in zip(found, p_values, strict=True)
     ]
-    pairs = [(segment, route.task) for segment, several in zip(segments, every_route, strict=True) for route in several]
-    answers = iter(answer(session, pairs))
-    return [[(route, next(answers)) for route in several] for several in every_route]
+    answers = iter(answered([(row, route.task) for row, several in enumerate(routes) for route in several]))
+    return [[(route, next(answers)) for route in several] for several in routes]
 
 
-def _prediction(segment: Segment, route: Route, one: Answer, top_k: int | None, *, routed: bool) -> Prediction:
-    most, length = one.settings.front_end.seconds, seconds(segment.waveform)
-    cut = length > most + _MUCH
-    begin = segment.start or 0.0
+def _prediction(clip: Segment | Recording, route: Route, one: Answer, top_k: int | None, *, routed: bool) -> Prediction:
+    start, end, length = None, None, 0.0
+    if isinstance(clip, Segment):
+        start, end, length = clip.start, clip.end, seconds(clip.waveform)
+    else:
+        length = clip.samples / SAMPLE_RATE
+    most, cut = one.settings.front_end.seconds, one.cut
+    first, last = (0.0, min(most, length)) if cut is None else cut.span
+    begin = start or 0.0
     return Prediction(
-        path=segment.path,
+        path=clip.path,
         task=route.task,
         task_score=route.score,
         known=route.known,
-        labels=tuple(label_scores(one.logits[None], one.settings.labels, top_k)[0]),
+        labels=tuple(label_scores(one.logits[None], one.settings.labels, top_k, one.settings.temperature)[0]),
         tasks=route.nearest if routed else None,
-        start=segment.start,
-        end=segment.end,
-        taken=(begin, round(begin + min(most, length), 3)),
-        clip_seconds=round(length, 2) if cut else None,
-        warnings=segment.notes,
+        start=start,
+        end=end,
+        taken=(round(begin + first, 3), round(begin + last, 3)),
+        clip_seconds=round(length, 2) if length > most + MUCH else None,
+        joined=None if cut is None else (len(cut.starts), cut.windows, most),
+        warnings=tuple(clip.notes),
         p_value=route.p_value if routed else None,
         p_values=route.p_values,
         alpha=route.alpha,

@@ -18,6 +18,8 @@ class Query:
         window: how long clips are cut into windows, each with an answer of its own; None for one answer a clip.
         every: with "auto", an answer from every task that a clip is known to, the best first, or from the nearest.
         alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
+        whole: of a clip that is longer than its task takes, classify the first seconds only, and not the windows that
+            sound.
     """
 
     task: str = AUTO
@@ -25,6 +27,7 @@ class Query:
     window: Window | None = None
     every: bool = False
     alpha: float | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,11 @@ class Prediction:
         tasks: the nearest few (task, score), where the router chose.
         labels: (label, probability), best first.
         start, end: where the window begins and ends, in seconds.
-        taken: from where to where the task takes the clip, in seconds.
-        clip_seconds: how long the clip (or window) is, where the task does not take all of it.
+        taken: from where to where the answer is about the clip, in seconds; where windows were joined, from the
+            beginning of the first to the end of the last of them.
+        clip_seconds: how long the clip (or window) is, where it is longer than the task takes.
+        joined: how many windows sound and were joined, of how many, and how long each is in seconds; None where the
+            clip was classified as it is.
         warnings: what a listener would miss in the clip's file, such as bytes that were left out.
         p_value: the share of the task's own clips that fit it no better; it decides `known`. None by name.
         p_values: the same for each of `tasks`.
@@ -58,6 +64,7 @@ class Prediction:
     end: float | None = None
     taken: tuple[float, float] = (0.0, 0.0)
     clip_seconds: float | None = None
+    joined: tuple[int, int, float] | None = None
     warnings: tuple[str, ...] = ()
     p_value: float | None = None
     p_values: tuple[float, ...] = ()
@@ -83,9 +90,12 @@ class Prediction:
         """All that is to be said of this answer, as lines."""
         if self.clip_seconds is None:
             return self.warnings
-        way_out = "use --window" if self.start is None else "use a shorter --window"
+        if self.joined is not None:
+            used, windows, seconds = self.joined
+            count = f"{used} of {windows}" if used < windows else f"{windows}"
+            return (*self.warnings, f"joined over {count} windows of {seconds:g} s{' that sound' * (used < windows)}")
         seconds = self.taken[1] - self.taken[0]
-        return (*self.warnings, f"heard {seconds:g} of {self.clip_seconds:g} s; {way_out}")
+        return (*self.warnings, f"heard {seconds:g} of {self.clip_seconds:g} s; leave out --whole to hear all of it")
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command-line contract describes."""
@@ -106,6 +116,8 @@ class Prediction:
         out["heard"] = list(self.taken)
         if self.clip_seconds is not None:
             out["clip_seconds"] = self.clip_seconds
+        if self.joined is not None:
+            out["windows"] = self.joined[0]
         if self.notes:
             out["notes"] = list(self.notes)
         return out

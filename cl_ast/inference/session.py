@@ -14,7 +14,7 @@ from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFou
 from cl_ast.inference.routing import RegistryRouting
 from cl_ast.inference.task_cache import TASK_BYTES, TaskCache
 from cl_ast.router.description_cache import DescriptionCache
-from cl_ast.tasks.task_file import StoredTask, from_bytes
+from cl_ast.tasks.task_file import StoredTask, from_bytes, seconds_in
 from cl_ast.tasks.task_model import TaskModel
 from registry import Registry, VersionRecord
 from registry.names import checked, checked_stored
@@ -64,6 +64,7 @@ class Session:
         self._chosen_backbone = _absolute(backbone)
         self._cache = TaskCache(self._load, memory)
         self._candidates: dict[str, StoredTask] = {}  # by name
+        self._seconds: dict[str, float] = {}  # that a version takes of a clip, by the hash of its file
 
     def close(self) -> None:
         """Stop reading ahead. The registry stays open."""
@@ -166,6 +167,26 @@ class Session:
         except TaskNotFoundError:
             return self._cache.get(self.registry.task(name).version)
 
+    def takes(self, name: str, version: VersionRecord | None) -> float:
+        """Return how many seconds of a clip a task takes; only the header of its file is read for that.
+
+        Args:
+            version: of the task; None for a candidate.
+
+        Raises:
+            TaskNotFoundError, CorruptRegistryError: its file is gone or damaged.
+        """
+        if version is None:
+            return self.model(name).settings.front_end.seconds
+        if version.adapter_sha256 not in self._seconds:
+            try:
+                self._seconds[version.adapter_sha256] = seconds_in(self.registry.read_adapter(version))
+            except TaskNotFoundError:  # It has been replaced meanwhile.
+                return self.model(name).settings.front_end.seconds
+            except ClAstError as error:
+                raise _named(error, version) from error
+        return self._seconds[version.adapter_sha256]
+
     def is_cached(self, version: VersionRecord) -> bool:
         """Return whether a version is in memory."""
         return version in self._cache
@@ -211,9 +232,12 @@ class Session:
         try:
             return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods)
         except ClAstError as error:
-            if version.task in str(error):
-                raise
-            raise type(error)(f"{version.task}: {error}") from error
+            raise _named(error, version) from error
+
+
+def _named(error: ClAstError, version: VersionRecord) -> ClAstError:
+    """Return the error with the name of the task that it concerns."""
+    return error if version.task in str(error) else type(error)(f"{version.task}: {error}")
 
 
 def _absolute(backbone: str | None) -> str | None:

@@ -9,7 +9,7 @@ from cl_ast.router.calibration import ALPHA, checked_alpha
 from cl_ast.router.kinds import DEFAULT, KINDS
 from cl_ast.router.learning import learn, unknown_negatives
 from cl_ast.router.router import Route, Router
-from cl_ast.router.sound import sound_of
+from cl_ast.router.sound import part_to_describe, sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
 from cl_ast.router.task_routing import TaskRouting
 from cl_ast.router.tie_break import decide
@@ -26,6 +26,7 @@ __all__ = [
     "checked_alpha",
     "decide",
     "learn",
+    "part_to_describe",
     "sound_of",
     "unknown_negatives",
 ]

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
+from cl_ast.audio.recordings import Recording, sounding
 
 _LONGEST = 3 * SAMPLE_RATE
 SHORTEST = 3 * SAMPLE_RATE // 10
@@ -12,6 +13,8 @@ _SILENCE = 50.0  # blocks this many dB below the loudest block are silence
 _SILENCE_AT_ENDS = 40.0  # the same for both ends of a clip, where faint noise may be padding
 _LEVEL = 0.05  # the RMS of every sound
 _BLOCK = SAMPLE_RATE // 100  # 10 ms
+_WHOLE = 10.24  # seconds; the longest clip that is described whole, as no task on a folder of clips takes more
+_SECOND = SAMPLE_RATE + _BLOCK  # 10 ms more than a second, for the crossfades
 _ROWS = 2**13  # blocks whose power is computed at once
 
 
@@ -30,6 +33,22 @@ def sound_of(clip: Waveform) -> Waveform:
     sound = repeated(sound, max(SHORTEST, len(sound) // _STEP * _STEP))
     level = max(float(np.sqrt(np.mean(sound.astype(np.float64) ** 2))), 1e-8)
     return (sound * (_LEVEL / level)).astype(np.float32)
+
+
+def part_to_describe(clip: Recording | Waveform) -> Waveform:
+    """Return the part of a clip that the router describes: all of it, or of a longer one than 10.24 s three seconds.
+
+    They are the first, the middle and the last of the whole seconds that sound (`sounding`), so that neither silence
+    nor faint noise in a long recording decides which task it is sent to.
+    """
+    if not isinstance(clip, Recording):
+        if len(clip) <= _WHOLE * SAMPLE_RATE:
+            return clip
+        clip = Recording.of(clip)
+    starts = range(0, max(0, clip.samples - _SECOND) + 1, SAMPLE_RATE)
+    loud = sounding(clip.loudness, starts, _SECOND)
+    chosen = [loud[0], loud[len(loud) // 2], loud[-1]] if len(loud) > 3 else loud
+    return _crossfaded(list(clip.cut(chosen, _SECOND)))[:_LONGEST]
 
 
 def without_silence(clip: Waveform) -> Waveform:

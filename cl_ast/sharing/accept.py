@@ -20,9 +20,10 @@ from cl_ast.router.task_routing import PREFIX
 from cl_ast.sharing import base_model
 from cl_ast.sharing.folder import CONFIG, TASK, Incoming
 from cl_ast.sharing.peft_import import agree
+from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
-from cl_ast.tasks.task_model import head_norm
+from cl_ast.tasks.task_model import check_temperature, head_norm
 from registry import NewVersion, names
 from registry.manifest import Manifest
 
@@ -72,6 +73,7 @@ def accept(
         method=settings.method.text,
         trainable_parameters=task.model.trainable_parameters(),
         source=as_imported(new.source),
+        training={**new.training, KEY: settings.front_end.seconds},
     )
 
 
@@ -138,6 +140,7 @@ def _completed(
         "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end, backbone),
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),
+        "temperature": _temperature(facts.get("temperature")),
         "backbone": {**described, **stated},
     }
 
@@ -191,6 +194,13 @@ def _log_mel(front_end: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]
     if numbers[1] <= 0:
         raise CorruptRegistryError("the front_end of the task to import has a std that is not positive")
     return {"frames": frames, "mean": float(numbers[0]), "std": float(numbers[1])}
+
+
+def _temperature(value: Any) -> float:
+    try:
+        return 1.0 if value is None else check_temperature(value)
+    except ValueError as error:
+        raise CorruptRegistryError(f"the task to import has a temperature that cannot be used: {error}") from None
 
 
 def _word(facts: Mapping[str, Any], key: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cl_ast.escaping import escaped
+from cl_ast.evaluation.shares import FEW, clip_count, with_interval
 
 _LABELS_SHOWN = 100
 _LONGEST_SHOWN = 1_000  # characters of a label, or of another fact
@@ -48,7 +49,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
 
 def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: str) -> dict[str, Any]:
     """Return the rows of the card's table."""
-    backbone = facts["backbone"]
+    backbone, tested = facts["backbone"], clip_count(_recorded(facts), "test")
     return {
         "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
         "backbone's fingerprint": _code(backbone["fingerprint"]),
@@ -58,8 +59,8 @@ def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: 
         "data": f"fingerprint {_code(facts.get('data_fingerprint') or 'unknown')}",
         "split": _line(facts.get("protocol") or "unknown"),
         "seed": facts.get("seed", "unknown"),
-        "test accuracy after training, with the task named": _percent(facts.get("learned_accuracy")),
-        "test accuracy last measured, with the task chosen by the router": _percent(auto),
+        "test accuracy after training, with the task named": _share(facts.get("learned_accuracy"), tested),
+        "test accuracy last measured, with the task chosen by the router": _share(auto, tested),
         "front end": preparation,
         "pooling": _code(facts["pooling"]),
         "positions": _code(facts["positions"]),
@@ -83,10 +84,11 @@ def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
     if not options:
         return {}
     accuracy = record.get("validation_accuracy")
+    share = float(accuracy) if isinstance(accuracy, int | float) and 0 <= accuracy <= 1 else None
     return {
         "training": ", ".join(options),
         "best epoch": _line(record.get("best_epoch", "unknown")),
-        "validation accuracy at that epoch": _percent(accuracy if isinstance(accuracy, int | float) else None),
+        "validation accuracy at that epoch": _share(share, clip_count(record, "validation")),
     }
 
 
@@ -110,6 +112,7 @@ _FLAGS = {
     "learning_rate": "--lr",
     "weight_decay": "--weight-decay",
     "head": "--head",
+    "crop": "--crop",
     "frequency_mask": "--freq-mask",
     "time_mask": "--time-mask",
     "augment": "--augment",
@@ -178,8 +181,11 @@ def _quoted(word: str) -> str:
     return word if plain and word else "'" + word.replace("'", "'\\''") + "'"
 
 
-def _percent(fraction: float | None) -> str:
-    return "not measured" if fraction is None else f"{100 * fraction:.2f} %"
+def _share(fraction: float | None, clips: int | None) -> str:
+    """Return an accuracy in percent, and of few clips as a count."""
+    if fraction is None:
+        return "not measured"
+    return with_interval(fraction, clips) if clips and clips < FEW else f"{100 * fraction:.2f} %"
 
 
 def _line(value: object) -> str:

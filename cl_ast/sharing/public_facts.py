@@ -20,7 +20,7 @@ from streams.protocol import is_public, without_names
 
 # What the product is: it is exported as it is.
 _AS_THEY_ARE = ("format", "name", "method", "labels", "front_end", "pooling", "positions", "trainable_parameters")
-_NUMBERS = ("seed", "seconds", "learned_accuracy")
+_NUMBERS = ("seed", "seconds", "learned_accuracy", "temperature")
 _SOURCE_NUMBERS = ("few_shot", "max_seconds", "seed")
 _TRAINING = (
     *(one.name for one in fields(TrainOptions)),
@@ -30,8 +30,10 @@ _TRAINING = (
     "device",
     "best_epoch",
     "stopped",
+    "temperature",
 )
 _MEASURED = ("validation_accuracy", "validation_loss")
+_ABOUT_CLIPS = ("train_clips", "validation_clips", "test_clips")
 _POINT = ("epoch", "loss", "accuracy", *_MEASURED)  # of a learning curve
 _WORD = re.compile(r"[a-z0-9_.:,+-]{1,64}")
 _VERSION = re.compile(r"\d[0-9A-Za-z.+-]{0,39}")
@@ -83,7 +85,9 @@ def _source(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a training; every value of it is a number or one plain word."""
-    found = {key: record[key] for key in (*_TRAINING, *_MEASURED) if key in record and _is_plain(record[key])}
+    found = {
+        key: record[key] for key in (*_TRAINING, *_MEASURED, *_ABOUT_CLIPS) if key in record and _is_plain(record[key])
+    }
     curve, routing = record.get("curve"), _object(record.get("routing"))
     if isinstance(curve, list):
         points = [one for one in curve if isinstance(one, Mapping)]

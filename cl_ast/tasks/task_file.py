@@ -16,9 +16,9 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
 from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.errors import CorruptRegistryError, MethodError, NotFiniteError
+from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, NotFiniteError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
-from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings, check_temperature
 from registry import header
 
 
@@ -72,6 +72,7 @@ def to_bytes(
         "front_end": asdict(model.settings.front_end),
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
+        "temperature": model.settings.temperature,
         "backbone": {
             "name": backbone.name,
             "fingerprint": backbone.fingerprint,
@@ -105,6 +106,22 @@ def split_in(data: bytes) -> dict[str, frozenset[int]]:
     return {name.removeprefix(_SPLIT): _members(found, name) for name in names}
 
 
+def seconds_in(data: bytes) -> float:
+    """Return how many seconds of a clip the task of a file takes, from its header alone.
+
+    Raises:
+        CorruptRegistryError: it is not such a file.
+    """
+    try:
+        return front_ends.from_dict(header.read(data).description()["front_end"]).seconds
+    except (CorruptRegistryError, AudioError, KeyError, TypeError, ValueError) as error:
+        raise _not_a_task(error) from None
+
+
+def _not_a_task(error: Exception) -> CorruptRegistryError:
+    return CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again")
+
+
 def _as_bytes(members: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.asarray(members, dtype="<u4").view(np.uint8))
 
@@ -136,7 +153,7 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
         settings = _settings(described, methods)
         fingerprint, backbone_name = described["backbone"]["fingerprint"], described["backbone"]["name"]
     except (SafetensorError, CorruptRegistryError, KeyError, TypeError, ValueError) as error:
-        raise CorruptRegistryError(f"not an adapter file of cl-ast ({error}); export or train it again") from None
+        raise _not_a_task(error) from None
     if fingerprint != backbone.fingerprint:
         raise CorruptRegistryError(
             f"the adapter of {settings.name} was trained on the backbone {backbone_name} ({fingerprint[:12]}), "
@@ -179,6 +196,7 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         front_end=front_ends.from_dict(header["front_end"]),
         pooling=header["pooling"],
         positions=header["positions"],
+        temperature=check_temperature(header.get("temperature", 1.0)),  # Releases before it had none.
     )
 
 

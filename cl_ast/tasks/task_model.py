@@ -16,6 +16,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
+from registry.limits import TEMPERATURES
 
 OWN_BACKBONE = "trunk."  # the prefix of the tensors of a task's own backbone, which files that exist have
 
@@ -31,6 +32,7 @@ class TaskSettings:
         front_end: how a clip becomes the backbone's input.
         pooling: how the output tokens are pooled, one of `POOLINGS`.
         positions: "resize", or "zeros" to reproduce the papers' published code (`Backbone.embed`).
+        temperature: what the logits are divided by for probabilities that are calibrated; 1 for those of the logits.
     """
 
     name: str
@@ -39,12 +41,22 @@ class TaskSettings:
     front_end: FrontEnd
     pooling: str = "mean"
     positions: str = "resize"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise MethodError(f"no pooling called {self.pooling!r}; there are {', '.join(POOLINGS)}")
         if self.positions not in ("resize", "zeros"):
             raise MethodError(f"positions are 'resize' or 'zeros', not {self.positions!r}")
+        check_temperature(self.temperature)
+
+
+def check_temperature(value: object) -> float:
+    """Return a temperature, which may come from a file that anybody wrote. Raises ValueError if it cannot be one."""
+    least, most = TEMPERATURES
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"a temperature is a number from {least:g} to {most:g}, not {value!r:.40}")
+    return float(value)
 
 
 class TaskModel:
@@ -177,9 +189,15 @@ def head_norm(backbone: Backbone) -> dict[str, Tensor]:
     return {f"head.norm.{kind}": tensors[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
 
 
-def label_scores(logits: Tensor, labels: Sequence[str], top_k: int | None) -> list[list[tuple[str, float]]]:
-    """Return the `top_k` best labels of each row of logits (all for None) with their probabilities, best first."""
-    probabilities = logits.float().softmax(dim=-1)
+def label_scores(
+    logits: Tensor, labels: Sequence[str], top_k: int | None, temperature: float = 1.0
+) -> list[list[tuple[str, float]]]:
+    """Return the `top_k` best labels of each row of logits (all for None) with their probabilities, best first.
+
+    Args:
+        temperature: that of the task, `TaskSettings.temperature`.
+    """
+    probabilities = (logits.float() / temperature).softmax(dim=-1)
     best = probabilities.topk(min(top_k or len(labels), len(labels)), dim=-1)
     return [
         [(labels[index], value) for index, value in zip(indices, values, strict=True)]

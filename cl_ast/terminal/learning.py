@@ -69,6 +69,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
             evaluate=not options.no_eval,
             store=options.store,
             negatives=options.negatives,
+            calibrate=not options.no_calibration,
             progress=ctrl_c.watching(display),
             stop=ctrl_c,
         )
@@ -122,6 +123,7 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
         replace=options.replace,
         evaluate=not options.no_eval,
         negatives=options.negatives,
+        calibrate=not options.no_calibration,
     )
 
 
@@ -143,7 +145,8 @@ def _announce(
         display.say(f"new registry over the backbone {manager.backbone_name}")
     for task in tasks:
         counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
-        display.say(f"{task.name}: {len(task.labels)} classes; {counts}; {task.protocol}")
+        seconds = manager.backbone.front_end(task.clip_seconds).seconds
+        display.say(f"{task.name}: {len(task.labels)} classes; hears {seconds:g} s; {counts}; {task.protocol}")
         for note in task.notes:
             display.say(f"{task.name}: {note}")
         counts_of = Counter(clip.label for clip in task.train)

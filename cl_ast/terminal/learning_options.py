@@ -31,6 +31,7 @@ class LearningOptions:
         fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
         store, replace, resume, no_eval: what is kept, and how.
         negatives: a folder of sounds that are none of the classes.
+        store, replace, resume, no_eval, no_calibration: what is kept, and how.
     """
 
     train: TrainOptions
@@ -48,6 +49,7 @@ class LearningOptions:
     replace: bool = False
     resume: bool = False
     no_eval: bool = False
+    no_calibration: bool = False
     router: str | None = None
     negatives: Path | None = None
 
@@ -160,6 +162,7 @@ _KEEPING = (
         metavar="DIR",
         help="Sounds that are none of the classes, such as a room's; the router learns to call them unknown.",
     ),
+    click.option("--no-calibration", is_flag=True, help="Show the probabilities as the head gives them."),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )
 _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))

@@ -17,6 +17,7 @@ from cl_ast.progress import Progress, Step, silent
 from cl_ast.training import memory
 from cl_ast.training.feature_files import FeatureFiles, Rows, Writer, key_of
 from cl_ast.training.prefetch import Batch, prefetched
+from cl_ast.training.stretches import all_windows, size_if_longer, stretch
 from streams import Clip
 
 Read = Callable[[Sequence[Path]], list[Waveform]]
@@ -32,11 +33,38 @@ def labelled(
     front_end: FrontEnd,
     device: torch.device | str = "cpu",
     read: Read = read_all,
+    crop: str = "start",
+    files: FeatureFiles | None = None,
 ) -> "ClipSet":
-    """Return one split of a task as a `ClipSet` whose targets are positions in `labels`."""
+    """Return one split of a task as a `ClipSet` whose targets are positions in `labels`.
+
+    Args:
+        crop: what is taken of clips that are longer than the front end takes, one of `CROPS`. With "all", each window
+            that sounds is a clip of the set, and all clips are read now to find them.
+        files: as `ClipSet` has it.
+
+    Raises:
+        AudioError: with "all", a clip cannot be read.
+    """
     index = {label: position for position, label in enumerate(labels)}
     targets = [index[clip.label] for clip in clips]
-    return ClipSet([clip.path for clip in clips], targets, front_end, device=device, read=read)
+    paths = [clip.path for clip in clips]
+    if crop != "all":
+        return ClipSet(paths, targets, front_end, device=device, read=read, crop=crop, files=files)
+    starts: list[Sequence[int | None]] = []
+    parts = (partial(read, paths[part.start : part.stop]) for part in chunks(len(paths), _CHUNK))
+    with closing(ahead(parts)) as waveforms:
+        for some in waveforms:
+            starts += [all_windows(waveform, front_end) for waveform in some]
+    return ClipSet(
+        [path for path, own in zip(paths, starts, strict=True) for _ in own],
+        [target for target, own in zip(targets, starts, strict=True) for _ in own],
+        front_end,
+        device=device,
+        read=read,
+        starts=[start for own in starts for start in own],
+        files=files,
+    )
 
 
 class StateCache:
@@ -87,6 +115,7 @@ class ClipSet:
     are kept as they were computed, so that where they fit does not change a result.
 
     Attributes:
+        longer: the clips that are longer than the front end takes, in order, once they were loaded.
         states: a cache for the frozen layers' output, within what the features leave of the memory.
     """
 
@@ -99,6 +128,8 @@ class ClipSet:
         device: torch.device | str = "cpu",
         cache_bytes: int | None = None,
         read: Read = read_all,
+        crop: str = "start",
+        starts: Sequence[int | None] | None = None,
         files: FeatureFiles | None = None,
     ) -> None:
         """
@@ -107,13 +138,18 @@ class ClipSet:
             cache_bytes: how much of the machine's memory features and states may take; a quarter of what is free by
                 default.
             read: reads clips; it is called in a thread of its own.
+            crop: what is taken of a longer clip: "start" or the "loudest" stretch.
+            starts: where the stretch of each clip begins instead, in samples; None for what `crop` says.
             files: the files of the cache folder; those of the user by default.
         """
         self.paths = list(paths)
+        self.longer: dict[Path, None] = {}
         self.targets = torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
         self._read = read
+        self._crop = crop
+        self._starts = [None] * len(self.paths) if starts is None else list(starts)
         self._files = files
         self._is_half = self.device.type == "cuda" and front_end.spectrogram
         self._dtype = torch.float16 if self._is_half else torch.float32
@@ -145,9 +181,10 @@ class ClipSet:
         writer: Writer | None = None
         if self._size and (self._size >= _WORTH_A_FILE or not is_kept):
             files = self._files or FeatureFiles.of_user()
-            key = key_of(self.paths, self.front_end, self._dtype, self.device)
+            key = key_of(self.paths, (self._crop, self._starts), self.front_end, self._dtype, self.device)
             found = files.open(key, self._shape, self._dtype)
             if found is not None:
+                self.longer = {self.paths[index]: None for index in found.longer}
                 self._kept = self._copied(found) if is_kept else found
                 self._is_loaded = True
                 progress(Step(stage, len(self), len(self)))
@@ -156,7 +193,11 @@ class ClipSet:
         try:
             kept = self._empty() if is_kept else None
             self._fill(kept, writer, stage, progress)
-            written = None if writer is None else writer.finish()
+            written = (
+                None
+                if writer is None
+                else writer.finish([index for index, path in enumerate(self.paths) if path in self.longer])
+            )
         finally:
             if writer is not None:
                 writer.close()
@@ -228,7 +269,16 @@ class ClipSet:
         return values.to(self.device, non_blocking=True)
 
     def _waveforms(self, indices: Sequence[int]) -> list[Waveform]:
-        return self._read([self.paths[index] for index in indices])
+        """Return what is taken of clips, and note which are longer."""
+        found = self._read([self.paths[index] for index in indices])
+        return [self._taken(index, one) for index, one in zip(indices, found, strict=True)]
+
+    def _taken(self, index: int, waveform: Waveform) -> Waveform:
+        size = size_if_longer(waveform, self.front_end)
+        if size is None:
+            return waveform
+        self.longer[self.paths[index]] = None
+        return stretch(waveform, size, self._crop, self._starts[index])
 
     def _computed(self, waveforms: Sequence[Waveform]) -> Tensor:
         """Return features, where they were computed: spectrograms on the GPU, all else on the CPU."""
@@ -255,7 +305,7 @@ class ClipSet:
         if self.device.type == "cuda":
             size = max(size, int(_CHUNK_SECONDS / self.front_end.seconds))
         parts = list(chunks(len(self), size))
-        reads = (partial(self._read, self.paths[part.start : part.stop]) for part in parts)
+        reads = (partial(self._waveforms, part) for part in parts)
         with closing(ahead(reads)) as waveforms:
             for part, some in zip(parts, waveforms, strict=True):
                 features = self._computed(some).to(self._dtype)

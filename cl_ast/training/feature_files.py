@@ -1,9 +1,10 @@
 """Keeps features of clips in files of the cache folder, for sets that do not fit into memory and for later runs.
 
 A file has the features of one set of clips, row after row, then a description of them (JSON), its length (8 bytes) and
-a mark. The description has a checksum for every 4 MiB, so a file that is truncated or damaged is never used. A file is
-written under another name and renamed when it is whole, so several processes can read and write at once. One that is
-removed while it is in use can still be read.
+a mark. The description says which clips are longer than what was taken of them. It has a checksum for every 4 MiB, and
+one for that list, so a file that is truncated or damaged is never used. A file is written under another name and
+renamed when it is whole, so several processes can read and write at once. One that is removed while it is in use can
+still be read.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ FOLDER, SIZE = "CL_AST_CACHE", "CL_AST_CACHE_GB"
 """The environment variables for the folder of the cache, and for its most gigabytes."""
 
 MOST_BYTES = 16 * 2**30
-_VERSION = 1  # must be increased whenever a front end gives other numbers, or the form of a file changes
+_VERSION = 2  # must be increased whenever a front end gives other numbers, or the form of a file changes
 _MARK = b"cl-ast features\n"
 _BLOCK = 2**22  # bytes that have a checksum of their own
 _LONGEST = 2**24  # bytes of a description
@@ -46,15 +47,27 @@ _DAY = 24 * 3600.0
 _WINDOWS = os.name == "nt"
 
 
-def key_of(paths: Sequence[Path], front_end: FrontEnd, dtype: torch.dtype, device: torch.device) -> str:
-    """Return what identifies the features of some clips: their files, the front end, and what computes them."""
+def key_of(
+    paths: Sequence[Path],
+    stretches: tuple[str, Sequence[int | None]],
+    front_end: FrontEnd,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> str:
+    """Return what identifies the features of some clips: their files, the front end, and what computes them.
+
+    Args:
+        stretches: what is taken of clips that are longer: the crop, and where the stretch of each clip begins.
+    """
     how: tuple[Hashable, ...] = (
         _VERSION, type(front_end).__name__, tuple(asdict(front_end).items()), str(dtype), device.type,
         tuple((name, _version(name)) for name in _PACKAGES),
     )  # fmt: skip
     digest = hashlib.sha256(repr(how).encode())
-    for path in paths:
-        digest.update(repr(file_key(path.absolute())).encode("utf-8", "surrogatepass"))
+    crop, starts = stretches
+    digest.update(repr(crop).encode())
+    for path, start in zip(paths, starts, strict=True):
+        digest.update(repr((file_key(path.absolute()), start)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
@@ -90,10 +103,12 @@ class FeatureFiles:
         path = self.folder / (key + _ENDING)
         try:
             rows = Rows(path, tuple(shape), dtype)
-            if not _is_whole(rows.file, key, tuple(shape), dtype):
+            longer = _longer(rows.file, key, tuple(shape), dtype)
+            if longer is None:
                 del rows
                 path.unlink()
                 return None
+            rows.longer = longer
             os.utime(path)
         except OSError:
             return None
@@ -102,7 +117,7 @@ class FeatureFiles:
     def create(self, key: str, shape: Sequence[int], dtype: torch.dtype) -> "Writer | None":
         """Return a writer for features of this shape; None where they do not fit, or where nothing can be written."""
         size = prod(shape) * dtype.itemsize
-        size += 1_024 + 16 * (size // _BLOCK)  # with its description
+        size += max(1_024, 512 + 12 * shape[0]) + 16 * (size // _BLOCK)  # with its description
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone():
@@ -169,13 +184,17 @@ class Writer:
         except OSError:
             self.close()
 
-    def finish(self) -> "Rows | None":
-        """Give the file its name, and return its features; None where they could not be written."""
+    def finish(self, longer: Sequence[int] = ()) -> "Rows | None":
+        """Give the file its name, and return its features; None where they could not be written.
+
+        Args:
+            longer: the rows of clips that are longer than what was taken of them.
+        """
         if self._file is None:
             return None
         if self._rest:
             self._sums.append(zlib.crc32(self._rest))
-        about = json.dumps(_about(self._key, self._shape, self._dtype, self._sums)).encode()
+        about = json.dumps(_about(self._key, self._shape, self._dtype, self._sums, longer)).encode()
         try:
             self._file.write(self._rest + about + len(about).to_bytes(8, "little") + _MARK)
             self._file.flush()
@@ -186,7 +205,9 @@ class Writer:
             self._path.replace(self._target)
             self._file.close()
             self._file = None
-            return rows or Rows(self._target, self._shape, self._dtype)
+            rows = rows or Rows(self._target, self._shape, self._dtype)
+            rows.longer = list(longer)
+            return rows
         except OSError:
             self.close()
             return None
@@ -206,6 +227,9 @@ class Rows:
 
     They are not mapped into memory: mapped pages would count as memory of this process, and an error of the disk would
     end it.
+
+    Attributes:
+        longer: the rows of clips that are longer than what was taken of them.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -214,6 +238,7 @@ class Rows:
         weakref.finalize(self, self.file.close)
         self._folder, self._shape, self._dtype = path.parent, shape, dtype
         self._row = prod(shape[1:]) * dtype.itemsize
+        self.longer: list[int] = []
 
     def take(self, indices: Sequence[int]) -> Tensor:
         """Return some rows.
@@ -247,26 +272,32 @@ class Rows:
             ) from None
 
 
-def _is_whole(file: FileIO, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
-    """Return whether an open file has what is wanted, and nothing of it is damaged."""
+def _longer(file: FileIO, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> list[int] | None:
+    """Return the rows of longer clips of an open file; None unless it has what is wanted, and nothing is damaged."""
     size = prod(shape) * dtype.itemsize
     file.seek(size)
     end = file.read(_LONGEST + 1)
     about, length, mark = end[: -len(_MARK) - 8], end[-len(_MARK) - 8 : -len(_MARK)], end[-len(_MARK) :]
     if mark != _MARK or int.from_bytes(length, "little") != len(about):
-        return False
+        return None
     try:
         said: Any = json.loads(about)
-    except ValueError:
-        return False
+        longer = [int(row) for row in said["longer"]]
+    except (ValueError, TypeError, KeyError):
+        return None
     file.seek(0)
     sums = [zlib.crc32(file.read(min(_BLOCK, size - start))) for start in range(0, size, _BLOCK)]
-    return bool(said == _about(key, shape, dtype, sums))
+    is_whole = said == _about(key, shape, dtype, sums, longer) and all(0 <= row < shape[0] for row in longer)
+    return longer if is_whole else None
 
 
-def _about(key: str, shape: tuple[int, ...], dtype: torch.dtype, sums: Sequence[int]) -> dict[str, Any]:
+def _about(
+    key: str, shape: tuple[int, ...], dtype: torch.dtype, sums: Sequence[int], longer: Sequence[int]
+) -> dict[str, Any]:
     """Return the description of a file."""
-    return {"key": key, "shape": list(shape), "dtype": str(dtype), "sums": list(sums)}
+    rows = list(longer)
+    all_sums = [*sums, zlib.crc32(repr(rows).encode())]
+    return {"key": key, "shape": list(shape), "dtype": str(dtype), "longer": rows, "sums": all_sums}
 
 
 def _most_bytes(given: str) -> int:

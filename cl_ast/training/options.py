@@ -12,6 +12,7 @@ from cl_ast.errors import TrainingError
 HEADS = ("probe", "fresh")
 PRECISIONS = ("auto", "fp32", "bf16", "fast")
 COMPILE = ("auto", "on", "off")
+CROPS = ("loudest", "start", "all")
 STORES = ("auto", "fp32", "fp16", "int8")
 CLASS_WEIGHTS = ("none", "auto")
 AUGMENTATIONS = ("mixup", "noise", "gain", "shift")
@@ -107,6 +108,11 @@ class TrainOptions:
     head: str = _option(
         "probe", "How the head starts: as a linear probe, or at random (fresh) as in the papers.", choices=HEADS
     )
+    crop: str = _option(
+        "loudest",
+        "Of longer clips than the task hears, train on the loudest stretch, the start, or all windows that sound.",
+        choices=CROPS,
+    )
     compile: str = _option(
         "auto",
         "Compile the training step: auto does so on a GPU for trainings that are long enough.",
@@ -122,6 +128,11 @@ class TrainOptions:
         # However it is written, the same choice is recorded in the same form.
         words = words_in(self.augment)
         object.__setattr__(self, "augment", ",".join(one for one in AUGMENTATIONS if one in words) or "none")
+
+    @property
+    def one_stretch(self) -> str:
+        """What is taken of a longer validation clip, which counts once: what `crop` says, or for "all" the loudest."""
+        return "loudest" if self.crop == "all" else self.crop
 
     def completed(
         self, *, epochs: int, batch_size: int, learning_rate: float, masks: tuple[int, int]

@@ -190,16 +190,20 @@ def test_how_much_of_a_long_clip_its_task_takes(cl: Run, tmp_path: Path) -> None
     long = tmp_path / "long.wav"
     soundfile.write(long, _tone(60), RATE)
     (answer,) = cl("predict", long, "--task", "tones", "--format", "json").fine().json
-    assert (answer["heard"], answer["clip_seconds"]) == ([0, 0.5], 60)
-    assert answer["notes"] == ["heard 0.5 of 60 s; use --window"]
-    assert "heard 0.5 of 60 s; use --window" in cl("predict", long).fine().out
+    assert (answer["heard"], answer["clip_seconds"], answer["windows"]) == ([0, 60], 60, 120)
+    assert answer["notes"] == ["joined over 120 windows of 0.5 s"]
+    assert "joined over 120 windows of 0.5 s" in cl("predict", long).fine().out
+    (first,) = cl("predict", long, "--task", "tones", "--whole", "--format", "json").fine().json
+    assert (first["heard"], first["clip_seconds"]) == ([0, 0.5], 60)
+    assert first["notes"] == ["heard 0.5 of 60 s; leave out --whole to hear all of it"]
+    assert "windows" not in first
     windows = cl("predict", long, "--window", 0.5, "--format", "json").fine().json
     assert len(windows) == 120
     assert [one["heard"] for one in windows] == [pytest.approx([one["start"], one["end"]]) for one in windows]
     assert not any("notes" in one for one in windows)
     too_long = cl("predict", long, "--window", 5, "--format", "json").fine().json
-    assert too_long[1]["heard"] == [5, 5.5]
-    assert too_long[0]["notes"] == ["heard 0.5 of 5 s; use a shorter --window"]
+    assert too_long[1]["heard"] == [5, 10]
+    assert too_long[0]["notes"] == ["joined over 10 windows of 0.5 s"]
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])

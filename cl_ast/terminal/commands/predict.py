@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
+@click.option("--whole", is_flag=True, help="Of a clip that is longer than its task hears, use the first seconds only.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @engine_options("ray gives the files to a Ray cluster whose workers all reach the registry and the clips (extra: ray).")
 @table_or("json", "jsonl", "csv", "audacity", own_output=True)
@@ -49,6 +50,7 @@ def predict(
     top_k: int,
     window: float | None,
     hop: float | None,
+    whole: bool,
     backbone: str | None,
     engine: str,
     workers: int | None,
@@ -56,6 +58,9 @@ def predict(
     output: Path | None,
 ) -> None:
     """Classify recordings: audio files, folders of them, or - for standard input.
+
+    A recording that is longer than its task hears is cut into windows of that length, and those that sound are joined
+    into one answer (the mean of their logits).
 
     \b
     cl-ast predict clip.wav
@@ -68,7 +73,7 @@ def predict(
     For audacity, neighbouring windows with the same label are one region; of several recordings, --output is a folder
     that gets a track for each.
     """
-    query = _query(task, every, top_k, window, hop, alpha)
+    query = _query(task, every, top_k, window, hop, alpha, whole)
     wanted, problems = _clips(clips)
     for problem in problems:
         warn(problem)
@@ -170,7 +175,9 @@ def _print_tracks(answers: list[Prediction], folder: Path | None) -> None:
             print_text(text)
 
 
-def _query(task: str, every: bool, top_k: int, window: float | None, hop: float | None, alpha: float | None) -> Query:
+def _query(
+    task: str, every: bool, top_k: int, window: float | None, hop: float | None, alpha: float | None, whole: bool
+) -> Query:
     """Put the query together. Raises click.UsageError for options that do not go together."""
     if hop is not None and window is None:
         raise click.UsageError("--hop needs --window")
@@ -182,7 +189,7 @@ def _query(task: str, every: bool, top_k: int, window: float | None, hop: float 
     from cl_ast.inference.prediction import Query
 
     cut = None if window is None else Window(window, window if hop is None else hop)
-    return Query(task, top_k, cut, every, alpha)
+    return Query(task, top_k, cut, every, alpha, whole)
 
 
 def _clips(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:

@@ -18,13 +18,16 @@ def show(app: App, /, task: str, kind: str) -> None:
     \b
     cl-ast show birds
     """
+    from cl_ast.tasks.length import seconds_of
+
     with app.registry() as registry:
         record, versions = registry.task(task), registry.versions(task)
+        seconds = seconds_of(registry, record.version)
     if kind == "json":
         from cl_ast.terminal.rendering import records
 
-        print_json({**records.task(record), "versions": [records.version(one) for one in versions]})
+        print_json({**records.task(record, seconds), "versions": [records.version(one) for one in versions]})
         return
     from cl_ast.terminal.rendering import tables, task_page
 
-    tables.show(task_page.task(record, versions))
+    tables.show(task_page.task(record, versions, seconds))

@@ -63,6 +63,7 @@ _NUMBERS = {
     "test",
     "right",
     "p-value",
+    "hears",
     "parameters",
     "size",
     "size per task",

@@ -3,18 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from registry import TaskRecord, VersionRecord
 
 
-def task(record: TaskRecord) -> dict[str, Any]:
-    """Return a task with its current version, as `cl-ast show` prints it."""
-    return {"name": record.name, "labels": list(record.labels), **version(record.version)}
+def task(record: TaskRecord, seconds: float | None) -> dict[str, Any]:
+    """Return a task with its current version, as `cl-ast show` prints it.
+
+    Args:
+        seconds: how much of a clip it takes.
+    """
+    return {"name": record.name, "labels": list(record.labels), **version(record.version), "hears": seconds}
 
 
-def listed(record: TaskRecord, nearest: Sequence[tuple[str, float]]) -> dict[str, Any]:
+def listed(record: TaskRecord, nearest: Sequence[tuple[str, float]], seconds: float | None) -> dict[str, Any]:
     """Return a task as `cl-ast tasks` prints it: with the tasks that its test clips were sent to, and their shares."""
-    return {**task(record), "nearest": [{"task": name, "share": share} for name, share in nearest]}
+    return {**task(record, seconds), "nearest": [{"task": name, "share": share} for name, share in nearest]}
 
 
 def version(record: VersionRecord) -> dict[str, Any]:
@@ -27,6 +32,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "bytes": record.adapter_bytes,
         "learned_accuracy": record.learned_accuracy,
         "seconds": record.seconds,
+        "hears": recorded_seconds(record),
         "seed": record.seed,
         "source": dict(record.source),
         "data_fingerprint": record.data_fingerprint,

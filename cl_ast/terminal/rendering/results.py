@@ -6,7 +6,10 @@ from cl_ast.continual.add_task import Learned
 from cl_ast.evaluation.accuracy import Measured
 from cl_ast.evaluation.comparing import Compared
 from cl_ast.evaluation.details import Details
+from cl_ast.evaluation.intervals import wilson
 from cl_ast.evaluation.own_folder import FolderTest
+from cl_ast.evaluation.shares import clip_count, in_sentence
+from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
 from registry import VersionRecord
@@ -22,6 +25,7 @@ def learned(one: Learned) -> dict[str, Any]:
         "version": version.number,
         "method": version.method,
         "classes": version.classes,
+        "hears": recorded_seconds(version),
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
         "validation_accuracy": one.validation_accuracy,
@@ -43,6 +47,8 @@ def measured(one: Measured) -> dict[str, Any]:
         "auto_accuracy": one.auto,
         "routed_right": None if one.routed is None else one.routed.get(one.task, 0) / one.clips,
         "declined": None if one.routed is None else one.declined / one.clips,
+        "right": round(one.oracle * one.clips),
+        "interval": wilson(round(one.oracle * one.clips), one.clips),
     }
 
 
@@ -101,12 +107,16 @@ def split(version: VersionRecord, found: VersionSplit) -> dict[str, Any]:
 def learned_line(one: Learned) -> str:
     """Return the result of `cl-ast add-task` for a person, in one line."""
     version = one.task.version
-    tested = "" if version.learned_accuracy is None else f"test accuracy {version.learned_accuracy:.1%}, "
+    training = version.training
+    tested = ""
+    if version.learned_accuracy is not None:
+        tested = f"test accuracy {in_sentence(version.learned_accuracy, clip_count(training, 'test'))}, "
     when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
-    early = stopped(version.training)
+    early = stopped(training)
     return (
         f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
-        f"validation {one.validation_accuracy:.1%} {when}{f' (stopped {early})' if early else ''}; "
+        f"validation {in_sentence(one.validation_accuracy, clip_count(training, 'validation'))} {when}"
+        f"{f' (stopped {early})' if early else ''}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from cl_ast.evaluation.shares import counted
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent, size
 
@@ -25,7 +26,8 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
         matrix = report["matrix"][mode]
         if any(value is not None for row in matrix for value in row):
             full_title = f"test accuracy %, {title} (one row after each task was added)"
-            parts.append(_titled(full_title, _matrix(names, matrix)))
+            clips = [task["test_clips"] for task in report["tasks"]]
+            parts.append(_titled(full_title, _matrix(names, matrix, clips)))
     parts.append(_metrics(report["metrics"]))
     if report["routing"]["task_accuracy"] is not None:
         parts.append(_routing(names, report["routing"]))
@@ -49,9 +51,9 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
                 task["method"],
                 f"{task['trainable_parameters']:,}",
                 size(task["bytes"]),
-                percent(task["learned_accuracy"]),
-                percent(task["accuracy"]),
-                percent(task["auto_accuracy"]),
+                counted(task["learned_accuracy"], task["test_clips"]),
+                counted(task["accuracy"], task["test_clips"]),
+                counted(task["auto_accuracy"], task["test_clips"]),
             )
             for task in report["tasks"]
         ],
@@ -65,10 +67,14 @@ def _routing(names: Sequence[str], routing: Mapping[str, Any]) -> RenderableType
     return _titled(f"{title} (row: the clips' task; column: where they went)", _confusion(names, routing["confusion"]))
 
 
-def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> EscapedTable:
+def _matrix(
+    names: Sequence[str], matrix: Sequence[Sequence[float | None]], clips: Sequence[int | None]
+) -> EscapedTable:
+    """Return a table of accuracies; `clips` are the test clips of each column's task."""
     table = square(names)
     for name, row in zip(names, matrix, strict=True):
-        table.add_row(name, *("" if value is None else percent(value) for value in row))
+        cells = zip(row, clips, strict=True)
+        table.add_row(name, *("" if value is None else counted(value, count) for value, count in cells))
     return table
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
+from cl_ast.evaluation.shares import clip_count, counted, with_interval
 from cl_ast.tasks import origin
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
@@ -85,12 +86,16 @@ def _clip(answer: Prediction) -> RenderableType:
     return Group(Breakable(answer.path), *(line(note, "dim") for note in answer.notes))
 
 
-def tasks(records: Sequence[TaskRecord]) -> RenderableType:
-    """Return a row for each task, in learning order; "test %" is test accuracy after training."""
+def tasks(records: Sequence[TaskRecord], seconds: Mapping[str, float | None]) -> RenderableType:
+    """Return a row for each task, in learning order; "test %" is test accuracy after training, of few clips as a count.
+
+    Args:
+        seconds: how much of a clip each task takes, by name.
+    """
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    columns = ("task", "method", "classes", "parameters", "size", "ver.", "test %", "on")
-    return listed(columns, [_task_cells(record.version) for record in records])
+    columns = ("task", "method", "classes", "hears", "parameters", "size", "ver.", "test %", "on")
+    return listed(columns, [_task_cells(record.version, seconds[record.name]) for record in records])
 
 
 def nearest(shares: Mapping[str, Sequence[tuple[str, float]]]) -> Sequence[RenderableType]:
@@ -114,15 +119,16 @@ def by_name_only(records: Sequence[TaskRecord]) -> Sequence[RenderableType]:
     return ["", f"by name only, until `cl-ast route TASK --with DIR`: {', '.join(names[:_MOST_NAMES])}{more}"]
 
 
-def _task_cells(v: VersionRecord) -> tuple[str, ...]:
+def _task_cells(v: VersionRecord, seconds: float | None) -> tuple[str, ...]:
     return (
         v.task,
         v.method,
         str(v.classes),
+        "–" if seconds is None else f"{seconds:g} s",
         f"{v.trainable_parameters:,}",
         size(v.adapter_bytes),
         str(v.number),
-        percent(v.learned_accuracy),
+        counted(v.learned_accuracy, clip_count(v.training, "test")),
         v.created.date().isoformat(),  # quicker than a format
     )
 
@@ -163,10 +169,10 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         table.add_row(
             row["task"],
             str(row["clips"]),
-            percent(row["accuracy"]),
-            percent(row["auto_accuracy"]),
-            percent(row["routed_right"]),
-            percent(row["declined"]),
+            with_interval(row["accuracy"], row["clips"]),
+            counted(row["auto_accuracy"], row["clips"]),
+            counted(row["routed_right"], row["clips"]),
+            counted(row["declined"], row["clips"]),
         )
     return table
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rich.console import Group, RenderableType
 
+from cl_ast.evaluation.shares import FEW, clip_count, counted, in_sentence, with_interval
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import stopped
-from cl_ast.terminal.rendering.tables import percent, size
+from cl_ast.terminal.rendering.tables import size
 from registry import TaskRecord, VersionRecord
 
 if TYPE_CHECKING:
@@ -24,13 +25,18 @@ _MOST_CLASSES = 40  # in the table of a split
 _MOST_CLIPS = 20  # of each split
 
 
-def task(record: TaskRecord, versions: Sequence[VersionRecord]) -> RenderableType:
-    """Return the page of one task."""
+def task(record: TaskRecord, versions: Sequence[VersionRecord], seconds: float | None) -> RenderableType:
+    """Return the page of one task.
+
+    Args:
+        seconds: how much of a clip it takes.
+    """
     v = record.version
     facts = EscapedTable.grid(padding=(0, 2))
     for name, value in (
         ("task", record.name),
         ("labels", _listed(record.labels)),
+        ("hears", "–" if seconds is None else f"{seconds:g} s of a clip at a time"),
         ("method", v.method),
         ("parameters", f"{v.trainable_parameters:,}"),
         ("size", size(v.adapter_bytes)),
@@ -90,11 +96,17 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     best = record.get("best_epoch")
     when = f"epoch {_short(best)}" if best else "the linear probe, which training did not improve on"
     accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
-    rows.append(("best", f"{when}: validation accuracy {_percent(accuracy)} %, loss {_number(loss)}"))
+    clips = clip_count(record, "validation")
+    shown = in_sentence(accuracy, clips) if _is_share(accuracy) else "–"
+    rows.append(("best", f"{when}: validation accuracy {shown}, loss {_number(loss)}"))
     early = _short(stopped(record))
     rows += [("stopped", early)] if early else []
-    curve = _curve(record)
-    return [*rows, ("validation %", curve)] if curve else rows
+    temperature = record.get("temperature")
+    if "temperature" in record:
+        how = "as the head gives them" if temperature is None else f"calibrated, temperature {_number(temperature)}"
+        rows.append(("probabilities", how))
+    curve = _curve(record, clips)
+    return [*rows, ("validation %" if clips is None or clips >= FEW else "validation", curve)] if curve else rows
 
 
 def _options(record: Mapping[str, Any]) -> str:
@@ -113,26 +125,31 @@ def _options(record: Mapping[str, Any]) -> str:
         changed,
         weighted,
         f"pooling {said.get('pooling')}",
+        f"crop {said.get('crop', 'start')}",
         f"precision {said.get('precision')} on {said.get('device')}",
     )
     return ", ".join(part for part in parts if part)
 
 
-def _curve(record: Mapping[str, Any]) -> str:
+def _curve(record: Mapping[str, Any], clips: int | None) -> str:
     """Return the validation accuracy of the first epoch, the last epoch and some epochs in between."""
     recorded = record.get("curve")
     curve = [one for one in recorded if isinstance(one, Mapping)] if isinstance(recorded, list) else []
     step = max(1, -(-len(curve) // 10))
     shown = [one for index, one in enumerate(curve) if index % step == 0 or index == len(curve) - 1]
-    return "  ".join(f"{_short(one.get('epoch'))}: {_percent(one.get('validation_accuracy'))}" for one in shown)
+    return "  ".join(f"{_short(one.get('epoch'))}: {_share(one.get('validation_accuracy'), clips)}" for one in shown)
 
 
 def _number(value: object) -> str:
     return f"{value:.4g}" if _is_number(value) else "–"
 
 
-def _percent(value: object) -> str:
-    return percent(value) if _is_number(value) else "–"
+def _share(value: object, clips: int | None) -> str:
+    return counted(value, clips) if _is_share(value) else "–"
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -183,7 +200,7 @@ def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> EscapedT
             str(one.number),
             Breakable(one.method),
             size(one.adapter_bytes),
-            percent(one.learned_accuracy),
+            with_interval(one.learned_accuracy, clip_count(one.training, "test")),
             f"{one.created:%Y-%m-%d %H:%M}",
             "●" if one.id == record.version.id else "",
         )

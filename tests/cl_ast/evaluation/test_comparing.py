@@ -109,9 +109,9 @@ def test_each_seed_draws_its_own_few_clips(clips: Path, backbone: Backbone, monk
     task = streams.load(str(clips), few_shot=2, seed=3)
     drawn: list[tuple[Path, ...]] = []
 
-    def noted(given: Sequence[streams.Clip], *others: Any) -> ClipSet:
+    def noted(given: Sequence[streams.Clip], *others: Any, **named: Any) -> ClipSet:
         drawn.append(tuple(clip.path for clip in given))
-        return labelled(given, *others)
+        return labelled(given, *others, **named)
 
     monkeypatch.setattr("cl_ast.evaluation.comparing.labelled", noted)
     list(compare(task, backbone, [parse("linear"), parse("ssf")], FEW, seeds=2))

@@ -19,6 +19,7 @@ import torch
 from cl_ast import Manager, Prediction
 from cl_ast.audio.reading import Waveform
 from cl_ast.errors import RegistryError
+from cl_ast.tasks.length import seconds_of
 from registry import Registry
 
 DATA = Path(__file__).parent / "data"
@@ -60,6 +61,26 @@ def test_its_registry_opens_and_answers_as_before(home: Path, tone: Waveform, an
         assert [label for label, _ in routed.labels] == [one["label"] for one in answers["labels"]]
         assert manager.registry.task("tones").version.training == {}
         assert manager.registry.verify() == []
+
+
+def test_its_task_hears_a_long_clip_in_windows_and_its_probabilities_are_those_of_its_logits(
+    home: Path, tone: Waveform, tmp_path: Path
+) -> None:
+    long = np.concatenate([np.zeros(16_000, np.float32), np.tile(tone, 3)])
+    soundfile.write(tmp_path / "long.wav", long, 16_000, subtype="FLOAT")
+    with Manager.open(home, device="cpu") as manager:
+        seconds = manager.model("tones").settings.front_end.seconds
+        assert seconds_of(manager.registry, manager.registry.task("tones").version) == seconds < 1
+        (one,) = manager.predict([tmp_path / "long.wav"], task="tones")
+        assert isinstance(one, Prediction)
+        assert one.joined is not None
+        assert one.taken[0] >= 1 - seconds
+        assert one.taken[1] == pytest.approx(2.5)
+        (first,) = manager.predict([tmp_path / "long.wav"], task="tones", whole=True)
+        assert isinstance(first, Prediction)
+        expected = manager.logits([long], "tones")[0].softmax(dim=0).tolist()
+        labels = manager.registry.task("tones").labels
+        assert dict(first.labels) == pytest.approx(dict(zip(labels, expected, strict=True)))
 
 
 def test_its_task_file_alone_is_enough(home: Path, tone: Waveform, answers: Any) -> None:

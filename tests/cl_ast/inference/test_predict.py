@@ -18,7 +18,7 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Failure, Segment, Window, segments
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import CorruptRegistryError, TaskNotFoundError
-from cl_ast.inference.answering import Answer, answer, logits_of
+from cl_ast.inference.answering import Answer, answer, joined_logits_of, logits_of
 from cl_ast.inference.prediction import Prediction
 from cl_ast.inference.session import Session
 from cl_ast.inference.task_cache import TaskCache
@@ -91,7 +91,7 @@ def _check(session: Session, models: dict[str, TaskModel], names: list[str]) -> 
     for waveform, name, one in zip(waveforms, names, found, strict=True):
         assert isinstance(one, Answer)
         assert one.settings.labels == models[name].settings.labels
-        torch.testing.assert_close(one.logits, logits_of(models[name], [waveform])[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(one.logits, joined_logits_of(models[name], [waveform])[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("memory", [0, 50_000, 2**30])

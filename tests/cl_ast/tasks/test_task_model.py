@@ -1,5 +1,7 @@
 """A task's settings, and its logits as labels."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from cl_ast.tasks.task_model import TaskSettings, label_scores
 @pytest.mark.parametrize(
     ("settings", "word"), [({"pooling": "max"}, "max.*mean"), ({"positions": "learned"}, "resize.*learned")]
 )
-def test_settings_that_do_not_exist_are_refused(settings: dict[str, str], word: str) -> None:
+def test_settings_that_do_not_exist_are_refused(settings: dict[str, Any], word: str) -> None:
     with pytest.raises(MethodError, match=word):
         TaskSettings("toy", parse("linear"), ("a", "b"), LogMelFrontEnd(60), **settings)
 

@@ -9,20 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from cl_ast.audio import reading as audio
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.audio.reading import Waveform, read_all
+from cl_ast.audio.reading import Waveform, read, read_all
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import memory
-from cl_ast.training.clips import ClipSet
+from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
-from tests.cl_ast.conftest import Fresh, Toy
+from streams import Clip
+from tests.cl_ast.conftest import Fresh, Sine, Toy
 
 
 def test_clips_are_read_in_order(toy_clips: list[Path]) -> None:
@@ -222,3 +224,27 @@ def test_a_gpu_gets_the_same_batches_from_wherever_they_are(
             assert features.device.type == found.device.type == "cuda"
             assert found.tolist() == batch
             torch.testing.assert_close(features.cpu(), on_cpu.batch(batch)[0], rtol=0, atol=2e-3)
+
+
+def test_of_longer_clips_the_stretch_is_taken_that_the_crop_says(tmp_path: Path, sine: Sine) -> None:
+    """Two clips of 1.2 s with a call at 0.3 s and a fainter one at 0.9 s, and one of 0.3 s."""
+    long = 0.001 * np.random.default_rng(0).normal(size=19_200).astype(np.float32)
+    long[4_800:9_600] += sine(500, 0.3)
+    long[14_400:] += sine(900, 0.3, level=0.3)
+    for name, clip in (("a", long), ("short", sine(400, 0.3)), ("b", long)):
+        soundfile.write(tmp_path / f"{name}.wav", clip, 16_000, subtype="FLOAT")
+    clips = [Clip(tmp_path / f"{name}.wav", label) for name, label in (("a", "x"), ("short", "y"), ("b", "y"))]
+    front_end = LogMelFrontEnd(30)
+    short = read(tmp_path / "short.wav")
+    expected = {
+        "start": ([long, short, long], [0, 1, 1]),
+        "loudest": ([long[4_800:9_600], short, long[4_800:9_600]], [0, 1, 1]),
+        "all": ([long[4_800:9_600], long[14_400:], short, long[4_800:9_600], long[14_400:]], [0, 0, 1, 1, 1]),
+    }
+    for crop, (stretches, targets) in expected.items():
+        found = labelled(clips, ("x", "y"), front_end, crop=crop)
+        found.load("reading")
+        assert [path.name for path in found.longer] == ["a.wav", "b.wav"]
+        features, labels = found.batch(range(len(found)))
+        assert labels.tolist() == targets
+        torch.testing.assert_close(features, front_end(stretches), rtol=0, atol=0)

@@ -1,0 +1,64 @@
+"""What has to be said beside a task's accuracy: that there are few clips, or that a former figure is of other clips."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streams
+from cl_ast.errors import ClAstError
+from cl_ast.evaluation.shares import clip_count, in_sentence
+from cl_ast.tasks.task_file import split_in
+from registry import Registry, TaskRecord, VersionRecord
+from streams.recorded_split import members_of
+
+FEWEST_TEST, FEWEST_TRAINING = 10, 5  # clips per class
+_NAMED = 5  # classes in a message
+
+
+def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
+    """Return a sentence for each split in which classes have too few clips.
+
+    Training clips are not counted where so few were asked for.
+    """
+    found = []
+    if tested:
+        few = _few(task.labels, task.test, FEWEST_TEST)
+        if few:
+            found.append(f"{task.name}: {few} test clips, so the accuracy says little of them")
+    if task.source.few_shot is None:
+        few = _few(task.labels, task.train, FEWEST_TRAINING)
+        if few:
+            found.append(f"{task.name}: {few} training clips, which is seldom enough to learn a class")
+    return found
+
+
+def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int) -> str:
+    """Return which classes have fewer clips, as the beginning of a sentence; nothing where none has."""
+    counts = Counter(clip.label for clip in clips)
+    few = sorted((counts[label], label) for label in labels if counts[label] < fewest)
+    shown = ", ".join(f"{label} {count}" for count, label in few[:_NAMED]) + (", …" if len(few) > _NAMED else "")
+    return f"{len(few)} of {len(labels)} classes have fewer than {fewest} ({shown})" if few else ""
+
+
+def not_comparable(registry: Registry, former: VersionRecord, task: streams.Task, now: TaskRecord) -> list[str]:
+    """Return a sentence if the former version of a task was tested on other clips than the one that replaces it."""
+    before, after = former.learned_accuracy, now.version.learned_accuracy
+    if before is None or after is None or not _other_clips(registry, former, task):
+        return []
+    figures = (
+        in_sentence(before, clip_count(former.training, "test")),
+        in_sentence(after, clip_count(now.version.training, "test")),
+    )
+    return [
+        f"{now.name}: version {former.number} was tested on other clips, so its test accuracy ({figures[0]}) and that "
+        f"of version {now.version.number} ({figures[1]}) are not comparable"
+    ]
+
+
+def _other_clips(registry: Registry, former: VersionRecord, task: streams.Task) -> bool:
+    try:
+        tested = split_in(registry.read_adapter(former)).get("test")
+    except ClAstError:  # The file is gone or damaged.
+        tested = None
+    if tested is None:
+        return former.data_fingerprint != task.fingerprint()
+    return tested != frozenset(members_of(task)["test"])

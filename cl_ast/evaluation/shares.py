@@ -1,0 +1,38 @@
+"""Writes an accuracy for people: of few clips as a count, because a percentage would promise too much."""
+
+from collections.abc import Mapping
+
+from cl_ast.evaluation.intervals import wilson
+
+FEW = 100
+"""Of fewer clips an accuracy is a count: there one clip is more than 1 %, and the 95 % interval up to 20 % wide."""
+
+
+def counted(share: float | None, clips: int | None) -> str:
+    """Return "8 of 15", or "53.3" (percent) of 100 clips and more, or where their number is not known."""
+    if share is None:
+        return "–"
+    if not clips or clips >= FEW:
+        return f"{100 * share:.1f}"
+    return f"{round(share * clips)} of {clips}"
+
+
+def with_interval(share: float | None, clips: int | None) -> str:
+    """Return "8 of 15 (30–75 %)", with the 95 % interval (Wilson), or "53.3" as `counted` does."""
+    found = counted(share, clips)
+    if share is None or not clips or clips >= FEW:
+        return found
+    low, high = wilson(round(share * clips), clips) or (0.0, 1.0)
+    return f"{found} ({100 * low:.0f}–{100 * high:.0f} %)"
+
+
+def in_sentence(share: float | None, clips: int | None) -> str:
+    """Return the same with a unit: "8 of 15 (30–75 %)", or "53.3%"."""
+    found = with_interval(share, clips)
+    return found if share is None or "of" in found else f"{found}%"
+
+
+def clip_count(training: Mapping[str, object], split: str) -> int | None:
+    """Return how many clips of a split the record of a training says there were; None where it says nothing usable."""
+    found = training.get(f"{split}_clips")
+    return found if type(found) is int and 0 < found < 2**53 else None

@@ -1,0 +1,62 @@
+"""Fits the temperature of a task, so that its probabilities are as often right as they say.
+
+Guo et al. 2017, On calibration of modern neural networks: the logits are divided by one number, which is fitted to
+validation clips. It changes no order, and so no label.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.cached_states import CachedStates, SplitForward
+from cl_ast.training.clips import ClipSet
+from cl_ast.training.trainer import outputs
+from registry.limits import TEMPERATURES
+
+_STEPS = 60  # of a bisection, after which double precision leaves nothing to halve
+
+
+def temperature_of(model: TaskModel, validation: ClipSet) -> float:
+    """Return the temperature of a trained task for the clips that validated it."""
+    logits, targets = outputs(CachedStates(validation, SplitForward(model, "fp32")))
+    return fit(logits.cpu(), targets.cpu())
+
+
+def fit(logits: Tensor, targets: Tensor) -> float:
+    """Return the temperature of least mean cross-entropy, within bounds.
+
+    Few clips cannot show that an answer is nearly certain. So the logits are made no larger than where the mean of the
+    best probabilities is (n + 1) / (n + 2), the expected accuracy where all of n clips are right (Laplace's rule).
+
+    Args:
+        logits: (n, classes).
+        targets: (n,), the indices of the classes.
+    """
+    logits, (least, most) = logits.double(), TEMPERATURES
+    if not len(targets) or not torch.isfinite(logits).all():
+        return 1.0
+    own = logits.gather(1, targets[:, None])[:, 0].mean()
+    ceiling = (len(targets) + 1) / (len(targets) + 2)
+
+    def slope(scale: float) -> float:
+        """Return the derivative of the mean cross-entropy by the scale of the logits; it rises."""
+        return float(((logits * scale).softmax(dim=1) * logits).sum(dim=1).mean() - own)
+
+    def excess(scale: float) -> float:
+        """Return by how much the mean of the best probabilities is above the ceiling; it rises."""
+        return float((logits * scale).softmax(dim=1).amax(dim=1).mean()) - ceiling
+
+    scale = _root(slope, 1 / most, 1 / least)
+    if scale > 1:
+        scale = max(1.0, min(scale, _root(excess, 1 / most, 1 / least)))
+    return min(most, max(least, 1 / scale))
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a rising function is zero, or the nearer end of the range."""
+    for _ in range(_STEPS):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return high
