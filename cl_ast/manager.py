@@ -174,8 +174,8 @@ class Manager:
             calibrate: fit a temperature to validation clips, which calibrates the probabilities.
 
         Warns:
-            ClAstWarning: its routing could not be learned, so that it answers by name only; clips are longer than the
-                task takes; a class has few clips; the version that it replaces was tested on other clips.
+            ClAstWarning: its routing could not be learned, so that it answers by name only; or training clips are
+                longer than it takes.
 
         Raises:
             TaskExistsError: the name is taken and `replace` is not given.

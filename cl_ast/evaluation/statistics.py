@@ -60,11 +60,11 @@ def _task(task: TaskRecord, i: int, overview: Overview) -> dict[str, Any]:
         "classes": version.classes,
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
-        "test_clips": clip_count(version.training, "test"),
         "learned_accuracy": version.learned_accuracy,
         "accuracy": overview.accuracies["oracle"].get((last, i)),
         "auto_accuracy": overview.accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
+        "test_clips": clip_count(version.training, "test"),
     }
 
 

@@ -33,6 +33,8 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
     )
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
+    for note in learned.notes:
+        display.say(note)
     return learned
 
 
