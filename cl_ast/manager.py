@@ -205,7 +205,7 @@ class Manager:
             negatives: a folder of sounds that are none of the classes, so that the router calls their like unknown.
             calibrate: fit a temperature to validation clips, which calibrates the probabilities.
 
-        Warns with ClAstWarning where its routing could not be learned, so that it answers by name only.
+        Warns with ClAstWarning where its routing could not be learned, or training clips are longer than it takes.
         Raises MethodError, TrainingError, AudioError, StreamError and RegistryError, as each says.
         """
         folder = None if negatives is None else Path(negatives)

@@ -54,6 +54,7 @@ class Learned:
         validation_accuracy, epoch: of the weights that were kept; epoch 0 is the linear probe.
         measured: every task's test accuracy after it; empty with `evaluate=False`.
         skipped: earlier tasks that could not be measured, and why.
+        notes: what makes the accuracy less certain, as few clips, in sentences.
     """
 
     task: TaskRecord
@@ -61,6 +62,7 @@ class Learned:
     epoch: int
     measured: tuple[Measured, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,10 @@ def finish(session: Session, plan: Plan, request: Request, ready: Ready, progres
     measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
     former = _former(session, plan.task.name)
     record = _committed(session, plan, request, ready, measured)
-    cautions = few_clips(plan.task, tested=request.evaluate)
-    cautions += not_comparable(session.registry, former, plan.task, record) if former else []
-    for caution in cautions:
-        warnings.warn(caution, ClAstWarning, stacklevel=2)
+    notes = few_clips(plan.task, tested=request.evaluate)
+    notes += not_comparable(session.registry, former, plan.task, record) if former else []
     _checkpoint(session, plan).drop()
-    return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped)
+    return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped, tuple(notes))
 
 
 def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: Request) -> Trained:
@@ -257,7 +257,7 @@ def _trained(
 
 def _say_longer(plan: Plan, training: ClipSet) -> None:
     """Warn of training clips that are longer than the task takes, and of what is taken of them."""
-    names = [path.name for path in training.longer]
+    names = [f"{path.parent.name}/{path.name}" for path in training.longer]
     if not names:
         return
     seconds, more = plan.settings.front_end.seconds, len(names) - _NAMED

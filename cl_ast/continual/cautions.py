@@ -55,10 +55,11 @@ def not_comparable(registry: Registry, former: VersionRecord, task: streams.Task
 
 
 def _other_clips(registry: Registry, former: VersionRecord, task: streams.Task) -> bool:
+    """Return whether two versions were tested on other clips; False where that cannot be found out any more."""
     try:
         tested = split_in(registry.read_adapter(former)).get("test")
-    except ClAstError:  # The file is gone or damaged.
-        tested = None
-    if tested is None:
-        return former.data_fingerprint != task.fingerprint()
-    return tested != frozenset(members_of(task)["test"])
+        if tested is None:  # in a file of an older release
+            return former.data_fingerprint != task.fingerprint()
+        return tested != frozenset(members_of(task)["test"])
+    except ClAstError:
+        return False

@@ -86,11 +86,11 @@ def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics
         "classes": version.classes,
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
-        "test_clips": clip_count(version.training, "test"),
         "learned_accuracy": version.learned_accuracy,
         "accuracy": accuracies["oracle"].get((last, i)),
         "auto_accuracy": accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
+        "test_clips": clip_count(version.training, "test"),
     }
 
 

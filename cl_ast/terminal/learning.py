@@ -136,6 +136,8 @@ def _method(manager: Manager, task: streams.Task, options: LearningOptions) -> M
 def _say_skipped(display: ProgressDisplay, learned: Learned) -> None:
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
+    for note in learned.notes:
+        display.say(note)
 
 
 def _announce(

@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.cli.conftest import Run, Start, contents
 
@@ -33,6 +35,8 @@ def test_two_workers_answer_as_one_process_does(
     for task in ("tones", "noises"):
         shutil.copytree(data / task, folder / task)
     (folder / "tones" / "broken.wav").write_bytes(b"no sound")
+    samples, rate = soundfile.read(data / "tones" / "low" / "00.wav")
+    soundfile.write(folder / "tones" / "long.wav", np.tile(samples, 6), rate)
     words = ["predict", "mixed", "--format", "json"]  # a path that begins where the command was called
     cluster = process(registry, *words, "--engine", "ray", "--workers", "2")
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +47,8 @@ def test_two_workers_answer_as_one_process_does(
     said = [line for line in err.splitlines() if not line.startswith("[")]  # Ray's own, from below Python
     assert said == here.err.splitlines()
     assert "dashboard" not in err
-    assert len(here.json) == 40  # more than one worker is handed at once
+    assert len(here.json) == 41  # more than one worker is handed at once
+    assert [one["heard"] for one in here.json if "windows" in one] == [[0, 3]]
     assert out == here.out
 
 

@@ -36,7 +36,10 @@ def test_few_clips_are_counts_everywhere(
 
 
 def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path) -> None:
-    err = run(tmp_path / "r", "add-task", clips(), *quick).fine().err
+    answer = run(tmp_path / "r", "add-task", clips(), *quick, "--format", "json").fine()
+    err = answer.err
+    assert len(answer.json["notes"]) == 1
+    assert answer.json["notes"][0] in err
     assert "clips: 2 of 2 classes have fewer than 10 (high 2, low 2) test clips" in err
     assert "training clips" not in err.replace("reading training clips", "").replace("over training clips", "")
     folder = clips("fewer", 6)

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
-MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined"]
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval"]
 LEARNED = [
     "task",
     "version",
@@ -25,6 +25,8 @@ LEARNED = [
     "seconds",
     "measured",
     "skipped",
+    "hears",
+    "notes",
 ]
 
 

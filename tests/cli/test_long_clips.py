@@ -113,7 +113,8 @@ def test_longer_training_clips_are_named_and_cut_where_they_sound(
         f"calls: {len(train)} of {len(train)} training clips are longer than the 0.5 s that the task hears"
         in answer.err
     )
-    assert f"({train[0].path.name}, {train[1].path.name}, {train[2].path.name} and {len(train) - 3} more)" in answer.err
+    names = [f"{clip.path.parent.name}/{clip.path.name}" for clip in train]
+    assert f"({names[0]}, {names[1]}, {names[2]} and {len(names) - 3} more)" in answer.err
     assert "hears 0.5 s" in answer.err
     assert answer.json["hears"] == 0.5
     (measured,) = answer.json["measured"]

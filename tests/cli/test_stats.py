@@ -24,8 +24,9 @@ TASK = [
     "accuracy",
     "auto_accuracy",
     "seconds",
+    "test_clips",
 ]
-MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined"]
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval"]
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ def relearn(
                     failed += [] if one.already_there else [one.task]
                 else:
                     display.say(results.learned_line(one))
+                    for note in one.notes:
+                        display.say(note)
             report = other.stats()
     print_stats(report, kind)
     if failed:

@@ -35,6 +35,7 @@ def learned(one: Learned) -> dict[str, Any]:
         "seconds": version.seconds,
         "measured": [measured(other) for other in one.measured],
         "skipped": dict(one.skipped),
+        "notes": list(one.notes),
     }
 
 
