@@ -49,17 +49,16 @@ def odd(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, bytes
 
 
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
-@pytest.mark.parametrize("name", ["latin", "japanese", "emoji", "combining", "bytes"])
+@pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_clip_of_any_name_is_answered_in_every_format(
-    output: Output, odd: dict[str, bytes], encoding: str, name: str
+    output: Output, odd: dict[str, bytes], encoding: str, kind: str
 ) -> None:
-    for kind in ("json", "csv"):
-        done = output(encoding, "predict", odd[name], "--format", kind, "--task", "tones")
-        assert done.returncode == 0, done.stderr
-        assert b"low" in done.stdout
-        if kind == "json":  # the path can be used as it was printed
-            (answer,) = json.loads(done.stdout.decode(encoding.partition(":")[0]))
-            assert os.fsencode(answer["path"]) == odd[name]
+    done = output(encoding, "predict", *odd.values(), "--format", kind, "--task", "tones")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"low") >= len(odd)
+    if kind == "json":  # the paths can be used as they were printed
+        answers = json.loads(done.stdout.decode(encoding.partition(":")[0]))
+        assert [os.fsencode(answer["path"]) for answer in answers] == list(odd.values())
 
 
 def test_a_name_that_is_no_text_is_escaped(output: Output, odd: dict[str, bytes]) -> None:

@@ -120,7 +120,7 @@ def test_a_row_that_does_not_fit(
         (b"file,label\n", "has no rows"),
         (b"path,label\na.wav,x\n", "no column 'file' or 'file_name' with values; it has path, label"),
         (b"file,class\na.wav,x\n", "no column 'label' with values; it has file, class"),
-        (b"file;label\na.wav;x\n", "no column 'file' or"),
+        (b"file|label\na.wav|x\n", "no column 'file' or"),
         (b"file,label,label\na.wav,x,y\n", "names a column twice"),
         (b"file,label\na.wav,x,y\n", "row 2: 3 cells under 2 columns"),
         (b'file,label\na.wav,"x\n', "cannot be read as CSV"),
