@@ -1,6 +1,7 @@
 """Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
 Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
+Those of BY_NAME are measured only when they are named.
 """
 
 import argparse
@@ -9,19 +10,23 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
+from benchmarks import scale
 from benchmarks.rows import Row
 from benchmarks.timing import processor_flags
 
 MODULES = ("frontend", "storage", "training", "serving")
+BY_NAME = ("scale",)
 HERE = Path(__file__).parent
 RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
 _HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
@@ -29,14 +34,14 @@ _RULE = "|---|---|--:|--:|---|---|---|---|"
 _PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
 
 
-def main(names: Sequence[str]) -> None:
-    """Measure the modules of these names, or all modules for no names."""
+def main(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
+    """Measure the modules of these names, or all modules for no names; `options` are what a module is called with."""
     there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
     before = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
     now = dict(before)
     for name in names or there:
         print(f"measuring {name}", file=sys.stderr)
-        rows = import_module(f"benchmarks.{name}").measure()
+        rows = import_module(f"benchmarks.{name}").measure(**options.get(name, {}))
         now[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         for line in changes(before.get(name, {}).get("rows", []), now[name]["rows"]):
             print(line)
@@ -111,8 +116,12 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; all by default")
-    options = parser.parse_args()
-    if unknown := set(options.names) - set(MODULES):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES)}")
-    main(options.names)
+    known = (*MODULES, *BY_NAME)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(known)}; by default all but {', '.join(BY_NAME)}"
+    )
+    scale.arguments(parser)
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(known):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    main(given.names, {"scale": {"clips": given.clips, "layout": given.layout}})
