@@ -1,7 +1,8 @@
 """Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
 Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
-`gpu` is measured only if it is named; its rows are in GPU.md and gpu.json, apart from those of CPUs.
+Those of BY_NAME are measured only when they are named. The rows of `gpu` are in GPU.md and gpu.json, apart from those of
+CPUs.
 """
 
 import argparse
@@ -10,45 +11,50 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
+from benchmarks import scale
 from benchmarks.rows import Row
 from benchmarks.timing import processor_flags
 
 MODULES = ("frontend", "storage", "training", "serving")
-GPU_MODULES = ("gpu",)
+BY_NAME = ("gpu", "scale")
 HERE = Path(__file__).parent
 _HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
 _RULE = "|---|---|--:|--:|---|---|---|---|"
 _PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
 
 
-def main(names: Sequence[str]) -> None:
-    """Measure the modules of these names, or all modules of a CPU for no names."""
+def main(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
+    """Measure the modules of these names, or all modules of a CPU for no names.
+
+    Args:
+        options: what a module is called with, by its name.
+    """
     there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
-    on_gpu = [name for name in names if name in GPU_MODULES]
-    if on_gpu:
-        _measure(on_gpu, HERE / "GPU.md", HERE / "gpu.json")
-    if not on_gpu or set(names) - set(on_gpu):
-        _measure([name for name in names if name not in on_gpu] or there, HERE / "RESULTS.md", HERE / "results.json")
+    for name in names or there:
+        which = ("GPU.md", "gpu.json") if name == "gpu" else ("RESULTS.md", "results.json")
+        _measure(name, options.get(name, {}), *(HERE / file for file in which))
 
 
-def _measure(names: Sequence[str], page_file: Path, json_file: Path) -> None:
-    before = json.loads(json_file.read_text(encoding="utf-8")) if json_file.exists() else {}
-    now = dict(before)
-    for name in names:
-        print(f"measuring {name}", file=sys.stderr)
-        rows = import_module(f"benchmarks.{name}").measure()
-        now[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-        for line in changes(before.get(name, {}).get("rows", []), now[name]["rows"]):
-            print(line)
+def _measure(name: str, options: Mapping[str, Any], page_file: Path, json_file: Path) -> None:
+    """Measure a module, print what changed, and write it to the page and its figures."""
+    now = json.loads(json_file.read_text(encoding="utf-8")) if json_file.exists() else {}
+    before = now.get(name, {}).get("rows", [])
+    print(f"measuring {name}", file=sys.stderr)
+    rows = import_module(f"benchmarks.{name}").measure(**options)
+    now[name] = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+    for line in changes(before, now[name]["rows"]):
+        print(line)
     json_file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     page_file.write_text(page(now), encoding="utf-8")
 
@@ -120,8 +126,12 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MODULES)}; all by default")
-    options = parser.parse_args()
-    if unknown := set(options.names) - {*MODULES, *GPU_MODULES}:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(MODULES)}")
-    main(options.names)
+    known = (*MODULES, *BY_NAME)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(known)}; by default all but {', '.join(BY_NAME)}"
+    )
+    scale.arguments(parser)
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(known):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    main(given.names, {"scale": {"clips": given.clips, "layout": given.layout}})

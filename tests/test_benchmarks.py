@@ -1,10 +1,15 @@
 """The benchmarks still fit the library: each can be imported, and what costs nothing is run."""
 
 import importlib
+import time
 from pathlib import Path
 
 import pytest
 import torch
+
+import streams
+from cl_ast.audio.reading import read_all
+from cl_ast.progress import Step
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("__"))
@@ -40,3 +45,36 @@ def test_the_pieces_for_a_gpu_run_on_a_cpu_with_a_tiny_backbone(monkeypatch: pyt
     assert {row.what.split(":")[0] for row in rows} >= {"a step of 2 clips of 0.3 s", "8 clips of 8 tasks"}
     assert all(row.value is not None and row.value >= 0 for row in rows)
     assert any("predict, 6 files" in row.what and row.ratio and row.ratio > 0 for row in rows)
+
+
+@pytest.mark.parametrize("layout", ["gsc", "fsc"])
+def test_synthetic_data_have_the_layout_and_the_shares_of_the_real_ones(tmp_path: Path, layout: str) -> None:
+    scale = importlib.import_module("benchmarks.scale")
+    task = streams.load(layout, data=scale.LAYOUTS[layout](tmp_path / "data", 350))
+    clips = [*task.train, *task.validation, *task.test]
+    assert len({clip.path for clip in clips}) == 350
+    assert 0.7 < len(task.train) / 350 < 0.85
+    for clip, waveform in zip(clips[:40], read_all([clip.path for clip in clips[:40]]), strict=True):
+        assert 16_000 <= len(waveform) <= 64_000, clip
+        assert 0.1 < abs(waveform).max() < 1
+
+
+def test_a_stage_that_grows_faster_than_the_clips_misses_its_target() -> None:
+    scale = importlib.import_module("benchmarks.scale")
+    few = {"listing": 1.0, "fingerprinting": 1.0, "routing": 9.0, "measuring": 2.0, "one epoch": 8.0, "MB": 500.0}
+    many = {**few, "listing": 4.0, "fingerprinting": 8.0, "measuring": 8.0, "one epoch": 32.0}
+    rows = {row.what: row for row in scale._growth("gsc", {100: few, 400: many})}
+    met = {what.split(": ")[1]: row.met for what, row in rows.items()}
+    assert met == {"listing": True, "fingerprinting": False, "routing": True, "measuring": True}
+    longer = {row.what.split(": ")[1] for row in scale._rows(100, "gsc", few) if not row.met}
+    assert longer == {"routing"}
+
+
+def test_the_clock_gives_each_stage_its_time() -> None:
+    scale = importlib.import_module("benchmarks.scale")
+    clock = scale.Clock()
+    for stage in ("reading training clips", "reading validation clips", "training", "measuring gsc"):
+        time.sleep(0.01)
+        clock(Step(stage, 1, 1))
+    assert set(clock.seconds) == {"reading", "epochs", "measuring"}
+    assert clock.seconds["reading"] >= 0.02
