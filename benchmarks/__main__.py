@@ -1,8 +1,8 @@
 """Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
 Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
-Those of BY_NAME are measured only when they are named. The rows of `gpu` are in GPU.md and gpu.json, apart from those of
-CPUs.
+Those of BY_NAME are measured only when they are named. The rows of `gpu` are in GPU.md and gpu.json, apart from those
+of CPUs.
 """
 
 import argparse
