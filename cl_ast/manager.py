@@ -148,7 +148,7 @@ class Manager:
         return [self.registry.task(name) for name in names] or self.registry.tasks()
 
     def show(self, name: str) -> tuple[TaskRecord, list[VersionRecord]]:
-        """Return a task and its versions, oldest first; `training` of a version says how it was trained."""
+        """Return a task and its versions, oldest first."""
         return self.registry.task(name), self.registry.versions(name)
 
     def splits(self, name: str) -> VersionSplit:
@@ -192,12 +192,11 @@ class Manager:
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
-        Whatever stops it before the end leaves the registry as it was. A training of over a minute that was stopped can
-        go on with `resume`, to the same weights.
+        Whatever stops it before the end leaves the registry as it was; a training of over a minute can then go on with
+        `resume`.
 
         Args:
             method, options, pooling: None, and what `options` leaves open, is the recipe's (`Manager.recipe`).
-            positions: "resize" fits the position embeddings to the clip; "zeros" leaves them out.
             replace: make a new version of a task of that name, which else raises TaskExistsError.
             evaluate: measure every task afterwards.
             store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
@@ -236,14 +235,9 @@ class Manager:
         Returns the tasks whose clips are not at hand, with the reason: from now on they answer by name only.
 
         Args:
-            clips: a folder of clips, labelled or not, that the routing of one task is learned from: it lets the router
-                choose an imported task.
+            clips: a folder of clips that the routing of one task, such as an import, is learned from. Raises
+                StreamError, AudioError or NotFiniteError where it cannot be, and nothing is changed.
             tuning: another limit for "unknown", or negatives; the limit alone changes at once, and needs no clips.
-
-        Raises:
-            TaskNotFoundError: a name that is not there.
-            RegistryError: `clips` is given for no task, or for several; or the limit cannot be one.
-            StreamError, AudioError, NotFiniteError: with `clips`, the routing cannot be learned; nothing is changed.
         """
         records = self.tasks(names)
         self.registry.require_writable()  # before the work, and not after it
@@ -256,8 +250,7 @@ class Manager:
     ) -> tuple[list[Measured], dict[str, str]]:
         """Measure tasks again (all by default), by name and, with `auto`, routed; and record it.
 
-        Returns what was measured, and the tasks that could not be with the reason. `evaluation.details.Details` says
-        what is behind each accuracy.
+        Returns what was measured, and the tasks that could not be with the reason.
         """
         return measure_again(self.session, self.tasks(names), auto=auto, progress=progress)
 
@@ -283,8 +276,7 @@ class Manager:
     def merged(self, name: str) -> TaskModel:
         """Return a task with its adapter folded into a copy of the backbone: the same answers at no extra cost.
 
-        It is to answer with, and is not stored. Raises MethodError where the method is no update of the backbone's
-        weights, such as a bottleneck or a prompt.
+        It is not stored. Raises MethodError where the method is no update of the backbone's weights.
         """
         return merged(self.model(name))
 
@@ -308,14 +300,13 @@ class Manager:
     ) -> Iterator[Prediction | Failure]:
         """Classify clips in order: a Prediction each (or one a window), or a Failure, whose `ok` is False.
 
-        A Failure is a clip that cannot be read, or the answer of a task that is not made of numbers. Of a clip that is
-        longer than its task takes, the windows are joined into one answer (docs/long-recordings.md).
+        The windows of a clip that is longer than its task takes are joined into one answer (docs/long-recordings.md).
 
         Args:
             clips: one clip or several: paths, open binary files, or 16 kHz mono waveforms as arrays of floats.
             task: a name, or "auto" to let the router choose.
             top_k: how many labels; None for all.
-            every: with "auto", answer from every task that a clip is known to, the best first, or from the nearest.
+            every: with "auto", answer from every task that a clip is known to, or from the nearest.
             alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
             whole: of a longer clip, classify the first seconds only.
         """

@@ -69,7 +69,7 @@ _NUMBERS = {
     "size per task",
     "clips",
     "version",
-    "ver.",
+    "v.",
     "probability",
     "from",
     "to",

@@ -94,7 +94,7 @@ def tasks(records: Sequence[TaskRecord], seconds: Mapping[str, float | None]) ->
     """
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    columns = ("task", "method", "classes", "hears", "parameters", "size", "ver.", "test %", "on")
+    columns = ("task", "method", "classes", "hears", "parameters", "size", "v.", "test %", "on")
     return listed(columns, [_task_cells(record.version, seconds[record.name]) for record in records])
 
 

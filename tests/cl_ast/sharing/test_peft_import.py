@@ -222,7 +222,9 @@ def test_any_patterns_compute_what_peft_computes(
         with pytest.raises(MethodError, match="and its tensors have rank"):
             imported(folder, deep)
         return
-    torch.testing.assert_close(found(folder, deep), logits, rtol=1e-4, atol=1e-5)
+    # The rounding errors of a delta grow with its factor, and so does what may differ.
+    largest = max(1, *map(abs, (alpha, *alphas.values())))
+    torch.testing.assert_close(found(folder, deep), logits, rtol=1e-4, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize(
