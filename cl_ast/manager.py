@@ -283,7 +283,7 @@ class Manager:
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
         """Return the logits (n, classes) of 16 kHz waveforms by name; of long ones, the first seconds.
 
-        Raises NotFiniteError if one is not a number.
+        Raises NotFiniteError.
         """
         return logits_of(self.model(task), waveforms)
 
