@@ -21,6 +21,7 @@ from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import memory
 from cl_ast.training.clips import ClipSet, labelled
+from cl_ast.training.feature_files import FeatureFiles
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
 from streams import Clip
@@ -227,25 +228,67 @@ def test_a_gpu_gets_the_same_batches_from_wherever_they_are(
             torch.testing.assert_close(features.cpu(), on_cpu.batch(batch)[0], rtol=0, atol=2e-3)
 
 
-def test_of_longer_clips_the_stretch_is_taken_that_the_crop_says(tmp_path: Path, sine: Sine) -> None:
-    """Two clips of 1.2 s with a call at 0.3 s and a fainter one at 0.9 s, and one of 0.3 s."""
+@pytest.fixture
+def longer_clips(tmp_path: Path, sine: Sine) -> list[Clip]:
+    """Two clips of 1.2 s with a call at 0.3 s and a fainter one at 0.9 s, and one of 0.3 s between them."""
     long = 0.001 * np.random.default_rng(0).normal(size=19_200).astype(np.float32)
     long[4_800:9_600] += sine(500, 0.3)
     long[14_400:] += sine(900, 0.3, level=0.3)
     for name, clip in (("a", long), ("short", sine(400, 0.3)), ("b", long)):
         soundfile.write(tmp_path / f"{name}.wav", clip, 16_000, subtype="FLOAT")
-    clips = [Clip(tmp_path / f"{name}.wav", label) for name, label in (("a", "x"), ("short", "y"), ("b", "y"))]
+    return [Clip(tmp_path / f"{name}.wav", label) for name, label in (("a", "x"), ("short", "y"), ("b", "y"))]
+
+
+def test_of_longer_clips_the_stretch_is_taken_that_the_crop_says(longer_clips: list[Clip]) -> None:
     front_end = LogMelFrontEnd(30)
-    short = read(tmp_path / "short.wav")
+    long, short, _ = (read(clip.path) for clip in longer_clips)
     expected = {
         "start": ([long, short, long], [0, 1, 1]),
         "loudest": ([long[4_800:9_600], short, long[4_800:9_600]], [0, 1, 1]),
         "all": ([long[4_800:9_600], long[14_400:], short, long[4_800:9_600], long[14_400:]], [0, 0, 1, 1, 1]),
     }
     for crop, (stretches, targets) in expected.items():
-        found = labelled(clips, ("x", "y"), front_end, crop=crop)
+        found = labelled(longer_clips, ("x", "y"), front_end, crop=crop)
         found.load("reading")
         assert [path.name for path in found.longer] == ["a.wav", "b.wav"]
         features, labels = found.batch(range(len(found)))
         assert labels.tolist() == targets
         torch.testing.assert_close(features, front_end(stretches), rtol=0, atol=0)
+
+
+def test_a_file_of_features_has_one_crop_and_says_which_clips_are_longer(
+    longer_clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "room", lambda _: 0)
+    files = FeatureFiles(tmp_path / "features", 2**30)
+    first: dict[str, torch.Tensor] = {}
+    reads: list[int] = []
+
+    def noted(paths: Sequence[Path]) -> list[Waveform]:
+        reads.append(len(paths))
+        return read_all(paths)
+
+    for again in (False, True):
+        for crop in ("start", "loudest", "all"):
+            reads.clear()
+            found = labelled(longer_clips, ("x", "y"), LogMelFrontEnd(30), read=noted, crop=crop, files=files)
+            found.load("reading")
+            assert [path.name for path in found.longer] == ["a.wav", "b.wav"]
+            features, _ = found.batch(range(len(found)))
+            assert torch.equal(first.setdefault(crop, features), features)
+            if again:
+                assert sum(reads) == (3 if crop == "all" else 0)  # "all" reads to find the windows
+    assert not torch.equal(first["start"], first["loudest"])
+    assert len(list(files.folder.glob("*.features"))) == 3
+
+
+def test_clips_that_fit_nowhere_are_cut_the_same(longer_clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = labelled(longer_clips, ("x", "y"), LogMelFrontEnd(30), crop="loudest")
+    monkeypatch.setattr(memory, "room", lambda _: 0)
+    monkeypatch.setenv("CL_AST_CACHE_GB", "0")
+    nowhere = labelled(longer_clips, ("x", "y"), LogMelFrontEnd(30), crop="loudest")
+    for one in (kept, nowhere):
+        one.load("reading")
+    with nowhere.ahead([[2, 0], [1]]):
+        for batch in ([2, 0], [1]):
+            assert torch.equal(nowhere.batch(batch)[0], kept.batch(batch)[0])
