@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cl_ast.audio import containers, opening
 from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
+from cl_ast.wording import first_line
 
 SAMPLE_RATE = 16_000  # Hz; every backbone here was trained at this rate
 AudioInput = str | Path | BinaryIO
@@ -222,5 +223,5 @@ def _named(name: str) -> Iterator[None]:
     except MemoryError:
         raise AudioError(f"{name}: needs more memory than there is; cut it into shorter clips") from None
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise AudioError(f"{name}: cannot be read ({reason}); convert it or leave it out") from error

@@ -14,6 +14,7 @@ from cl_ast.audio import reading
 from cl_ast.audio.reading import SAMPLE_RATE, AudioInput, Waveform
 from cl_ast.audio.recordings import Recording
 from cl_ast.errors import AudioError, ClAstError
+from cl_ast.wording import first_line
 
 READ_AHEAD = 8  # clips
 _AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few of them are in memory at once
@@ -205,7 +206,7 @@ def _read(clip: AudioInput, most_seconds: float) -> Segment | Failure | None:
 def _failure(clip: AudioInput, error: Exception) -> Failure:
     """Return the failure of one clip, which must not stop the others."""
     if not isinstance(error, AudioError):
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         error = AudioError(f"{reading.name_of(clip)}: cannot be read ({reason}); convert it or leave it out")
     error.__context__ = error.__cause__ = None  # Their tracebacks would keep what was decoded in memory.
     return Failure(_name(clip), error.with_traceback(None))

@@ -12,6 +12,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import Family, family_of
 from cl_ast.backbone.sites import Shape
 from cl_ast.errors import BackboneError
+from cl_ast.wording import first_line
 
 AST_BASE_HUB = "MIT/ast-finetuned-audioset-10-10-0.4593"
 SHORT_NAMES = {"ast-base": AST_BASE_HUB}
@@ -95,7 +96,7 @@ def _config(place: str, failed: str) -> dict[str, Any]:
         with _quiet():
             config, _ = PretrainedConfig.get_config_dict(place)
     except (OSError, ValueError) as error:
-        raise BackboneError(f"{failed}: {_first_line(error)}") from error
+        raise BackboneError(f"{failed}: {first_line(error)}") from error
     return dict(config or {})
 
 
@@ -109,7 +110,7 @@ def _pretrained(place: str, name: str, family: Family) -> Any:
                 place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
-        raise BackboneError(f"the backbone {name} cannot be loaded: {_first_line(error)}") from error
+        raise BackboneError(f"the backbone {name} cannot be loaded: {first_line(error)}") from error
     found = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     wrong = [key for key in found if not str(key).startswith(family.unneeded)]
     if wrong:
@@ -132,10 +133,6 @@ def _check_name(place: str, name: str) -> None:
             f"no backbone called {name!r}: not a folder, not a hub name (owner/model), "
             f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _cached(hub_name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from cl_ast.cluster import starting
 from cl_ast.errors import ClAstError
 from cl_ast.progress import ClAstWarning, Progress, Step, silent
+from cl_ast.wording import first_line
 
 _TRIES = 3  # of a job whose workers die
 
@@ -141,11 +142,11 @@ class _Crew:
                     result, said = pickle.loads(self._ray.get(worker.do.remote(job)))
                     return _Done(result, said, deaths)
                 except (RayActorError, OutOfMemoryError) as error:
-                    reason = _first_line(error)
+                    reason = first_line(error)
                     self._end(worker)
                     worker = None
         except RayError as error:
-            raise ClAstError(f"a Ray worker failed: {_last_line(error)}; look at Ray's logs") from error
+            raise ClAstError(f"a Ray worker failed: {starting.last_line(error)}; look at Ray's logs") from error
         finally:
             self._free.put(worker)
         raise ClAstError(f"{_TRIES} Ray workers died over the same training ({reason}); look at Ray's logs")
@@ -193,14 +194,6 @@ class _Worker:
                 result = error
         said = tuple(str(one.message) for one in given if issubclass(one.category, ClAstWarning))
         return pickle.dumps((result, said))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _in_order(futures: Sequence["Future[_Done]"], progress: Progress) -> Iterator["Future[_Done]"]:

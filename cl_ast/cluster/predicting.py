@@ -102,9 +102,7 @@ class Cluster:
             for row in answered.iter_rows():
                 yield row["number"], row["answers"]
         except RayError as error:
-            raise ClAstError(
-                f"a Ray worker ended: {str(error).strip().splitlines()[-1]}; look at Ray's logs"
-            ) from error
+            raise ClAstError(f"a Ray worker ended: {starting.last_line(error)}; look at Ray's logs") from error
 
 
 class Worker:

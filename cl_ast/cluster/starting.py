@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import ClAstError
+from cl_ast.wording import first_line
 
 _LOOPBACK = "127.0.0.1"
 _FIRST_WITH_TOKENS = (2, 52)
@@ -60,7 +61,7 @@ def start(ray: Any) -> None:
                 runtime_env={"env_vars": _found()},
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         raise ClAstError(f"the Ray cluster cannot be reached: {first}; see RAY_ADDRESS") from error
     if place and not str(ray.get_runtime_context().gcs_address).startswith(f"{_LOOPBACK}:"):
         ray.shutdown()
@@ -79,6 +80,11 @@ def count(ray: Any, device: str) -> tuple[int, int]:
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if device in ("auto", "cuda") else 0
     return int(resources.get("CPU", 1)), gpus
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of an error of Ray, which says what was raised in a worker; its kind if there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _is_own() -> bool:

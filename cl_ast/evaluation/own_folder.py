@@ -10,6 +10,7 @@ from cl_ast.evaluation.accuracy import Measured, measure
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
 from cl_ast.tasks.task_file import split_in
+from cl_ast.wording import some_of
 from registry import TaskRecord
 from streams.labelled import read_labelled
 from streams.recorded_split import splits_of
@@ -52,8 +53,8 @@ def measure_folder(session: Session, record: TaskRecord, folder: Path, *, auto: 
     others = Counter(clip.label for clip in found.clips if clip.label not in record.labels)
     if not clips:
         raise StreamError(
-            f"{folder}: the task {record.name} knows none of its labels ({_few(others)}); it knows "
-            f"{_few(record.labels)}"
+            f"{folder}: the task {record.name} knows none of its labels ({some_of(list(others), _MOST_NAMES)}); "
+            f"it knows {some_of(record.labels, _MOST_NAMES)}"
         )
     router = None
     if auto and record.name in session.routing.tasks():
@@ -63,8 +64,3 @@ def measure_folder(session: Session, record: TaskRecord, folder: Path, *, auto: 
     measured = measure(session, record.name, clips, router, progress)
     seen = sum(split in ("train", "validation") for split in splits)
     return FolderTest(folder, measured, dict(sorted(others.items())), seen, found.notes)
-
-
-def _few(names: Mapping[str, int] | tuple[str, ...]) -> str:
-    shown = [str(name) for name in names][:_MOST_NAMES]
-    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")

@@ -5,6 +5,7 @@ from typing import Any
 
 from cl_ast.evaluation import metrics
 from cl_ast.evaluation.shares import clip_count
+from cl_ast.wording import some_of
 from registry import Mode, Overview, Registry, TaskRecord
 
 _MOST_NAMES = 5  # in a sentence
@@ -73,8 +74,7 @@ def _reason(overview: Overview) -> dict[str, str]:
     if overview.outdated is None:
         return {}
     names = [overview.tasks[row].name for row in sorted(overview.outdated.rows)]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return {"reason": f"{', '.join(names[:_MOST_NAMES])}{more}: not measured since {overview.outdated.since}"}
+    return {"reason": f"{some_of(names, _MOST_NAMES)}: not measured since {overview.outdated.since}"}
 
 
 def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics.Cells]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning
 from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import label_scores
+from cl_ast.wording import some_of
 
 Answered = tuple[Route, Answer | NoAnswer]
 _MOST_SAMPLES = 2**25  # of clips that are answered together: half an hour
@@ -95,10 +96,9 @@ def _with_alpha(router: Router, alpha: float | None) -> Router:
     router = router.with_alpha(alpha)
     names = router.never_unknown()
     if names:
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         warnings.warn(
-            f"with a limit of {alpha:.2f} no clip is unknown to {', '.join(names[:_MOST_NAMES])}{more}: too few clips "
-            "calibrated it",
+            f"with a limit of {alpha:.2f} no clip is unknown to {some_of(names, _MOST_NAMES)}: "
+            "too few clips calibrated it",
             ClAstWarning,
             stacklevel=2,
         )

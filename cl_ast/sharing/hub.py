@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cl_ast.errors import RegistryError
 from cl_ast.sharing.folder import ADAPTER, CONFIG, LARGEST, README, TASK
+from cl_ast.wording import first_line
 
 _FILES = (ADAPTER, CONFIG, TASK, README)
 
@@ -64,13 +65,9 @@ def _hub_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except errors.HfHubHTTPError as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise RegistryError(f"cannot {doing}: {reason}; is the name right, and `hf auth login` done?") from error
     except (errors.OfflineModeIsEnabled, ValueError) as error:  # an invalid name raises a subclass of ValueError
-        raise RegistryError(f"cannot {doing}: {_first_line(error)}") from error
+        raise RegistryError(f"cannot {doing}: {first_line(error)}") from error
     except (transport, OSError) as error:
-        raise RegistryError(f"cannot {doing}: the hub cannot be reached ({_first_line(error)}); try again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RegistryError(f"cannot {doing}: the hub cannot be reached ({first_line(error)}); try again") from error

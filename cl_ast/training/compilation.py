@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cl_ast.progress import ClAstWarning
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.wording import first_line
 
 # A compilation takes half a minute, and a compiled step about half a GPU's time of the same step. On an H100, this many
 # floating-point operations are the training from which that pays (docs/performance.md).
@@ -49,7 +50,7 @@ def compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
                 return fast(x)
             except (TorchDynamoException, InductorError) as error:
                 inner = getattr(error, "inner_exception", error)
-                reason = (str(inner).strip() or type(inner).__name__).splitlines()[0][:200]
+                reason = first_line(inner)[:200]
                 message = f"the training goes on without a compiled step, which could not be made here: {reason}"
                 warnings.warn(message, ClAstWarning, stacklevel=2)
                 fast = None

@@ -58,7 +58,14 @@ ORDER = (
     {"cl_ast.adapters", "cl_ast.router", "cl_ast.pretrain"},
     {"cl_ast.backbone"},
     {"cl_ast.audio", "registry", "streams"},
-    {"cl_ast.errors", "cl_ast.escaping", "cl_ast.progress", "cl_ast.batching", "cl_ast.environment"},
+    {
+        "cl_ast.errors",
+        "cl_ast.escaping",
+        "cl_ast.progress",
+        "cl_ast.batching",
+        "cl_ast.environment",
+        "cl_ast.wording",
+    },
 )
 PLACES = {name: row for row, names in enumerate(ORDER) for name in names}
 # Whose door is what it is: importing the package `cl_ast` loads nothing of it.

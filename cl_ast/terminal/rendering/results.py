@@ -12,6 +12,7 @@ from cl_ast.evaluation.shares import clip_count, in_sentence
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
+from cl_ast.wording import some_of
 from registry import VersionRecord
 
 _MOST_NAMES = 10  # labels in a line
@@ -70,11 +71,10 @@ def folder_notes(test: FolderTest) -> list[str]:
     task, lines = test.measured.task, list(test.notes)
     if test.other_labels:
         shown = [f"{label} ({clips})" for label, clips in test.other_labels.items()]
-        more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
         count = sum(test.other_labels.values())
         lines.append(
             f"{count} clip{'s' if count > 1 else ''} left out, as {task} does not know "
-            f"{'their labels' if len(shown) > 1 else 'the label'}: {', '.join(shown[:_MOST_NAMES])}{more}"
+            f"{'their labels' if len(shown) > 1 else 'the label'}: {some_of(shown, _MOST_NAMES)}"
         )
     if test.trained_on:
         lines.append(

@@ -12,6 +12,7 @@ from cl_ast.evaluation.shares import clip_count, counted, with_interval
 from cl_ast.tasks import origin
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
+from cl_ast.wording import some_of
 
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
@@ -115,8 +116,7 @@ def by_name_only(records: Sequence[TaskRecord]) -> Sequence[RenderableType]:
     names = [record.name for record in records if origin.by_name_only(record.version)]
     if not names:
         return []
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ["", f"by name only, until `cl-ast route TASK --with DIR`: {', '.join(names[:_MOST_NAMES])}{more}"]
+    return ["", f"by name only, until `cl-ast route TASK --with DIR`: {some_of(names, _MOST_NAMES)}"]
 
 
 def _task_cells(v: VersionRecord, seconds: float | None) -> tuple[str, ...]:
