@@ -15,7 +15,8 @@ from cl_ast.adapters.spec import MethodSpec
 from cl_ast.audio.reading import AudioInput, Waveform
 from cl_ast.audio.windows import Failure, Window
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.continual.add_task import Learned, Request, add_task
+from cl_ast.continual.add_task import Learned, add_task
+from cl_ast.continual.planning import Request
 from cl_ast.continual.rebuild_routing import Tuning, route
 from cl_ast.continual.relearn import Skipped, relearn
 from cl_ast.evaluation.accuracy import Measured, measure_again

@@ -14,35 +14,27 @@ import torch
 from torch import Tensor
 
 import streams
-from cl_ast.adapters.spec import MethodSpec, parse
-from cl_ast.continual.cautions import few_clips, not_comparable
+from cl_ast.continual.cautions import few_clips, longer_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
-from cl_ast.continual.negatives import NegativeClips, negatives_in
+from cl_ast.continual.planning import Plan, Request, former_of, planned, version_of
 from cl_ast.continual.routing_clips import clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
-from cl_ast.environment import package_versions
-from cl_ast.errors import AudioError, StreamError, TaskNotFoundError
+from cl_ast.errors import AudioError, StreamError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning, Progress, silent
-from cl_ast.router import ALPHA
 from cl_ast.tasks.task_file import StoredTask, to_bytes
-from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.calibrating import temperature_of
 from cl_ast.training.checkpoint import Checkpoint
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.distributed import ALONE, Group
-from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.quantising import rounded
-from cl_ast.training.recipes import recipe_for
 from cl_ast.training.stopping import Stop, never
 from cl_ast.training.trainer import Trained, train
-from registry import NewVersion, Registry, TaskRecord, VersionRecord
-from registry.version_facts import check_new_labels
+from registry import TaskRecord
 from streams.recorded_split import members_of
-
-_NAMED = 3  # clips in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,46 +55,6 @@ class Learned:
     measured: tuple[Measured, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """How a task is to be added. What is None is decided by the recipe of its data set (training/recipes.py).
-
-    Attributes:
-        pooling, positions: as `TaskSettings` has them.
-        store: how the file holds its numbers, one of `STORES`.
-        replace: make a new version of a task of that name.
-        resume: go on with a training that was stopped; None goes on with it where there is one.
-        evaluate: measure every task afterwards.
-        negatives: a folder of sounds that are none of the task's classes, from which its routing learns too.
-        alpha: the p-value below which a clip is unknown; None for that of the task that is replaced, or the usual one.
-        calibrate: fit a temperature to the validation clips, by which the probabilities are calibrated.
-    """
-
-    method: MethodSpec | str | None = None
-    options: TrainOptions | None = None
-    pooling: str | None = None
-    positions: str = "resize"
-    store: str = "auto"
-    replace: bool = False
-    resume: bool | None = False
-    evaluate: bool = True
-    negatives: Path | None = None
-    alpha: float | None = None
-    calibrate: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A request in which everything is decided."""
-
-    task: streams.Task
-    settings: TaskSettings
-    options: Hyperparameters
-    fingerprint: str
-    negatives: NegativeClips | None
-    alpha: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +101,13 @@ def train_alone(session: Session, plan: Plan, request: Request) -> Ready:
 
 
 def finish(session: Session, plan: Plan, request: Request, ready: Ready, progress: Progress) -> Learned:
-    """Measure every task with a trained one beside it, commit it, and drop the checkpoint of its training.
-
-    Warns:
-        ClAstWarning: a class has few clips, or the version that it replaces was tested on other clips.
-    """
+    """Measure every task with a trained one beside it, commit it, and drop the checkpoint of its training."""
     model, routing = ready.model, ready.routing
     measured, skipped = _measured(session, plan.task, model, routing, progress) if request.evaluate else ([], {})
-    former = _former(session, plan.task.name)
+    former = former_of(session, plan.task.name)
     record = _committed(session, plan, request, ready, measured)
     notes = few_clips(plan.task, tested=request.evaluate)
-    notes += not_comparable(session.registry, former, plan.task, record) if former else []
+    notes += not_comparable(session.registry, former.version, plan.task, record) if former else []
     _checkpoint(session, plan).drop()
     return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped, tuple(notes))
 
@@ -170,50 +118,6 @@ def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: R
     if request.calibrate:
         model.settings = dataclasses.replace(model.settings, temperature=temperature_of(model, validation))
     return trained
-
-
-def planned(session: Session, task: streams.Task, request: Request) -> Plan:
-    """Decide what the request leaves open, and refuse what cannot be committed later.
-
-    Raises:
-        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: as `Manager.add_task` says.
-    """
-    session.refuse_other_choices()
-    if request.evaluate:
-        session.routing.refuse_stale()
-    task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))
-    check_new_labels(task.labels, known=known_labels(session.registry, task.name))
-    recipe = recipe_for(task.source.task, session.backbone)
-    method = request.method or recipe.method
-    spec = parse(method, session.methods) if isinstance(method, str) else method
-    front_end = session.backbone.front_end(task.clip_seconds)
-    pooling = request.pooling or recipe.pooling
-    settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)
-    options = recipe.complete(request.options or TrainOptions(), spec)
-    negatives = None if request.negatives is None else negatives_in(request.negatives)
-    if negatives is not None:
-        negatives.require_enough(front_end.seconds)
-    plan = Plan(task, settings, options, task.fingerprint(), negatives, _alpha(session, task.name, request.alpha))
-    _version(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
-    return plan
-
-
-def _alpha(session: Session, name: str, wanted: float | None) -> float:
-    """Return the limit for "unknown" of a new version: the one that is wanted, or that of the former version."""
-    if wanted is not None:
-        return wanted
-    try:
-        return session.routing.alpha_of(session.registry.task(name).version)
-    except TaskNotFoundError:
-        return ALPHA
-
-
-def known_labels(registry: Registry, name: str) -> tuple[str, ...]:
-    """Return the labels that a task has already; none where there is no task of that name."""
-    try:
-        return registry.task(name).labels
-    except TaskNotFoundError:
-        return ()
 
 
 def _trained(
@@ -239,8 +143,9 @@ def _trained(
             )
     augmentation(model, plan.options)  # What cannot be changed as the options say is refused before clips are read.
     training.load("reading training clips", progress)
-    if group.main:
-        _say_longer(plan, training)
+    longer = longer_clips(plan.task, training.longer, plan.settings.front_end.seconds, plan.options.crop)
+    if group.main and longer:
+        warnings.warn(longer, ClAstWarning, stacklevel=2)
     trained = train(
         model,
         training,
@@ -253,26 +158,6 @@ def _trained(
         stop=stop,
     )
     return model, trained, validation
-
-
-def _say_longer(plan: Plan, training: ClipSet) -> None:
-    """Warn of training clips that are longer than the task takes, and of what is taken of them."""
-    names = [f"{path.parent.name}/{path.name}" for path in training.longer]
-    if not names:
-        return
-    seconds, more = plan.settings.front_end.seconds, len(names) - _NAMED
-    shown = ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-    taken = {
-        "loudest": f"the loudest {seconds:g} s of each train",
-        "start": f"the first {seconds:g} s of each train",
-        "all": f"all windows of {seconds:g} s in which they sound train",
-    }
-    warnings.warn(
-        f"{plan.task.name}: {len(names):,} of {len(plan.task.train):,} training clips are longer than the "
-        f"{seconds:g} s that the task hears ({shown}); {taken[plan.options.crop]} (--crop)",
-        ClAstWarning,
-        stacklevel=2,
-    )
 
 
 def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
@@ -338,7 +223,7 @@ def _committed(
     )
     record["device"] = ready.device
     accuracy = own[0] if own else None
-    version = _version(plan, ready.model.trainable_parameters(), ready.trained.seconds, record, accuracy)
+    version = version_of(plan, ready.model.trainable_parameters(), ready.trained.seconds, record, accuracy)
     data = to_bytes(ready.model, session.backbone, {}, _tensors(ready.routing), members_of(plan.task))
     accuracies = [accuracy for one in measured for accuracy in one.records()]
     return session.registry.commit(plan.task.name, data, version, accuracies, replace=request.replace)
@@ -346,30 +231,3 @@ def _committed(
 
 def _tensors(learned: LearnedRouting | None) -> Mapping[str, Tensor]:
     return {} if learned is None else learned.routing.tensors()
-
-
-def _former(session: Session, name: str) -> VersionRecord | None:
-    """Return the version that a new one will replace."""
-    try:
-        return session.registry.task(name).version
-    except TaskNotFoundError:
-        return None
-
-
-def _version(
-    plan: Plan, parameters: int, seconds: float, training: Mapping[str, object], accuracy: float | None
-) -> NewVersion:
-    """Return what the registry keeps of the task. Raises RegistryError for what it cannot keep."""
-    return NewVersion(
-        method=plan.settings.method.text,
-        labels=plan.task.labels,
-        trainable_parameters=parameters,
-        seed=plan.options.seed,
-        seconds=seconds,
-        source=plan.task.source.to_json(),
-        data_fingerprint=plan.fingerprint,
-        protocol=plan.task.protocol,
-        packages=package_versions(),
-        learned_accuracy=accuracy,
-        training=training,
-    )

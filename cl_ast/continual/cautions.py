@@ -1,17 +1,20 @@
-"""What has to be said beside a task's accuracy: that there are few clips, or that a former figure is of other clips."""
+"""What has to be said of a task's clips: that some are longer, that there are few, or that others tested it before."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import streams
 from cl_ast.errors import ClAstError
 from cl_ast.evaluation.shares import clip_count, in_sentence
 from cl_ast.tasks.task_file import split_in
+from cl_ast.wording import some_of
 from registry import Registry, TaskRecord, VersionRecord
 from streams.recorded_split import members_of
 
 FEWEST_TEST, FEWEST_TRAINING = 10, 5  # clips per class
 _NAMED = 5  # classes in a message
+_NAMED_CLIPS = 3
 
 
 def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
@@ -29,6 +32,28 @@ def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
         if few:
             found.append(f"{task.name}: {few} training clips, which is seldom enough to learn a class")
     return found
+
+
+def longer_clips(task: streams.Task, longer: Iterable[Path], seconds: float, crop: str) -> str:
+    """Return a sentence about training clips that are longer than the task takes; an empty one where none is.
+
+    Args:
+        longer: those clips.
+        seconds: how much of a clip the task takes.
+        crop: what is taken of them, one of `CROPS`.
+    """
+    names = [f"{path.parent.name}/{path.name}" for path in longer]
+    taken = {
+        "loudest": f"the loudest {seconds:g} s of each train",
+        "start": f"the first {seconds:g} s of each train",
+        "all": f"all windows of {seconds:g} s in which they sound train",
+    }
+    if not names:
+        return ""
+    return (
+        f"{task.name}: {len(names):,} of {len(task.train):,} training clips are longer than the {seconds:g} s that the "
+        f"task hears ({some_of(names, _NAMED_CLIPS)}); {taken[crop]} (--crop)"
+    )
 
 
 def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int) -> str:

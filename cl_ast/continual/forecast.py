@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 import streams
-from cl_ast.continual.add_task import Plan, Request, planned
 from cl_ast.continual.learn_routing import LearnedRouting
+from cl_ast.continual.planning import Plan, Request, planned
 from cl_ast.continual.routing_clips import MOST, RoutingClips, clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.environment import package_versions
@@ -35,7 +35,7 @@ from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import EpochScores
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.feature_files import FeatureFiles
-from cl_ast.training.step import Steps
+from cl_ast.training.step import Steps, optimiser_of
 from cl_ast.training.trainer import Trained, outputs, trainable
 from streams.recorded_split import SPLITS, members_of
 
@@ -174,10 +174,7 @@ def _timed(session: Session, plan: Plan, model: TaskModel, progress: Progress) -
         forward = SplitForward(model, options.precision)
         states = CachedStates(clips, forward, augmentation(model, options))
         below = timed(lambda: states.load("running the frozen layers over some clips", progress)) / len(clips)
-        optimiser = torch.optim.AdamW(
-            model.trainable(), lr=options.learning_rate, fused=on_gpu, capturable=on_gpu, weight_decay=0.0
-        )
-        steps, batch = Steps(states, optimiser), range(min(options.batch_size, len(clips)))
+        steps, batch = Steps(states, optimiser_of(model, options)), range(min(options.batch_size, len(clips)))
         untimed = _WARM_UP_ON_GPU if on_gpu else 1
         seconds = []
         with model.adapter.training_mode():

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import streams
 from cl_ast.adapters.spec import owned
-from cl_ast.continual.add_task import Learned, Plan, Ready, Request, finish, planned, train_alone
+from cl_ast.continual.add_task import Learned, Ready, finish, train_alone
 from cl_ast.continual.learn_routing import LearnedRouting, UsedNegatives
+from cl_ast.continual.planning import Plan, Request, planned
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, silent
 from cl_ast.router import TaskRouting

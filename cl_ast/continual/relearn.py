@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cl_ast.adapters.spec import MethodSpec, parse
-from cl_ast.continual.add_task import Learned, Request, add_task
+from cl_ast.continual.add_task import Learned, add_task
 from cl_ast.continual.negatives import negatives_in
+from cl_ast.continual.planning import Request
 from cl_ast.continual.routing_clips import recorded_negatives
 from cl_ast.continual.training_record import recorded_options
 from cl_ast.errors import AudioError, RegistryError, StreamError, TaskNotFoundError

@@ -13,10 +13,10 @@ from cl_ast.terminal.interrupting import CtrlC
 
 if TYPE_CHECKING:
     import streams
-    from cl_ast.adapters.spec import MethodSpec
     from cl_ast.cluster.pool import Pool
-    from cl_ast.continual.add_task import Learned, Request
+    from cl_ast.continual.add_task import Learned
     from cl_ast.continual.forecast import Forecast
+    from cl_ast.continual.planning import Request
     from cl_ast.manager import Manager
     from cl_ast.terminal.app import App
     from cl_ast.terminal.learning_options import LearningOptions
@@ -55,25 +55,16 @@ def opened_with(
 
 def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, options: LearningOptions) -> Learned:
     """Add a task as the options say."""
+    from cl_ast.continual.add_task import add_task
+
     _announce(manager, display, [task], options)
+    request = _request(manager, task, options)
     ctrl_c = CtrlC()
     with ctrl_c.installed(display.tell if manager.group.main else lambda _: None):
-        learned = manager.add_task(
-            task,
-            method=_method(manager, task, options),
-            options=options.train,
-            pooling=options.pooling,
-            positions=options.positions,
-            replace=options.replace,
-            resume=options.resume,
-            evaluate=not options.no_eval,
-            store=options.store,
-            negatives=options.negatives,
-            calibrate=not options.no_calibration,
-            progress=ctrl_c.watching(display),
-            stop=ctrl_c,
+        learned = add_task(
+            manager.session, task, request, group=manager.group, progress=ctrl_c.watching(display), stop=ctrl_c
         )
-    _say_skipped(display, learned)
+    _say_what_to_know(display, learned)
     return learned
 
 
@@ -107,33 +98,30 @@ def learn_all(
     session = manager.session
     trainer = TaskTrainer(app.location, session.backbone_name, app.device, options.router)
     for learned in learn_stream(session, wanted, trainer, pool, display):
-        _say_skipped(display, learned)
+        _say_what_to_know(display, learned)
         yield learned
 
 
 def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> Request:
-    from cl_ast.continual.add_task import Request
+    from cl_ast.adapters.spec import parse
+    from cl_ast.continual.planning import Request
 
+    method = options.method or manager.recipe(task).method
     return Request(
-        method=_method(manager, task, options),
+        method=parse(method, manager.methods, from_layer=options.from_layer),
         options=options.train,
         pooling=options.pooling,
         positions=options.positions,
         store=options.store,
         replace=options.replace,
+        resume=options.resume,
         evaluate=not options.no_eval,
         negatives=options.negatives,
         calibrate=not options.no_calibration,
     )
 
 
-def _method(manager: Manager, task: streams.Task, options: LearningOptions) -> MethodSpec:
-    from cl_ast.adapters.spec import parse
-
-    return parse(options.method or manager.recipe(task).method, manager.methods, from_layer=options.from_layer)
-
-
-def _say_skipped(display: ProgressDisplay, learned: Learned) -> None:
+def _say_what_to_know(display: ProgressDisplay, learned: Learned) -> None:
     for skipped, reason in learned.skipped.items():
         display.say(f"{skipped} could not be measured: {reason}")
     for note in learned.notes:

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pytest
 
 import streams
-from cl_ast.continual.add_task import Request
 from cl_ast.continual.learn_stream import TaskTrainer, learn_stream
+from cl_ast.continual.planning import Request
 from cl_ast.errors import AudioError, ClAstError, MethodError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent

@@ -71,13 +71,12 @@ def stream(
 
 def _check_names(manager: Manager, tasks: Sequence[streams.Task], options: LearningOptions) -> None:
     """Raise ClAstError where a task could not be committed, for its name or labels, before the first one is trained."""
-    from cl_ast.continual.add_task import known_labels
-    from registry.version_facts import check_new_labels
+    from cl_ast.continual.planning import check_labels
 
     seen: dict[str, str] = {}
     for task in tasks:
         name = manager.session.free_name(task.name, replace=options.replace)
-        check_new_labels(task.labels, known=known_labels(manager.registry, name))
+        check_labels(manager.session, task, name)
         if name.casefold() in seen:
             raise TaskExistsError(
                 f"two tasks are called {name}: {seen[name.casefold()]} and {task.source.data}; "
