@@ -1,6 +1,7 @@
 """Writes an accuracy for people: of few clips as a count, because a percentage would promise too much."""
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from cl_ast.evaluation.intervals import wilson
 
@@ -12,15 +13,13 @@ def counted(share: float | None, clips: int | None) -> str:
     """Return "8 of 15", or "53.3" (percent) of 100 clips and more, or where their number is not known."""
     if share is None:
         return "–"
-    if not clips or clips >= FEW:
-        return f"{100 * share:.1f}"
-    return f"{round(share * clips)} of {clips}"
+    return f"{round(share * clips)} of {clips}" if _is_few(clips) else f"{100 * share:.1f}"
 
 
 def with_interval(share: float | None, clips: int | None) -> str:
     """Return "8 of 15 (30–75 %)", with the 95 % interval (Wilson), or "53.3" as `counted` does."""
     found = counted(share, clips)
-    if share is None or not clips or clips >= FEW:
+    if share is None or not _is_few(clips):
         return found
     low, high = wilson(round(share * clips), clips) or (0.0, 1.0)
     return f"{found} ({100 * low:.0f}–{100 * high:.0f} %)"
@@ -29,7 +28,11 @@ def with_interval(share: float | None, clips: int | None) -> str:
 def in_sentence(share: float | None, clips: int | None) -> str:
     """Return the same with a unit: "8 of 15 (30–75 %)", or "53.3%"."""
     found = with_interval(share, clips)
-    return found if share is None or "of" in found else f"{found}%"
+    return found if share is None or _is_few(clips) else f"{found}%"
+
+
+def _is_few(clips: int | None) -> TypeGuard[int]:
+    return clips is not None and 0 < clips < FEW
 
 
 def clip_count(training: Mapping[str, object], split: str) -> int | None:

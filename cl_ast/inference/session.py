@@ -168,7 +168,7 @@ class Session:
             return self._cache.get(self.registry.task(name).version)
 
     def takes(self, name: str, version: VersionRecord | None) -> float:
-        """Return how many seconds of a clip a task takes; only the header of its file is read for that.
+        """Return how many seconds of a clip a task takes, from memory or else from the header of its file.
 
         Args:
             version: of the task; None for a candidate.
@@ -178,6 +178,8 @@ class Session:
         """
         if version is None:
             return self.model(name).settings.front_end.seconds
+        if self.is_cached(version):
+            return self._cache.get(version).model.settings.front_end.seconds
         if version.adapter_sha256 not in self._seconds:
             try:
                 self._seconds[version.adapter_sha256] = seconds_in(self.registry.read_adapter(version))

@@ -110,11 +110,6 @@ class TaskModel:
         """Run the layers below the adapter, which training does not change, on features; return (batch, n, width)."""
         return self.backbone.run(self.embed(features), last=self.frozen_layers)
 
-    def upper(self, tokens: Tensor) -> Tensor:
-        """Run the remaining layers on the output of `lower`; return the backbone's last tokens (batch, n, width)."""
-        with self.acting():
-            return self.backbone.run(tokens, first=self.frozen_layers)
-
     @property
     def frozen_layers(self) -> int:
         """How many layers of the backbone, from the lowest, the task does not change."""

@@ -50,15 +50,13 @@ class SplitForward:
         self.kind = kind
         self._fast = compiled(self._logits) if compile else self._logits
         self._cut = model.frozen_layers
-        trains = model.settings.method.trains
-        # Nothing is kept of the embedding alone, so that where the first layer is adapted it is a part of each step.
-        self._whole = trains == "backbone" or (trains != "head" and self._cut == 0)
         self._probe = model.settings.method.trains == "head"
-        saves = self._probe or not self._whole
-        self.dtype = None if not saves else torch.float32 if self._probe else torch.float16
+        # Nothing is kept of the embedding alone, so that where the first layer is adapted it is a part of each step.
+        self._from_features = self._cut == 0 and not self._probe
+        self.dtype = None if self._from_features else torch.float32 if self._probe else torch.float16
         settings, bf16 = model.settings, uses_bf16(model.backbone.device, kind)
         self.key: Hashable = (
-            model.backbone.fingerprint, model.frozen_layers, self._probe, settings.positions, settings.front_end, bf16,
+            model.backbone.fingerprint, self._cut, self._probe, settings.positions, settings.front_end, bf16,
         )  # fmt: skip
 
     def below(self, features: Tensor) -> Tensor:
@@ -66,7 +64,7 @@ class SplitForward:
 
         Where the first layer is adapted or trained there is nothing below the cut, and the features are returned.
         """
-        if self._whole:
+        if self._from_features:
             return features
         with torch.no_grad(), self.model.backbone.precision(self.kind):
             tokens = self.model.lower(features)
@@ -94,9 +92,8 @@ class SplitForward:
         if self._probe:
             return self._from_moments(state)
         model, backbone = self.model, self.model.backbone
-        if self._whole:
-            return model.pool(backbone.run(model.embed(state)))
-        return model.pool(backbone.run(state.to(backbone.dtype), first=self._cut))
+        tokens = model.embed(state) if self._from_features else state.to(backbone.dtype)
+        return model.pool(backbone.run(tokens, first=self._cut))
 
     def _moments(self, tokens: Tensor) -> Tensor:
         shape = self.model.backbone.shape

@@ -1,7 +1,7 @@
 """Labelled clips as batches of features: computed once, and kept on the GPU, in memory or in a file."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from math import prod
@@ -17,11 +17,11 @@ from cl_ast.progress import Progress, Step, silent
 from cl_ast.training import memory
 from cl_ast.training.feature_files import FeatureFiles, Rows, Writer, key_of
 from cl_ast.training.prefetch import Batch, prefetched
+from cl_ast.training.state_cache import CPU, StateCache
 from cl_ast.training.stretches import all_windows, size_if_longer, stretch
 from streams import Clip
 
 Read = Callable[[Sequence[Path]], list[Waveform]]
-CPU = torch.device("cpu")
 _CHUNK = 64  # clips that are read at once
 _CHUNK_SECONDS = 512  # of sound, for a GPU, which computes features in larger batches
 _WORTH_A_FILE = 2**26  # bytes; fewer features are computed again about as fast as they are read
@@ -65,46 +65,6 @@ def labelled(
         starts=[start for own in starts for start in own],
         files=files,
     )
-
-
-class StateCache:
-    """The frozen layers' output for every clip of a set, which trainings of several methods may share.
-
-    It holds the output of one computation at a time.
-
-    Attributes:
-        room: how many bytes it may take in the machine's memory.
-        gpu_room: how many it may take on the GPU.
-    """
-
-    def __init__(self, room: int, gpu_room: int = 0) -> None:
-        self.room = room
-        self.gpu_room = gpu_room
-        self._key: Hashable = None
-        self._states: Tensor | None = None
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes are in use."""
-        return 0 if self._states is None else self._states.numel() * self._states.element_size()
-
-    def place(self, size: int, device: torch.device) -> torch.device | None:
-        """Return where states of this many bytes are kept: on the device, on the CPU, or nowhere."""
-        if size <= self.gpu_room:
-            return device
-        return CPU if size <= self.room else None
-
-    def get(self, key: Hashable) -> Tensor | None:
-        """Return the states (clips, …) that were kept under `key`, or None."""
-        return self._states if key == self._key else None
-
-    def keep(self, key: Hashable, states: Tensor) -> None:
-        """Keep states in the place of earlier ones."""
-        self._key, self._states = key, states
-
-    def clear(self) -> None:
-        """Forget what was kept, so that its memory is free for what comes next."""
-        self._key, self._states = None, None
 
 
 class ClipSet:

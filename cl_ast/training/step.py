@@ -14,8 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.progress import ClAstWarning
+from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.cached_states import CachedStates
 from cl_ast.training.class_weights import Loss, classes_in
+from cl_ast.training.options import Hyperparameters
+from cl_ast.wording import first_line
 
 _WARM_UP = 3  # steps before one is recorded: libraries choose their kernels, and a compiled pass is compiled
 
@@ -26,6 +29,20 @@ class Learned(NamedTuple):
     loss: Tensor
     logits: Tensor
     targets: Tensor
+
+
+def optimiser_of(model: TaskModel, options: Hyperparameters) -> torch.optim.Optimizer:
+    """Return AdamW for the tensors of a task, in the form in which its steps can be recorded."""
+    on_gpu = model.backbone.device.type == "cuda"
+    return torch.optim.AdamW(
+        model.trainable(),
+        lr=options.learning_rate or model.settings.method.learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        weight_decay=options.weight_decay,
+        fused=on_gpu,
+        capturable=on_gpu,
+    )
 
 
 class Steps:
@@ -129,7 +146,7 @@ class Steps:
                 learned = self._update(inputs, targets, len(targets), usual=True)
         except RuntimeError as error:
             self._record = False
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            reason = first_line(error)[:200]
             message = f"the training goes on with its steps one by one, because none could be recorded: {reason}"
             warnings.warn(message, ClAstWarning, stacklevel=2)
             return None

@@ -22,7 +22,7 @@ from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import Hyperparameters
-from cl_ast.training.step import Steps
+from cl_ast.training.step import Steps, optimiser_of
 from cl_ast.training.stopping import Stop, Stopping, never
 
 _REPORT_EVERY = 10  # steps; reading the loss waits for the device
@@ -139,7 +139,7 @@ def trainable(model: TaskModel) -> Iterator[None]:
 
 def _compiles(model: TaskModel, clips: ClipSet, options: Hyperparameters, group: Group) -> bool:
     """Return whether the steps are compiled; those of several processes are not, since they wait for each other."""
-    if options.compile != "auto" or group.size > 1:
+    if options.compile != "auto" or group.size > 1 or model.backbone.device.type != "cuda":
         return options.compile == "on" and group.size == 1
     with torch.no_grad():
         tokens = model.embed(torch.zeros(1, *clips.front_end.shape, device=model.backbone.device)).shape[1]
@@ -158,16 +158,7 @@ def _epochs(
     resume: bool,
 ) -> History:
     """Train all epochs, and leave the best weights in the model."""
-    on_gpu = model.backbone.device.type == "cuda"
-    optimiser = torch.optim.AdamW(
-        model.trainable(),
-        lr=options.learning_rate or model.settings.method.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        weight_decay=options.weight_decay,
-        fused=on_gpu,
-        capturable=on_gpu,
-    )
+    optimiser = optimiser_of(model, options)
     taking = Steps(training, optimiser, loss)
     steps = -(-len(training) // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
