@@ -29,6 +29,14 @@ from benchmarks.timing import processor_flags
 MODULES = ("frontend", "storage", "training", "serving")
 BY_NAME = ("gpu", "scale")
 HERE = Path(__file__).parent
+_ON_CPU = (
+    "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",
+    "and the spread is its smallest and largest value. docs/performance.md explains the figures.",
+)
+_ON_GPU = (
+    "`python -m benchmarks gpu` writes this page. A time is the median over the rounds, after some that do not count;",
+    "the spread is the smallest and the largest. docs/performance.md explains the figures.",
+)
 _HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
 _RULE = "|---|---|--:|--:|---|---|---|---|"
 _PACKAGES = ("torch", "torchaudio", "transformers", "peft", "numpy", "soxr")
@@ -56,7 +64,7 @@ def _measure(name: str, options: Mapping[str, Any], page_file: Path, json_file: 
     for line in changes(before, now[name]["rows"]):
         print(line)
     json_file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    page_file.write_text(page(now), encoding="utf-8")
+    page_file.write_text(page(now, _ON_GPU if name == "gpu" else _ON_CPU), encoding="utf-8")
 
 
 def machine() -> str:
@@ -95,14 +103,9 @@ def _within(row: dict[str, object], other: dict[str, object]) -> bool:
     return bool(0.98 * low <= row["ratio"] <= 1.02 * high)  # type: ignore[operator]
 
 
-def page(results: dict[str, dict[str, object]]) -> str:
-    """Return the text of RESULTS.md."""
-    lines = [
-        "# Results",
-        "",
-        "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",
-        "and the spread is its smallest and largest value. docs/performance.md explains the figures.",
-    ]
+def page(results: dict[str, dict[str, object]], about: Sequence[str]) -> str:
+    """Return the text of a page; `about` says who writes it, and how it is measured."""
+    lines = ["# Results", "", *about]
     for name, found in results.items():
         lines += ["", f"## {name}", "", f"{found['machine']}.", ""]
         lines += [_HEADS, _RULE]
