@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streams
 from cl_ast.errors import ClAstError
-from cl_ast.evaluation.shares import clip_count, in_sentence
+from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
 from cl_ast.tasks.task_file import split_in
 from cl_ast.wording import some_of
 from registry import Registry, TaskRecord, VersionRecord

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ast.evaluation import metrics
-from cl_ast.evaluation.shares import clip_count
+from cl_ast.evaluation.shown_accuracy import clip_count
 from cl_ast.wording import some_of
 from registry import Mode, Overview, Registry, TaskRecord
 

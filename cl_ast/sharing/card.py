@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cl_ast.escaping import escaped
-from cl_ast.evaluation.shares import FEW, clip_count, with_interval
+from cl_ast.evaluation.shown_accuracy import FEW, clip_count, with_interval
 
 _LABELS_SHOWN = 100
 _LONGEST_SHOWN = 1_000  # characters of a label, or of another fact

@@ -8,7 +8,7 @@ from cl_ast.evaluation.comparing import Compared
 from cl_ast.evaluation.details import Details
 from cl_ast.evaluation.intervals import wilson
 from cl_ast.evaluation.own_folder import FolderTest
-from cl_ast.evaluation.shares import clip_count, in_sentence
+from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped

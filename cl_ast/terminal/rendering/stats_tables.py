@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shares import counted
+from cl_ast.evaluation.shown_accuracy import counted
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent, size
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shares import clip_count, counted, with_interval
+from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
 from cl_ast.tasks import origin
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shares import FEW, clip_count, counted, in_sentence, with_interval
+from cl_ast.evaluation.shown_accuracy import FEW, clip_count, counted, in_sentence, with_interval
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import stopped

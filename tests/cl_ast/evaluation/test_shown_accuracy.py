@@ -2,7 +2,7 @@
 
 import pytest
 
-from cl_ast.evaluation.shares import clip_count, counted, in_sentence, with_interval
+from cl_ast.evaluation.shown_accuracy import clip_count, counted, in_sentence, with_interval
 
 
 @pytest.mark.parametrize(

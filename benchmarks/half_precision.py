@@ -1,6 +1,6 @@
 """Compares bf16 with single precision on real recordings: the same task trained in both, and each answered in both.
 
-    python -m benchmarks.half --data FOLDER [--device auto] [--tasks esc10,fsdd,emodb]
+    python -m benchmarks.half_precision --data FOLDER [--device auto] [--tasks esc10,fsdd,emodb]
 
 Prints one line a task: test accuracy in percent of what was trained in fp32 and answered in fp32 and in bf16, of what
 was trained and answered in bf16, and for how many test clips the answers of one training in both precisions agree.
