@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cl_ast.errors import RegistryError
 from cl_ast.escaping import refused_in_name
+from cl_ast.wording import some_of
 from registry.limits import TEXTS
 
 _LONGEST = TEXTS["name"]
@@ -74,5 +75,4 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     wanted = key(name[:_LONGEST])
     close = difflib.get_close_matches(wanted, _candidates(wanted, list(by_key)), n=1)
     meant = f'did you mean "{by_key[close[0]]}"? ' if close else ""
-    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return f"{meant}its tasks are: {', '.join(known[:_SHOWN])}{more}"
+    return f"{meant}its tasks are: {some_of(known, _SHOWN)}"
