@@ -3,6 +3,8 @@
 import csv
 import io
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,19 @@ def test_an_empty_registry_has_the_same_keys(tmp_path: Path, run: Run, report: d
     assert empty["tasks"] == []
     assert empty["backbone"] is None
     assert list(empty["metrics"]["auto"]) == METRICS
+
+
+def test_what_is_lost_is_said_and_the_rest_is_shown(cl: Run, registry: Path) -> None:
+    for path in registry.glob("adapters/*.safetensors"):
+        path.unlink()
+    out = cl("stats").fine().out
+    assert "every adapter file is missing, `cl-ast verify` names them" in out
+    assert "average accuracy" in out
+    with closing(sqlite3.connect(registry / "registry.db")) as connection, connection:
+        connection.execute("DELETE FROM backbone")
+    out = cl("stats").fine().out
+    assert "backbone: not recorded" in out
+    assert "average accuracy" in out
 
 
 def test_tasks_and_matrix(report: dict[str, Any]) -> None:

@@ -15,11 +15,7 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     names = [task["name"] for task in report["tasks"]]
     if not names:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    backbone = report["backbone"]
-    parts: list[RenderableType] = [
-        f"backbone {backbone['name']}: {backbone['parameters']:,} parameters, {size(backbone['bytes'])}, frozen",
-        _tasks_of(report),
-    ]
+    parts: list[RenderableType] = [_backbone(report["backbone"]), _tasks_of(report)]
     if not report["matrix"]["oracle"]:
         parts.append(f"the tables of tasks by tasks are left out: {len(names):,} columns; --format json has them")
     for mode, title in (("oracle", "with the task named"), ("auto", "with the task chosen by the router")):
@@ -33,12 +29,23 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
         parts.append(_routing(names, report["routing"]))
     if "reason" in report["routing"]:
         parts.append(f"routing of {report['routing']['reason']}; `cl-ast evaluate` measures it again")
-    storage = report["storage"]
-    parts.append(
-        f"storage: {size(storage['adapter_bytes'])} of adapters, against {size(storage['full_copies_bytes'])} for a "
-        f"full copy a task ({storage['ratio']:.1f} times as much); database {size(storage['database_bytes'])}"
-    )
+    parts.append(_storage(report["storage"]))
     return Group(*_spaced(parts))
+
+
+def _backbone(backbone: Mapping[str, Any] | None) -> str:
+    if backbone is None:  # its row was lost
+        return "backbone: not recorded; `cl-ast verify` says what is wrong with the registry"
+    return f"backbone {backbone['name']}: {backbone['parameters']:,} parameters, {size(backbone['bytes'])}, frozen"
+
+
+def _storage(storage: Mapping[str, Any]) -> str:
+    database = f"database {size(storage['database_bytes'])}"
+    if not storage["adapter_bytes"]:
+        return f"storage: every adapter file is missing, `cl-ast verify` names them; {database}"
+    copies, ratio = storage["full_copies_bytes"], storage["ratio"]
+    against = f", against {size(copies)} for a full copy a task ({ratio:.1f} times as much)" if copies else ""
+    return f"storage: {size(storage['adapter_bytes'])} of adapters{against}; {database}"
 
 
 def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
