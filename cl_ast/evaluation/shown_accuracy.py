@@ -19,10 +19,25 @@ def counted(share: float | None, clips: int | None) -> str:
 def with_interval(share: float | None, clips: int | None) -> str:
     """Return "8 of 15 (30–75 %)", with the 95 % interval (Wilson), or "53.3" as `counted` does."""
     found = counted(share, clips)
-    if share is None or not _is_few(clips):
-        return found
-    low, high = wilson(round(share * clips), clips) or (0.0, 1.0)
-    return f"{found} ({100 * low:.0f}–{100 * high:.0f} %)"
+    return found if share is None or not _is_few(clips) else f"{found} ({interval(round(share * clips), clips)} %)"
+
+
+def interval(right: int, clips: int) -> str:
+    """Return the 95 % interval in percent, "30–75", or "82.4–89.1" of 100 clips and more; a dash for no clip."""
+    found = wilson(right, clips)
+    places = 0 if _is_few(clips) else 1
+    return "–" if found is None else "–".join(f"{100 * end:.{places}f}" for end in found)
+
+
+def right_of(right: int, clips: int) -> str:
+    """Return "8 of 15 right (30–75 %)", or of 100 clips and more "172 of 200 right, 86.0 % (80.5–90.1 %)"."""
+    percent = "" if _is_few(clips) or not clips else f", {100 * right / clips:.1f} %"
+    return f"{right} of {clips} right{percent} ({interval(right, clips)} %)"
+
+
+def of_clips(share: float, clips: int) -> str:
+    """Return "8 of 15 clips", or of 100 clips and more "53.3 % of clips"."""
+    return f"{counted(share, clips)} {'clips' if _is_few(clips) else '% of clips'}"
 
 
 def in_sentence(share: float | None, clips: int | None) -> str:

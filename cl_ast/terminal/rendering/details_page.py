@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.details import Details, Misrouted, Share, Wrong
+from cl_ast.evaluation.shown_accuracy import counted, interval, right_of
 from cl_ast.terminal.rendering.layout import Breakable, bare, line
-from cl_ast.terminal.rendering.tables import percent
 
 _MOST_CLASSES = 40
 _MOST_PAIRS = 10
@@ -17,16 +17,11 @@ _MOST_CLIPS = 20
 
 def summary(found: Details) -> RenderableType:
     """Return a line for the accuracy by name, and one for the routed accuracy where that was measured."""
-    lines = [f"{found.measured.task}: {share(found.by_name)} with the task named"]
+    lines = [f"{found.measured.task}: {_share(found.by_name)} with the task named"]
     if found.routed is not None:
         declined = f'; {found.measured.declined} answered "unknown"' if found.measured.declined else ""
-        lines.append(f"  routed: {share(found.routed)}{declined}")
+        lines.append(f"  routed: {_share(found.routed)}{declined}")
     return Group(*map(line, lines))
-
-
-def share(one: Share) -> str:
-    """Return counts, percentage and interval in words, as "8 of 10 right, 80.0 % (49.0–94.3 %)"."""
-    return f"{one.right} of {one.clips} right, {percent(one.accuracy)} % ({_interval(one)} %)"
 
 
 def details(found: Details) -> RenderableType:
@@ -38,9 +33,9 @@ def details(found: Details) -> RenderableType:
 
 
 def _classes(found: Details) -> RenderableType:
-    table = bare("class", "right", "clips", "accuracy %", "95 % interval %")
+    table = bare("class", "clips", "accuracy %", "95 % interval %")
     for label, one in list(found.classes.items())[:_MOST_CLASSES]:
-        table.add_row(label, str(one.right), str(one.clips), percent(one.accuracy), _interval(one))
+        table.add_row(label, str(one.clips), counted(one.accuracy, one.clips), interval(one.right, one.clips))
     if len(found.classes) > _MOST_CLASSES:
         table.add_row(_more(len(found.classes) - _MOST_CLASSES, "json"))
     return table
@@ -86,8 +81,8 @@ def _more(count: int, kind: str) -> RenderableType:
     return line(f"… {count:,} more: --format {kind}", "dim")
 
 
-def _interval(one: Share) -> str:
-    return "–" if one.interval is None else f"{percent(one.interval[0])}–{percent(one.interval[1])}"
+def _share(one: Share) -> str:
+    return right_of(one.right, one.clips)
 
 
 def _folder(paths: Sequence[Path]) -> str:

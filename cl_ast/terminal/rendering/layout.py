@@ -61,7 +61,6 @@ _NUMBERS = {
     "train",
     "validation",
     "test",
-    "right",
     "p-value",
     "hears",
     "parameters",

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shown_accuracy import counted
+from cl_ast.evaluation.shown_accuracy import counted, of_clips
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent, size
 
@@ -68,7 +68,8 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _routing(names: Sequence[str], routing: Mapping[str, Any]) -> RenderableType:
-    title = f"routing: {percent(routing['task_accuracy'])} % of clips were sent to the right task"
+    clips = sum(map(sum, routing["confusion"]))
+    title = f"routing: {of_clips(routing['task_accuracy'], clips)} were sent to the right task"
     if not routing["confusion"]:
         return title
     return _titled(f"{title} (row: the clips' task; column: where they went)", _confusion(names, routing["confusion"]))

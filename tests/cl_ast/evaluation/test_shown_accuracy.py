@@ -2,7 +2,15 @@
 
 import pytest
 
-from cl_ast.evaluation.shown_accuracy import clip_count, counted, in_sentence, with_interval
+from cl_ast.evaluation.shown_accuracy import (
+    clip_count,
+    counted,
+    in_sentence,
+    interval,
+    of_clips,
+    right_of,
+    with_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +35,11 @@ def test_few_clips_are_counted(share: float | None, clips: int | None, short: st
 def test_the_record_of_a_stranger_may_say_anything_of_its_clips(value: object, count: int | None) -> None:
     assert clip_count({"test_clips": value}, "test") == count
     assert clip_count({}, "test") is None
+
+
+def test_what_is_counted_has_an_interval_as_rough_as_it_is() -> None:
+    assert right_of(6, 6) == "6 of 6 right (61–100 %)"
+    assert right_of(172, 200) == "172 of 200 right, 86.0 % (80.5–90.1 %)"
+    assert right_of(0, 0) == "0 of 0 right (– %)"
+    assert (interval(8, 15), interval(0, 0)) == ("30–75", "–")
+    assert (of_clips(1.0, 6), of_clips(0.86, 200)) == ("6 of 6 clips", "86.0 % of clips")
