@@ -64,18 +64,22 @@ class Cost:
     bytes: int
 
 
-def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None) -> MethodSpec:
+def parse(
+    text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None, stored: bool = False
+) -> MethodSpec:
     """Read a method as it is written on the command line: options in any order, the papers' values by default.
 
     Args:
         methods: the table of methods. With a row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
         from_layer: adds `from=N` to each part of the method.
+        stored: whether the text is that of a stored task. Such a text keeps the meaning that it had in the release that
+            wrote it (`Method.formerly`); the text of the returned spec means the same either way.
 
     Raises:
         MethodError: there is no such method or option, or the methods cannot be combined.
     """
     written = "+".join(_without_preset(part.strip()) for part in text.strip().lower().split("+"))
-    rows = [_row(part, methods, from_layer) for part in written.split("+")]
+    rows = [_row(part, methods, from_layer, stored) for part in written.split("+")]
     if len(rows) > 1:
         alone = [method.name for method, _ in rows if method.trains != "adapter"]
         if alone:
@@ -213,7 +217,7 @@ def _without_preset(text: str) -> str:
     return PRESETS[choice.strip()][0]
 
 
-def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tuple[Method, Values]:
+def _row(text: str, methods: Mapping[str, Method], from_layer: int | None, stored: bool) -> tuple[Method, Values]:
     name, _, options = text.partition(":")
     if name not in methods:
         near = difflib.get_close_matches(name, methods, n=1)
@@ -225,8 +229,9 @@ def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tu
     words += [] if from_layer is None else [FROM.text(from_layer)]
     values = resolve(name, _options(method), words)
     first = values.pop(FROM.name, 0)
+    settled = method.settle(method.formerly(values) if stored else values)
     # `from=0` is the default, so the canonical text leaves it out.
-    return method, {**method.settle(values), FROM.name: first or ""}
+    return method, {**settled, FROM.name: first or ""}
 
 
 def _options(method: Method) -> tuple[Option, ...]:

@@ -191,7 +191,7 @@ def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
     return TaskSettings(
         name=str(header["name"]),
-        method=parse(str(header["method"]), methods),
+        method=parse(str(header["method"]), methods, stored=True),
         labels=tuple(map(str, header["labels"])),
         front_end=front_ends.from_dict(header["front_end"]),
         pooling=header["pooling"],

@@ -19,7 +19,7 @@ from cl_ast.adapters.forms.base import (
     StartsFromBackbone,
     Weight,
 )
-from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, ScaledBottleneck, WithResidual
+from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, Identity, ScaledBottleneck, WithResidual
 from cl_ast.adapters.forms.compact import Compacter, OneBit
 from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
@@ -41,6 +41,7 @@ __all__ = [
     "GatedPrefix",
     "HeadBottleneck",
     "HeadsForm",
+    "Identity",
     "LowRank",
     "Norm",
     "OneBit",

@@ -17,6 +17,7 @@ from cl_ast.adapters.method_table.shared_options import (
     CONFORMER,
     PETL,
     UNIFIED,
+    formerly_blocks,
     in_blocks,
     settle_blocks,
     width,
@@ -57,6 +58,7 @@ ROWS = (
         (*BLOCKS, width(12)),
         in_blocks(lambda v: Bottleneck(int(v["r"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "convpass",
@@ -66,6 +68,7 @@ ROWS = (
         (*BLOCKS, width(12), _kernel(3)),
         in_blocks(lambda v: Convpass(int(v["r"]), int(v["k"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "conformer",
@@ -75,6 +78,7 @@ ROWS = (
         (*BLOCKS, width(8), _kernel(31)),
         in_blocks(lambda v: Conformer(int(v["r"]), int(v["k"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "hydra",
@@ -108,6 +112,7 @@ ROWS = (
         (*BLOCKS, width(24), Number("n", 4, 1, 64, "the number of Kronecker products")),
         in_blocks(lambda v: Compacter(int(v["r"]), int(v["n"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "mosa",
@@ -117,6 +122,7 @@ ROWS = (
         (*BLOCKS, width(12), Number("n", 4, *_EXPERTS, "the number of sparse parts")),
         in_blocks(lambda v: SparseMixture(int(v["r"]), int(v["n"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "moa",
@@ -126,6 +132,7 @@ ROWS = (
         (*BLOCKS, width(3), Number("n", 4, *_EXPERTS, "the number of adapters")),
         in_blocks(lambda v: DenseMixture(int(v["r"]), int(v["n"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "softmoa",
@@ -140,6 +147,7 @@ ROWS = (
         ),
         in_blocks(lambda v: SoftMixture(int(v["r"]), int(v["n"]), int(v["p"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "onebit",

@@ -1,0 +1,101 @@
+"""Methods against independent transcriptions of what their authors' public code computes.
+
+Each function below is written from the repository that it names, in our words and with our names of tensors.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cl_ast.adapters.adapter import params_of
+from cl_ast.backbone.backbone import Backbone
+from cl_ast.tasks.task_model import TaskModel
+from tests.cl_ast.conftest import Fresh, Randomise
+
+WIDTH = 32  # of the tiny backbone
+
+P = dict[str, Tensor]
+Map = Callable[[Tensor], Tensor]
+
+
+def _own(model: TaskModel, site: str, insertion: str, layer: int = 0) -> P:
+    """Return the tensors of the form that acts there, by the form's own names."""
+    (placement,) = [
+        one
+        for one in model.settings.method.placements
+        if (one.site, one.insertion) == (site, insertion) and one.acts_in(layer) and one.form.label != "identity"
+    ]
+    return params_of(model.adapter.tensors, model.backbone.shape, layer, placement)
+
+
+def _bottleneck(x: Tensor, p: P) -> Tensor:
+    return F.linear(F.gelu(F.linear(x, p["down.weight"], p["down.bias"])), p["up.weight"], p["up.bias"])
+
+
+# PETL_AST, src/AST_adapters.py: the ablation of table III
+
+
+def _ablation_layer(
+    x: Tensor, location: str, seq_or_par: str, before_or_after: str, norms: tuple[Map, Map], blocks: tuple[Map, Map],
+    adapter: Map,
+) -> Tensor:  # fmt: skip
+    """One layer of `ASTLayer_adapter_ablation`: its eight cases, for MHSA and the FFN alike."""
+    for name, norm, block in zip(("MHSA", "FFN"), norms, blocks, strict=True):
+        normed = norm(x)
+        if name != location:
+            x = x + block(normed)
+        elif before_or_after == "after":
+            out = block(normed)
+            x = x + out + adapter(out)  # cases 2, 4, 6 and 8
+        elif seq_or_par == "parallel":
+            x = x + block(normed) + adapter(normed)  # cases 1 and 5
+        else:
+            given = adapter(normed)
+            x = x + block(given) + given  # cases 3 and 7
+    return x
+
+
+@pytest.mark.parametrize("location", ["MHSA", "FFN"])
+@pytest.mark.parametrize(
+    ("words", "seq_or_par", "before_or_after", "insertion"),
+    [
+        ("parallel", "parallel", "before", "parallel"),
+        ("parallel,after", "parallel", "after", "after"),
+        ("sequential", "sequential", "after", "after"),
+        ("sequential,before", "sequential", "before", "input"),
+    ],
+)
+def test_a_row_of_table_three_is_the_published_layer(
+    location: str, words: str, seq_or_par: str, before_or_after: str, insertion: str, backbone: Backbone,
+    features: Tensor, fresh: Fresh, randomise: Randomise,
+) -> None:  # fmt: skip
+    block = location.lower()
+    model = randomise(fresh(f"bottleneck:{block},{words},r=6"))
+    trained = _own(model, f"norm_{block}", "replace")
+
+    def norm(which: str) -> Map:
+        p = trained if which == block else {kind: backbone.tensor(0, f"norm_{which}", kind) for kind in trained}
+        return lambda value: F.layer_norm(value, (WIDTH,), p["weight"], p["bias"], backbone.shape.norm_eps)
+
+    layer, own = backbone.model.layers[0], _own(model, block, insertion)
+    tokens = backbone.embed(features)
+    expected = _ablation_layer(
+        tokens, location, seq_or_par, before_or_after, (norm("mhsa"), norm("ffn")),
+        (lambda value: layer.attention(value)[0], layer.mlp), lambda value: _bottleneck(value, own),
+    )  # fmt: skip
+    with torch.no_grad(), model.acting():
+        torch.testing.assert_close(backbone.run(tokens, last=1), expected, rtol=0, atol=1e-5)
+
+
+def test_the_published_sequential_before_loses_the_block_at_its_start_and_skip_does_not(
+    backbone: Backbone, features: Tensor, fresh: Fresh
+) -> None:
+    """An untrained adapter gives zeros, and the published block has nothing else for its input."""
+    tokens = backbone.embed(features)
+    plain = backbone.run(tokens)
+    for words, same in (("before,skip", True), ("before", False), ("before,noresidual", False)):
+        with fresh(f"bottleneck:ffn,sequential,{words}").acting():
+            assert torch.allclose(backbone.run(tokens), plain, atol=1e-5) == same
