@@ -10,7 +10,7 @@ from types import MappingProxyType
 from cl_ast.adapters.forms import Norm, Weight
 from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
-from cl_ast.adapters.options import FROM, Option, Values, resolve
+from cl_ast.adapters.options import FROM, TOP, Option, Values, resolve
 from cl_ast.adapters.placement import Placement
 from cl_ast.backbone.pooling import POOLINGS
 from cl_ast.backbone.sites import Shape
@@ -28,6 +28,7 @@ class MethodSpec:
         trains: what is trained besides the head: an adapter, nothing ("head"), or the whole backbone.
         placements: the forms that act in the layers.
         learning_rate: the papers' initial learning rate for this method.
+        top: how many of the highest layers are trained where the backbone is; 0 for the whole backbone.
         counted_in_head: the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero.
     """
@@ -38,6 +39,7 @@ class MethodSpec:
     trains: Trains
     placements: tuple[Placement, ...]
     learning_rate: float
+    top: int = 0
     counted_in_head: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
 
@@ -52,7 +54,7 @@ class MethodSpec:
     def frozen_layers(self, depth: int) -> int:
         """Return how many of the backbone's layers, from the lowest, have no adapter and are not trained."""
         if self.trains == "backbone":
-            return 0
+            return depth - self.top if self.top else 0
         return min((placement.first for placement in self.placements), default=depth)
 
 
@@ -92,6 +94,7 @@ def parse(
         trains=rows[0][0].trains,
         placements=_combined(text, [placement for method, values in rows for placement in _placed(method, values)]),
         learning_rate=min(method.learning_rate for method, _ in rows),
+        top=int(rows[0][1].get(TOP.name) or 0),
         counted_in_head=tuple(dict.fromkeys(name for method, _ in rows for name in method.counted_in_head)),
         without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
     )
@@ -148,8 +151,11 @@ def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     The result is cached, since loading a task needs it several times.
 
     Raises:
-        MethodError: a size does not fit the backbone's widths, or `from` is above its last layer.
+        MethodError: a size does not fit the backbone's widths, `from` is above its last layer, or `top` is more layers
+            than it has.
     """
+    if spec.top > shape.depth:
+        raise MethodError(f"{spec}: top={spec.top} is more than the backbone's {shape.depth} layers")
     highest = max((placement.first for placement in spec.placements), default=0)
     if highest >= shape.depth:
         raise MethodError(f"{spec}: from={highest} is above the backbone's layers, which are 0 to {shape.depth - 1}")
@@ -195,7 +201,7 @@ def cost(
     all for `linear`, the final LayerNorm's bias for `bitfit`. The head's linear map is counted if `classes` is given.
     `bytes` includes the head if `classes` is given.
     """
-    weights = [one.weight for one in owned(spec, shape).values()]
+    weights = [one.weight for one in owned(spec, shape).values()]  # also checks that the method fits the backbone
     trained = sum(weight.numbers for weight in weights if weight.trained)
     stored = sum(weight.bytes for weight in weights)
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
@@ -204,6 +210,9 @@ def cost(
     counted = sum(head.get(name, 0) for name in spec.counted_in_head) if has_size else 0
     if spec.trains == "backbone":
         trained, stored = backbone_parameters - shape.frozen, 4 * backbone_parameters
+    if spec.top:
+        trained = spec.top * shape.layer_parameters
+        stored = 4 * trained
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 

@@ -15,6 +15,7 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import (
     BLOCKS,
     CONFORMER,
+    NORM,
     PETL,
     UNIFIED,
     formerly_blocks,
@@ -35,9 +36,8 @@ def _kernel(default: int) -> Number:
 
 
 def _hydra(values: Values) -> tuple[Placement, ...]:
-    # Two adapters of r=12 and one LayerNorm are 479,520 parameters; table V says 470K.
     block, form = str(values["block"]), Bottleneck(int(values["r"]))
-    return with_norm(block, Placement(block, form, "parallel"), Placement(block, form, "after"))
+    return with_norm(values, block, Placement(block, form, "parallel"), Placement(block, form, "after"))
 
 
 def _scaled(values: Values) -> tuple[Placement, ...]:
@@ -85,7 +85,7 @@ ROWS = (
         "one bottleneck parallel to a block and one after it",
         "h ← h + f_p(x) + f_s(h), f(x) = GELU(x W_down + b) W_up + b",
         f"Kim et al. (2023); {PETL}, table V",
-        (_FFN, width(12)),
+        (_FFN, NORM, width(12)),
         _hydra,
     ),
     Method(

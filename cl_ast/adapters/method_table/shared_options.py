@@ -12,12 +12,14 @@ CONFORMER = "Cappellazzo et al., PETL of AST with conformer adapters (2024)"
 UNIFIED = "He et al., Towards a unified view (2022)"
 
 RANK = (1, 4096)
+NORM = Choice("norm", ("nonorm",))
 BLOCKS = (
     Choice("configuration", ("pfeiffer", "houlsby"), "pfeiffer"),
     Choice("block", ("mhsa", "ffn")),
     Choice("insertion", ("parallel", "sequential", "mixed"), "parallel"),
     Choice("order", ("before", "after")),
     Choice("residual", ("residual", "noresidual", "skip")),
+    NORM,
 )
 MAPS = Letters("sites", "qkvo", ("ffn",), "qv")
 
@@ -66,19 +68,22 @@ def formerly_blocks(values: Values) -> Values:
 
 
 def in_blocks(make: Callable[[Values], Form]) -> Callable[[Values], tuple[Placement, ...]]:
-    """Return a `Method.place` that puts a form at one block or at both, and trains the LayerNorm of each block."""
+    """Return a `Method.place` that puts a form at one block or at both, with the LayerNorm of each (`with_norm`)."""
 
     def place(values: Values) -> tuple[Placement, ...]:
         form = make(values)
         blocks = [str(values["block"])] if values["block"] else ["mhsa", "ffn"]
-        return tuple(one for block in blocks for one in with_norm(block, *_at_block(values, block, form)))
+        return tuple(one for block in blocks for one in with_norm(values, block, *_at_block(values, block, form)))
 
     return place
 
 
-def with_norm(block: str, *placements: Placement) -> tuple[Placement, ...]:
-    """Add the LayerNorm of the block to the placements: the papers train it in every block that has an adapter."""
-    return (Placement(f"norm_{block}", Norm(), "replace"), *placements)
+def with_norm(values: Values, block: str, *placements: Placement) -> tuple[Placement, ...]:
+    """Add the LayerNorm of the block to the placements, unless the options say `nonorm`.
+
+    The papers train it in every block of AST that has an adapter, but not in those of Wav2Vec 2.0.
+    """
+    return placements if values["norm"] else (Placement(f"norm_{block}", Norm(), "replace"), *placements)
 
 
 def _at_block(values: Values, block: str, form: Form) -> tuple[Placement, ...]:

@@ -11,8 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.adapter import params_of
+from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.tasks.task_model import TaskModel
+from cl_ast.backbone.sites import AST_BASE
+from cl_ast.errors import MethodError
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
+from cl_ast.training.recipes import recipe_for
 from tests.cl_ast.conftest import Fresh, Randomise
 
 WIDTH = 32  # of the tiny backbone
@@ -99,3 +103,43 @@ def test_the_published_sequential_before_loses_the_block_at_its_start_and_skip_d
     for words, same in (("before,skip", True), ("before", False), ("before,noresidual", False)):
         with fresh(f"bottleneck:ffn,sequential,{words}").acting():
             assert torch.allclose(backbone.run(tokens), plain, atol=1e-5) == same
+
+
+# PETL_AST, main.py and src/Wav2Vec_adapter.py: Wav2Vec 2.0
+
+
+def test_full_top_trains_the_last_layers_of_a_copy_and_nothing_below(wav2vec2: Backbone, fresh: Fresh) -> None:
+    """Full fine-tuning of Wav2Vec 2.0 there: `encoder.layers[-1]` and its neighbours have gradients, and the head."""
+    model = fresh("full:top=1", backbone=wav2vec2)
+    published = list(model.backbone.model.encoder.layers[-1].parameters())
+    trained = [tensor for tensor in model.trainable() if not any(tensor is one for one in model.head.values())]
+    assert {tensor.data_ptr() for tensor in trained} == {parameter.data_ptr() for parameter in published}
+    count = sum(parameter.numel() for parameter in published)
+    assert cost(parse("full:top=1"), wav2vec2.shape).trainable_parameters == model.trainable_parameters() == count
+    assert model.frozen_layers == wav2vec2.shape.depth - 1
+    stored = [name for name in model.state() if name.startswith(OWN_BACKBONE)]
+    assert stored and all(name.startswith(f"{OWN_BACKBONE}layers.1.") for name in stored)
+
+
+def test_full_top_of_the_papers_backbones_is_three_layers_of_seven_million() -> None:
+    assert cost(parse("full:top=3"), AST_BASE).trainable_parameters == 3 * 7_087_872
+    with pytest.raises(MethodError, match=r"top=13 is more than the backbone's 12 layers"):
+        cost(parse("full:top=13"), AST_BASE)
+    assert parse("full:top=0") == parse("full")
+
+
+def test_nonorm_trains_no_layer_norm_as_the_code_for_wav2vec2(wav2vec2: Backbone, fresh: Fresh) -> None:
+    names = set(fresh("bottleneck:ffn,nonorm", backbone=wav2vec2).adapter.tensors)
+    assert not any("norm" in name for name in names)
+    assert {name.replace("norm_ffn", "") for name in fresh("bottleneck:ffn", backbone=wav2vec2).adapter.tensors} > names
+
+
+@pytest.mark.parametrize(("data_set", "epochs"), [("gsc", 50), ("fsc", 50), ("iemocap", 20), ("esc50", 50)])
+def test_wav2vec2_is_trained_for_its_own_number_of_epochs(wav2vec2: Backbone, data_set: str, epochs: int) -> None:
+    """hparams/train.yaml: `epochs_GSC_WAV` and `epochs_FSC_WAV`; the others have one number for both."""
+    assert recipe_for(data_set, wav2vec2).epochs == epochs
+
+
+@pytest.mark.parametrize(("data_set", "epochs"), [("gsc", 75), ("fsc", 75), ("iemocap", 20), ("us8k", 30)])
+def test_ast_is_trained_for_its_own(backbone: Backbone, data_set: str, epochs: int) -> None:
+    assert recipe_for(data_set, backbone).epochs == epochs
