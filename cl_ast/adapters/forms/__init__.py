@@ -6,6 +6,7 @@ row, so that a batch whose rows belong to different tasks runs the backbone once
 """
 
 from cl_ast.adapters.forms.base import (
+    Anchored,
     Base,
     Foldable,
     Form,
@@ -28,6 +29,7 @@ from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
 from cl_ast.adapters.forms.weights import BlockAffine, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
+    "Anchored",
     "Base",
     "BlockAffine",
     "Bottleneck",

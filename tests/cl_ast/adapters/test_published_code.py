@@ -16,7 +16,9 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
+from cl_ast.training.options import Hyperparameters
 from cl_ast.training.recipes import recipe_for
+from cl_ast.training.step import optimiser_of
 from tests.cl_ast.conftest import Fresh, Randomise
 
 WIDTH = 32  # of the tiny backbone
@@ -143,3 +145,47 @@ def test_wav2vec2_is_trained_for_its_own_number_of_epochs(wav2vec2: Backbone, da
 @pytest.mark.parametrize(("data_set", "epochs"), [("gsc", 75), ("fsc", 75), ("iemocap", 20), ("us8k", 30)])
 def test_ast_is_trained_for_its_own(backbone: Backbone, data_set: str, epochs: int) -> None:
     assert recipe_for(data_set, backbone).epochs == epochs
+
+
+# SORSA, sorsalib/src/sorsa: the regulariser, and what it is multiplied by
+
+
+def _orthonormality(matrices: list[Tensor]) -> Tensor:
+    """`calc_ortho`: the mean over all A (r, in) and B (out, r) of how far they are from orthonormal rows or columns."""
+    norms = []
+    for matrix in matrices:
+        gram = matrix @ matrix.T if len(matrix) == 3 else matrix.T @ matrix
+        norms.append((gram - torch.eye(3)).pow(2).sum().sqrt())
+    return torch.stack(norms).mean()
+
+
+def test_sorsas_regulariser_is_the_mean_of_norms_that_are_not_squared(fresh: Fresh, randomise: Randomise) -> None:
+    model = randomise(fresh("sorsa:qvo,r=3,g=0.5"))
+    matrices = [tensor for name, tensor in model.adapter.tensors.items() if name.endswith((".sorsa.u", ".sorsa.v"))]
+    assert len(matrices) == 2 * 3 * 2
+    torch.testing.assert_close(model.adapter.penalty(), 0.5 * _orthonormality(matrices))
+
+
+def test_sorsas_default_weight_is_the_public_codes_gamma_over_the_learning_rate() -> None:
+    spec = parse("sorsa")
+    assert spec.text.endswith("g=0.08")
+    assert 4e-4 / spec.learning_rate == pytest.approx(0.08)
+
+
+def test_weight_decay_pulls_sorsa_to_its_start_and_everything_else_to_zero(fresh: Fresh, randomise: Randomise) -> None:
+    model = fresh("sorsa:q,r=3")
+    start = {name: tensor.clone() for name, tensor in model.state().items()}
+    untouched = {name for name in start if ".was." in name}
+    with torch.no_grad():
+        for name in set(start) - untouched:
+            model.state()[name].add_(1.0)
+    moved = {name: tensor.clone() for name, tensor in model.state().items()}
+    options = Hyperparameters(epochs=1, learning_rate=0.1, weight_decay=0.5)
+    optimiser = optimiser_of(model, options)
+    for tensor in model.trainable():
+        tensor.grad = torch.zeros_like(tensor)
+    optimiser.step()
+    for name, tensor in model.state().items():
+        goal = start[name] if ".sorsa." in name else torch.zeros_like(tensor)
+        share = 0.0 if name in untouched else 0.1 * 0.5
+        torch.testing.assert_close(tensor, moved[name] + share * (goal - moved[name]), rtol=1e-5, atol=1e-5)
