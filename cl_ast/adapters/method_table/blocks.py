@@ -117,10 +117,15 @@ ROWS = (
     Method(
         "mosa",
         "a bottleneck split into n sparse parts, of which each step trains one; afterwards they act as one bottleneck",
-        "Δh = GELU(x W_down + b) (Σᵢ Mᵢ ∘ W_up) + b; in training one Mᵢ at random",
+        "Δh = GELU(x W_down + b) W_up + b; in training n Mᵢ ∘ W for each W that is not shared, i at random, Σᵢ Mᵢ = 1",
         "Zhang et al., Split & Merge: mixture of sparse adapters (2023)",
-        (*BLOCKS, width(12), Number("n", 4, *_EXPERTS, "the number of sparse parts")),
-        in_blocks(lambda v: SparseMixture(int(v["r"]), int(v["n"]))),
+        (
+            *BLOCKS,
+            width(12),
+            Number("n", 4, *_EXPERTS, "the number of sparse parts"),
+            Choice("share", ("share=down", "share=up", "share=none"), "share=down"),
+        ),
+        in_blocks(lambda v: SparseMixture(int(v["r"]), int(v["n"]), str(v["share"]).removeprefix("share="))),
         settle=settle_blocks,
         formerly=formerly_blocks,
     ),

@@ -3,6 +3,7 @@
 Each function below is written from the repository that it names, in our words and with our names of tensors.
 """
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.adapter import params_of
+from cl_ast.adapters.forms import SparseMixture
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import AST_BASE
@@ -189,3 +191,43 @@ def test_weight_decay_pulls_sorsa_to_its_start_and_everything_else_to_zero(fresh
         goal = start[name] if ".sorsa." in name else torch.zeros_like(tensor)
         share = 0.0 if name in untouched else 0.1 * 0.5
         torch.testing.assert_close(tensor, moved[name] + share * (goal - moved[name]), rtol=1e-5, atol=1e-5)
+
+
+# MoSA, src/utils/pruner.py and src/models/vit_adapter/vit_mosa.py: random masks, and the merging of experts
+
+
+def _divided(score: Tensor, parts: int) -> list[Tensor]:
+    """`Pruner.divide`: part i has the scores between the quantiles i / parts and (i + 1) / parts."""
+    ordered = score.flatten().sort().values
+    bounds = [round(part / parts * len(ordered)) for part in range(parts + 1)]
+    return [
+        ((score >= ordered[low]) & (score <= ordered[high - 1])).float() for low, high in itertools.pairwise(bounds)
+    ]
+
+
+@pytest.mark.parametrize("shape", [(48, 12), (12, 48), (768, 12)])
+def test_mosas_parts_are_disjoint_and_random_as_the_pruners(shape: tuple[int, int]) -> None:
+    form, weight = SparseMixture(12, 4), torch.zeros(shape)
+    published = _divided(torch.rand(shape, generator=torch.Generator().manual_seed(0)), 4)
+    ours = [form.mask(weight, part) for part in range(4)]
+    for masks in (published, ours):
+        assert torch.equal(torch.stack(masks).sum(dim=0), torch.ones(shape))
+        assert {int(mask.sum()) for mask in masks} == {weight.numel() // 4}
+        if shape[0] > 40:  # no part has all of a column, or nothing of it
+            assert all(mask.sum(dim=0).min() > 0 and mask.sum(dim=0).max() < shape[0] for mask in masks)
+        steps = torch.stack([mask.flatten()[:-1] != mask.flatten()[1:] for mask in masks]).float().mean()
+        assert 0.3 < steps < 0.45  # 2 · 1/4 · 3/4 where neighbours have nothing to do with each other
+    assert torch.equal(form.mask(weight, 1), SparseMixture(12, 4, "none").mask(weight, 1))
+
+
+def test_mosas_experts_are_merged_by_their_mean_and_share_the_down_projection() -> None:
+    """`MoSABlock.merge("add")`: the mean of the experts' matrices; 11 of the repository's 14 scripts share down."""
+    form = SparseMixture(6, 3)
+    generator = torch.Generator().manual_seed(1)
+    p = {name: 0.3 * torch.randn(one.shape, generator=generator) for name, one in form.weights(24, 24).items()}
+    masks = [form.mask(p["up.weight"], part) for part in range(3)]
+    experts = [3 * mask * p["up.weight"] for mask in masks]  # what a step uses, by the test of the equations
+    merged = torch.stack(experts).sum(dim=0) / 3
+    x = torch.randn(2, 5, 24, generator=generator)
+    torch.testing.assert_close(form.delta(x, p), _bottleneck(x, {**p, "up.weight": merged}))
+    assert "share=down" in parse("mosa").text
