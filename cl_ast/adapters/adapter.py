@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.buffers import Flat, in_type, layout
-from cl_ast.adapters.forms import Penalised, ReadsBackbone, StartsFromBackbone
+from cl_ast.adapters.forms import Anchored, Penalised, ReadsBackbone, StartsFromBackbone
 from cl_ast.adapters.one_bit import packed, unpacked
 from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
@@ -123,13 +123,24 @@ class Adapter:
 
     def penalty(self) -> Tensor | None:
         """Return what the forms add to the loss, such as SORSA's regulariser; None if they add nothing."""
-        terms = [
-            one.form.penalty(params_of(self.tensors, self._backbone.shape, layer, one))
-            for layer in range(self._backbone.shape.depth)
-            for one in self.spec.placements
-            if isinstance(one.form, Penalised) and one.acts_in(layer)
+        terms = [one.form.penalty(p) for one, p in self._places() if isinstance(one.form, Penalised)]
+        return torch.stack(terms).mean() if terms else None
+
+    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the trained tensors that weight decay pulls to other values than zero, each with these values."""
+        return [
+            (p[name], value)
+            for one, p in self._places()
+            if isinstance(one.form, Anchored)
+            for name, value in one.form.anchors(p).items()
         ]
-        return torch.stack(terms).sum() if terms else None
+
+    def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
+        """Yield each placement in each layer, with its tensors by the names that its form uses."""
+        for layer in range(self._backbone.shape.depth):
+            for one in self.spec.placements:
+                if one.acts_in(layer):
+                    yield one, params_of(self.tensors, self._backbone.shape, layer, one)
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)

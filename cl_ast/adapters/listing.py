@@ -23,6 +23,8 @@ SHOWN = (
     "bottleneck:ffn",
     "bottleneck:ffn,sequential",
     "bottleneck:ffn,sequential,before",
+    "bottleneck:ffn,sequential,before,noresidual",
+    "bottleneck:ffn,sequential,before,skip",
     "bottleneck:ffn,residual",
     "bottleneck:houlsby,sequential",
     "convpass:houlsby",

@@ -30,6 +30,8 @@ class Method:
         learning_rate: the papers' initial learning rate; it decays to 0 along a cosine.
         settle: fills in the values that follow from other options; raises MethodError for options that do not fit
             together.
+        formerly: fills in what a text means that an earlier release stored, where today's default is another. It comes
+            before `settle`.
         counted_in_head: the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero when the method is used alone.
     """
@@ -43,5 +45,6 @@ class Method:
     trains: Trains = "adapter"
     learning_rate: float = 5e-3
     settle: Callable[[Values], Values] = lambda values: values
+    formerly: Callable[[Values], Values] = lambda values: values
     counted_in_head: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()

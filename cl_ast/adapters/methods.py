@@ -12,6 +12,7 @@ from types import MappingProxyType
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table import attention, blocks, weights
 from cl_ast.adapters.method_table.shared_options import CONFORMER, PETL
+from cl_ast.adapters.options import TOP
 
 _ENDS = (
     Method(
@@ -27,9 +28,11 @@ _ENDS = (
         "full",
         "every weight of a copy of the backbone, for comparison",
         "θ ← θ + Δθ",
-        f"{PETL}, table I",
+        f"{PETL}, table I; the last three layers of Wav2Vec 2.0: {CONFORMER}, table 3",
+        (TOP,),
         trains="backbone",
         learning_rate=5e-5,
+        settle=lambda values: {**values, TOP.name: values[TOP.name] or ""},  # 0, all layers, is the default
         # One number added to every key changes no attention, so the bias of the keys has no gradient.
         without_gradient=("k.bias",),
     ),

@@ -94,6 +94,7 @@ Option = Choice | Letters | Number
 
 # Every adapter has this option besides its own. Layers are counted from 0, as in the names of stored tensors.
 FROM = Number("from", 0, 0, 999, "the lowest adapted layer")
+TOP = Number("top", 0, 0, 999, "the number of highest layers that are trained")
 
 
 def resolve(method: str, options: tuple[Option, ...], words: list[str]) -> dict[str, Value]:

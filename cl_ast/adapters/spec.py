@@ -10,7 +10,7 @@ from types import MappingProxyType
 from cl_ast.adapters.forms import Norm, Weight
 from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
-from cl_ast.adapters.options import FROM, Option, Values, resolve
+from cl_ast.adapters.options import FROM, TOP, Option, Values, resolve
 from cl_ast.adapters.placement import Placement
 from cl_ast.backbone.pooling import POOLINGS
 from cl_ast.backbone.sites import Shape
@@ -28,6 +28,7 @@ class MethodSpec:
         trains: what is trained besides the head: an adapter, nothing ("head"), or the whole backbone.
         placements: the forms that act in the layers.
         learning_rate: the papers' initial learning rate for this method.
+        top: how many of the highest layers are trained where the backbone is; 0 for the whole backbone.
         counted_in_head: the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero.
     """
@@ -38,6 +39,7 @@ class MethodSpec:
     trains: Trains
     placements: tuple[Placement, ...]
     learning_rate: float
+    top: int = 0
     counted_in_head: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
 
@@ -52,7 +54,7 @@ class MethodSpec:
     def frozen_layers(self, depth: int) -> int:
         """Return how many of the backbone's layers, from the lowest, have no adapter and are not trained."""
         if self.trains == "backbone":
-            return 0
+            return depth - self.top if self.top else 0
         return min((placement.first for placement in self.placements), default=depth)
 
 
@@ -64,18 +66,22 @@ class Cost:
     bytes: int
 
 
-def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None) -> MethodSpec:
+def parse(
+    text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int | None = None, stored: bool = False
+) -> MethodSpec:
     """Read a method as it is written on the command line: options in any order, the papers' values by default.
 
     Args:
         methods: the table of methods. With a row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
         from_layer: adds `from=N` to each part of the method.
+        stored: whether the text is that of a stored task. Such a text keeps the meaning that it had in the release that
+            wrote it (`Method.formerly`); the text of the returned spec means the same either way.
 
     Raises:
         MethodError: there is no such method or option, or the methods cannot be combined.
     """
     written = "+".join(_without_preset(part.strip()) for part in text.strip().lower().split("+"))
-    rows = [_row(part, methods, from_layer) for part in written.split("+")]
+    rows = [_row(part, methods, from_layer, stored) for part in written.split("+")]
     if len(rows) > 1:
         alone = [method.name for method, _ in rows if method.trains != "adapter"]
         if alone:
@@ -88,6 +94,7 @@ def parse(text: str, methods: Mapping[str, Method] = METHODS, *, from_layer: int
         trains=rows[0][0].trains,
         placements=_combined(text, [placement for method, values in rows for placement in _placed(method, values)]),
         learning_rate=min(method.learning_rate for method, _ in rows),
+        top=int(rows[0][1].get(TOP.name) or 0),
         counted_in_head=tuple(dict.fromkeys(name for method, _ in rows for name in method.counted_in_head)),
         without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
     )
@@ -144,8 +151,11 @@ def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     The result is cached, since loading a task needs it several times.
 
     Raises:
-        MethodError: a size does not fit the backbone's widths, or `from` is above its last layer.
+        MethodError: a size does not fit the backbone's widths, `from` is above its last layer, or `top` is more layers
+            than it has.
     """
+    if spec.top > shape.depth:
+        raise MethodError(f"{spec}: top={spec.top} is more than the backbone's {shape.depth} layers")
     highest = max((placement.first for placement in spec.placements), default=0)
     if highest >= shape.depth:
         raise MethodError(f"{spec}: from={highest} is above the backbone's layers, which are 0 to {shape.depth - 1}")
@@ -191,7 +201,7 @@ def cost(
     all for `linear`, the final LayerNorm's bias for `bitfit`. The head's linear map is counted if `classes` is given.
     `bytes` includes the head if `classes` is given.
     """
-    weights = [one.weight for one in owned(spec, shape).values()]
+    weights = [one.weight for one in owned(spec, shape).values()]  # also checks that the method fits the backbone
     trained = sum(weight.numbers for weight in weights if weight.trained)
     stored = sum(weight.bytes for weight in weights)
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
@@ -200,6 +210,9 @@ def cost(
     counted = sum(head.get(name, 0) for name in spec.counted_in_head) if has_size else 0
     if spec.trains == "backbone":
         trained, stored = backbone_parameters - shape.frozen, 4 * backbone_parameters
+    if spec.top:
+        trained = spec.top * shape.layer_parameters
+        stored = 4 * trained
     return Cost(trained + counted, stored + (4 * sum(head.values()) if classes else 0))
 
 
@@ -213,7 +226,7 @@ def _without_preset(text: str) -> str:
     return PRESETS[choice.strip()][0]
 
 
-def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tuple[Method, Values]:
+def _row(text: str, methods: Mapping[str, Method], from_layer: int | None, stored: bool) -> tuple[Method, Values]:
     name, _, options = text.partition(":")
     if name not in methods:
         near = difflib.get_close_matches(name, methods, n=1)
@@ -225,8 +238,9 @@ def _row(text: str, methods: Mapping[str, Method], from_layer: int | None) -> tu
     words += [] if from_layer is None else [FROM.text(from_layer)]
     values = resolve(name, _options(method), words)
     first = values.pop(FROM.name, 0)
+    settled = method.settle(method.formerly(values) if stored else values)
     # `from=0` is the default, so the canonical text leaves it out.
-    return method, {**method.settle(values), FROM.name: first or ""}
+    return method, {**settled, FROM.name: first or ""}
 
 
 def _options(method: Method) -> tuple[Option, ...]:

@@ -38,6 +38,13 @@ class Shape:
     final_norm: bool = True
     frozen: int = 0
 
+    @property
+    def layer_parameters(self) -> int:
+        """How many parameters a layer has: four maps of attention, two of the FFN, and two LayerNorms."""
+        attention = 4 * (self.width + 1) * self.width
+        ffn = (self.width + 1) * self.hidden + (self.hidden + 1) * self.width
+        return attention + ffn + 4 * self.width
+
     def of(self, site: str) -> tuple[int, int]:
         """Return the input and the output width of a site."""
         return {"fc1": (self.width, self.hidden), "fc2": (self.hidden, self.width)}.get(site, (self.width, self.width))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.adapters.spec import parse
 from cl_ast.continual.add_task import Learned, add_task
 from cl_ast.continual.negatives import negatives_in
 from cl_ast.continual.planning import Request
@@ -100,9 +100,10 @@ def _refused(record: TaskRecord) -> str | None:
 def _request(record: TaskRecord, target: Session, method: str | None) -> Request:
     """Return how the task was trained; what does not fit another method or backbone is left to the recipe."""
     version, training = record.version, record.version.training
-    spec: MethodSpec = parse(method or version.method, target.methods)
+    before = parse(version.method, target.methods, stored=True)
+    spec = parse(method, target.methods) if method else before
     spectrogram = target.backbone.front_end(1.0).spectrogram
-    options = recorded_options(training, keep_rate=spec.text == version.method, keep_masks=spectrogram)
+    options = recorded_options(training, keep_rate=spec == before, keep_masks=spectrogram)
     pooling, positions, store = (training.get(key) for key in ("pooling", "positions", "store"))
     return Request(
         method=spec,

@@ -105,7 +105,7 @@ def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Me
         base_model.check(lora.config, backbone.name)
     method, tensors = lora.translated(backbone.shape.depth)
     written = str(incoming.facts.get("method", method))[:1_000]
-    if not agree(parse(written, methods), method, methods):
+    if not agree(parse(written, methods, stored=True), method, methods):
         raise MethodError(
             f"the method is {written[:200]!r} in {TASK} and {method[:200]} in {CONFIG}: one of the two files is of "
             "another task; export it again"
@@ -136,7 +136,7 @@ def _completed(
         **facts,
         "name": _named(facts, name),
         "labels": _labels(facts.get("labels")),
-        "method": parse(str(facts.get("method", ""))[:1_000], methods).text,
+        "method": parse(str(facts.get("method", ""))[:1_000], methods, stored=True).text,
         "front_end": _waveform(front_end, backbone) if "kind" in front_end else _log_mel(front_end, backbone),
         "pooling": _word(facts, "pooling"),
         "positions": _word(facts, "positions"),

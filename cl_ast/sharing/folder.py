@@ -133,7 +133,8 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("split.")}
     facts = public(facts)
     backbone = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
-    spec = parse(facts["method"], methods)
+    spec = parse(facts["method"], methods, stored=True)
+    facts = {**facts, "method": spec.text}  # which means the same to every release from this one on
     if peft.fits(spec):
         layout = peft.layout_of(facts)
         routing = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}

@@ -18,7 +18,7 @@ from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, NotFiniteError
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
-from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings, check_temperature
+from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings, check_temperature, own_tensors
 from registry import header
 
 
@@ -191,7 +191,7 @@ def _check_numbers(task: str, tensors: Mapping[str, Tensor]) -> None:
 def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskSettings:
     return TaskSettings(
         name=str(header["name"]),
-        method=parse(str(header["method"]), methods),
+        method=parse(str(header["method"]), methods, stored=True),
         labels=tuple(map(str, header["labels"])),
         front_end=front_ends.from_dict(header["front_end"]),
         pooling=header["pooling"],
@@ -207,10 +207,11 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
     if settings.method.trains == "backbone":
         # `trained`, so that it computes exactly (bit-identical) as it did in training.
         backbone = backbone.copy(trained=True)
-        shapes = {name: tuple(t.shape) for name, t in backbone.tensors().items()}
+        own = own_tensors(settings.method, backbone)
+        shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
         check_shapes(shapes, backbone_tensors, f"the copy of the backbone of {settings.name}")
         with torch.no_grad():
-            for name, tensor in backbone.tensors().items():
+            for name, tensor in own.items():
                 tensor.copy_(backbone_tensors[name])
     elif backbone_tensors:
         raise MethodError(f"the adapter of {settings.name} holds backbone tensors that {settings.method} does not")

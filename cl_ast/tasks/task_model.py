@@ -1,6 +1,6 @@
 """A task on a backbone: adapter, head, labels and front end."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -144,23 +144,23 @@ class TaskModel:
 
     def trainable(self) -> list[Tensor]:
         """Return all tensors that an optimiser may change, in a fixed order."""
-        backbone: Iterable[Tensor] = ()
-        if self.settings.method.trains == "backbone":
-            # The backbone's final LayerNorm is not used: the head has its own.
-            untrained = ("norm.", *self.backbone.family.frozen)
-            backbone = (t for name, t in self.backbone.tensors().items() if not name.startswith(untrained))
+        # The backbone's final LayerNorm is not used: the head has its own.
+        untrained = ("norm.", *self.backbone.family.frozen)
+        own = own_tensors(self.settings.method, self.backbone)
+        backbone = (tensor for name, tensor in own.items() if not name.startswith(untrained))
         return [*backbone, *self.adapter.trainable(), *self.head.values()]
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors of the task by their names in a file."""
-        backbone = {}
-        if self.settings.method.trains == "backbone":
-            backbone = {f"{OWN_BACKBONE}{name}": t.detach() for name, t in self.backbone.tensors().items()}
+        own = own_tensors(self.settings.method, self.backbone)
+        backbone = {f"{OWN_BACKBONE}{name}": tensor.detach() for name, tensor in own.items()}
         return {**backbone, **self.adapter.tensors, **self.head}
 
     def trainable_parameters(self) -> int:
         """Return the number of trained parameters as the papers count: of the head only `counted_in_head`."""
         counted = sum(self.head[name].numel() for name in self.settings.method.counted_in_head if name in self.head)
+        if self.settings.method.top:
+            return self.settings.method.top * self.backbone.shape.layer_parameters
         if self.settings.method.trains == "backbone":
             return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
@@ -174,6 +174,17 @@ class TaskModel:
             for name, (value, _) in rounded.items():
                 trained[name].copy_(value)
         self.stored = {name: used for name, (_, used) in rounded.items() if used != "fp32"}
+
+
+def own_tensors(method: MethodSpec, backbone: Backbone) -> dict[str, torch.nn.Parameter]:
+    """Return the tensors of its own backbone that a task stores, by name: all, those of the highest layers, or none."""
+    if method.trains != "backbone":
+        return {}
+    tensors, lowest = backbone.tensors(), method.frozen_layers(backbone.shape.depth)
+    if not method.top:
+        return tensors
+    layers = tuple(f"layers.{layer}." for layer in range(lowest, backbone.shape.depth))
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(layers)}
 
 
 def head_norm(backbone: Backbone) -> dict[str, Tensor]:

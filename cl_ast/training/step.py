@@ -7,7 +7,7 @@ steps, one is recorded as a CUDA graph, and from then on it is replayed, each ti
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,10 +32,20 @@ class Learned(NamedTuple):
 
 
 def optimiser_of(model: TaskModel, options: Hyperparameters) -> torch.optim.Optimizer:
-    """Return AdamW for the tensors of a task, in the form in which its steps can be recorded."""
+    """Return AdamW for the tensors of a task, in the form in which its steps can be recorded.
+
+    Its weight decay pulls some tensors to their anchors (`Adapter.anchors`), and all others to zero.
+    """
     on_gpu = model.backbone.device.type == "cuda"
-    return torch.optim.AdamW(
-        model.trainable(),
+    anchors = model.adapter.anchors()
+    anchored = [tensor for tensor, _ in anchors]
+    groups: list[dict[str, Any]] = [
+        {"params": [one for one in model.trainable() if not any(one is tensor for tensor in anchored)]}
+    ]
+    if anchored:
+        groups.append({"params": anchored, "weight_decay": 0.0})
+    optimiser = torch.optim.AdamW(
+        groups,
         lr=options.learning_rate or model.settings.method.learning_rate,
         betas=(options.beta1, options.beta2),
         eps=options.epsilon,
@@ -43,6 +53,15 @@ def optimiser_of(model: TaskModel, options: Hyperparameters) -> torch.optim.Opti
         fused=on_gpu,
         capturable=on_gpu,
     )
+
+    def pull(*_: Any) -> None:
+        with torch.no_grad():
+            for tensor, anchor in anchors:
+                tensor.lerp_(anchor, optimiser.param_groups[0]["lr"] * options.weight_decay)
+
+    if anchors:
+        optimiser.register_step_pre_hook(pull)
+    return optimiser
 
 
 class Steps:

@@ -6,6 +6,7 @@ row, so that a batch whose rows belong to different tasks runs the backbone once
 """
 
 from cl_ast.adapters.forms.base import (
+    Anchored,
     Base,
     Foldable,
     Form,
@@ -19,7 +20,7 @@ from cl_ast.adapters.forms.base import (
     StartsFromBackbone,
     Weight,
 )
-from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, ScaledBottleneck, WithResidual
+from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, Identity, ScaledBottleneck, WithResidual
 from cl_ast.adapters.forms.compact import Compacter, OneBit
 from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
@@ -28,6 +29,7 @@ from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
 from cl_ast.adapters.forms.weights import BlockAffine, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
+    "Anchored",
     "Base",
     "BlockAffine",
     "Bottleneck",
@@ -41,6 +43,7 @@ __all__ = [
     "GatedPrefix",
     "HeadBottleneck",
     "HeadsForm",
+    "Identity",
     "LowRank",
     "Norm",
     "OneBit",

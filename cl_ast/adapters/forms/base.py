@@ -138,7 +138,16 @@ class Penalised(Protocol):
     """A form that adds a term to the loss."""
 
     def penalty(self, p: Params) -> Tensor:
-        """Return the term, a scalar, for the tensors of one layer."""
+        """Return the term, a scalar, for the tensors of one place; the loss gets the mean over all places."""
+        ...
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """A form with trained tensors that weight decay pulls to other values than zero."""
+
+    def anchors(self, p: Params) -> Mapping[str, Tensor]:
+        """Return these values, by the names of the tensors; p has the tensors of one layer."""
         ...
 
 

@@ -157,6 +157,20 @@ class Conformer:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """x itself: the residual connection of an adapter that replaces the input of its block (PETL code, table III)."""
+
+    label: ClassVar[str] = "identity"
+    fresh: ClassVar[Fresh] = "identity"
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {}
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        return x
+
+
+@dataclass(frozen=True, slots=True)
 class WithResidual:
     """x + form(x): a residual connection around a form that has none (PETL paper, table VII)."""
 

@@ -15,33 +15,54 @@ from cl_ast.adapters.forms.layers import linear
 
 @dataclass(frozen=True, slots=True)
 class SparseMixture:
-    """A bottleneck whose W_up is split into n sparse parts (MoSA, Zhang et al. 2023).
+    """A bottleneck whose weights are split into n sparse parts (MoSA, Zhang et al. 2023).
 
-    Each training step uses one part, drawn at random. The parts do not overlap, so their sum, which is used after
-    training, is one bottleneck at no extra cost. They share W_down, which is the paper's default. Starts at zero.
+    Each training step uses one part of each split matrix, drawn at random. The parts do not overlap and are used n
+    times as large, so the whole matrix is their mean: after training, it is one bottleneck at no extra cost. Biases are
+    not split. Starts at zero.
+
+    Attributes:
+        share: the matrix that is not split, "down" or "up"; "none" where both are.
     """
 
     label: ClassVar[str] = "mosa"
     fresh: ClassVar[Fresh] = "zero"
     rank: int
     experts: int
+    share: str = "down"
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
         return Bottleneck(self.rank).weights(width_in, width_out)
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         if training:
-            active = torch.randint(self.experts, (), device=x.device)
-            p = {**p, "up.weight": p["up.weight"] * self.mask(p["up.weight"], active)}
+            active = torch.randint(self.experts, (2,), device=x.device)
+            for side, part in zip(("down", "up"), active, strict=True):
+                if side != self.share:
+                    weight = p[f"{side}.weight"]
+                    p = {**p, f"{side}.weight": self.experts * weight * self.mask(weight, part)}
         return Bottleneck(self.rank).delta(x, p)
 
     def simplified(self) -> Base:
         return Bottleneck(self.rank)
 
     def mask(self, weight: Tensor, part: int | Tensor) -> Tensor:
-        """Return ones at the weights of a part: (width_out, rank). Parts are diagonals, so each has every unit."""
-        rows, columns = (torch.arange(size, device=weight.device) for size in weight.shape[-2:])
-        return ((rows[:, None] + columns) % self.experts == part).to(weight.dtype)
+        """Return ones at the weights of a part, and zeros at the others, in the shape of the matrix.
+
+        The weights are divided into equal parts at random, as the public code does. Equal shapes are always divided
+        alike, so that nothing has to be stored to resume a training.
+        """
+        count = weight.shape[-2] * weight.shape[-1]
+        rank = _scrambled(torch.arange(count, device=weight.device)).argsort(stable=True).argsort()
+        return (rank * self.experts // count == part).to(weight.dtype).view(weight.shape[-2:])
+
+
+def _scrambled(numbers: Tensor) -> Tensor:
+    """Return other numbers below 2³² that look random, the same on every device (a hash of the integers)."""
+    for factor in (0x9E3779B1, 0x45D9F3B, 0x45D9F3B):
+        numbers = (numbers + 1) * factor % 2**32
+        numbers = numbers ^ (numbers >> 16)
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)

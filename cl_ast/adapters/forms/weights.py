@@ -114,16 +114,17 @@ class SingularVectors:
     """x (U S Vᵀ − U₀ S₀ V₀ᵀ)ᵀ: trains the r largest singular values of W with their vectors (SORSA, Cao 2024).
 
     U, S and V start as those of W. Their initial values are stored too, since they have to be subtracted from the
-    frozen backbone.
+    frozen backbone. Weight decay pulls to them: at zero the backbone would have lost its largest singular values.
 
     Attributes:
-        gamma: the weight of the regulariser γ(‖UᵀU − I‖² + ‖VᵀV − I‖²), which leaves all scaling to S.
+        gamma: the weight of the regulariser, the mean of ‖UᵀU − I‖ and ‖VVᵀ − I‖ over all places (Frobenius norms, not
+            squared, as in the public code). It leaves all scaling to S.
     """
 
     label: ClassVar[str] = "sorsa"
     fresh: ClassVar[Fresh] = "zero"
     rank: int
-    gamma: float = 4e-4
+    gamma: float = 0.08
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
         if self.rank > min(width_in, width_out):
@@ -149,7 +150,12 @@ class SingularVectors:
     def penalty(self, p: Params) -> Tensor:
         one = torch.eye(self.rank, device=p["u"].device)
         left, right = p["u"].mT @ p["u"] - one, p["v"] @ p["v"].mT - one
-        return self.gamma * (left.square().sum() + right.square().sum())
+        distance: Tensor = torch.linalg.matrix_norm(left) + torch.linalg.matrix_norm(right)
+        return self.gamma * distance / 2
+
+    def anchors(self, p: Params) -> Mapping[str, Tensor]:
+        values = torch.linalg.vector_norm(p["was.us"], dim=0)  # the columns of U are unit vectors
+        return {"u": p["was.us"] / values, "s": values, "v": p["was.v"]}
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
         return {**stock, "weight": stock["weight"] + (p["u"] * p["s"]) @ p["v"] - p["was.us"] @ p["was.v"]}

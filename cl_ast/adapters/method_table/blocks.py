@@ -15,8 +15,10 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import (
     BLOCKS,
     CONFORMER,
+    NORM,
     PETL,
     UNIFIED,
+    formerly_blocks,
     in_blocks,
     settle_blocks,
     width,
@@ -34,9 +36,8 @@ def _kernel(default: int) -> Number:
 
 
 def _hydra(values: Values) -> tuple[Placement, ...]:
-    # Two adapters of r=12 and one LayerNorm are 479,520 parameters; table V says 470K.
     block, form = str(values["block"]), Bottleneck(int(values["r"]))
-    return with_norm(block, Placement(block, form, "parallel"), Placement(block, form, "after"))
+    return with_norm(values, block, Placement(block, form, "parallel"), Placement(block, form, "after"))
 
 
 def _scaled(values: Values) -> tuple[Placement, ...]:
@@ -57,6 +58,7 @@ ROWS = (
         (*BLOCKS, width(12)),
         in_blocks(lambda v: Bottleneck(int(v["r"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "convpass",
@@ -66,6 +68,7 @@ ROWS = (
         (*BLOCKS, width(12), _kernel(3)),
         in_blocks(lambda v: Convpass(int(v["r"]), int(v["k"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "conformer",
@@ -75,13 +78,14 @@ ROWS = (
         (*BLOCKS, width(8), _kernel(31)),
         in_blocks(lambda v: Conformer(int(v["r"]), int(v["k"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "hydra",
         "one bottleneck parallel to a block and one after it",
         "h ← h + f_p(x) + f_s(h), f(x) = GELU(x W_down + b) W_up + b",
         f"Kim et al. (2023); {PETL}, table V",
-        (_FFN, width(12)),
+        (_FFN, NORM, width(12)),
         _hydra,
     ),
     Method(
@@ -108,15 +112,22 @@ ROWS = (
         (*BLOCKS, width(24), Number("n", 4, 1, 64, "the number of Kronecker products")),
         in_blocks(lambda v: Compacter(int(v["r"]), int(v["n"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "mosa",
         "a bottleneck split into n sparse parts, of which each step trains one; afterwards they act as one bottleneck",
-        "Δh = GELU(x W_down + b) (Σᵢ Mᵢ ∘ W_up) + b; in training one Mᵢ at random",
+        "Δh = GELU(x W_down + b) W_up + b; in training n Mᵢ ∘ W for each W that is not shared, i at random, Σᵢ Mᵢ = 1",
         "Zhang et al., Split & Merge: mixture of sparse adapters (2023)",
-        (*BLOCKS, width(12), Number("n", 4, *_EXPERTS, "the number of sparse parts")),
-        in_blocks(lambda v: SparseMixture(int(v["r"]), int(v["n"]))),
+        (
+            *BLOCKS,
+            width(12),
+            Number("n", 4, *_EXPERTS, "the number of sparse parts"),
+            Choice("share", ("share=down", "share=up", "share=none"), "share=down"),
+        ),
+        in_blocks(lambda v: SparseMixture(int(v["r"]), int(v["n"]), str(v["share"]).removeprefix("share="))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "moa",
@@ -126,6 +137,7 @@ ROWS = (
         (*BLOCKS, width(3), Number("n", 4, *_EXPERTS, "the number of adapters")),
         in_blocks(lambda v: DenseMixture(int(v["r"]), int(v["n"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "softmoa",
@@ -140,6 +152,7 @@ ROWS = (
         ),
         in_blocks(lambda v: SoftMixture(int(v["r"]), int(v["n"]), int(v["p"]))),
         settle=settle_blocks,
+        formerly=formerly_blocks,
     ),
     Method(
         "onebit",

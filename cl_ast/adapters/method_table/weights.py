@@ -54,12 +54,13 @@ ROWS = (
     Method(
         "sorsa",
         "the r largest singular values of linear maps with their vectors, which stay nearly orthonormal",
-        "W ← W + U S Vᵀ − U₀ S₀ V₀ᵀ; loss + γ(‖UᵀU − I‖² + ‖VᵀV − I‖²)",
+        "W ← W + U S Vᵀ − U₀ S₀ V₀ᵀ; loss + g · mean of ‖UᵀU − I‖ and ‖VᵀV − I‖ over all maps",
         "Cao, SORSA: singular values and orthonormal regularised singular vectors (2024)",
         (
             MAPS,
             Number("r", 6, *RANK, "the number of singular values"),
-            Number("g", 4e-4, 0.0, 1e2, "the weight of the regulariser"),
+            # The public code's γ of 4e-4, which it divides by the initial learning rate: here 5e-3.
+            Number("g", 0.08, 0.0, 1e2, "the weight of the regulariser"),
         ),
         at_maps(lambda v: SingularVectors(int(v["r"]), float(v["g"]))),
     ),

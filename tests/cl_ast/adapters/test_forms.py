@@ -137,13 +137,13 @@ def test_weights_of_its_own_for_each_row_are_each_row_alone(form: Form, x: Tenso
 
 @pytest.mark.parametrize("form", ["bottleneck:r=6", "conformer:r=6,k=7"])
 @pytest.mark.parametrize("block", ["mhsa", "ffn"])
-@pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before"])
+@pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before,skip"])
 def test_an_adapted_layer_is_the_papers(
     form: str, block: str, insertion: str, backbone: Backbone, features: Tensor,
     fresh: Fresh, randomise: Randomise,
 ) -> None:  # fmt: skip
     model = randomise(fresh(f"{form},{block},{insertion}"))
-    kind = {"parallel": "parallel", "sequential": "after", "sequential,before": "before"}[insertion]
+    kind = {"parallel": "parallel", "sequential": "after", "sequential,before,skip": "before"}[insertion]
     name = form.partition(":")[0]
     prefix = f"layers.0.{block}.{kind}.{name}."
     own = {key.removeprefix(prefix): t for key, t in model.adapter.tensors.items() if key.startswith(prefix)}

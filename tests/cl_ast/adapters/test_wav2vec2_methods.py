@@ -50,7 +50,9 @@ def _delta(p: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.linear(hidden, p["up.weight"], p["up.bias"])
 
 
-@pytest.mark.parametrize("insertion", ["parallel", "sequential", "sequential,before", "sequential,noresidual"])
+@pytest.mark.parametrize(
+    "insertion", ["parallel", "sequential", "sequential,before", "sequential,before,skip", "sequential,noresidual"]
+)
 def test_a_delta_joins_its_block_before_the_residual_sum(
     backbone: Backbone, stock: Any, fresh: Fresh, randomise: Randomise, features: Tensor, insertion: str
 ) -> None:
@@ -64,6 +66,8 @@ def test_a_delta_joins_its_block_before_the_residual_sum(
         if insertion == "parallel":
             return run(x) + _delta(found, x)
         if insertion == "sequential,before":
+            return run(_delta(found, x)) + _delta(found, x)
+        if insertion == "sequential,before,skip":
             return run(x + _delta(found, x))
         out = run(x)
         return _delta(found, out) if insertion.endswith("noresidual") else out + _delta(found, out)
