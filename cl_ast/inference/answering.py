@@ -176,13 +176,22 @@ def _answered(
                 out[row] = task
         if not pairs:
             continue
-        with torch.inference_mode():
-            answers = mixed_batch.logits(_features_of([(task, segment) for _, task, segment in pairs]))
-            # In one copy, since each waits for the GPU.
-            on_cpu = torch.split(torch.cat([one.float() for one in answers]).cpu(), [len(one) for one in answers])
-        for (row, task, _), logits in zip(pairs, on_cpu, strict=True):
-            out[row] = _checked(logits, task.settings, wanted[row][1])
+        found = logits_together([(task, segment) for _, task, segment in pairs])
+        for (row, task, _), logits in zip(pairs, found, strict=True):
+            out[row] = checked(logits, task.settings, wanted[row][1])
     return [out[row] for row in range(len(wanted))]
+
+
+def logits_together(rows: Sequence[tuple[TaskModel, Segment]]) -> list[Tensor]:
+    """Return the logits (classes,) of segments, each under the task beside it, float32 on the CPU.
+
+    Rows that can share a pass through the backbone do; `mixed_batch.logits` says which can. No row is cut.
+    """
+    with torch.inference_mode():
+        found = mixed_batch.logits(_features_of(rows))
+        # In one copy, since each waits for the GPU.
+        together = torch.cat([one.float() for one in found]).cpu()
+    return list(torch.split(together, [len(one) for one in found]))
 
 
 def _urgency(session: Session, versions: dict[str, VersionRecord], name: str) -> tuple[bool, str, str]:
@@ -201,7 +210,8 @@ def _model(session: Session, versions: dict[str, VersionRecord], name: str) -> T
         return NoAnswer(error)
 
 
-def _checked(logits: Tensor, settings: TaskSettings, name: str) -> Answer | NoAnswer:
+def checked(logits: Tensor, settings: TaskSettings, name: str) -> Answer | NoAnswer:
+    """Return the answer of a task of this name with these logits (classes,); none where they are not all numbers."""
     return Answer(logits, settings) if torch.isfinite(logits).all() else NoAnswer(_not_finite(name))
 
 

@@ -49,7 +49,7 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
                 if isinstance(answered, NoAnswer):
                     yield Failure(one.path, NotFiniteError(f"{one.path}: {answered.error}"))
                 else:
-                    yield _prediction(one, route, answered, query.top_k, routed=isinstance(choice, Router))
+                    yield prediction_of(one, route, answered, query.top_k, routed=isinstance(choice, Router))
 
 
 def _groups(cut: Iterable[Segment | Recording | Failure], most: int) -> Iterator[list[Segment | Recording | Failure]]:
@@ -134,7 +134,14 @@ def _answers(
     return [[(route, next(answers)) for route in several] for several in routes]
 
 
-def _prediction(clip: Segment | Recording, route: Route, one: Answer, top_k: int | None, *, routed: bool) -> Prediction:
+def prediction_of(
+    clip: Segment | Recording, route: Route, one: Answer, top_k: int | None, *, routed: bool
+) -> Prediction:
+    """Return what is said of a clip that a task has answered.
+
+    Args:
+        routed: whether the router chose the task.
+    """
     start, end, length = None, None, 0.0
     if isinstance(clip, Segment):
         start, end, length = clip.start, clip.end, seconds(clip.waveform)

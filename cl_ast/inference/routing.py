@@ -86,15 +86,19 @@ class RegistryRouting:
         elif self._is_remeasured:
             self._registry.replace_background(space.to_bytes())
 
-    def router(self, candidates: Mapping[str, StoredTask] | None = None) -> Router:
+    def router(self, candidates: Mapping[str, StoredTask] | None = None, *, skip_damaged: bool = False) -> Router:
         """Return the router over all tasks, in which `candidates` stand for tasks of their names.
 
+        Args:
+            skip_damaged: leave out a task whose file is damaged or missing, with a warning.
+
         Raises:
+            CorruptRegistryError: a task's file is damaged or missing.
             TaskNotFoundError: no task can be routed to.
             RegistryError: the routing of some tasks is of another release, and must be rebuilt.
         """
         candidates = candidates or {}
-        stored = {name: one for name, one in self._stored().items() if name not in candidates}
+        stored = {name: one for name, one in self._stored(skip_damaged).items() if name not in candidates}
         fresh = {name: self._read_tensors(one.router) for name, one in candidates.items()}
         key = tuple(sorted((name, sha256) for name, (sha256, _) in stored.items()))
         if not fresh and self._last and self._last[0] == key:
@@ -134,7 +138,7 @@ class RegistryRouting:
         except CorruptRegistryError:
             return True
 
-    def _stored(self) -> dict[str, tuple[str, TaskRouting | None]]:
+    def _stored(self, skip_damaged: bool = False) -> dict[str, tuple[str, TaskRouting | None]]:
         """Return every task's hash and routing. Each file is read and its SHA-256 checked once a process.
 
         The routing of a task that answers by name only is None.
@@ -151,6 +155,11 @@ class RegistryRouting:
                 except _StaleError:
                     stale.append(record.name)
                     continue
+                except CorruptRegistryError as error:
+                    if not skip_damaged:
+                        raise
+                    _warn(f"{error}; the router leaves {record.name} out")
+                    self._read[version.adapter_sha256] = None
             found[record.name] = version.adapter_sha256, self._read[version.adapter_sha256]
         if stale:
             raise RegistryError(

@@ -12,7 +12,7 @@ from cl_ast.router.router import Route, Router
 from cl_ast.router.sound import part_to_describe, sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
 from cl_ast.router.task_routing import TaskRouting
-from cl_ast.router.tie_break import decide
+from cl_ast.router.tie_break import decide, most_confident
 
 __all__ = [
     "ALPHA",
@@ -26,6 +26,7 @@ __all__ = [
     "checked_alpha",
     "decide",
     "learn",
+    "most_confident",
     "part_to_describe",
     "sound_of",
     "unknown_negatives",

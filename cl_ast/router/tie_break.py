@@ -37,11 +37,11 @@ def decide(
     choices = [(route, route.runner_up) if route.runner_up else (route,) for route in router.choose(described)]
     pairs = [(row, route.task) for row, several in enumerate(choices) for route in several]
     found = iter(answers(pairs))
-    return [_most_confident(router, [(route, next(found)) for route in several]) for several in choices]
+    return [most_confident(router, [(route, next(found)) for route in several]) for several in choices]
 
 
-def _most_confident(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
-    """Return the nearest task, or its runner-up where the runner-up's head is more confident.
+def most_confident(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
+    """Return the nearest task, which comes first, or its runner-up where the runner-up's head is more confident.
 
     A task without logits, or whose logits are not all finite, is out of the running, unless all are.
     """

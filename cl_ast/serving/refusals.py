@@ -1,0 +1,83 @@
+"""The errors of the service: each has a code, a status of HTTP and a sentence that names nothing of this machine."""
+
+from typing import Any
+
+from cl_ast.errors import AudioError, ClAstError, CorruptRegistryError, NotFiniteError, TaskExistsError
+from cl_ast.errors import TaskNotFoundError as NotFound
+
+STATUS = {
+    "unreadable_audio": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "unknown_task": 404,
+    "not_found": 404,
+    "not_allowed": 405,
+    "conflict": 409,
+    "too_large": 413,
+    "unsupported": 415,
+    "invalid": 422,
+    "overloaded": 429,
+    "internal": 500,
+    "broken_task": 500,
+    "not_ready": 503,
+    "draining": 503,
+    "deadline": 504,
+}
+
+
+class Refusal(Exception):  # noqa: N818  (what a client did wrong is no error of the service)
+    """An answer that is an error.
+
+    Attributes:
+        code: one of `STATUS`, for programs.
+        message: what happened and what to do, for people.
+        retry_after: in how many seconds it is worth trying again; None where that changes nothing.
+    """
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The status of HTTP."""
+        return STATUS[self.code]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as an object for JSON."""
+        out: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.retry_after is not None:
+            out["retry_after"] = round(self.retry_after, 3)
+        return out
+
+
+def late() -> Refusal:
+    """Return the refusal of work whose time is over."""
+    return Refusal("deadline", "the answer was not ready in time; send less at once, or give a longer timeout_ms")
+
+
+def refusal_of(error: BaseException, task: str = "") -> Refusal:
+    """Return what a client is told of an error; what concerns this machine alone is left out.
+
+    Args:
+        task: the one that was to answer, where its name is known.
+    """
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, AudioError):
+        return Refusal("unreadable_audio", str(error))
+    if isinstance(error, NotFound):
+        return Refusal("unknown_task", str(error))
+    if isinstance(error, TaskExistsError):
+        return Refusal("conflict", f"a task of that name is there already; give another name, or replace: {task}")
+    if isinstance(error, NotFiniteError):
+        which = f"the task {task}" if task else "a task"
+        return Refusal("broken_task", f"{which} answers with values that are not numbers; ask for another version")
+    if isinstance(error, CorruptRegistryError):
+        which = f"the task {task}" if task else "a task"
+        return Refusal("broken_task", f"the file of {which} is damaged or missing; the service's log says more")
+    if isinstance(error, ClAstError):
+        return Refusal("internal", "the registry cannot answer now; the service's log says why")
+    return Refusal("internal", "something unexpected went wrong; the service's log says what")
