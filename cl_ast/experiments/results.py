@@ -85,8 +85,8 @@ class Results:
         """Return the last line of each cell, in the order in which the cells were first finished."""
         return {self.key_of(row): row for row in self._rows}
 
-    def append(self, row: Mapping[str, Value]) -> None:
-        """Write the line of a finished cell, so that it outlives a power loss.
+    def append(self, row: Mapping[str, Value]) -> Row:
+        """Write the line of a finished cell, so that it outlives a power loss, and return it as it is read back.
 
         Raises:
             ClAstError: it cannot be written; the file is then as it was.
@@ -100,6 +100,7 @@ class Results:
         except OSError as error:
             raise self._failed(error) from None
         self._rows.append(dict(zip(self.columns, texts, strict=True)))
+        return self._rows[-1]
 
     def _opened(self) -> list[Row]:
         # Windows has no such lock, and takes every file for free.

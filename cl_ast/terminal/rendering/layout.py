@@ -72,6 +72,9 @@ _NUMBERS = {
     "probability",
     "from",
     "to",
+    "K",
+    "seconds",
+    "rank",
 }
 
 
