@@ -64,6 +64,7 @@ ORDER = (
         "cl_ast.progress",
         "cl_ast.batching",
         "cl_ast.environment",
+        "cl_ast.excerpts",
         "cl_ast.wording",
     },
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.details import Details, Misrouted, Share, Wrong
+from cl_ast.excerpts import Place, in_folder
 from cl_ast.terminal.rendering.layout import Breakable, bare, line
 from cl_ast.terminal.rendering.tables import percent
 
@@ -31,7 +32,7 @@ def share(one: Share) -> str:
 
 def details(found: Details) -> RenderableType:
     """Return accuracy by class, confusions, wrong clips and misrouted clips; whatever is empty is left out."""
-    folder = _folder([one.path for one in found.measured.outcomes])
+    folder = _folder([one.clip.path for one in found.measured.outcomes])
     parts = [summary(found), _classes(found), *_confusions(found)]
     parts += _wrong(found.wrong, folder) + _misrouted(found.misrouted, found.measured.task, folder)
     return Group(*(item for part in parts for item in (part, "")))
@@ -62,7 +63,7 @@ def _wrong(clips: Sequence[Wrong], folder: str) -> list[RenderableType]:
         return []
     table = bare("clip", "class", "answer", "probability")
     for one in clips[:_MOST_CLIPS]:
-        table.add_row(Breakable(_below(one.path, folder)), one.label, one.predicted, f"{one.probability:.2f}")
+        table.add_row(Breakable(_below(one.place, folder)), one.label, one.predicted, f"{one.probability:.2f}")
     if len(clips) > _MOST_CLIPS:
         table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
     return [Group(line(f"wrong with the task named, in {folder}", "bold"), table)]
@@ -75,7 +76,7 @@ def _misrouted(clips: Sequence[Misrouted], task: str, folder: str) -> list[Rende
     for one in clips[:_MOST_CLIPS]:
         where = one.task if one.known else f"unknown (nearest: {one.task})"
         table.add_row(
-            Breakable(_below(one.path, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
+            Breakable(_below(one.place, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
         )
     if len(clips) > _MOST_CLIPS:
         table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
@@ -95,5 +96,5 @@ def _folder(paths: Sequence[Path]) -> str:
     return os.path.commonpath([path.parent for path in paths]) if paths else ""
 
 
-def _below(path: str, folder: str) -> str:
-    return Path(path).relative_to(folder).as_posix()
+def _below(place: Place, folder: str) -> str:
+    return in_folder(place, Path(folder))
