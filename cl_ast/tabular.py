@@ -9,11 +9,15 @@ from cl_ast.escaping import escaped
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
-    """Return a header and one line for each row, with all text escaped; an empty text if there are no rows."""
+    """Return a header and one line for each row, with all text escaped; an empty text if there are no rows.
+
+    The columns are those of all rows; a cell that a row lacks is empty.
+    """
     if not rows:
         return ""
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)

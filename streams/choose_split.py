@@ -8,6 +8,9 @@
 3. If the data have folds, the last fold tests.
 4. If the data name speakers, they are split by whole speakers.
 5. Otherwise the split is random, repeatable (by its seed) and balanced by class.
+
+Parts of one recording are never in two splits: folds or splits that divide one are not used, and what would be a split
+by speaker or a random one is a split by recording.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +19,7 @@ from pathlib import Path
 from cl_ast.errors import StreamError
 from streams import protocol, split
 from streams.records import Record, Splits
+from streams.split_by_recording import by_recording, check_apart, folds_share_recordings, split_by_recording
 from streams.split_by_speaker import hold_out_speakers, split_by_speaker
 
 SPLIT_BY = ("auto", "split", "fold", "speaker", "random")
@@ -49,7 +53,14 @@ def choose_split(
         StreamError: the data lack the fold or column given, a split would be empty, or a class would have no clip to
             train on.
     """
+    excerpts = any(r.span for r in records)
+    if excerpts:
+        records = by_recording(records)
     mode, why = _choose_mode(records, fold, split_by)
+    if excerpts and mode in ("speaker", "random"):
+        splits, sentence = split_by_recording(records, seed)
+        _check(splits)
+        return splits, sentence + why
     if mode == "fold":
         splits, sentence = _by_fold(records, fold, seed, validates)
     elif mode == "split":
@@ -58,6 +69,8 @@ def choose_split(
         splits, sentence = _by_speaker(records, seed)
     else:
         splits, sentence = split.stratified_split(records, seed, by_name_in), _random_protocol(seed)
+    if excerpts:
+        check_apart(splits)
     _check(splits)
     return splits, sentence + why
 
@@ -78,8 +91,11 @@ def _choose_mode(records: Sequence[Record], fold: str | None, split_by: str) -> 
         return split_by, ""
     if _has(records, "split"):
         if _splits_share_speakers(records):
-            return "speaker", "; the data's own split is not used: its parts share speakers"
+            shared = "recordings" if any(r.span for r in records) else "speakers"
+            return "speaker", f"; the data's own split is not used: its parts share {shared}"
         return "split", ""
+    if any(r.span for r in records) and _has(records, "fold") and folds_share_recordings(records):
+        return "speaker", "; the data's own folds are not used: they share recordings"
     return next((name for name in ("fold", "speaker") if _has(records, name)), "random"), ""
 
 

@@ -1,9 +1,10 @@
-"""Reads a folder of labelled clips: class folders, split or fold folders of class folders, or a metadata file.
+"""Reads a folder of labelled clips: class folders, split or fold folders of class folders, or files with labels.
 
 dog/1.wav  rain/2.wav                                 each folder is a label
 train/dog/1.wav  validation/…  test/…                 the same inside split folders, or dog/train/1.wav
 fold1/dog/1.wav  fold2/…                              the same inside fold folders
 metadata.csv or .jsonl, at the top or in each split   see `streams.metadata`
+site1.wav  site1.txt  site2.wav  …    recordings with label files beside them, see `streams.label_files`
 
 docs/layouts.md says in full what is read, what is left out and what is refused.
 """
@@ -13,37 +14,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from streams.excerpts import usable
 from streams.folder_names import is_noise, meaning, same_but_for_a_number
 from streams.folder_shape import LIST_THEM, Seen, check_classes, shape_in_classes, shape_of
 from streams.folders import files_in, folders_in, holds_audio, holds_clips_itself, is_clip
 from streams.left_out import LeftOut
+from streams.marked_recordings import read_marked
 from streams.metadata import FORMATS, find_metadata, has_metadata, read_metadata
-from streams.records import Collection, Record, with_sorted_labels
+from streams.records import Collection, Record, record_in, with_sorted_labels
 from streams.values import in_one_spelling
 
 
-def read(root: Path) -> Collection:
+def read(root: Path, *, excerpts: bool = True) -> Collection:
     """Read every labelled clip of the folder, to learn from. The labels are sorted.
+
+    Args:
+        excerpts: whether parts of recordings are read; see `streams.task.Source`.
 
     Raises:
         StreamError: as `read_any`; or there is one class only, or a class has one clip only.
     """
-    found = read_any(root)
+    found = read_any(root, excerpts=excerpts)
     _check_classes(found.records, root)
     return found
 
 
-def read_any(root: Path) -> Collection:
+def read_any(root: Path, *, excerpts: bool = True) -> Collection:
     """Read every labelled clip of the folder, however few there are. The labels are sorted.
+
+    Args:
+        excerpts: as in `read`.
 
     Raises:
         StreamError: there is no folder or no clip, clips have no label, folders are splits or folds without
-            classes, most of a class cannot be read, or the metadata do not fit (see
-            `streams.metadata.read_metadata`).
+            classes, most of a class cannot be read, or the metadata or label files do not fit (see
+            `streams.metadata.read_metadata` and `streams.label_files.read_label_file`).
     """
     if not root.is_dir():
         raise StreamError("is not a folder; give a folder of labelled clips")
-    reader = _Reader(root)
+    reader = _Reader(root, excerpts=excerpts)
     records, changes = in_one_spelling(reader.records())
     if not records:
         raise StreamError(
@@ -60,14 +69,15 @@ def check_shape(root: Path) -> None:
         StreamError: they cannot. The message gives the way out.
     """
     if not has_metadata(root):
-        shape_of([_seen(folder) for folder in _Reader(root).labelled(root)])
+        shape_of([_seen(folder) for folder in _Reader(root, excerpts=False).labelled(root)])
 
 
 class _Reader:
     """Reads the records of one folder, and collects what is left out of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, excerpts: bool) -> None:
         self._root = root
+        self._excerpts = excerpts
         self._left_out = LeftOut(root)
         self._questions: list[str] = []
 
@@ -76,6 +86,9 @@ class _Reader:
         table = find_metadata(self._root)
         if table is not None:
             return self._listed(table)
+        marked = self._marked()
+        if marked is not None:
+            return marked
         folders = self.labelled(self._root)
         shape = shape_of([_seen(folder) for folder in folders])
         if shape == "classes":
@@ -112,9 +125,21 @@ class _Reader:
         return self._class_folders(folder, classes, split, fold)
 
     def _listed(self, table: Path, split: str = "", fold: str = "") -> list[Record]:
-        records = read_metadata(table, self._root, split, fold)
-        self._left_out.unlisted(table.parent, [r.path for r in records], table.relative_to(self._root).as_posix())
-        return records
+        listed = read_metadata(table, self._root, split, fold, excerpts=self._excerpts)
+        paths = [one.record.path for one in listed]
+        self._left_out.unlisted(table.parent, paths, f"{table.relative_to(self._root).as_posix()} does not list")
+        if any(one.record.span for one in listed):
+            return usable(listed, self._left_out)
+        return [one.record for one in listed]
+
+    def _marked(self) -> list[Record] | None:
+        """Return the parts of recordings that label files mark, or None if the folder is not labelled by such files."""
+        found = read_marked(self._root) if self._excerpts else None
+        if found is None:
+            return None
+        listed, recordings = found
+        self._left_out.unlisted(self._root, recordings, "no label file marks")
+        return usable(listed, self._left_out)
 
     def _class_folders(self, folder: Path, classes: Sequence[Path], split: str = "", fold: str = "") -> list[Record]:
         self._check_loose(folder)
@@ -129,7 +154,7 @@ class _Reader:
             ]
         self._say_what_is_beside(inner, LIST_THEM + shape.removesuffix("s"))
         return [
-            Record(clip, path.name, **{shape.removesuffix("s"): meaning(part.name).value})
+            record_in(shape, Record(clip, path.name), meaning(part.name).value)
             for path in classes
             for part in inner[path]
             for clip in self._left_out.clips(part)

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ SHORTEST, LONGEST = 0.2, 10.24
 MOST_READ = 500
 """The number of files whose headers are read at most."""
 
+# What libsndfile raises, and what reading a file raises.
+_UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, ZeroDivisionError)
 _LEAST_BYTES = 100  # of a second of sound; the smallest codecs take several hundred, and silence in FLAC a hundred
 _MOST_BYTES = 2**26  # that are read of an mp3 file
 _TAG = b"ID3\x04\0\0\0\0\0\x10" + bytes(16)
@@ -28,10 +31,10 @@ def typical_seconds(records: Sequence[Record], seed: int) -> float:
     The percentile is by nearest rank. Of more than 500 clips, 500 are drawn with the seed. A clip whose header
     cannot be read is ignored here, because reading its audio will report what is wrong with it.
     """
-    paths = [r.path for r in records]
-    if len(paths) > MOST_READ:
-        paths = seeded_random(seed, "durations").sample(paths, MOST_READ)
-    known = sorted(seconds for path in paths if (seconds := _seconds(path)) is not None)
+    some = list(records)
+    if len(some) > MOST_READ:
+        some = seeded_random(seed, "durations").sample(some, MOST_READ)
+    known = sorted(seconds for record in some if (seconds := _seconds(record)) is not None)
     if not known:
         return LONGEST
     percentile = known[math.ceil(0.95 * len(known)) - 1]
@@ -39,21 +42,37 @@ def typical_seconds(records: Sequence[Record], seed: int) -> float:
     return min(LONGEST, max(SHORTEST, math.ceil(percentile * 10 - 1e-4) / 10))
 
 
-def _seconds(path: Path) -> float | None:
-    import soundfile
+def stated_seconds(path: Path) -> float | None:
+    """Return how long a recording is by its header; None where that cannot be known without decoding it."""
+    with suppress(*_UNREADABLE):
+        size, seconds = path.stat().st_size, _stated(path)
+        is_part = path.suffix.lower() == ".mp3" and size > _MOST_BYTES  # of which the rest was not looked at
+        return seconds if 0 < seconds * _LEAST_BYTES <= size and not is_part else None
+    return None
 
+
+def _seconds(record: Record) -> float | None:
+    if record.span is not None:
+        return record.span[1] - record.span[0]
+    path = record.path
     try:
-        if not path.is_file():  # a pipe would be waited for without end
-            return None
-        with _opened(path) as file:
-            info = soundfile.info(file)
-            seconds = info.frames / info.samplerate
+        seconds = _stated(path)
         if seconds * _LEAST_BYTES > path.stat().st_size:
             with _opened(path) as file:
                 seconds = _measured(file)
-    except (OSError, RuntimeError, ValueError, TypeError, ZeroDivisionError):  # libsndfile raises RuntimeError
+    except _UNREADABLE:
         return None
     return seconds if seconds > 0 else None
+
+
+def _stated(path: Path) -> float:
+    import soundfile
+
+    if not path.is_file():  # a pipe would be waited for without end
+        return 0.0
+    with _opened(path) as file:
+        info = soundfile.info(file)
+        return float(info.frames / info.samplerate)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ast.errors import StreamError
+from cl_ast.excerpts import sort_key
 from streams import clip_folder
 from streams.task import Clip
 
@@ -36,5 +37,5 @@ def read_labelled(folder: Path) -> Labelled:
             raise StreamError(f"{folder} has a split of its own without test clips; give a folder that has some")
         notes = (*notes, f"its own split is used: {len(tested)} of {len(records)} clips test")
         records = tested
-    records = sorted(records, key=lambda record: record.path)
-    return Labelled(tuple(Clip(record.path, record.label) for record in records), notes)
+    records = sorted(records, key=lambda record: sort_key(record.place))
+    return Labelled(tuple(map(Clip.of, records)), notes)

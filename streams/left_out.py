@@ -1,6 +1,6 @@
 """Says which clips of the data are left out, or refuses the data where a class would suffer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cl_ast.errors import StreamError
@@ -61,8 +61,8 @@ class LeftOut:
         """Remember a folder without clips."""
         self._empty.append(self._name(folder))
 
-    def unlisted(self, folder: Path, listed: Iterable[Path], table: str) -> list[Path]:
-        """Return, and remember, the audio in a folder that its table does not list."""
+    def unlisted(self, folder: Path, listed: Iterable[Path], why: str) -> list[Path]:
+        """Return, and remember, the audio in a folder that is not listed. `why` is such as "a.csv does not list"."""
         known = set(listed)
 
         def skip(path: Path) -> None:
@@ -71,8 +71,13 @@ class LeftOut:
 
         more = [path for path in walk(folder, skip) if path not in known and (is_clip(path) or is_other_audio(path))]
         if more:
-            self._tables.append(f"{count(len(more))} that {table} does not list; the first is {self._name(more[0])}")
+            self._tables.append(f"{count(len(more))} that {why}; the first is {self._name(more[0])}")
         return more
+
+    def rows(self, why: str, places: Sequence[str]) -> None:
+        """Remember rows of tables or lines of label files, and where they are; `why` is such as "without a label"."""
+        if places:
+            self._tables.append(f"{count(len(places))} {why}; the first is {places[0]}")
 
     def notes(self) -> tuple[str, ...]:
         """Return a sentence for each kind of clips that are left out."""
@@ -114,7 +119,7 @@ def with_unlisted(collection: Collection, root: Path, folder: Path, table: str, 
         return collection
     left_out = LeftOut(root)
     listed = [r.path for r in collection.records]
-    more = left_out.unlisted(folder, listed, table)
+    more = left_out.unlisted(folder, listed, f"{table} does not list")
     folders = {path.parent for path in more} - {path.parent for path in listed} if whole else set()
     if folders or len(more) > len(listed):
         where = min(folders, default=folder).relative_to(root).as_posix()

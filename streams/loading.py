@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from cl_ast.escaping import refused_in_label
+from cl_ast.excerpts import in_folder
 from streams import clip_folder, split
 from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import choose_split
@@ -66,9 +67,12 @@ def load(
             seed=seed,
             split_by=split_by,
             draw=BY_NAME,
+            excerpts=key == FOLDER,
         )
     )
     _check_labels(loaded)
+    if not any(clip.span for clip in loaded.train):
+        return replace(loaded, source=replace(loaded.source, excerpts=False))
     return loaded
 
 
@@ -92,7 +96,7 @@ def few_shot(task: Task, k: int, seed: int | None) -> Task:
         StreamError: a class has fewer than k clips to train on.
     """
     check_options(k, None)
-    records = [Record(clip.path, clip.label) for clip in task.train]
+    records = [Record(clip.path, clip.label, span=clip.span) for clip in task.train]
     return replace(task, train=_clips(keep_per_class(records, k, seed)))
 
 
@@ -116,7 +120,7 @@ def read_records(source: Source) -> Collection:
         root = Path(source.data)
         dataset = DATASETS.get(source.task)
         if dataset is None:
-            return _own_clips(root)
+            return _own_clips(root, excerpts=source.excerpts)
         check_complete(dataset, root)
         return dataset.read(root)
 
@@ -173,7 +177,7 @@ def _task(source: Source) -> Task:
 
 
 def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
-    collection = _own_clips(root)
+    collection = _own_clips(root, excerpts=source.excerpts)
     by_name_in = root if source.draw == BY_NAME else None
     splits, protocol = choose_split(
         collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed, by_name_in=by_name_in
@@ -181,8 +185,11 @@ def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
     return collection, splits, protocol
 
 
-def _own_clips(root: Path) -> Collection:
+def _own_clips(root: Path, *, excerpts: bool) -> Collection:
     """Read a folder of labelled clips, and say so if it is a published data set, which is read by its name.
+
+    Args:
+        excerpts: whether parts of recordings are read; see `Source`.
 
     Raises:
         StreamError: it cannot be read, or the folders of the data set are no classes.
@@ -194,10 +201,10 @@ def _own_clips(root: Path) -> Collection:
         way = f"its own labels and splits are used with the task {dataset.name} and --data {place}"
         if dataset.holds:
             raise StreamError(f"this looks like {dataset.title}, whose folders are no classes; {way}")
-        collection = clip_folder.read(root)
+        collection = clip_folder.read(root, excerpts=excerpts)
         return collection._replace(notes=(*collection.notes, f"this looks like {dataset.title}; {way}"))
     try:
-        return clip_folder.read(root)
+        return clip_folder.read(root, excerpts=excerpts)
     except StreamError as error:
         alike = None if own or not root.is_dir() else clips_look_like(root)
         if alike is None:
@@ -224,7 +231,7 @@ def _own_name(given: Path, root: Path) -> str:
 
 
 def _clips(records: list[Record]) -> tuple[Clip, ...]:
-    return tuple(Clip(r.path, r.label) for r in records)
+    return tuple(map(Clip.of, records))
 
 
 def _check_text(labels: tuple[str, ...]) -> None:
@@ -253,6 +260,6 @@ def _check_labels(task: Task) -> None:
 
 
 def _check_listed_once(records: list[Record], root: Path) -> None:
-    path, n = Counter(r.path for r in records).most_common(1)[0]
+    place, n = Counter(r.place for r in records).most_common(1)[0]
     if n > 1:
-        raise StreamError(f"{path.relative_to(root).as_posix()} is listed {n} times; keep one")
+        raise StreamError(f"{in_folder(place, root)} is listed {n} times; keep one")

@@ -1,21 +1,26 @@
 """Reads the `audiofolder` convention: a `metadata.csv` or `metadata.jsonl` beside the clips.
 
-The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` and `speaker`. Other columns are
-ignored, and so is a column that is empty in every row. See https://huggingface.co/docs/datasets/audio_dataset
+The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` and `speaker`, and `start` and `end` for
+clips that are parts of recordings. Other columns are ignored, and so is a column that is empty in every row. See
+https://huggingface.co/docs/datasets/audio_dataset
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from cl_ast.errors import StreamError
 from streams.find_files import find_files
-from streams.records import Record
+from streams.records import Listed, Record
 from streams.table_files import Row, read_rows, say_columns
+from streams.values import seconds_of
 from streams.walk import EXTENSIONS
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 TABS = "metadata.tsv"
+SPAN = ("start", "end")
+"""The columns that say which part of a recording a row is, in seconds."""
 FORMATS = "wav, flac, ogg, opus, mp3, aiff, au, caf or w64"
 
 SPLIT_NAMES = {
@@ -52,7 +57,7 @@ def _metadata_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> list[Record]:
+def read_metadata(path: Path, root: Path, split: str = "", fold: str = "", *, excerpts: bool = False) -> list[Listed]:
     """Read the records that a metadata file lists.
 
     Args:
@@ -60,10 +65,11 @@ def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> li
         root: the folder of the data; messages give paths relative to it.
         split: the split of all the records, if the name of the file's folder says so.
         fold: their fold, if the name of the file's folder says so.
+        excerpts: whether rows are parts of recordings where the table has the columns `start` and `end`.
 
     Raises:
         StreamError: a needed column or cell is missing, a path leads outside, or a file is missing or is listed
-            twice.
+            twice, or a start or end is no number.
     """
     rows = read_rows(path, root)
     name = path.relative_to(root).as_posix()
@@ -72,10 +78,20 @@ def read_metadata(path: Path, root: Path, split: str = "", fold: str = "") -> li
     optional = [column for column in ("split", "fold", "speaker") if _filled(rows, column)]
     given = {column: value for column, value in (("split", split), ("fold", fold)) if value}
     records = [_record(row, path.parent, file_column, optional, given) for row in rows]
+    if excerpts and all(_filled(rows, column) for column in SPAN):
+        records = [replace(record, span=_span(row)) for record, row in zip(records, rows, strict=True)]
     records = find_files(records, root, f"correct {name} or put them there")
     _check_listed_once(records, rows)
     _check_folds(records, name)
-    return records
+    return [Listed(record, row.place) for record, row in zip(records, rows, strict=True)]
+
+
+def _span(row: Row) -> tuple[float, float]:
+    start, end = (seconds_of(row.need(column)) for column in SPAN)
+    if start is None or end is None:
+        wrong = SPAN[0] if start is None else SPAN[1]
+        raise StreamError(f"{row.place}: the {wrong} {row.need(wrong)!r} is no number; write seconds, such as 12.5")
+    return start, end
 
 
 def _filled(rows: Sequence[Row], column: str) -> bool:
@@ -96,7 +112,8 @@ def _record(row: Row, folder: Path, file_column: str, optional: Sequence[str], g
     if "split" in cells:
         cells["split"] = _split_name(row, cells["split"])
     cells.update(given)
-    return Record(folder / _audio_path(row, file_column), row.need("label"), **cells)
+    split, fold, speaker = (cells.get(column, "") for column in ("split", "fold", "speaker"))
+    return Record(folder / _audio_path(row, file_column), row.need("label"), split, fold, speaker)
 
 
 def _split_name(row: Row, value: str) -> str:
@@ -121,8 +138,9 @@ def _check_folds(records: Sequence[Record], table: str) -> None:
 
 
 def _check_listed_once(records: Sequence[Record], rows: Sequence[Row]) -> None:
-    seen: dict[Path, Row] = {}
+    # One part of a recording with two labels is not refused: it is left out, as other overlaps are.
+    seen: dict[object, Row] = {}
     for record, row in zip(records, rows, strict=True):
-        first = seen.setdefault(record.path, row)
+        first = seen.setdefault(record.path if record.span is None else (record.place, record.label), row)
         if first is not row:
             raise StreamError(f"{row.place}: {record.path.name!r} is listed already in {first.place}; keep one")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from cl_ast.excerpts import sort_key
 from streams.loading import read_records, reload, task_of
 from streams.records import Record, Splits
-from streams.task import Clip, Source, Task
+from streams.task import Clip, Source, Task, span_words
 from streams.values import nfc
 
 SPLITS = ("train", "validation", "test")
@@ -71,7 +72,7 @@ def reload_recorded(source: Source, recorded: RecordedSplit) -> Task:
                 "gone or have changed since it was trained; put them back, or train it again with "
                 "`cl-ast add-task --replace`"
             )
-    splits = Splits(*(sorted(found[split], key=lambda record: record.path) for split in SPLITS))
+    splits = Splits(*(sorted(found[split], key=lambda one: sort_key(one.place)) for split in SPLITS))
     return task_of(source, recorded.labels, splits, recorded.protocol)
 
 
@@ -94,12 +95,13 @@ def splits_of(
 ) -> list[str | None]:
     """Return the recorded split of each clip of a folder; None for a clip that is in none.
 
-    A clip is recognised by its path in the folder, its label and its size, so in a copy of the folder, too.
+    A clip is recognised by its path in the folder, its label and its size, so in a copy of the folder, too. Of an
+    excerpt, where it begins and ends counts as well.
 
     Raises:
         StreamError: a clip no longer exists.
     """
-    numbers = [_hash(clip.path, clip.label, root) for clip in clips]
+    numbers = [_hash(clip, root) for clip in clips]
     return [next((split for split in SPLITS if number in members.get(split, ())), None) for number in numbers]
 
 
@@ -114,15 +116,15 @@ def _unchanged(source: Source, recorded: RecordedSplit) -> Task:
 
 
 def _hashes(clips: Iterable[Clip], root: Path) -> set[int]:
-    return {_hash(clip.path, clip.label, root) for clip in clips}
+    return {_hash(clip, root) for clip in clips}
 
 
-def _hash(path: Path, label: str, root: Path) -> int:
-    """Return four bytes of SHA-256 over a clip's path in the data, its label and its size in bytes."""
+def _hash(clip: Record | Clip, root: Path) -> int:
+    """Return four bytes of SHA-256 over a clip's path in the data, its label, its size in bytes and its span."""
     try:
-        size = path.stat().st_size
+        size = clip.path.stat().st_size
     except OSError as error:
-        raise StreamError(f"{path}: the clip is gone ({error.strerror}); load the task again") from None
-    text = "\0".join((path.relative_to(root).as_posix(), label, str(size)))
+        raise StreamError(f"{clip.path}: the clip is gone ({error.strerror}); load the task again") from None
+    text = "\0".join((clip.path.relative_to(root).as_posix(), clip.label, str(size), *span_words(clip.span)))
     digest = hashlib.sha256(nfc(text).encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:4], "little")

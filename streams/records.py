@@ -4,22 +4,45 @@ Messages leave out the folder of the data, because the loader puts it in front o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cl_ast.errors import StreamError
+from cl_ast.excerpts import Place, place_of
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a data set. An empty string means that the data have no such column."""
+    """One row of a data set. An empty string means that the data have no such column.
+
+    Attributes:
+        span: where an excerpt begins and ends in its recording, in seconds; None for a file of its own.
+    """
 
     path: Path
     label: str
     split: str = ""
     fold: str = ""
     speaker: str = ""
+    span: tuple[float, float] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the clip is: its file, or the part of its recording."""
+        return place_of(self.path, self.span)
+
+
+def record_in(shape: str, record: Record, value: str) -> Record:
+    """Return a record with its split, or its fold where the shape is "folds"."""
+    return replace(record, split=value) if shape == "splits" else replace(record, fold=value)
+
+
+class Listed(NamedTuple):
+    """A record, and the row of a table or the line of a label file that it is from, for messages."""
+
+    record: Record
+    place: str
 
 
 class Splits(NamedTuple):

@@ -127,12 +127,16 @@ def seeded_random(seed: int, *names: str) -> random.Random:
 
 
 def sorted_by_path(records: Iterable[Record]) -> list[Record]:
-    """Return the records sorted by path. A copy on a disk that spells é in two characters has the same order."""
+    """Return the records sorted by path, and excerpts of one recording by their time.
+
+    A copy on a disk that spells é in two characters has the same order.
+    """
     found = list(records)
     if all(str(r.path).isascii() for r in found):
         # Tuples of parts have the order of paths, but are compared faster; only Windows ignores the case of letters.
-        return sorted(found, key=(lambda r: r.path) if os.name == "nt" else (lambda r: r.path.parts))
-    return sorted(found, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path))
+        key = (lambda r: (r.path, r.span or ())) if os.name == "nt" else (lambda r: (r.path.parts, r.span or ()))
+        return sorted(found, key=key)
+    return sorted(found, key=lambda r: (tuple(map(nfc, r.path.parts)), r.path, r.span or ()))
 
 
 def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:

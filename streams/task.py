@@ -7,15 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import StreamError
+from cl_ast.excerpts import Place, place_of
+from streams.records import Record
 from streams.values import nfc
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled recording."""
+    """One labelled recording, or a labelled part of one.
+
+    Attributes:
+        span: where an excerpt begins and ends in its recording, in seconds; None for a file of its own.
+    """
 
     path: Path
     label: str
+    span: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, record: Record) -> "Clip":
+        """Return the clip of a row."""
+        return cls(record.path, record.label, record.span)
+
+    @property
+    def place(self) -> Place:
+        """Where the clip is: its file, or the part of its recording."""
+        return place_of(self.path, self.span)
 
 
 SHUFFLED, BY_NAME = "shuffled", "by name"
@@ -27,6 +44,8 @@ class Source:
 
     Attributes:
         draw: how a random split is drawn: `SHUFFLED`, as registries of older releases recorded it, or `BY_NAME`.
+        excerpts: whether clips are excerpts of recordings. Where it is false, as older releases recorded it, the
+            columns `start` and `end` of a table are ignored, and so are label files.
     """
 
     task: str
@@ -38,10 +57,14 @@ class Source:
     seed: int = 0
     split_by: str = "auto"
     draw: str = SHUFFLED
+    excerpts: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the source as JSON types."""
-        return asdict(self)
+        """Return the source as JSON types. Without excerpts it is as older releases wrote it."""
+        found = asdict(self)
+        if not self.excerpts:
+            del found["excerpts"]
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Source":
@@ -95,6 +118,8 @@ class Task:
     def fingerprint(self) -> str:
         """Return a SHA-256 over the labels and, for each split, every clip's path, label and size in bytes.
 
+        Of an excerpt the size is that of its recording, and where it begins and ends is added.
+
         Paths are relative to the data and in Unicode's composed form, so a copy on another disk has the same
         fingerprint.
 
@@ -122,8 +147,13 @@ class Task:
                     raise StreamError(
                         f"{clip.path}: the clip is gone ({error.strerror}); load the task again"
                     ) from None
-                add(nfc(clip.path.relative_to(root).as_posix()), clip.label, str(size))
+                add(nfc(clip.path.relative_to(root).as_posix()), clip.label, str(size), *span_words(clip.span))
         return digest.hexdigest()
+
+
+def span_words(span: tuple[float, float] | None) -> tuple[str, ...]:
+    """Return where an excerpt begins and ends as text that is hashed: seconds to the microsecond; nothing for None."""
+    return () if span is None else tuple(f"{seconds:.6f}" for seconds in span)
 
 
 def check_options(few_shot: int | None, max_seconds: float | None) -> None:

@@ -4,6 +4,7 @@ Tables are written by many programs. The same fold is `1` to one of them and `1.
 is empty, `nan` or `null`, and `é` is one character or two. These functions touch no file.
 """
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -48,6 +49,15 @@ def whole_number(text: str) -> str:
     """Return `3` for `3.0`, and any text that is no such number unchanged."""
     decimal = re.fullmatch(r"([0-9]+)\.0*", text)
     return decimal[1] if decimal else text
+
+
+def seconds_of(text: str) -> float | None:
+    """Return a number of seconds, whose decimal mark may be a comma; None for any other text."""
+    try:
+        seconds = float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return round(seconds, 6) if math.isfinite(seconds) else None
 
 
 def natural_key(text: str) -> Key:

@@ -6,9 +6,9 @@ task again after each new task.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 from cl_ast.audio.reading import Waveform, read_all
+from cl_ast.excerpts import Excerpt, Place
 
 WAVEFORM_BYTES = 2**29  # enough for some 8,000 clips of one second
 
@@ -24,10 +24,10 @@ class DecodedClips:
         self._most = most_bytes
         self._waveforms: OrderedDict[Hashable, Waveform] = OrderedDict()
 
-    def read(self, paths: Sequence[Path]) -> list[Waveform]:
+    def read(self, places: Sequence[Place]) -> list[Waveform]:
         """Return the clips in order. Raises AudioError for the first that cannot be read."""
-        keys = [file_key(path) for path in paths]
-        new = {key: path for key, path in zip(keys, paths, strict=True) if key not in self._waveforms}
+        keys = [clip_key(place) for place in places]
+        new = {key: place for key, place in zip(keys, places, strict=True) if key not in self._waveforms}
         fresh = dict(zip(new, read_all(list(new.values())), strict=True))
         found = [fresh[key] if key in fresh else self._waveforms[key] for key in keys]
         for key, waveform in zip(keys, found, strict=True):
@@ -43,8 +43,11 @@ class DecodedClips:
             self.bytes -= self._waveforms.popitem(last=False)[1].nbytes
 
 
-def file_key(path: Path) -> Hashable:
-    """Return a key that differs between files, and that changes when a file is written again."""
+def clip_key(place: Place) -> Hashable:
+    """Return a key that differs between clips, and that changes when the file of a clip is written again."""
+    if isinstance(place, Excerpt):
+        return clip_key(place.path), place.start, place.end
+    path = place
     try:
         found = path.stat()
     except OSError:

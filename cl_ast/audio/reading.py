@@ -1,6 +1,6 @@
 """Reads audio files as mono 16 kHz waveforms; every error names the clip."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain, islice
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cl_ast.audio import containers, opening
 from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
+from cl_ast.excerpts import Excerpt, Place
 from cl_ast.wording import first_line
 
 SAMPLE_RATE = 16_000  # Hz; every backbone here was trained at this rate
@@ -180,12 +181,59 @@ def _resampled(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
     yield resampler.resample_chunk(np.zeros(max(0, _shortest(rate) - total), np.float32), last=True)
 
 
-def read_all(paths: Sequence[Path]) -> list[Waveform]:
-    """Read clips in threads, in order. Raises AudioError for the first that cannot be read."""
-    if len(paths) == 1:
-        return [read(paths[0])]
-    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        return list(pool.map(read, paths))
+def read_all(places: Sequence[Place]) -> list[Waveform]:
+    """Read clips in threads, in order. Raises AudioError for the first that cannot be read.
+
+    Excerpts of one recording are read in one pass over it.
+    """
+    groups: dict[Hashable, list[Place]] = {}
+    for place in dict.fromkeys(places):
+        key = ("excerpts", place.path) if isinstance(place, Excerpt) else place
+        groups.setdefault(key, []).append(place)
+    if len(groups) == 1:
+        found = dict(_read_group(*groups.values()))
+    else:
+        with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+            found = dict(chain.from_iterable(pool.map(_read_group, groups.values())))
+    return [found[place] for place in places]
+
+
+def _read_group(places: Sequence[Place]) -> Iterator[tuple[Place, Waveform]]:
+    """Return a file, or excerpts of one recording, with what was read."""
+    excerpts = [place for place in places if isinstance(place, Excerpt)]
+    if excerpts:
+        return zip(excerpts, read_excerpts(excerpts[0].path, [(one.start, one.end) for one in excerpts]), strict=True)
+    return iter([(place, read(place)) for place in places if not isinstance(place, Excerpt)])
+
+
+def read_excerpts(path: Path, spans: Sequence[tuple[float, float]]) -> list[Waveform]:
+    """Return parts of a recording, which are exactly the samples that `read` gives there (bit-identical).
+
+    The recording is read in one pass, up to where the last part ends, and need not fit in memory.
+
+    Args:
+        spans: where each part begins and ends, in seconds, in any order. One that reaches beyond the end of the
+            recording is shorter.
+
+    Raises:
+        AudioError: the recording cannot be read that far, or ends before a part begins.
+    """
+    wanted = [(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) for start, end in spans]
+    last = max((end for _, end in wanted), default=0)
+    found: list[list[Waveform]] = [[] for _ in wanted]
+    place = 0
+    with closing(stream(path)) as blocks:
+        for block in blocks:
+            for own, (start, end) in zip(found, wanted, strict=True):
+                if start < place + len(block) and end > place:
+                    own.append(block[max(0, start - place) : end - place])
+            place += len(block)
+            if place >= last:
+                break
+    for own, (begins, _) in zip(found, spans, strict=True):
+        if not own:
+            raise AudioError(f"{path}: ends before {begins:.6g} s, where a labelled clip begins; correct its labels")
+    return [np.concatenate(own) for own in found]
 
 
 def resample(waveform: Waveform, rate: int) -> Waveform:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import streams
 from cl_ast.errors import ClAstError
 from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
+from cl_ast.excerpts import Place, short_name
 from cl_ast.tasks.task_file import split_in
 from cl_ast.wording import some_of
 from registry import Registry, TaskRecord, VersionRecord
@@ -34,7 +34,7 @@ def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
     return found
 
 
-def longer_clips(task: streams.Task, longer: Iterable[Path], seconds: float, crop: str) -> str:
+def longer_clips(task: streams.Task, longer: Iterable[Place], seconds: float, crop: str) -> str:
     """Return a sentence about training clips that are longer than the task takes; an empty one where none is.
 
     Args:
@@ -42,7 +42,7 @@ def longer_clips(task: streams.Task, longer: Iterable[Path], seconds: float, cro
         seconds: how much of a clip the task takes.
         crop: what is taken of them, one of `CROPS`.
     """
-    names = [f"{path.parent.name}/{path.name}" for path in longer]
+    names = list(map(short_name, longer))
     taken = {
         "loudest": f"the loudest {seconds:g} s of each train",
         "start": f"the first {seconds:g} s of each train",

@@ -86,7 +86,7 @@ def learn_routing(
         description_id=space.description_id,
         copies=COPIES,
         noise=space.noise,
-        logits=joined_logits_of(model, session.clips.read([clip.path for clip in validation])),
+        logits=joined_logits_of(model, session.clips.read([clip.place for clip in validation])),
         negatives=others,
         alpha=alpha,
     )
@@ -119,7 +119,7 @@ def _described(
     parts = list(chunks(len(clips), _GPU_CHUNK if session.backbone.device.type == "cuda" else _CHUNK))
 
     def versions(part: range) -> Sequence[Sequence[Waveform]]:
-        waveforms = [part_to_describe(one) for one in session.clips.read([clips[index].path for index in part])]
+        waveforms = [part_to_describe(one) for one in session.clips.read([clips[index].place for index in part])]
         return list(zip(*pool.map(copies, waveforms), strict=True)) if altered else [waveforms]
 
     with (

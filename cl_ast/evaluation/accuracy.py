@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import streams
 from cl_ast.audio.reading import Waveform
@@ -28,18 +27,22 @@ class Outcome:
     """What became of one test clip.
 
     Attributes:
-        path, label: the clip and its true label.
+        clip: the clip, with its true label.
         predicted, probability: the label that the task gives, by name, and its probability.
         route: where the router sent the clip; None where routing was not measured.
         routed_label: the label that it got there; None too where that task cannot answer.
     """
 
-    path: Path
-    label: str
+    clip: streams.Clip
     predicted: str
     probability: float
     route: Route | None = None
     routed_label: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The true label."""
+        return self.clip.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def measure(
     outcomes: list[Outcome] = []
     size = _GPU_CHUNK if model.backbone.device.type == "cuda" else _CHUNK
     parts = [[clips[index] for index in part] for part in chunks(len(clips), size)]
-    with closing(ahead(partial(session.clips.read, [clip.path for clip in mine]) for mine in parts)) as read:
+    with closing(ahead(partial(session.clips.read, [clip.place for clip in mine]) for mine in parts)) as read:
         for mine, waveforms in zip(parts, read, strict=True):
             by_name = [Answer(logits, model.settings) for logits in joined_logits_of(model, waveforms)]
             found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
@@ -113,7 +116,7 @@ def measure(
 def _outcome(clip: streams.Clip, answered: Answer) -> Outcome:
     settings = answered.settings
     ((_, probability),) = label_scores(answered.logits[None], settings.labels, 1, settings.temperature)[0]
-    return Outcome(clip.path, clip.label, answered.label, probability)
+    return Outcome(clip, answered.label, probability)
 
 
 def _routed(
@@ -125,10 +128,10 @@ def _routed(
     by_name: Sequence[Answer],
 ) -> list[Outcome]:
     """Return the outcomes with where the router sends each clip, and with the label that it gets there."""
-    paths = [one.path for one in outcomes]
+    places = [one.clip.place for one in outcomes]
     parts = [part_to_describe(waveform) for waveform in waveforms]
-    described = session.descriptions.describe(session.routing.space, paths, parts)
-    segments = [Segment(str(path), waveform) for path, waveform in zip(paths, waveforms, strict=True)]
+    described = session.descriptions.describe(session.routing.space, places, parts)
+    segments = [Segment(str(place), waveform) for place, waveform in zip(places, waveforms, strict=True)]
     decided = decide(router, described, partial(_answers, session, name, by_name, segments))
     return [
         replace(outcome, route=route, routed_label=one.label if isinstance(one, Answer) else None)

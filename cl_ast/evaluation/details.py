@@ -8,6 +8,7 @@ from typing import Any
 
 from cl_ast.evaluation.accuracy import Measured, Outcome
 from cl_ast.evaluation.intervals import Interval, wilson
+from cl_ast.excerpts import Place, record, sort_key
 
 _MOST_SQUARE = 1_000  # classes; a matrix of more is too large for JSON, and the list of confusions has all of it
 
@@ -52,13 +53,18 @@ class Wrong:
     """A clip that its task answers wrongly by name.
 
     Attributes:
+        place: where it is.
         probability: of the wrong label.
     """
 
-    path: str
+    place: Place
     label: str
     predicted: str
     probability: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return _to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +72,27 @@ class Misrouted:
     """A clip that the router sent to another task than its own, or called unknown.
 
     Attributes:
+        place: where it is.
         task: where it was sent.
         task_score: the router's score for that task.
         p_value: the share of that task's own clips that fit it no better; where it is too low, the clip is unknown.
         known: whether the clip was taken for one of that task.
     """
 
-    path: str
+    place: Place
     label: str
     task: str
     task_score: float
     p_value: float
     known: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return _to_json(self)
+
+
+def _to_json(one: Wrong | Misrouted) -> dict[str, Any]:
+    return {**record(one.place), **{name: value for name, value in asdict(one).items() if name != "place"}}
 
 
 @dataclass(frozen=True)
@@ -125,23 +140,23 @@ class Details:
     def wrong(self) -> Sequence[Wrong]:
         """Every clip that is answered wrongly by name, the most confident error first."""
         found = [
-            Wrong(str(one.path), one.label, one.predicted, one.probability)
+            Wrong(one.clip.place, one.label, one.predicted, one.probability)
             for one in self._outcomes
             if not _is_right(one)
         ]
-        return sorted(found, key=lambda one: (-one.probability, one.path))
+        return sorted(found, key=lambda one: (-one.probability, sort_key(one.place)))
 
     @cached_property
     def misrouted(self) -> Sequence[Misrouted]:
         """Every clip that was sent to another task or called unknown, the best fit for a wrong task first."""
         found = [
             Misrouted(
-                str(one.path), one.label, one.route.task, one.route.score, one.route.p_value, known=one.route.known
+                one.clip.place, one.label, one.route.task, one.route.score, one.route.p_value, known=one.route.known
             )
             for one in self._outcomes
             if one.route is not None and (one.route.task != self.measured.task or not one.route.known)
         ]
-        return sorted(found, key=lambda one: (one.task == self.measured.task, -one.p_value, one.path))
+        return sorted(found, key=lambda one: (one.task == self.measured.task, -one.p_value, sort_key(one.place)))
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON types, whose numbers are finite."""
@@ -152,8 +167,8 @@ class Details:
             "labels": list(self.measured.labels),
             "confusion": self.confusion,
             "confusions": [asdict(one) for one in self.confusions],
-            "wrong": [asdict(one) for one in self.wrong],
-            "misrouted": [asdict(one) for one in self.misrouted],
+            "wrong": [one.to_json() for one in self.wrong],
+            "misrouted": [one.to_json() for one in self.misrouted],
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -164,7 +179,7 @@ class Details:
         route = one.route
         return {
             "task": self.measured.task,
-            "path": str(one.path),
+            **record(one.clip.place),
             "label": one.label,
             "predicted": one.predicted,
             "probability": one.probability,

@@ -2,13 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cl_ast.audio.cache import file_key
+from cl_ast.audio.cache import clip_key
 from cl_ast.audio.reading import Waveform
+from cl_ast.excerpts import Place
 from cl_ast.router.space import RouterSpace
 
 _MOST = 50_000  # clips, of two kilobytes each
@@ -24,12 +24,12 @@ class DescriptionCache:
         self._found: OrderedDict[Hashable, Tensor] = OrderedDict()
         self._space: RouterSpace | None = None
 
-    def describe(self, space: RouterSpace, paths: Sequence[Path], waveforms: Sequence[Waveform]) -> Tensor:
-        """Return the descriptions (n, dimensions) of clips that were just read from these paths."""
+    def describe(self, space: RouterSpace, places: Sequence[Place], waveforms: Sequence[Waveform]) -> Tensor:
+        """Return the descriptions (n, dimensions) of clips that were just read from these places."""
         if space is not self._space:
             self._space = space
             self._found.clear()
-        keys = [file_key(path) for path in paths]
+        keys = [clip_key(place) for place in places]
         new = [row for row, key in enumerate(keys) if key not in self._found]
         fresh = dict(zip(new, space.describe([waveforms[row] for row in new]), strict=True))
         found = [fresh[row] if row in fresh else self._found[key] for row, key in enumerate(keys)]

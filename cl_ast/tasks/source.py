@@ -7,6 +7,7 @@ from typing import Any
 
 import streams
 from cl_ast.errors import StreamError
+from cl_ast.excerpts import sort_key
 from cl_ast.tasks.origin import is_imported
 from cl_ast.tasks.task_file import split_in
 from registry import Registry, VersionRecord
@@ -67,8 +68,7 @@ def split_of(registry: Registry, version: VersionRecord) -> VersionSplit:
             f"{source.data} is not there: it had the clips of {version.task} ({counts}); put the folder back"
         ) from error
     clips = {
-        split: [streams.Clip(one.path, one.label) for one in sorted(found[split], key=lambda record: record.path)]
-        for split in SPLITS
+        split: sorted(map(streams.Clip.of, found[split]), key=lambda clip: sort_key(clip.place)) for split in SPLITS
     }
     return VersionSplit(
         clips, {split: max(0, len(recorded.members.get(split, ())) - len(clips[split])) for split in SPLITS}

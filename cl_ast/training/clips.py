@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from math import prod
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.reading import Waveform, read_all
 from cl_ast.batching import ahead, chunks
+from cl_ast.excerpts import Place
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.training import memory
 from cl_ast.training.feature_files import FeatureFiles, Rows, Writer, key_of
@@ -21,7 +21,7 @@ from cl_ast.training.state_cache import CPU, StateCache
 from cl_ast.training.stretches import all_windows, size_if_longer, stretch
 from streams import Clip
 
-Read = Callable[[Sequence[Path]], list[Waveform]]
+Read = Callable[[Sequence[Place]], list[Waveform]]
 _CHUNK = 64  # clips that are read at once
 _CHUNK_SECONDS = 512  # of sound, for a GPU, which computes features in larger batches
 _WORTH_A_FILE = 2**26  # bytes; fewer features are computed again about as fast as they are read
@@ -48,16 +48,16 @@ def labelled(
     """
     index = {label: position for position, label in enumerate(labels)}
     targets = [index[clip.label] for clip in clips]
-    paths = [clip.path for clip in clips]
+    places = [clip.place for clip in clips]
     if crop != "all":
-        return ClipSet(paths, targets, front_end, device=device, read=read, crop=crop, files=files)
+        return ClipSet(places, targets, front_end, device=device, read=read, crop=crop, files=files)
     starts: list[Sequence[int | None]] = []
-    parts = (partial(read, paths[part.start : part.stop]) for part in chunks(len(paths), _CHUNK))
+    parts = (partial(read, places[part.start : part.stop]) for part in chunks(len(places), _CHUNK))
     with closing(ahead(parts)) as waveforms:
         for some in waveforms:
             starts += [all_windows(waveform, front_end) for waveform in some]
     return ClipSet(
-        [path for path, own in zip(paths, starts, strict=True) for _ in own],
+        [place for place, own in zip(places, starts, strict=True) for _ in own],
         [target for target, own in zip(targets, starts, strict=True) for _ in own],
         front_end,
         device=device,
@@ -81,7 +81,7 @@ class ClipSet:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        places: Sequence[Place],
         targets: Sequence[int],
         front_end: FrontEnd,
         *,
@@ -102,18 +102,18 @@ class ClipSet:
             starts: where the stretch of each clip begins instead, in samples; None for what `crop` says.
             files: the files of the cache folder; those of the user by default.
         """
-        self.paths = list(paths)
-        self.longer: dict[Path, None] = {}
+        self.places = list(places)
+        self.longer: dict[Place, None] = {}
         self.targets = torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
         self._read = read
         self._crop = crop
-        self._starts = [None] * len(self.paths) if starts is None else list(starts)
+        self._starts = [None] * len(self.places) if starts is None else list(starts)
         self._files = files
         self._is_half = self.device.type == "cuda" and front_end.spectrogram
         self._dtype = torch.float16 if self._is_half else torch.float32
-        self._shape = (len(self.paths), *front_end.shape)
+        self._shape = (len(self.places), *front_end.shape)
         self._size = prod(self._shape) * self._dtype.itemsize
         room = memory.room(CPU) if cache_bytes is None else cache_bytes
         gpu_room = memory.room(self.device) if self.device.type == "cuda" else 0
@@ -128,7 +128,7 @@ class ClipSet:
         self._coming: Iterator[Batch] = iter(())
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     def load(self, stage: str, progress: Progress = silent) -> None:
         """Read every clip now, so that one that cannot be read is known before training starts.
@@ -141,10 +141,10 @@ class ClipSet:
         writer: Writer | None = None
         if self._size and (self._size >= _WORTH_A_FILE or not is_kept):
             files = self._files or FeatureFiles.of_user()
-            key = key_of(self.paths, (self._crop, self._starts), self.front_end, self._dtype, self.device)
+            key = key_of(self.places, (self._crop, self._starts), self.front_end, self._dtype, self.device)
             found = files.open(key, self._shape, self._dtype)
             if found is not None:
-                self.longer = {self.paths[index]: None for index in found.longer}
+                self.longer = {self.places[index]: None for index in found.longer}
                 self._kept = self._copied(found) if is_kept else found
                 self._is_loaded = True
                 progress(Step(stage, len(self), len(self)))
@@ -156,7 +156,7 @@ class ClipSet:
             written = (
                 None
                 if writer is None
-                else writer.finish([index for index, path in enumerate(self.paths) if path in self.longer])
+                else writer.finish([index for index, place in enumerate(self.places) if place in self.longer])
             )
         finally:
             if writer is not None:
@@ -230,14 +230,14 @@ class ClipSet:
 
     def _waveforms(self, indices: Sequence[int]) -> list[Waveform]:
         """Return what is taken of clips, and note which are longer."""
-        found = self._read([self.paths[index] for index in indices])
+        found = self._read([self.places[index] for index in indices])
         return [self._taken(index, one) for index, one in zip(indices, found, strict=True)]
 
     def _taken(self, index: int, waveform: Waveform) -> Waveform:
         size = size_if_longer(waveform, self.front_end)
         if size is None:
             return waveform
-        self.longer[self.paths[index]] = None
+        self.longer[self.places[index]] = None
         return stretch(waveform, size, self._crop, self._starts[index])
 
     def _computed(self, waveforms: Sequence[Waveform]) -> Tensor:

@@ -28,9 +28,10 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from cl_ast.audio.cache import file_key
+from cl_ast.audio.cache import clip_key
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.errors import TrainingError
+from cl_ast.excerpts import Place
 from cl_ast.training.file_lock import try_lock
 
 FOLDER, SIZE = "CL_AST_CACHE", "CL_AST_CACHE_GB"
@@ -48,7 +49,7 @@ _WINDOWS = os.name == "nt"
 
 
 def key_of(
-    paths: Sequence[Path],
+    places: Sequence[Place],
     stretches: tuple[str, Sequence[int | None]],
     front_end: FrontEnd,
     dtype: torch.dtype,
@@ -66,8 +67,8 @@ def key_of(
     digest = hashlib.sha256(repr(how).encode())
     crop, starts = stretches
     digest.update(repr(crop).encode())
-    for path, start in zip(paths, starts, strict=True):
-        digest.update(repr((file_key(path.absolute()), start)).encode("utf-8", "surrogatepass"))
+    for place, start in zip(places, starts, strict=True):
+        digest.update(repr((clip_key(place.absolute()), start)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

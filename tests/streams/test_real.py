@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recordings are no
 
 def columns(name: str) -> dict[Path, tuple[str, str]]:
     root = DATA / name
-    return {r.path: (r.speaker, r.fold) for r in read_metadata(root / "metadata.csv", root)}
+    return {r.path: (r.speaker, r.fold) for r, _ in read_metadata(root / "metadata.csv", root)}
 
 
 def check_disjoint(task: streams.Task, values: dict[Path, str]) -> list[set[str]]:

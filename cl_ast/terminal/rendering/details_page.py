@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.details import Details, Misrouted, Share, Wrong
 from cl_ast.evaluation.shown_accuracy import counted, interval, right_of
+from cl_ast.excerpts import Place, in_folder
 from cl_ast.terminal.rendering.layout import Breakable, bare, line
 
 _MOST_CLASSES = 40
@@ -26,7 +27,7 @@ def summary(found: Details) -> RenderableType:
 
 def details(found: Details) -> RenderableType:
     """Return accuracy by class, confusions, wrong clips and misrouted clips; whatever is empty is left out."""
-    folder = _folder([one.path for one in found.measured.outcomes])
+    folder = _folder([one.clip.path for one in found.measured.outcomes])
     parts = [summary(found), _classes(found), *_confusions(found)]
     parts += _wrong(found.wrong, folder) + _misrouted(found.misrouted, found.measured.task, folder)
     return Group(*(item for part in parts for item in (part, "")))
@@ -57,7 +58,7 @@ def _wrong(clips: Sequence[Wrong], folder: str) -> list[RenderableType]:
         return []
     table = bare("clip", "class", "answer", "probability")
     for one in clips[:_MOST_CLIPS]:
-        table.add_row(Breakable(_below(one.path, folder)), one.label, one.predicted, f"{one.probability:.2f}")
+        table.add_row(Breakable(_below(one.place, folder)), one.label, one.predicted, f"{one.probability:.2f}")
     if len(clips) > _MOST_CLIPS:
         table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
     return [Group(line(f"wrong with the task named, in {folder}", "bold"), table)]
@@ -70,7 +71,7 @@ def _misrouted(clips: Sequence[Misrouted], task: str, folder: str) -> list[Rende
     for one in clips[:_MOST_CLIPS]:
         where = one.task if one.known else f"unknown (nearest: {one.task})"
         table.add_row(
-            Breakable(_below(one.path, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
+            Breakable(_below(one.place, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
         )
     if len(clips) > _MOST_CLIPS:
         table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
@@ -90,5 +91,5 @@ def _folder(paths: Sequence[Path]) -> str:
     return os.path.commonpath([path.parent for path in paths]) if paths else ""
 
 
-def _below(path: str, folder: str) -> str:
-    return Path(path).relative_to(folder).as_posix()
+def _below(place: Place, folder: str) -> str:
+    return in_folder(place, Path(folder))

@@ -8,6 +8,7 @@ from cl_ast.evaluation.details import Details
 from cl_ast.evaluation.intervals import wilson
 from cl_ast.evaluation.own_folder import FolderTest
 from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
+from cl_ast.excerpts import record
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
@@ -83,10 +84,10 @@ def folder_notes(test: FolderTest) -> list[str]:
     return lines
 
 
-def split_rows(found: VersionSplit) -> list[dict[str, str]]:
+def split_rows(found: VersionSplit) -> list[dict[str, Any]]:
     """Return one flat record for each clip of a task, as the CSV of `cl-ast splits` has it."""
     return [
-        {"path": str(clip.path), "label": clip.label, "split": split}
+        {**record(clip.place), "label": clip.label, "split": split}
         for split, clips in found.clips.items()
         for clip in clips
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.shown_accuracy import FEW, clip_count, counted, in_sentence, with_interval
+from cl_ast.excerpts import in_folder
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import stopped
@@ -182,15 +183,11 @@ def split(version: VersionRecord, found: "VersionSplit") -> RenderableType:
     root = Path(str(version.source.get("data", "")))
     for name, of_split in found.clips.items():
         for clip in of_split[:_MOST_CLIPS]:
-            clips.add_row(Breakable(_below(clip.path, root)), clip.label, name)
+            clips.add_row(Breakable(in_folder(clip.place, root)), clip.label, name)
         if len(of_split) > _MOST_CLIPS:
             clips.add_row(line(f"… {len(of_split) - _MOST_CLIPS:,} more: --format csv lists all", "dim"), "", name)
     title = f"{version.task}, version {version.number}: {version.protocol}"
     return Group(line(title), "", counts, "", line(f"clips in {_short(root)}", "bold"), clips)
-
-
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> EscapedTable:

@@ -57,7 +57,7 @@ def test_the_probe_finds_the_rare_class_only_with_weights() -> None:
 
 def test_a_training_uses_them(fresh: Fresh, toy: Toy) -> None:
     """The sounds do not tell ten clips of one class from two of another, so only their number decides."""
-    clips = ClipSet(toy(0, 12).paths, [0] * 10 + [1] * 2, LogMelFrontEnd(30))
+    clips = ClipSet(toy(0, 12).places, [0] * 10 + [1] * 2, LogMelFrontEnd(30))
 
     def bias(kind: str, head: str) -> float:
         model = fresh("linear", labels=("tone", "noise"), frames=30)

@@ -17,6 +17,7 @@ from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import Waveform, read, read_all
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
+from cl_ast.excerpts import Place
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import memory
@@ -136,7 +137,7 @@ def _trained(
     """Train with masks, so that features are needed in every epoch; return how many clips each call read, too."""
     reads: list[int] = []
 
-    def read(some: Sequence[Path]) -> list[Waveform]:
+    def read(some: Sequence[Place]) -> list[Waveform]:
         reads.append(len(some))
         return read_all(some)
 
@@ -250,7 +251,7 @@ def test_of_longer_clips_the_stretch_is_taken_that_the_crop_says(longer_clips: l
     for crop, (stretches, targets) in expected.items():
         found = labelled(longer_clips, ("x", "y"), front_end, crop=crop)
         found.load("reading")
-        assert [path.name for path in found.longer] == ["a.wav", "b.wav"]
+        assert [Path(str(place)).name for place in found.longer] == ["a.wav", "b.wav"]
         features, labels = found.batch(range(len(found)))
         assert labels.tolist() == targets
         torch.testing.assert_close(features, front_end(stretches), rtol=0, atol=0)
@@ -264,7 +265,7 @@ def test_a_file_of_features_has_one_crop_and_says_which_clips_are_longer(
     first: dict[str, torch.Tensor] = {}
     reads: list[int] = []
 
-    def noted(paths: Sequence[Path]) -> list[Waveform]:
+    def noted(paths: Sequence[Place]) -> list[Waveform]:
         reads.append(len(paths))
         return read_all(paths)
 
@@ -273,7 +274,7 @@ def test_a_file_of_features_has_one_crop_and_says_which_clips_are_longer(
             reads.clear()
             found = labelled(longer_clips, ("x", "y"), LogMelFrontEnd(30), read=noted, crop=crop, files=files)
             found.load("reading")
-            assert [path.name for path in found.longer] == ["a.wav", "b.wav"]
+            assert [Path(str(place)).name for place in found.longer] == ["a.wav", "b.wav"]
             features, _ = found.batch(range(len(found)))
             assert torch.equal(first.setdefault(crop, features), features)
             if again:
@@ -292,3 +293,21 @@ def test_clips_that_fit_nowhere_are_cut_the_same(longer_clips: list[Clip], monke
     with nowhere.ahead([[2, 0], [1]]):
         for batch in ([2, 0], [1]):
             assert torch.equal(nowhere.batch(batch)[0], kept.batch(batch)[0])
+
+
+def test_a_file_of_features_is_of_one_part_of_a_recording(
+    toy_clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "room", lambda _: 0)
+    files = FeatureFiles(tmp_path / "features", 2**30)
+
+    def features(start: float, end: float) -> torch.Tensor:
+        clips = [Clip(path, "x", (start, end)) for path in toy_clips[:2]]
+        found = labelled(clips, ("x",), LogMelFrontEnd(30), files=files)
+        found.load("reading")
+        return found.batch(range(2))[0]
+
+    first, second = features(0.0, 0.1), features(0.1, 0.2)
+    assert not torch.equal(first, second)
+    assert torch.equal(features(0.0, 0.1), first)
+    assert len(list(files.folder.glob("*.features"))) == 2
