@@ -33,7 +33,7 @@ def _marks(count: int = 6) -> list[tuple[float, float, str]]:
 @pytest.fixture
 def recordings(tmp_path: Path, wav: Make) -> Path:
     """Six recordings of ten seconds."""
-    first = wav(tmp_path / "sites" / "site0.wav", seconds=10.0)
+    first: Path = wav(tmp_path / "sites" / "site0.wav", seconds=10.0)
     for number in range(1, 6):
         shutil.copy(first, first.with_name(f"site{number}.wav"))
     return first.parent
@@ -291,12 +291,13 @@ def test_a_recorded_split_is_found_again_after_labels_were_added(labelled_table:
 
 
 def test_few_shot_and_measuring_take_parts(labelled_table: Path) -> None:
-    task = streams.load(labelled_table, few_shot=2)
-    assert len(task.train) == 4
-    other = streams.redraw(task, seed=1)
-    assert {clip.span for clip in other.train} <= {span for _, span, _ in EXPECTED}
-    assert other.train != task.train
-    assert replace(other, train=task.train) == task
+    task = streams.load(labelled_table)
+    drawn = [streams.few_shot(task, 2, seed=seed) for seed in range(4)]
+    for few in drawn:
+        assert len(few.train) == 4
+        assert {clip.span for clip in few.train} <= {span for _, span, _ in EXPECTED}
+        assert replace(few, train=task.train) == task
+    assert len({few.train for few in drawn}) > 1
     assert {(clip.path.name, clip.span, clip.label) for clip in read_labelled(labelled_table).clips} == EXPECTED
 
 
