@@ -7,13 +7,12 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-import platformdirs
 import torch
 from torch import Tensor
 
 import streams
+from cl_ast import caches
 from cl_ast.continual.cautions import few_clips, longer_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
 from cl_ast.continual.planning import Plan, Request, former_of, planned, version_of
@@ -170,8 +169,7 @@ def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
         "backbone": session.backbone.fingerprint,
         "method": plan.settings.method.text,
     }
-    folder = Path(platformdirs.user_cache_dir("cl-ast")) / "training"
-    return Checkpoint(folder, identity, place=f"{session.registry.place}\n{plan.settings.name}")
+    return Checkpoint(caches.checkpoints(), identity, place=f"{session.registry.place}\n{plan.settings.name}")
 
 
 def _epochs(count: int) -> str:

@@ -64,6 +64,7 @@ ORDER = (
         "cl_ast.progress",
         "cl_ast.batching",
         "cl_ast.environment",
+        "cl_ast.caches",
         "cl_ast.wording",
     },
 )
