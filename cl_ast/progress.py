@@ -10,7 +10,7 @@ class Step:
 
     Attributes:
         stage: such as "reading clips" or "training".
-        done, total: in the stage's own unit, mostly clips.
+        done, total: in the stage's own unit, mostly clips; 0 done announces a stage that says nothing for a while.
         note: where in the stage, such as "epoch 3/30".
         loss, accuracy: while training, over the epoch so far.
     """

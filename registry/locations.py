@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from cl_ast import caches
 from cl_ast.errors import RegistryError
 from registry import passwords
 from registry.adapter_files import AdapterFiles
@@ -83,17 +84,11 @@ def _adapters(place: str, cache: str) -> AdapterFiles:
         from registry.remote_store import RemoteStore
 
         store: Store = RemoteStore(place)
-        return AdapterFiles(store, nearby or LocalFolder(_user_cache()))
+        return AdapterFiles(store, nearby or LocalFolder(caches.adapters()))
     folder = Path(place).expanduser()
     if not folder.is_absolute():
         raise RegistryError(f"adapters={place} depends on where cl-ast is started: give the whole path of the folder")
     return AdapterFiles(LocalFolder(folder), nearby)
-
-
-def _user_cache() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cl-ast")) / "adapters"
 
 
 def _parameters(rest: str) -> tuple[str, dict[str, str]]:

@@ -81,6 +81,14 @@ def is_same_name(one: str, other: str) -> bool:
     return _place(one) == _place(other)
 
 
+def is_cached(name: str) -> bool:
+    """Return whether a backbone of the hub is in the hub's cache on this machine; the hub is not asked."""
+    try:
+        return _cached(_place(name))
+    except ValueError:  # a name that no model on the hub can have
+        return False
+
+
 def default_name() -> str:
     """Return the backbone of a new registry: "ast-base" if it is cached or the hub can be reached, else "ast-mini"."""
     return "ast-base" if _cached(AST_BASE_HUB) or _hub_has(AST_BASE_HUB) else MINI

@@ -7,13 +7,12 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-import platformdirs
 import torch
 from torch import Tensor
 
 import streams
+from cl_ast import caches
 from cl_ast.continual.cautions import few_clips, longer_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
 from cl_ast.continual.planning import Plan, Request, former_of, planned, version_of
@@ -22,7 +21,7 @@ from cl_ast.continual.training_record import clip_counts, routing_record, traini
 from cl_ast.errors import AudioError, StreamError
 from cl_ast.evaluation.accuracy import Measured, measure, measure_stored
 from cl_ast.inference.session import Session
-from cl_ast.progress import ClAstWarning, Progress, silent
+from cl_ast.progress import ClAstWarning, Progress, Step, silent
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.augmenting import augmentation
@@ -86,7 +85,7 @@ def add_task(
     if not group.main:
         group.wait()  # while the main process measures and commits
         return Learned(session.registry.task(plan.task.name), trained.accuracy, trained.epoch, ())
-    trained = _as_kept(model, trained, validation, request)
+    trained = _as_kept(model, trained, validation, request, progress)
     routing = _routing(session, plan, model, progress)
     learned = finish(session, plan, request, Ready(model, trained, routing, str(session.backbone.device)), progress)
     group.wait()
@@ -96,7 +95,7 @@ def add_task(
 def train_alone(session: Session, plan: Plan, request: Request) -> Ready:
     """Do what depends on the task alone, and writes nothing to the registry: train it and learn its routing."""
     model, trained, validation = _trained(session, plan, request.resume, ALONE, silent, never)
-    trained = _as_kept(model, trained, validation, request)
+    trained = _as_kept(model, trained, validation, request, silent)
     return Ready(model, trained, _routing(session, plan, model, silent), str(session.backbone.device))
 
 
@@ -112,8 +111,9 @@ def finish(session: Session, plan: Plan, request: Request, ready: Ready, progres
     return Learned(record, ready.trained.accuracy, ready.trained.epoch, tuple(measured), skipped, tuple(notes))
 
 
-def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: Request) -> Trained:
+def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: Request, progress: Progress) -> Trained:
     """Round a trained task to the numbers that its file will hold, then calibrate it; return its scores then."""
+    progress(Step("rounding and calibrating", 0, len(validation)))
     trained = rounded(model, trained, validation, request.store)
     if request.calibrate:
         model.settings = dataclasses.replace(model.settings, temperature=temperature_of(model, validation))
@@ -169,8 +169,7 @@ def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
         "backbone": session.backbone.fingerprint,
         "method": plan.settings.method.text,
     }
-    folder = Path(platformdirs.user_cache_dir("cl-ast")) / "training"
-    return Checkpoint(folder, identity, place=f"{session.registry.place}\n{plan.settings.name}")
+    return Checkpoint(caches.checkpoints(), identity, place=f"{session.registry.place}\n{plan.settings.name}")
 
 
 def _epochs(count: int) -> str:

@@ -23,6 +23,8 @@ from cl_ast.router import ALPHA, TaskRouting, learn, part_to_describe, unknown_n
 from cl_ast.router.copies import COPIES, copies
 from cl_ast.tasks.task_model import TaskModel
 
+_LEARNING = "learning to recognise this task's clips"
+_LIMIT = 'setting the limit for "unknown"'
 _CHUNK, _GPU_CHUNK = 32, 256  # clips that are described at once
 
 
@@ -75,18 +77,23 @@ def learn_routing(
     generator = torch.Generator().manual_seed(seed)
     training, validation = (_sample(some, generator) for some in (clips.training, clips.validation))
     index = {label: position for position, label in enumerate(clips.labels)}
+    # Said before it begins: the router space of a new registry takes seconds to measure.
+    progress(Step(_LEARNING, 0, len(training)))
     space = session.routing.space
     others = None if negatives is None else _negatives(session, negatives, model.settings.front_end.seconds, progress)
+    described = _described(session, training, _LEARNING, progress, altered=True)
+    progress(Step(_LIMIT, 0, len(validation)))
+    logits = joined_logits_of(model, session.clips.read([clip.place for clip in validation]))
     routing = learn(
-        _described(session, training, "learning to recognise this task's clips", progress, altered=True),
+        described,
         [index[clip.label] for clip in training],
-        _described(session, validation, 'setting the limit for "unknown"', progress),
+        _described(session, validation, _LIMIT, progress),
         generator=generator,
         kind=space.kind,
         description_id=space.description_id,
         copies=COPIES,
         noise=space.noise,
-        logits=joined_logits_of(model, session.clips.read([clip.place for clip in validation])),
+        logits=logits,
         negatives=others,
         alpha=alpha,
     )

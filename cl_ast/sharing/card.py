@@ -95,7 +95,8 @@ def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
 _PEFT = """The adapter loads in `peft` as it is, over `transformers.{model}` with the backbone's weights; the head is in
 `task.safetensors` (`head.weight`, `head.bias`):
 
-    tokens = PeftModel.from_pretrained({model}.from_pretrained(backbone), "path/to/this-folder")({takes})[0]
+    model = {model}.from_pretrained(backbone, dtype=torch.float32)
+    tokens = PeftModel.from_pretrained(model, "path/to/this-folder")({takes})[0]
     logits = {pooled} @ head["head.weight"].T + head["head.bias"]
 
 {hint}"""
@@ -151,7 +152,7 @@ def _input_of(front_end: Mapping[str, Any]) -> _ModelInput:
     )
     hint = (
         "The position embeddings must be as long as the clip: cl-ast resizes them, and `ASTModel` takes clips of "
-        "`max_length` frames."
+        "`max_length` frames. docs/registry.md of cl-ast has the whole way from a clip to its logits."
     )
     return _ModelInput("Audio Spectrogram Transformer (AST)", "ASTModel", "features", preparation, hint)
 

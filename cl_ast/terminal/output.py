@@ -90,7 +90,7 @@ def warn(line: str) -> None:
 
 def note(line: str) -> None:
     """Print a line, such as one of progress, to standard error."""
-    text = escaped_line(_without_home(line))
+    text = escaped_line(without_home(line))
     log(text)
     with suppress(OSError):
         click.echo(text, err=True)
@@ -134,7 +134,7 @@ def answer_to(question: str) -> str:
     return answer.strip()
 
 
-def _without_home(line: str) -> str:
+def without_home(line: str) -> str:
     """Return a line with `~` for the user's folder: such lines are pasted into reports, and it has the user's name."""
     with suppress(RuntimeError):  # a user without a home
         home = str(Path.home())

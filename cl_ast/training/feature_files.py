@@ -24,18 +24,18 @@ from math import prod
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
 import torch
 from torch import Tensor
 
+from cl_ast import caches
 from cl_ast.audio.cache import clip_key
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.errors import TrainingError
 from cl_ast.excerpts import Place
 from cl_ast.training.file_lock import try_lock
 
-FOLDER, SIZE = "CL_AST_CACHE", "CL_AST_CACHE_GB"
-"""The environment variables for the folder of the cache, and for its most gigabytes."""
+SIZE = "CL_AST_CACHE_GB"
+"""The environment variable for the most gigabytes of the cache."""
 
 MOST_BYTES = 16 * 2**30
 _VERSION = 2  # must be increased whenever a front end gives other numbers, or the form of a file changes
@@ -96,8 +96,7 @@ class FeatureFiles:
         Raises:
             TrainingError: the number of gigabytes in the environment is none.
         """
-        folder = Path(os.environ.get(FOLDER) or platformdirs.user_cache_dir("cl-ast"))
-        return cls(folder / "features", _most_bytes(os.environ.get(SIZE, "")))
+        return cls(caches.features(), _most_bytes(os.environ.get(SIZE, "")))
 
     def open(self, key: str, shape: Sequence[int], dtype: torch.dtype) -> "Rows | None":
         """Return the features (n, …) that were kept under a key, or None if there are none that are whole."""

@@ -1,10 +1,17 @@
-"""Says how much memory is free on this machine and on a GPU, and how much of it a set of clips may take."""
+"""Says how much memory is free on this machine and on a GPU, and how much of it a set of clips may take.
+
+It imports torch only for a GPU, because `cl-ast doctor` answers also where torch does not import.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _SHARE = 4  # a set of clips takes at most a quarter: others follow, and the training itself needs the most
 _UNKNOWN = 2**33  # bytes, where the system does not say how much is free
@@ -16,6 +23,8 @@ def room(device: torch.device) -> int:
 
 
 def _free_on_gpu(device: torch.device) -> int:
+    import torch
+
     free, _ = torch.cuda.mem_get_info(device)
     # torch keeps memory that it has freed, and uses it again.
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

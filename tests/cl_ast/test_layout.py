@@ -67,6 +67,7 @@ ORDER = (
         "cl_ast.batching",
         "cl_ast.environment",
         "cl_ast.excerpts",
+        "cl_ast.caches",
         "cl_ast.wording",
     },
 )

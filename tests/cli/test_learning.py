@@ -1,6 +1,7 @@
 """`add-task` and `stream`: learning one task after another."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(
     assert 0 <= learned["epoch"] <= 2
     for said in ("noises: 2 classes", "training", "epoch 2/2", "loss", "measuring tones"):
         assert said in answer.err
+    # What takes a while is announced before it begins, and the time of all of it is said at the end.
+    lines = answer.err.splitlines()
+    stages = ["rounding and calibrating", "learning to recognise this task's clips", 'setting the limit for "unknown"']
+    places = [lines.index(f"{stage} …") for stage in stages]
+    assert lines[places[0] - 1].startswith("training 28/28") and places == sorted(places)
+    assert all(lines[place + 1].startswith(stage) for place, stage in zip(places[1:], stages[1:], strict=True))
+    assert re.fullmatch(r"took \d+ (s|min) in all", lines[-1])
 
 
 def test_from_layer_is_written_into_the_method(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
@@ -212,6 +220,7 @@ def test_stream_learns_in_order_and_ends_with_the_statistics(
     assert [task["name"] for task in answer.json["tasks"]] == tasks
     assert answer.json == run(tmp_path / "new", "stats", "--format", "json").json
     assert "chirps learned in" in answer.err
+    assert re.fullmatch(r"took \d+ (s|min) in all", answer.err.splitlines()[-1])
 
 
 def test_stream_learns_nothing_where_one_of_its_words_is_wrong(

@@ -18,6 +18,7 @@ from tests.cli.conftest import Run
 COMMANDS = {
     *("add-task", "stream", "predict", "evaluate", "stats"),
     *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "undo", "backup", "methods", "demo"),
+    "doctor",
 }
 LEARNING = (
     "--method --backbone --epochs --batch-size --lr --fold --few-shot --max-seconds --seed --resume --replace --no-eval"

@@ -55,6 +55,8 @@ def add_task(
     ):
         manager, loaded = opened
         done = foresee(manager, display, loaded, options) if dry_run else learn(manager, display, loaded, options)
+        if not dry_run:
+            display.say_total_time()
     if not group.main:
         return
     if isinstance(done, Forecast):

@@ -52,6 +52,7 @@ def relearn(
                     for note in one.notes:
                         display.say(note)
             report = other.stats()
+        display.say_total_time()
     print_stats(report, kind)
     if failed:
         sys.exit(1)

@@ -65,6 +65,7 @@ def stream(
         for learned in learn_all(app, manager, display, loaded, options, pool):
             display.say(results.learned_line(learned))
         report = manager.stats()
+        display.say_total_time()
     if group.main:
         print_stats(report, kind)
 

@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from cl_ast.continual.forecast import Forecast
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.tables import size
+from cl_ast.wording import duration
 
 _MOST_CLASSES = 60  # that are listed one by one
 
@@ -26,7 +27,7 @@ def forecast(one: Forecast) -> RenderableType:
         ("parameters", f"{one.trainable_parameters:,}"),
         ("size", f"about {size(one.bytes)}"),
         ("training", f"{one.epochs} epochs, {one.steps:,} steps of {one.batch_size} clips on {one.device}"),
-        ("time", f"about {_duration(one.training_seconds)} ({per_step} per step); routing and measuring come on top"),
+        ("time", f"about {duration(one.training_seconds)} ({per_step} per step); routing and measuring come on top"),
         ("memory", memory),
     ]
     for name, value in rows:
@@ -44,9 +45,3 @@ def _splits(one: Forecast) -> RenderableType:
         table.add_row(label, *(str(counts[label]) for counts in one.splits.values()))
     table.add_row(f"all {len(labels)}", *(str(sum(counts.values())) for counts in one.splits.values()))
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

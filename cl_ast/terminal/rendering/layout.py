@@ -93,19 +93,27 @@ class Lines:
 
 
 class Breakable:
-    """A word that is broken after hyphens, commas, colons, pluses and slashes if it does not fit on one line."""
+    """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/`."""
 
-    def __init__(self, word: str) -> None:
-        self._word = escaped(word)
-        self._pieces = re.findall(r"[^-,:+/]*[-,:+/]|[^-,:+/]+", self._word)
+    def __init__(self, text: str, style: str = "") -> None:
+        self._text, self._style = escaped(text), style
+        self._words = re.findall(r"\S+\s*|\s+", self._text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(max(map(cell_len, self._pieces), default=0), cell_len(self._word))
+        pieces = (piece.rstrip() for word in self._words for piece in _pieces(word))
+        return Measurement(max(map(cell_len, pieces), default=0), cell_len(self._text))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = [""]
-        for piece in self._pieces:
-            if lines[-1] and cell_len(lines[-1] + piece) > options.max_width:
-                lines.append("")
-            lines[-1] += piece
-        yield Text("\n".join(lines), overflow="fold")
+        for word in self._words:
+            fits = cell_len(word.rstrip()) <= options.max_width
+            for piece in [word] if fits else _pieces(word):
+                if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > options.max_width:
+                    lines.append("")
+                lines[-1] += piece
+        yield Text("\n".join(one.rstrip() for one in lines), self._style, overflow="fold")
+
+
+def _pieces(word: str) -> list[str]:
+    """Return the parts of a word, with the space after it, between which it may be broken."""
+    return re.findall(r"[^-,:+/]*[-,:+/]\s*|[^-,:+/]+", word)

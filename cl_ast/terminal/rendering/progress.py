@@ -1,5 +1,6 @@
 """Shows progress on standard error: a bar for each stage in a terminal, a line for each stage elsewhere."""
 
+import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from cl_ast.progress import Step
 from cl_ast.terminal.log_file import log
 from cl_ast.terminal.output import note, print_text
 from cl_ast.terminal.rendering.console import console
+from cl_ast.wording import duration
 
 
 class ProgressDisplay:
@@ -37,6 +39,7 @@ class ProgressDisplay:
         self._stage: str | None = None
         self._bar: TaskID | None = None
         self._tenth = 0
+        self._started = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
         self._bars.start()
@@ -60,6 +63,10 @@ class ProgressDisplay:
     def tell(self, line: str) -> None:
         """Print a line that answers the user, even where no progress is shown."""
         self._console.print(escaped_line(line), soft_wrap=True)
+
+    def say_total_time(self) -> None:
+        """Print how long everything took since this display was made."""
+        self.say(f"took {duration(time.monotonic() - self._started)} in all")
 
     def result(self, text: str) -> None:
         """Print a part of the command's result to standard output, as `print_text` does; bars are removed meanwhile."""
@@ -87,10 +94,15 @@ class ProgressDisplay:
             self._bar = self._stage = None
 
     def _line(self, step: Step) -> None:
-        """Write a line at the end of a stage, and after every tenth of a training. A terminal has a bar instead."""
+        """Write a line at the end of a stage, when one is announced, and after every tenth of a training.
+
+        A terminal has a bar instead.
+        """
         tenth = 10 * step.done // max(1, step.total)
-        if step.done == step.total or (step.note and tenth != self._tenth):
+        announced = step.done == 0 < step.total
+        if announced or step.done == step.total or (step.note and tenth != self._tenth):
             line = f"{step.stage} {step.done}/{step.total} {_note(step)}".rstrip()
+            line = f"{step.stage} …" if announced else line
             if self._quiet or self._console.is_terminal or not self._lines:
                 log(escaped_line(line))
             else:
