@@ -139,7 +139,7 @@ def compare(
         pool_of(app, engine, workers) as pool,
         app.progress() as display,
         opened_with(app, options, ALONE, loaded, make=False) as (manager, found),
-        _kept_in(out) as folder,
+        kept_in(out) as folder,
     ):
         grid = _grid(manager, found, " ".join(specs).split(), folds, seeds, shots, few_shot_first, sweep, options)
         _announce(display, grid)
@@ -158,11 +158,11 @@ def compare(
     if all(line.accuracy is None for line in lines):
         raise ClAstError(f"no training was finished: {lines[0].error}")
     if plot:
-        grid_plot.draw_grid(grid, lines, plot)
+        grid_plot.draw_grids([(grid, lines)], plot)
 
 
 @contextmanager
-def _kept_in(folder: Path | None) -> Iterator[Path]:
+def kept_in(folder: Path | None) -> Iterator[Path]:
     """Yield the folder of the results; without one, a folder that is removed afterwards."""
     if folder is not None:
         yield folder

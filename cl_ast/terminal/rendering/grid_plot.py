@@ -25,34 +25,42 @@ class _Curve:
     points: list[tuple[float, float, float, float]]
 
 
-def draw_grid(grid: Grid, lines: Sequence[Compared], path: Path) -> None:
+def draw_grids(grids: Sequence[tuple[Grid, Sequence[Compared]]], path: Path) -> None:
     """Write a plot with a panel for each task and a line for each family of methods, as png, svg or pdf.
 
     With a sweep, the horizontal axis is the swept option; else with several numbers of training clips it is those; else
     it is the number of trainable parameters. Vertical bars are 95 % intervals over the test clips.
 
+    Args:
+        grids: each with all its lines, in its order.
+
     Raises:
         ClAstError: matplotlib is not installed, no method was trained, or the file cannot be written.
     """
-    axis_name = _axis_of(grid)
-    curves = {task: _curves(grid, [line for line in lines if line.task == task]) for task in grid.tasks}
-    if not any(curves.values()):
+    panels = [
+        (grid, task, _curves(grid, [line for line in lines if line.task == task]))
+        for grid, lines in grids
+        for task in grid.tasks
+    ]
+    if not any(curves for _, _, curves in panels):
         raise ClAstError("no method was trained: there is nothing to draw")
     pyplot = pyplot_of()
     width, height = _SIZE
-    figure, panels = pyplot.subplots(
-        1, len(curves), figsize=(width * len(curves), height), squeeze=False, layout="constrained"
+    figure, (axes,) = pyplot.subplots(
+        1, len(panels), figsize=(width * len(panels), height), squeeze=False, layout="constrained"
     )  # fmt: skip
-    names = list(dict.fromkeys(curve.name for own in curves.values() for curve in own))
-    for panel, (task, own) in zip(panels[0], curves.items(), strict=True):
-        texts = [_draw(panel, curve, names.index(curve.name), len(names)) for curve in own]
-        if len(curves) > 1:
-            panel.set_title(plain(task))
-        panel.set(xlabel=axis_name, ylabel="test accuracy, %")
-        _scale(panel, [x for curve in own for x, *_ in curve.points], ticks=axis_name != _PARAMETERS)
-        panel.grid(alpha=0.25)
+    names = list(dict.fromkeys(curve.name for _, _, curves in panels for curve in curves))
+    for axis, (grid, task, curves) in zip(axes, panels, strict=True):
+        if len(panels) > 1:
+            axis.set_title(plain(task))
+        axis.set(xlabel=_axis_of(grid), ylabel="test accuracy, %")
+        axis.grid(alpha=0.25)
+        if not curves:
+            continue
+        texts = [_draw(axis, curve, names.index(curve.name), len(names)) for curve in curves]
+        _scale(axis, [x for curve in curves for x, *_ in curve.points], ticks=_axis_of(grid) != _PARAMETERS)
         figure.draw_without_rendering()
-        _part(panel, texts)
+        _part(axis, texts)
     save(pyplot, figure, path)
 
 
@@ -70,10 +78,12 @@ def _curves(grid: Grid, lines: Sequence[Compared]) -> list[_Curve]:
     for place, line in zip([one for one in grid.lines() if one.task == lines[0].task], lines, strict=True):
         if line.accuracy is None:
             continue
-        few = f", K={line.few_shot}" if grid.sweep is not None and len(grid.few_shot) > 1 else ""
-        name = line.family if by_size else place.variant.word + few
+        several = grid.sweep is not None and len(grid.few_shot) > 1
+        clips = "all clips" if line.few_shot is None else f"{line.few_shot} clips"
+        word = f"{place.variant.word}, {clips}" if several else place.variant.word
+        name = line.family if by_size else word
         found.setdefault(name, []).append(line)
-        words[name] = place.variant.word + few
+        words[name] = word
     # A family of one method is called as the method was named.
     curves = [_Curve(name if len(own) > 1 else words[name], _points(grid, own)) for name, own in found.items()]
     return sorted(curves, key=lambda curve: curve.points[-1][1])
