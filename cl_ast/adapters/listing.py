@@ -14,6 +14,7 @@ SHOWN = (
     "prompt:shallow",
     "prefix-adapter:added",
     "scaled:learned",
+    "onebit:magnitude",
     "bottleneck:r=24",
     "bottleneck:houlsby",
     "bottleneck:houlsby,mixed",

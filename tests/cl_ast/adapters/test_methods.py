@@ -202,7 +202,8 @@ def test_it_trains_in_half_precision_with_its_own_tensors_in_single(
 
 
 def test_one_bit_weights_take_a_bit_in_the_file() -> None:
-    assert cost(parse("onebit"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 4)
+    assert cost(parse("onebit"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 8)
+    assert cost(parse("onebit:magnitude"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 4)
 
 
 # Merging

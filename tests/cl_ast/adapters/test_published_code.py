@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.adapter import params_of
-from cl_ast.adapters.forms import SparseMixture
+from cl_ast.adapters.forms import CentredOneBit, SparseMixture
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import AST_BASE
@@ -231,3 +231,36 @@ def test_mosas_experts_are_merged_by_their_mean_and_share_the_down_projection() 
     x = torch.randn(2, 5, 24, generator=generator)
     torch.testing.assert_close(form.delta(x, p), _bottleneck(x, {**p, "up.weight": merged}))
     assert "share=down" in parse("mosa").text
+
+
+# 1-bit adapters, PETL-ViT, binary_adapter/utils.py and adaptformer.py
+
+
+def _quantised(weight: Tensor) -> Tensor:
+    """`QLinear.forward` with 1 bit; the code of two values is where `quantize` ends: ∓ the quartile of a normal."""
+    quartile = 0.6744897501960817
+    mean, deviation = weight.mean(), weight.std()
+    scaled = (weight - mean) / (deviation + 1e-5)
+    through = torch.sign(scaled).detach() * quartile + scaled - scaled.detach()
+    return through * deviation + mean
+
+
+def test_one_bit_weights_are_centred_and_scaled_by_their_mean_and_deviation_with_the_public_gradient() -> None:
+    generator = torch.Generator().manual_seed(3)
+    form = CentredOneBit(8, 0.5)
+    p = {name: 0.1 + 0.3 * torch.randn(one.shape, generator=generator) for name, one in form.weights(24, 16).items()}
+    theirs = {name: weight.clone().requires_grad_() for name, weight in p.items()}
+    ours = {name: weight.clone().requires_grad_() for name, weight in p.items()}
+    x = torch.randn(2, 5, 24, generator=generator)
+    expected = 0.5 * F.relu(x @ _quantised(theirs["down"]).T) @ _quantised(theirs["up"]).T
+    found = form.delta(x, ours, training=True)
+    # Mean and deviation are rounded to 12 and 8 bits.
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01 * float(expected.detach().abs().max()))
+    assert torch.equal(form.delta(x, p), found)
+    # With the same gradient of its output, since rounding changes the hidden numbers only a little.
+    for out in (expected, found):
+        out.backward(torch.ones_like(out))  # type: ignore[no-untyped-call]
+    for name in p:
+        gradient = theirs[name].grad
+        assert gradient is not None
+        torch.testing.assert_close(ours[name].grad, gradient, rtol=0.02, atol=0.02 * float(gradient.abs().max()))
