@@ -14,6 +14,7 @@ SHOWN = (
     "prompt:shallow",
     "prefix-adapter:added",
     "scaled:learned",
+    "ssf:layers",
     "onebit:magnitude",
     "bottleneck:r=24",
     "bottleneck:houlsby",

@@ -6,7 +6,7 @@ SENTENCES = {
     "linear": "trains a classifier on what the frozen backbone computes, and changes nothing inside it",
     "full": "trains every weight of a copy of the backbone, for comparison; the task is then as large as the backbone",
     "bitfit": "trains the biases, the constants that each layer adds, and no other weight",
-    "ssf": "scales and shifts the output of every linear map and LayerNorm by trained numbers",
+    "ssf": "scales and shifts the output of every linear map and LayerNorm, and the patches, by trained numbers",
     "lora": "adds to some linear maps of each layer a small update: the product of two narrow matrices of rank r",
     "paca": "trains r randomly chosen columns of some linear maps of each layer, and leaves the other columns frozen",
     "bone": "updates some linear maps of each layer by trained blocks that are multiplied by the map's own blocks",
