@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_ast.adapters.buffers import Flat, in_type, layout
 from cl_ast.adapters.forms import Anchored, Penalised, ReadsBackbone, StartsFromBackbone
-from cl_ast.adapters.one_bit import packed, unpacked
+from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
@@ -199,8 +199,11 @@ def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement
 
 def to_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the adapter's tensors as a file holds them: 1-bit weights are packed, all others stay as they are."""
-    bits = {name: one.weight.bits for name, one in owned(spec, backbone.shape).items()}
-    return {name: packed(tensor) if bits.get(name) == 1 else tensor for name, tensor in tensors.items()}
+    found = dict(tensors)
+    for name, one in owned(spec, backbone.shape).items():
+        if one.weight.bits == 1 and name in found:
+            found[name] = (packed_centred if one.weight.centred else packed)(found[name])
+    return found
 
 
 def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -213,8 +216,8 @@ def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tens
     for name, one in owned(spec, backbone.shape).items():
         if one.weight.bits == 1 and name in found:
             check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
-            values = unpacked(found[name].cpu(), one.weight.shape)
-            if not torch.isfinite(values.view(-1)[0]):  # one is enough, since all have the same magnitude
+            values = (unpacked_centred if one.weight.centred else unpacked)(found[name].cpu(), one.weight.shape)
+            if not torch.isfinite(values).all():
                 raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
             found[name] = values.to(found[name].device)
     return found

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_ast.adapters.methods import METHODS, PRESETS
-from cl_ast.adapters.spec import cost, parse
+from cl_ast.adapters.papers import IN_PAPERS, row_in_papers
+from cl_ast.adapters.spec import MethodSpec, cost, parse
 from cl_ast.backbone.sites import Shape
 
 # Every method with its defaults, and the configurations of the papers' tables.
@@ -14,6 +15,8 @@ SHOWN = (
     "prompt:shallow",
     "prefix-adapter:added",
     "scaled:learned",
+    "ssf:layers",
+    "onebit:magnitude",
     "bottleneck:r=24",
     "bottleneck:houlsby",
     "bottleneck:houlsby,mixed",
@@ -39,18 +42,22 @@ SHOWN = (
     "bottleneck:ffn+prompt:deep",
     "bottleneck:ffn+prompt:deep,n=14+lora:qv,r=3",
 )
+# What `cl-ast methods` lists; of these, `full:top=3` needs a backbone of three layers or more.
+LISTED = tuple(dict.fromkeys((*SHOWN, *IN_PAPERS)))
 
 
 def rows(
     specs: Sequence[str], shape: Shape, backbone_parameters: int, *, classes: int | None = None
 ) -> list[dict[str, Any]]:
-    """Return method, family, trainable parameters, bytes and source of each spec; of all of `SHOWN` if none is given.
+    """Return method, family, trainable parameters, bytes and source of each spec; of all of `LISTED` if none is given.
+
+    The source of a method that is a row of a table of the papers says which row.
 
     Raises:
         MethodError: a spec cannot be parsed.
     """
     found = []
-    for text in specs or SHOWN:
+    for text in specs or LISTED:
         spec = parse(text)
         price = cost(spec, shape, classes=classes, backbone_parameters=backbone_parameters)
         preset = text.strip().lower().removeprefix("auto:")
@@ -61,7 +68,12 @@ def rows(
                 "family": spec.family,
                 "trainable_parameters": price.trainable_parameters,
                 "bytes": price.bytes,
-                "source": PRESETS[preset][1] if preset in PRESETS else spec.source,
+                "source": PRESETS[preset][1] if preset in PRESETS else _source(spec),
             }
         )
     return found
+
+
+def _source(spec: MethodSpec) -> str:
+    row = row_in_papers(spec)
+    return f"{row} ({spec.source})" if row else spec.source

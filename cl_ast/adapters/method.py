@@ -32,7 +32,7 @@ class Method:
             together.
         formerly: fills in what a text means that an earlier release stored, where today's default is another. It comes
             before `settle`.
-        counted_in_head: the head's tensors that the papers count as parameters of the method.
+        counted_in_head: returns the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero when the method is used alone.
     """
 
@@ -46,5 +46,5 @@ class Method:
     learning_rate: float = 5e-3
     settle: Callable[[Values], Values] = lambda values: values
     formerly: Callable[[Values], Values] = lambda values: values
-    counted_in_head: tuple[str, ...] = ()
+    counted_in_head: Callable[[Values], tuple[str, ...]] = lambda _: ()
     without_gradient: tuple[str, ...] = ()

@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 
 from cl_ast.adapters.forms import Foldable, Simplifiable
-from cl_ast.adapters.listing import SHOWN
+from cl_ast.adapters.listing import LISTED
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Number
-from cl_ast.adapters.spec import MethodSpec, cost, parse
+from cl_ast.adapters.papers import row_in_papers
+from cl_ast.adapters.spec import Cost, MethodSpec, cost, parse
 from cl_ast.backbone.sites import AST_BASE
 
 _HEAD = """# Methods
@@ -28,6 +29,65 @@ the default shown below. Adapters at a block also train that block's LayerNorm, 
 Every adapter also takes `from=N`: it then acts only in layers N and above, counted from 0 (`--from-layer N` sets this
 for every part of the method). Prompts are then inserted before layer N. Training runs the layers below N once for each
 clip and caches their output. The adapter is stored only for the layers in which it acts.
+"""
+_ROWS_SAID = """
+PETL is *Parameter-efficient transfer learning of audio spectrogram transformers* with bottleneck, convpass and LoRA
+(tables I to VII), conformer its later version with the conformer adapter (tables 1 to 3). In both, "Pfeiffer" has the
+parallel adapter at MHSA, and the sequential one after the FFN: table I's "PF par" is table III's "MHSA-Par-Before", and
+its "PF seq" is "FFN-Seq/Par-After". `cl-ast methods SPEC` says the same of one method.
+"""
+_DIFFERENCES = """
+## Where a method needs a word
+
+Checked against the authors' public code; `tests/cl_ast/adapters/test_published_code.py` has transcriptions of it.
+
+- **Sequential, before** (table III). The published layer is h + block(f(LN h)) + f(LN h): the adapter's output is the
+  block's only input, and the residual comes from it. That is `sequential,before`, and without the last term
+  `sequential,before,noresidual`. An untrained adapter then blocks the backbone, which may be why these rows are the
+  worst of table III. `sequential,before,skip` is cl-ast's own, h + block(LN h + f(LN h)): it starts as the backbone.
+- **LoRA's scale.** The PETL paper says s = α/RR with α = 8 and RR = 128, so s = 0.0625, and so does its code; the
+  conformer paper says "α = 16, s = 8". cl-ast takes 8; write `lora:s=0.0625` for the other. It hardly matters: on
+  digits with 20 clips per class and three seeds, s = 8, 1 and 0.0625 gave 61.6, 58.7 and 59.1 %, ± 3 to 9.
+- **HYDRA** has 479,520 parameters here, and 470K in table V. Both branches are added to the same sum, so of their two
+  biases of 768 numbers a layer only the sum counts: with one bias less a layer they are 470,304.
+- **Layer norms.** The papers train the LayerNorm of each block of AST that has an adapter; `nonorm` leaves it alone,
+  as their code for Wav2Vec 2.0 does for IEMOCAP (894,528 and 926,208 parameters, in print 895K and 927K).
+- **Full fine-tuning.** Over AST everything is trained. Over Wav2Vec 2.0 the papers' code trains the last three layers
+  only, although the table says 90M: `full:top=3`.
+- **Prompts** stand before all tokens and keep AST's distillation token; the published code puts them behind CLS, in the
+  place of the distillation token. Attention does not depend on the order; the pooled mean has one token more.
+- **Prefix.** n counts keys and values together, as "Pref-T 24" does: 12 keys and 12 values. So it does in `mam`, whose
+  paper counts the two apart: its l = 30 would be n=60.
+- **Convpass.** The published code computes the convolution and drops its result; here it is used. Its activation there
+  is QuickGELU, with dropout; here GELU, without.
+- **SSF** also scales and shifts the patches, as its code does, and the last LayerNorm, which is a part of the head here
+  and trained with every method: 205,824 parameters. `ssf:layers` leaves the patches alone.
+- **SORSA.** The regulariser is the mean of Frobenius norms that are not squared. The public code divides its weight,
+  4e-4, by the initial learning rate; g is the quotient, 0.08 for 5e-3. Weight decay pulls U, S and V to their start,
+  because at zero the backbone would have lost its largest singular values.
+- **MoSA.** The parts are random and disjoint, and the whole is their mean, as in the public code. There, 11 of 14
+  scripts share W_down, and the configuration's own default shares nothing (`share=none`). Parts of W_down keep their
+  start outside of their mask there, and are zero here. Its second pass with a consistency loss is left out.
+- **1-bit adapters.** Weights are centred and scaled by their mean and deviation before the sign is taken, and both are
+  stored. `onebit:magnitude` has one magnitude and no mean. The adapter reads the normalised input of its block, as all
+  adapters here do; in the public code it reads what comes before the LayerNorm.
+
+## Training as the papers do
+
+The recipes of the published data sets have the papers' epochs, batches, masks and learning rates. Known differences:
+
+- **SpecAugment** fills its masks with the value that padding and silence have. The published code fills with 0, which
+  after normalisation is the mean of AudioSet.
+- **UrbanSound8K** has no validation set, and the published code looks at the test fold after each epoch. Here the fold
+  before the test fold, cyclically, is taken from training to validate, so eight folds train and not nine.
+- **GSC and FSC** are trained for 75 epochs over AST, and for 50 over Wav2Vec 2.0.
+- **The head** starts as a linear probe (`--head fresh` starts it at random), and the best epoch's weights are kept.
+
+## Tasks of earlier releases
+
+A stored task keeps the method that it was trained with. Where a word means more today, its text is read as before and
+shown with the word that says so: `sequential,before` as `sequential,before,skip`, `ssf` as `ssf:layers`, `onebit` as
+`onebit:magnitude`. Write that word to train such a method today.
 """
 _OWN = """
 ## A method of your own
@@ -49,20 +109,21 @@ def page() -> str:
     parts += [_row(method) for method in METHODS.values()]
     parts.append("## Presets\n")
     parts += [f"- `auto:{name}` is `{means}` ({why}).\n" for name, (means, why) in PRESETS.items()]
-    parts.append("\n## The papers' configurations\n")
-    parts.append("| method | parameters | bytes |\n|---|---:|---:|")
-    for text in SHOWN:
-        if text not in METHODS:
-            price = cost(parse(text), AST_BASE)
-            parts.append(f"| `{text}` | {price.trainable_parameters:,} | {price.bytes:,} |")
-    return "\n".join(parts) + "\n" + _OWN
+    parts.append("\n## Which method is which row of the papers\n")
+    parts.append(_ROWS_SAID)
+    parts.append("| method | parameters | bytes | in the papers |\n|---|---:|---:|---|")
+    for text in LISTED:
+        spec = parse(text)
+        row = row_in_papers(spec)
+        if row or text not in METHODS:
+            price = _price(spec)
+            parts.append(f"| `{text}` | {price.trainable_parameters:,} | {price.bytes:,} | {row} |")
+    return "\n".join(parts) + "\n" + _DIFFERENCES + _OWN
 
 
 def _row(method: Method) -> str:
     spec = parse(method.name)
-    classes = 50 if spec.trains == "head" else None
-    # The number of parameters of AST-base, so that its weights need not be loaded.
-    price = cost(spec, AST_BASE, classes=classes, backbone_parameters=86_187_264)
+    price = _price(spec)
     facts = [f"{price.trainable_parameters:,} parameters", f"learning rate {spec.learning_rate:g}"]
     facts += ["plain"] if spec.starts_plain else []
     facts += ["merges"] if _merges(spec) else []
@@ -70,6 +131,11 @@ def _row(method: Method) -> str:
     lines += [f"Source: {method.source}. {', '.join(facts)}.\n"]
     options = [f"- `{option.help}`{_meaning(option)}" for option in method.options]
     return "\n".join([*lines, *options, ""] if options else lines)
+
+
+def _price(spec: MethodSpec) -> Cost:
+    # The number of parameters of AST-base, so that its weights need not be loaded.
+    return cost(spec, AST_BASE, classes=50 if spec.trains == "head" else None, backbone_parameters=86_187_264)
 
 
 def _meaning(option: object) -> str:

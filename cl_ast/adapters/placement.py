@@ -11,7 +11,7 @@ from cl_ast.adapters.forms import Base, Form, HeadsForm, Norm, Params
 from cl_ast.backbone.sites import Shape
 
 Insertion = Literal["replace", "input", "before", "parallel", "after", "output", "attend"]
-Layers = Literal["all", "first", "rest"]
+Layers = Literal["all", "first", "rest", "bottom"]
 
 _ADDING = ("before", "parallel", "after")
 
@@ -21,13 +21,14 @@ class Placement:
     """One form at one site of the adapted layers.
 
     Attributes:
-        site: one of `sites.SITES`.
+        site: one of `sites.SITES`, or `sites.EMBEDDING`.
         form: what is computed there.
         insertion: "parallel" adds a delta, computed from the block's input, to the block's output; "after" adds a
             delta computed from the output to the output; "before" adds a delta computed from the input to the input.
             The others do not add: "input" and "output" replace the block's input or output by the form's value,
             "replace" runs the form instead of the block, and "attend" acts inside attention.
-        layers: in which of the adapted layers it acts: in all, in the first, or in all but the first ("rest").
+        layers: in which of the adapted layers it acts: in all, in the first, in all but the first ("rest"), or in layer
+            0 if that is adapted ("bottom").
         first: the lowest adapted layer, counted from 0.
     """
 
@@ -50,6 +51,8 @@ class Placement:
 
     def acts_in(self, layer: int) -> bool:
         """Return whether the form acts in this layer."""
+        if self.layers == "bottom":
+            return layer == self.first == 0
         here = self.layers == "all" or (self.layers == "first") == (layer == self.first)
         return here and layer >= self.first
 

@@ -1,12 +1,13 @@
 """Says in a sentence what each method does, for people who do not know its paper."""
 
+from cl_ast.adapters.papers import row_in_papers
 from cl_ast.adapters.spec import MethodSpec
 
 SENTENCES = {
     "linear": "trains a classifier on what the frozen backbone computes, and changes nothing inside it",
     "full": "trains every weight of a copy of the backbone, for comparison; the task is then as large as the backbone",
     "bitfit": "trains the biases, the constants that each layer adds, and no other weight",
-    "ssf": "scales and shifts the output of every linear map and LayerNorm by trained numbers",
+    "ssf": "scales and shifts the output of every linear map and LayerNorm, and the patches, by trained numbers",
     "lora": "adds to some linear maps of each layer a small update: the product of two narrow matrices of rank r",
     "paca": "trains r randomly chosen columns of some linear maps of each layer, and leaves the other columns frozen",
     "bone": "updates some linear maps of each layer by trained blocks that are multiplied by the map's own blocks",
@@ -35,10 +36,16 @@ _BLOCKS = (
 
 
 def explained(spec: MethodSpec) -> list[str]:
-    """Return a line for each part of a method, and one about Pfeiffer and Houlsby where one of them is in it.
+    """Return a line for each part of a method, one about Pfeiffer and Houlsby where one of them is in it, and one about
+    the papers where it is a row of their tables.
 
     A row of a table of one's own has no sentence here, and no line.
     """
     names = spec.family.split("+")
     lines = [f"{name}: {SENTENCES[name]}" for name in names if name in SENTENCES]
-    return [*lines, _BLOCKS] if any(word in spec.text for word in ("pfeiffer", "houlsby")) else lines
+    row = row_in_papers(spec)
+    return [
+        *lines,
+        *([_BLOCKS] if any(word in spec.text for word in ("pfeiffer", "houlsby")) else []),
+        *([f"in the papers: {row}"] if row else []),
+    ]

@@ -95,7 +95,9 @@ def parse(
         placements=_combined(text, [placement for method, values in rows for placement in _placed(method, values)]),
         learning_rate=min(method.learning_rate for method, _ in rows),
         top=int(rows[0][1].get(TOP.name) or 0),
-        counted_in_head=tuple(dict.fromkeys(name for method, _ in rows for name in method.counted_in_head)),
+        counted_in_head=tuple(
+            dict.fromkeys(name for method, values in rows for name in method.counted_in_head(values))
+        ),
         without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
     )
 
@@ -198,8 +200,8 @@ def cost(
     """Return how many parameters the method trains and stores on a backbone of this shape; no weights are needed.
 
     `trainable_parameters` counts the adapter, and only those tensors of the head that the papers count with the method:
-    all for `linear`, the final LayerNorm's bias for `bitfit`. The head's linear map is counted if `classes` is given.
-    `bytes` includes the head if `classes` is given.
+    all for `linear`, the final LayerNorm for `ssf`, its bias for `bitfit`. The head's linear map is counted if
+    `classes` is given. `bytes` includes the head if `classes` is given.
     """
     weights = [one.weight for one in owned(spec, shape).values()]  # also checks that the method fits the backbone
     trained = sum(weight.numbers for weight in weights if weight.trained)

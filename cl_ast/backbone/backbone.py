@@ -8,6 +8,7 @@ stock model. The differences between families of backbones (names, input, final 
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.device import uses_bf16
 from cl_ast.backbone.families import Family, family_of
 from cl_ast.backbone.pooling import POOLINGS
-from cl_ast.backbone.sites import LEAVES, SITES, Act, Site, wrap
+from cl_ast.backbone.sites import EMBEDDING, LEAVES, SITES, Act, Site, wrap
 from cl_ast.errors import BackboneError
 
 
@@ -72,6 +73,7 @@ class Backbone:
         for layer, module in enumerate(self._layers):
             for site, wrapped in wrap(module, self.family.sites).items():
                 self._sites[layer, site] = wrapped
+        self._sites[0, EMBEDDING] = Site(partial(self.family.tokenise, self.model))
 
     @property
     def device(self) -> torch.device:
@@ -155,8 +157,15 @@ class Backbone:
         return stock.detach()
 
     def stock(self, layer: int, site: str) -> dict[str, Tensor]:
-        """Return all stock tensors of a site of `LEAVES`, such as weight and bias."""
+        """Return all stock tensors of a site of `LEAVES` or of `EMBEDDING`, such as weight and bias."""
+        if site == EMBEDDING:
+            tensors, name = self.tensors(), self.name_of(layer, site)
+            return {kind: tensors[f"{name}.{kind}"].detach() for kind in ("weight", "bias")}
         return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
+
+    def name_of(self, layer: int, site: str) -> str:
+        """Return the name of a site of `LEAVES` or of `EMBEDDING` in the names of its tensors."""
+        return self.family.embedding if site == EMBEDDING else f"layers.{layer}.{site}"
 
     def computing_with(self, layer: int, site: str) -> dict[str, Tensor]:
         """Return `stock` in the type that the layers compute with now."""
@@ -192,7 +201,9 @@ class Backbone:
         Raises:
             BackboneError: the input is too short for one token.
         """
-        return self.family.embed(self._computing.model, features.to(self.dtype), positions)
+        computing = self._computing
+        tokens = computing._sites[0, EMBEDDING](features.to(self.dtype))
+        return self.family.with_positions(computing.model, tokens, features.shape[1], positions)
 
     def run(self, tokens: Tensor, *, first: int = 0, last: int | None = None) -> Tensor:
         """Run layers `first` up to but not including `last` (all by default), with the attached adapter.

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 SITES = ("layer", "norm_mhsa", "mhsa", "heads", "q", "k", "v", "o", "norm_ffn", "ffn", "fc1", "fc2")
 # The sites whose own modules hold the layer's weights.
 LEAVES = ("norm_mhsa", "q", "k", "v", "o", "norm_ffn", "fc1", "fc2")
+# The site before the layers: from features to the tokens of the sound, to which positions are then added. It belongs to
+# layer 0, and has a weight of its own, which is last there.
+EMBEDDING = "embedding"
 Paths = Mapping[str, str]
 """The path of each site's submodule inside a layer, for one family of backbones (`cl_ast/backbone/families`)."""
 

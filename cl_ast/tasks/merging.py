@@ -10,7 +10,7 @@ from cl_ast.adapters.forms import Foldable, Simplifiable
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import MethodSpec, owned, stored_name
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.sites import LEAVES
+from cl_ast.backbone.sites import EMBEDDING, LEAVES
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel
 
@@ -35,13 +35,14 @@ def merged(model: TaskModel) -> TaskModel:
         for layer in range(backbone.shape.depth):
             for site in LEAVES:
                 _fold(model, copy, layer, site)
+        _fold(model, copy, 0, EMBEDDING)
     remaining = tuple(_simplified(placement) for placement in spec.placements if not _can_fold(placement))
     settings = replace(model.settings, method=replace(spec, placements=remaining))
     return TaskModel(settings, copy, Adapter(settings.method, copy, _remaining_tensors(model, spec)), model.head)
 
 
 def _can_fold(placement: Placement) -> bool:
-    at_weights = placement.site in LEAVES and placement.insertion in _FOLDABLE
+    at_weights = placement.site in (*LEAVES, EMBEDDING) and placement.insertion in _FOLDABLE
     return at_weights and isinstance(placement.form, Foldable)
 
 
@@ -65,7 +66,7 @@ def _fold(model: TaskModel, copy: Backbone, layer: int, site: str) -> None:
         else:
             folded = dict(placement.form.folded(folded, params))
     for kind, tensor in folded.items():
-        copy.tensors()[f"layers.{layer}.{site}.{kind}"].copy_(tensor)
+        copy.tensors()[f"{copy.name_of(layer, site)}.{kind}"].copy_(tensor)
 
 
 def _remaining_tensors(model: TaskModel, spec: MethodSpec) -> dict[str, Tensor]:

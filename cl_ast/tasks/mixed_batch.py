@@ -70,9 +70,8 @@ def _one_pass(batch: Sequence[Row], kind: str) -> list[Tensor]:
     with backbone.precision(kind):
         if all(model is models[0] for model in models):
             return list(models[0].logits(features).unbind())
-        tokens = models[0].embed(features)
         with backbone.attached(MixedBatch(backbone, [model.adapter for model in models])):
-            tokens = backbone.run(tokens)
+            tokens = backbone.run(models[0].embed(features))
     return classify(tokens, models)
 
 

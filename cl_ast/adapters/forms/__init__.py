@@ -21,7 +21,7 @@ from cl_ast.adapters.forms.base import (
     Weight,
 )
 from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, Identity, ScaledBottleneck, WithResidual
-from cl_ast.adapters.forms.compact import Compacter, OneBit
+from cl_ast.adapters.forms.compact import CentredOneBit, Compacter, OneBit
 from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, Prefix, Prompt
@@ -33,6 +33,7 @@ __all__ = [
     "Base",
     "BlockAffine",
     "Bottleneck",
+    "CentredOneBit",
     "Compacter",
     "Conformer",
     "Convpass",

@@ -30,6 +30,7 @@ class Weight:
         trained: False for a tensor that is stored with the task but not optimised, such as running statistics.
         shared: whether all layers and sites share this one tensor.
         bits: 1 if a file holds only signs and one magnitude (`one_bit`), else 32.
+        centred: of a tensor of 1 bit, whether its mean and deviation are held in place of a magnitude.
         single: whether it stays in single precision where the layers compute in bf16, such as running statistics.
     """
 
@@ -39,6 +40,7 @@ class Weight:
     trained: bool = True
     shared: bool = False
     bits: int = 32
+    centred: bool = False
     single: bool = False
 
     def make(self, generator: torch.Generator) -> Tensor:
@@ -67,8 +69,8 @@ class Weight:
 
     @property
     def bytes(self) -> int:
-        """The tensor's size in a file; 1-bit weights need 4 more bytes for their magnitude."""
-        return -(-self.numbers // 8) + 4 if self.bits == 1 else 4 * self.numbers
+        """The tensor's size in a file; 1-bit weights need 4 more bytes for each number beside their signs."""
+        return -(-self.numbers // 8) + (8 if self.centred else 4) if self.bits == 1 else 4 * self.numbers
 
 
 class Base(Protocol):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import linear
-from cl_ast.adapters.one_bit import binary
+from cl_ast.adapters.one_bit import binary, centred
 from cl_ast.errors import MethodError
 
 
@@ -54,8 +54,45 @@ class Compacter:
 
 
 @dataclass(frozen=True, slots=True)
+class CentredOneBit:
+    """s · ReLU(x Q(W_down)) Q(W_up), where Q(W) = mean ± 0.674 · deviation of W (Jie et al. 2023).
+
+    Weights are quantised during training too, as in the public code: the gradient passes through the signs, and through
+    mean and deviation. A file holds the signs and these two numbers for each matrix. The up projection starts within
+    0.002 of zero, but not at zero, where a deviation has no gradient.
+    """
+
+    label: ClassVar[str] = "onebit"
+    fresh: ClassVar[Fresh] = "other"
+    rank: int
+    scale: float = 1.0
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        return {
+            "down": Weight((self.rank, width_in), "uniform", width_in, bits=1, centred=True, single=True),
+            "up": Weight((width_out, self.rank), "uniform", 500**2, bits=1, centred=True, single=True),
+        }
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        down, up = (_through_moments(p[name]).to(x.dtype) for name in ("down", "up"))
+        return linear(F.relu(linear(x, down)) * self.scale, up)
+
+
+def _through_moments(weight: Tensor) -> Tensor:
+    """Return centred(weight), with the gradient of the public code."""
+    values = centred(weight)
+    if not weight.requires_grad:
+        return values
+    deviation, mean = torch.std_mean(weight)
+    scaled = (weight - mean) / (deviation + 1e-5)
+    scaled = scaled + ((values - mean) / deviation - scaled).detach()
+    out = scaled * deviation + mean
+    return out + (values - out).detach()  # the very values that a file gives
+
+
+@dataclass(frozen=True, slots=True)
 class OneBit:
-    """s · GELU(x Q(W_down)) Q(W_up), where Q(W) = mean|W| · sign(W) (Jie et al. 2023). Starts at zero.
+    """s · GELU(x Q(W_down)) Q(W_up), where Q(W) = mean|W| · sign(W), the best values by least squares. Starts at zero.
 
     Weights are quantised during training too, with the straight-through gradient. A file holds the signs and one
     magnitude for each matrix.

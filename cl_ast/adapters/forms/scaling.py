@@ -66,5 +66,5 @@ class ScaleShift:
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
         scale = p["scale"]
-        weight = stock["weight"] * (scale.unsqueeze(-1) if stock["weight"].dim() == 2 else scale)
+        weight = stock["weight"] * scale.view(-1, *[1] * (stock["weight"].dim() - 1))
         return {"weight": weight, "bias": stock["bias"] * scale + p["shift"]}

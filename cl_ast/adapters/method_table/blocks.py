@@ -2,6 +2,7 @@
 
 from cl_ast.adapters.forms import (
     Bottleneck,
+    CentredOneBit,
     Compacter,
     Conformer,
     Convpass,
@@ -46,7 +47,8 @@ def _scaled(values: Values) -> tuple[Placement, ...]:
 
 
 def _one_bit(values: Values) -> tuple[Placement, ...]:
-    return (Placement(str(values["block"]), OneBit(int(values["r"]), float(values["s"]))),)
+    form = OneBit if values["levels"] == "magnitude" else CentredOneBit
+    return (Placement(str(values["block"]), form(int(values["r"]), float(values["s"]))),)
 
 
 ROWS = (
@@ -157,9 +159,12 @@ ROWS = (
     Method(
         "onebit",
         "a bottleneck of 1-bit weights, quantised during training and stored eight to a byte",
-        "Δh = s · GELU(x Q(W_down)) Q(W_up), Q(W) = mean|W| · sign(W)",
+        "Δh = s · ReLU(x Q(W_down)) Q(W_up), Q(W) = mean(W) + 0.674 std(W) sign(W − mean(W)); "
+        "magnitude: Δh = s · GELU(x Q(W_down)) Q(W_up), Q(W) = mean|W| · sign(W)",
         "Jie et al., Parameter efficiency of adapters from precision redundancy (2023)",
-        (_FFN, width(32), Number("s", 1.0, 0.0, 1e4, "the scale")),
+        (_FFN, Choice("levels", ("centred", "magnitude")), width(32), Number("s", 1.0, 0.0, 1e4, "the scale")),
         _one_bit,
+        settle=lambda values: {**values, "levels": values["levels"] or "centred"},
+        formerly=lambda values: {**values, "levels": values["levels"] or "magnitude"},
     ),
 )

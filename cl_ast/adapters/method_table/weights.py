@@ -3,9 +3,16 @@
 from cl_ast.adapters.forms import BlockAffine, LowRank, PartialConnections, ScaleShift, Shift, SingularVectors
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import MAPS, PETL, RANK, at_maps
-from cl_ast.adapters.options import Number
+from cl_ast.adapters.options import Choice, Number, Values
 from cl_ast.adapters.placement import Placement
-from cl_ast.backbone.sites import LEAVES
+from cl_ast.backbone.sites import EMBEDDING, LEAVES
+
+
+def _ssf(values: Values) -> tuple[Placement, ...]:
+    layers = tuple(Placement(site, ScaleShift(), "output") for site in LEAVES)
+    patches = Placement(EMBEDDING, ScaleShift(), "output", "bottom")
+    return (patches, *layers) if values["where"] == "whole" else layers
+
 
 ROWS = (
     Method(
@@ -15,16 +22,21 @@ ROWS = (
         f"Ben Zaken et al., BitFit (2022); {PETL}, table I",
         place=lambda _: tuple(Placement(site, Shift()) for site in LEAVES),
         # The backbone's last LayerNorm is part of the head here.
-        counted_in_head=("head.norm.bias",),
+        counted_in_head=lambda _: ("head.norm.bias",),
         # One number added to every key changes no attention.
         without_gradient=("k.parallel.shift.bias",),
     ),
     Method(
         "ssf",
-        "a scale and a shift of the output of every Linear and LayerNorm",
+        "a scale and a shift of the output of every Linear and LayerNorm, and of the patches; layers: without these",
         "h ← γ ∘ h + β",
         "Lian et al., Scaling and shifting your features (2022), eq. 3",
-        place=lambda _: tuple(Placement(site, ScaleShift(), "output") for site in LEAVES),
+        (Choice("where", ("whole", "layers")),),
+        _ssf,
+        settle=lambda values: {**values, "where": values["where"] or "whole"},
+        formerly=lambda values: {**values, "where": values["where"] or "layers"},
+        # A scale and a shift after the last LayerNorm are what the head's own LayerNorm learns.
+        counted_in_head=lambda v: ("head.norm.weight", "head.norm.bias") if v["where"] == "whole" else (),
         without_gradient=("k.output.ssf.shift",),  # as for bitfit
     ),
     Method(

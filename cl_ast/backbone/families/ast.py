@@ -55,6 +55,7 @@ class Ast:
         "fc1": "mlp.fc1",
         "fc2": "mlp.fc2",
     }
+    embedding: ClassVar[str] = "embed.patch"
     special_tokens: ClassVar[int] = _SPECIAL
     frozen: ClassVar[tuple[str, ...]] = ()
     # The checkpoint on the hub has a classifier for AudioSet.
@@ -131,25 +132,21 @@ class Ast:
     def rows(self, config: Any) -> int:
         return grid(config)[0]
 
-    def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
-        """Turn normalised log-mel (batch, frames, 128), at least 16 frames, into tokens (batch, 2 + patches, width)."""
+    def tokenise(self, model: Any, features: Tensor) -> Tensor:
+        """Turn normalised log-mel (batch, frames, 128), at least 16 frames, into patches (batch, n, width)."""
         patch = model.config.patch_size
         if features.shape[1] < patch:
             raise BackboneError(f"{features.shape[1]} frames are fewer than one patch of {patch}; pad the clip first")
-        embeddings = model.embeddings
-        patches = patches_of(embeddings.patch_embeddings, features)
-        batch = len(features)
-        tokens = torch.cat(
-            [
-                embeddings.cls_token.expand(batch, -1, -1),
-                embeddings.distillation_token.expand(batch, -1, -1),
-                patches,
-            ],
-            dim=1,
-        )
+        return patches_of(model.embeddings.patch_embeddings, features)
+
+    def with_positions(self, model: Any, tokens: Tensor, length: int, positions: str) -> Tensor:
+        """Return (batch, 2 + patches, width): the special tokens come first."""
+        embeddings, batch = model.embeddings, len(tokens)
+        special = (embeddings.cls_token, embeddings.distillation_token)
+        tokens = torch.cat([*(token.expand(batch, -1, -1) for token in special), tokens], dim=1)
         if positions == "zeros":
             return tokens
-        return tokens + positions_for(model, (features.shape[1] - patch) // model.config.time_stride + 1)
+        return tokens + positions_for(model, (length - model.config.patch_size) // model.config.time_stride + 1)
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
         normed: Tensor = model.layernorm(tokens)

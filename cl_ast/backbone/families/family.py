@@ -92,8 +92,22 @@ class Family(Protocol):
         """Return how many tokens there are for each step in time; a row of tokens in time follows the other."""
         ...
 
-    def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
-        """Turn a batch of the front end's output into the tokens (batch, n, width) before the first layer."""
+    @property
+    def embedding(self) -> str:
+        """The name of the weight and the bias at the end of `tokenise`, without `.weight` and `.bias`."""
+        ...
+
+    def tokenise(self, model: Any, features: Tensor) -> Tensor:
+        """Turn a batch of the front end's output into the tokens of its sound (batch, n, width), without positions."""
+        ...
+
+    def with_positions(self, model: Any, tokens: Tensor, length: int, positions: str) -> Tensor:
+        """Add positions to tokens of `tokenise`, and the special tokens: return what the first layer takes.
+
+        Args:
+            length: of the features that the tokens were made of, in frames or samples.
+            positions: as for `Backbone.embed`.
+        """
         ...
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ class Wav2Vec2:
         "fc1": "feed_forward.intermediate_dense",
         "fc2": "feed_forward.output_dense",
     }
+    embedding: ClassVar[str] = "embed.project"
     special_tokens: ClassVar[int] = 0
     # The papers' code and the examples of transformers do not train the convolutions either.
     frozen: ClassVar[tuple[str, ...]] = ("embed.conv.",)
@@ -147,7 +148,7 @@ class Wav2Vec2:
     def rows(self, config: Any) -> int:
         return 1
 
-    def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
+    def tokenise(self, model: Any, features: Tensor) -> Tensor:
         """Turn samples (batch, n), enough for one token, into tokens (batch, m, width)."""
         samples, least = features.shape[1], samples_per_token(model.config)
         if samples < least:
@@ -156,9 +157,13 @@ class Wav2Vec2:
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
         features = torch.cat([model.feature_extractor(part) for part in parts]).transpose(1, 2)
         tokens: Tensor = model.feature_projection(features)[0]
+        return tokens
+
+    def with_positions(self, model: Any, tokens: Tensor, length: int, positions: str) -> Tensor:
         if positions != "zeros":
             tokens = tokens + model.encoder.pos_conv_embed(tokens)
-        return tokens if model.config.do_stable_layer_norm else model.encoder.layer_norm(tokens)
+        normed: Tensor = tokens if model.config.do_stable_layer_norm else model.encoder.layer_norm(tokens)
+        return normed
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
         return model.encoder.layer_norm(tokens) if model.config.do_stable_layer_norm else tokens

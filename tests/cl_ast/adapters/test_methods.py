@@ -57,7 +57,8 @@ PAPERS = {
     # By the sources' own counts: 2 l d a layer, 2 numbers a channel, r columns.
     "prefix-adapter:n=24": 221_184,
     "multihead:r=12": 221_184,
-    "ssf": 2 * 12 * 8_448,
+    "ssf": 205_824,  # 2 · 12 · 8,448, and the patch embedding and the last LayerNorm with 1,536 each
+    "ssf:layers": 2 * 12 * 8_448,
     "paca:qv,r=12": 12 * 2 * 12 * 768,
     "bone:qv,r=12": 12 * 2 * 12 * 768,
     "sorsa:qv,r=6": 12 * 2 * (2 * 6 * 768 + 6),
@@ -202,7 +203,8 @@ def test_it_trains_in_half_precision_with_its_own_tensors_in_single(
 
 
 def test_one_bit_weights_take_a_bit_in_the_file() -> None:
-    assert cost(parse("onebit"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 4)
+    assert cost(parse("onebit"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 8)
+    assert cost(parse("onebit:magnitude"), AST_BASE).bytes == 12 * 2 * (32 * 768 // 8 + 4)
 
 
 # Merging

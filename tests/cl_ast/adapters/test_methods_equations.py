@@ -31,7 +31,7 @@ from cl_ast.adapters.forms import (
     SparseMixture,
     WithResidual,
 )
-from cl_ast.adapters.one_bit import binary, packed, unpacked
+from cl_ast.adapters.one_bit import binary, centred, packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.backbone.sites import Heads
 
 WIDTH, OUT, RANK, TOKENS, HEADS = 32, 24, 8, 11, 4
@@ -211,6 +211,20 @@ def test_packed_weights_come_back_exactly_and_stay_what_they_are(shape: tuple[in
     assert torch.equal(again, binary(weight))
     assert torch.equal(binary(again), again)
     assert len(packed(weight)) == 4 + -(-math.prod(shape) // 8)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3, 5), (8, 16), (7, 100), (768, 32)])
+@pytest.mark.parametrize(("mean", "deviation", "outlier"), [(0, 1, 0), (3, 0.1, 0), (-1e-4, 1e-3, 50), (2, 0, 0)])
+def test_packed_centred_weights_give_the_same_values_to_the_bit(
+    shape: tuple[int, int], mean: float, deviation: float, outlier: float
+) -> None:
+    weight = mean + deviation * torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    weight[0, 0] += outlier
+    data = packed_centred(weight)
+    again = unpacked_centred(data, shape)
+    assert torch.equal(centred(again), centred(weight))
+    assert torch.equal(packed_centred(again), data)
+    assert len(data) == 8 + -(-math.prod(shape) // 8)
 
 
 # Inside attention: one head of one clip at a time

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.adapter import params_of
-from cl_ast.adapters.forms import SparseMixture
+from cl_ast.adapters.forms import CentredOneBit, SparseMixture
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.families.ast import positions_for
 from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel
@@ -231,3 +232,80 @@ def test_mosas_experts_are_merged_by_their_mean_and_share_the_down_projection() 
     x = torch.randn(2, 5, 24, generator=generator)
     torch.testing.assert_close(form.delta(x, p), _bottleneck(x, {**p, "up.weight": merged}))
     assert "share=down" in parse("mosa").text
+
+
+# 1-bit adapters, PETL-ViT, binary_adapter/utils.py and adaptformer.py
+
+
+def _quantised(weight: Tensor) -> Tensor:
+    """`QLinear.forward` with 1 bit; the code of two values is where `quantize` ends: ∓ the quartile of a normal."""
+    quartile = 0.6744897501960817
+    mean, deviation = weight.mean(), weight.std()
+    scaled = (weight - mean) / (deviation + 1e-5)
+    through = torch.sign(scaled).detach() * quartile + scaled - scaled.detach()
+    return through * deviation + mean
+
+
+def test_one_bit_weights_are_centred_and_scaled_by_their_mean_and_deviation_with_the_public_gradient() -> None:
+    generator = torch.Generator().manual_seed(3)
+    form = CentredOneBit(8, 0.5)
+    p = {name: 0.1 + 0.3 * torch.randn(one.shape, generator=generator) for name, one in form.weights(24, 16).items()}
+    theirs = {name: weight.clone().requires_grad_() for name, weight in p.items()}
+    ours = {name: weight.clone().requires_grad_() for name, weight in p.items()}
+    x = torch.randn(2, 5, 24, generator=generator)
+    expected = 0.5 * F.relu(x @ _quantised(theirs["down"]).T) @ _quantised(theirs["up"]).T
+    found = form.delta(x, ours, training=True)
+    # Mean and deviation are rounded to 12 and 8 bits.
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01 * float(expected.detach().abs().max()))
+    assert torch.equal(form.delta(x, p), found)
+    # With the same gradient of its output, since rounding changes the hidden numbers only a little.
+    for out in (expected, found):
+        out.backward(torch.ones_like(out))  # type: ignore[no-untyped-call]
+    for name in p:
+        gradient = theirs[name].grad
+        assert gradient is not None
+        torch.testing.assert_close(ours[name].grad, gradient, rtol=0.02, atol=0.02 * float(gradient.abs().max()))
+
+
+# SSF, models/vision_transformer.py: after the patches, every map and LayerNorm of a layer, and the last LayerNorm
+
+
+def test_ssf_scales_and_shifts_where_the_public_code_does(
+    backbone: Backbone, features: Tensor, fresh: Fresh, randomise: Randomise
+) -> None:
+    model = randomise(fresh("ssf"))
+    state = model.adapter.tensors
+
+    def after(layer: int, site: str, value: Tensor) -> Tensor:
+        name = f"layers.{layer}.{site}.output.ssf"
+        return value * state[f"{name}.scale"] + state[f"{name}.shift"]
+
+    def mapped(layer: int, site: str, value: Tensor) -> Tensor:
+        weight, bias = (backbone.tensor(layer, site, kind) for kind in ("weight", "bias"))
+        if site.startswith("norm"):
+            return after(layer, site, F.layer_norm(value, (WIDTH,), weight, bias, backbone.shape.norm_eps))
+        return after(layer, site, F.linear(value, weight, bias))
+
+    def split(value: Tensor) -> Tensor:
+        return value.view(len(value), -1, 4, 8).transpose(1, 2)
+
+    embeddings = backbone.model.embeddings
+    patches = after(0, "embedding", embeddings.patch_embeddings(features))
+    special = torch.cat([embeddings.cls_token, embeddings.distillation_token], dim=1).expand(len(features), -1, -1)
+    x = torch.cat([special, patches], dim=1) + positions_for(backbone.model, (features.shape[1] - 16) // 10 + 1)
+    for layer in range(backbone.shape.depth):
+        normed = mapped(layer, "norm_mhsa", x)
+        q, k, v = (split(mapped(layer, site, normed)) for site in "qkv")
+        heads = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + mapped(layer, "o", heads)
+        hidden = F.gelu(mapped(layer, "fc1", mapped(layer, "norm_ffn", x)))
+        x = x + mapped(layer, "fc2", hidden)
+    # A scale and a shift of what the last LayerNorm gives are a LayerNorm with other weights: the head's.
+    scale, shift = 1 + 0.1 * torch.arange(WIDTH), 0.2 * torch.arange(WIDTH)
+    gain, offset = (backbone.tensors()[f"norm.{kind}"].detach() for kind in ("weight", "bias"))
+    last = F.layer_norm(x, (WIDTH,), gain, offset, backbone.shape.norm_eps) * scale + shift
+    with torch.no_grad():
+        model.head["head.norm.weight"].copy_(gain * scale)
+        model.head["head.norm.bias"].copy_(offset * scale + shift)
+        expected = F.linear(last.mean(dim=1), model.head["head.weight"], model.head["head.bias"])
+        torch.testing.assert_close(model.logits(features), expected, rtol=1e-4, atol=1e-4)

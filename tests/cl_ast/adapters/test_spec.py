@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_ast.adapters.forms import Bottleneck, Conformer, LowRank
-from cl_ast.adapters.listing import SHOWN, rows
+from cl_ast.adapters.listing import LISTED, SHOWN, rows
 from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.papers import IN_PAPERS
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.sites import AST_BASE, Shape
 from cl_ast.errors import MethodError
@@ -169,7 +170,8 @@ def test_every_adapter_may_start_above_a_layer_and_costs_what_its_layers_cost(na
     assert parse(name, from_layer=8) == top
     assert (whole.frozen_layers(12), top.frozen_layers(12)) == (0, 8)
     of = {spec: cost(spec, Shape(768, depth, 3072)).trainable_parameters for spec, depth in ((whole, 4), (top, 12))}
-    assert of[top] == of[whole]
+    below = 2 * 768 if name == "ssf" else 0  # the patches, which are below every layer
+    assert of[top] == of[whole] - below
 
 
 def test_parts_may_start_at_layers_of_their_own() -> None:
@@ -240,12 +242,20 @@ def test_an_invalid_method_is_one_line_that_names_what_is_wrong(text: str, words
 
 def test_the_listing_shows_every_method_with_its_cost() -> None:
     listed = rows((), AST_BASE, BASE)
-    assert len(listed) == len(SHOWN)
+    assert len(listed) == len(LISTED)
+    assert set(SHOWN) | set(IN_PAPERS) == set(LISTED)
     assert {row["family"] for row in listed} >= set(METHODS)
     for row in listed:
         price = cost(parse(row["method"]), AST_BASE, backbone_parameters=BASE)
         assert (row["trainable_parameters"], row["bytes"]) == (price.trainable_parameters, price.bytes)
         assert row["source"]
+
+
+def test_a_row_of_the_papers_is_named_and_no_two_methods_are_the_same_row() -> None:
+    (row,) = rows(["bottleneck:ffn,after"], AST_BASE, BASE)  # another way to write it
+    assert row["source"].startswith("PETL table I, PF seq; table III, FFN-Seq/Par-After")
+    assert not rows(["bottleneck:r=13"], AST_BASE, BASE)[0]["source"].startswith("PETL table")
+    assert len(set(IN_PAPERS.values())) == len(IN_PAPERS) == len({parse(text).text for text in IN_PAPERS})
 
 
 def test_the_listing_counts_the_head_where_the_classes_are_known() -> None:
