@@ -16,6 +16,7 @@ from cl_ast.terminal.commands.rebuild import rebuild
 from cl_ast.terminal.commands.relearn import relearn
 from cl_ast.terminal.commands.remove import remove
 from cl_ast.terminal.commands.rename import rename
+from cl_ast.terminal.commands.report import report
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
 from cl_ast.terminal.commands.show import show
@@ -43,6 +44,7 @@ COMMANDS = (
     relearn,
     remove,
     rename,
+    report,
     rollback,
     route,
     show,
