@@ -112,7 +112,8 @@ def _over_time(
             ends.append((known[-1][1], label, colour))
         axes.set_ylim(*limits)
         last = first + len(tasks) - 1
-        axes.set_xlim(first - 0.15 * max(1, last - first), last + 0.02 * max(1, last - first))
+        span = max(1, last - first)
+        axes.set_xlim(first - 0.15 * min(2, span), last + 0.02 * span)
         if len(tasks) <= _MOST_NAMED:
             axes.set_xticks(range(first, last + 1), [_short(task) for task in tasks])
         else:
