@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import torch
@@ -24,7 +25,10 @@ import streams
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.evaluation.comparing import compare
+from cl_ast.experiments.grid import Grid, variants_of
+from cl_ast.experiments.running import GridResults
+from cl_ast.experiments.running import run as run_grid
+from cl_ast.experiments.summary import compared
 from cl_ast.training.options import HEADS, Hyperparameters
 
 # Other clips of these recordings are kept apart from the data (its README): never trained on here.
@@ -171,7 +175,11 @@ def train(
     """Train a method on a task, and return what came of it."""
     epochs = DATA[name].epochs * (LINEAR_TIMES if method == "linear" else 1) // (2 if head == "probe" else 1)
     options = Hyperparameters(epochs, learning_rate=rate, head=head, seed=seed)
-    (found,) = compare(task, backbone, [parse(method)], options, pooling="mean+std")
+    tasks = {task.name: {"": task}}
+    grid = Grid(tasks, variants_of([method], tasks, backbone), [seed], options=options, pooling="mean+std")
+    with TemporaryDirectory() as folder, GridResults(Path(folder), grid, backbone) as results:
+        (line,) = run_grid(results)
+        found = compared(results, line)
     assert found.validation is not None and found.accuracy is not None and found.seconds is not None, found.error
     return Run(
         which, head, name, method, seed, rate, options.epochs, found.trainable_parameters,

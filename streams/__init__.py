@@ -11,7 +11,7 @@ model. Every error that it raises is a `cl_ast.errors.StreamError`.
 """
 
 from streams.catalog import DATASETS, Archive, DataSet
-from streams.loading import load, redraw, reload
+from streams.loading import few_shot, folds, load, reload
 from streams.task import Clip, Source, Task
 
-__all__ = ["DATASETS", "Archive", "Clip", "DataSet", "Source", "Task", "load", "redraw", "reload"]
+__all__ = ["DATASETS", "Archive", "Clip", "DataSet", "Source", "Task", "few_shot", "folds", "load", "reload"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from cl_ast.escaping import refused_in_label
-from streams import clip_folder
+from streams import clip_folder, split
 from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import choose_split
 from streams.durations import typical_seconds
@@ -82,22 +82,28 @@ def reload(source: Source) -> Task:
         return _task(source)
 
 
-def redraw(task: Task, seed: int) -> Task:
-    """Return a few-shot task with training clips that are drawn with another seed; all else stays as it is.
+def few_shot(task: Task, k: int, seed: int | None) -> Task:
+    """Return a task with k of its training clips per class; all else stays as it is.
 
-    A task without `few_shot` is returned as it is.
+    Args:
+        seed: draws the clips, as `load` does with `few_shot`; None takes the first ones by their paths.
 
     Raises:
-        StreamError: the data are missing or have changed.
+        StreamError: a class has fewer than k clips to train on.
     """
-    source = task.source
-    if source.few_shot is None or seed == source.seed:
-        return task
-    whole = reload(replace(source, few_shot=None))
-    if (whole.validation, whole.test) != (task.validation, task.test):
-        raise StreamError(f"{source.data}: the data have changed meanwhile; run it again")
-    records = [Record(clip.path, clip.label) for clip in whole.train]
-    return replace(task, train=_clips(keep_per_class(records, source.few_shot, seed)))
+    check_options(k, None)
+    records = [Record(clip.path, clip.label) for clip in task.train]
+    return replace(task, train=_clips(keep_per_class(records, k, seed)))
+
+
+def folds(task: Task) -> list[str]:
+    """Return the names of the data's folds, in their natural order; none where the data have no folds.
+
+    Raises:
+        StreamError: the data are missing or unusable.
+    """
+    records = read_records(task.source).records
+    return split.fold_names(records) if any(record.fold for record in records) else []
 
 
 def read_records(source: Source) -> Collection:

@@ -105,8 +105,8 @@ def fold_before(names: Sequence[str], test: str) -> str:
     return names[names.index(test) - 1]
 
 
-def keep_per_class(train: Sequence[Record], k: int, seed: int) -> list[Record]:
-    """Return k randomly drawn clips of every class.
+def keep_per_class(train: Sequence[Record], k: int, seed: int | None) -> list[Record]:
+    """Return k randomly drawn clips of every class, or without a seed the first k by their paths.
 
     Raises:
         StreamError: a class has fewer than k clips.
@@ -117,7 +117,7 @@ def keep_per_class(train: Sequence[Record], k: int, seed: int) -> list[Record]:
             raise StreamError(
                 f"class {label!r} has {len(rows)} clips to train on, fewer than the {k} of few_shot; ask for fewer"
             )
-        kept.extend(seeded_random(seed, "few", label).sample(rows, k))
+        kept.extend(rows[:k] if seed is None else seeded_random(seed, "few", label).sample(rows, k))
     return sorted_by_path(kept)
 
 

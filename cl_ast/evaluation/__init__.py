@@ -1,1 +1,1 @@
-"""Test accuracy by name and routed, the metrics of continual learning, statistics, and comparisons of methods."""
+"""Test accuracy by name and routed, the metrics of continual learning, and statistics."""

@@ -128,8 +128,11 @@ _ADAPTING = (
         help="Position embeddings: resized to the clip's length, or left out as the papers' code does.",
     ),
 )
-_DATA = (
+_PART = (
     click.option("--fold", metavar="K", help="The fold to test on.  [default: the last]"),
+    click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips per class."),
+)
+_DATA = (
     click.option(
         "--split-by",
         type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
@@ -137,7 +140,6 @@ _DATA = (
         show_default=True,
         help="How a folder of clips is split.",
     ),
-    click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips per class."),
     click.option("--max-seconds", type=float, metavar="S", help="Cut clips to this length."),
     click.option("--download", is_flag=True, help="Get a free data set that is missing."),
 )
@@ -170,11 +172,11 @@ _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
-    return _gathered(command, (_METHOD, *_ADAPTING, *_TRAINING, *_DATA, *_KEEPING), {})
+    return _gathered(command, (_METHOD, *_ADAPTING, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the same options to a command that trains and keeps nothing in the registry."""
+    """Add the same options to a command that trains on several parts of the data, and keeps nothing in the registry."""
     return _gathered(command, (*_ADAPTING, *_TRAINING, *_DATA), {"store": "fp32", "no_eval": True})
 
 

@@ -4,10 +4,14 @@ The numbers are those of the papers' public configuration, but for folders.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from cl_ast.adapters.spec import MethodSpec
+from cl_ast.adapters.method import Method
+from cl_ast.adapters.methods import METHODS
+from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.backbone.backbone import Backbone
+from cl_ast.errors import MethodError
 from cl_ast.training.options import Hyperparameters, TrainOptions
 
 
@@ -28,6 +32,19 @@ class Recipe:
     batch_size: int
     frequency_mask: int = 0
     time_mask: int = 0
+
+    def spec(self, word: str, methods: Mapping[str, Method] = METHODS) -> MethodSpec:
+        """Return a method as a user writes it: of the recipe's own method, what the word leaves open is the recipe's.
+
+        Raises:
+            MethodError: there is no such method or option.
+        """
+        name, _, own = self.method.partition(":")
+        given, _, options = word.strip().lower().partition(":")
+        if given == name:
+            with suppress(MethodError):  # the word itself sets what the recipe does, or is wrong
+                return parse(f"{name}:{options},{own}", methods)
+        return parse(word, methods)
 
     def complete(self, options: TrainOptions, method: MethodSpec) -> Hyperparameters:
         """Return the options with the recipe's values, and the method's learning rate, for what was left open."""

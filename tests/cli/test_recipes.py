@@ -65,14 +65,29 @@ def test_all_four_train_a_data_set_by_its_recipe(
     assert found[0]["method"].endswith("k=8")
 
 
-def test_compare_without_methods_has_the_recipes_own(esc50: Path, backbone: Path) -> None:
-    from cl_ast.backbone import pretrained
-    from cl_ast.evaluation.comparing import usual_methods
+def test_compare_has_the_recipes_own_where_a_method_leaves_it_open(
+    run: Run, esc50: Path, data: Path, backbone: Path, tmp_path: Path
+) -> None:
+    words = ["compare", "esc50", data / "tones", "--data-root", esc50.parent, "--backbone", backbone, "--epochs", 1,
+             "--methods", "conformer conformer:houlsby conformer:k=4", "--format", "json"]  # fmt: skip
+    rows = run(tmp_path / "none", *words).fine().json
+    assert [(row["task"], row["method"].rpartition(",")[2]) for row in rows] == [
+        ("esc50", "k=8"), ("esc50", "k=8"), ("esc50", "k=4"), ("tones", "k=31"), ("tones", "k=31"), ("tones", "k=4"),
+    ]  # fmt: skip
+    run(tmp_path / "added", "add-task", "esc50", "--data", esc50, "--backbone", backbone, "--epochs", 1).fine()
+    assert _recorded(run, tmp_path / "added", "esc50")["method"] == rows[0]["method"]
 
-    methods = [one.text for one in usual_methods(streams.load("esc50", data=esc50), pretrained.load(str(backbone)))]
+
+def test_compare_without_methods_has_the_whole_table_but_full(esc50: Path, backbone: Path) -> None:
+    from cl_ast.adapters.methods import METHODS
+    from cl_ast.backbone import pretrained
+    from cl_ast.experiments.grid import tasks_by_name, variants_of
+
+    tasks = tasks_by_name([streams.load("esc50", data=esc50)])
+    methods = [one.specs["esc50"].text for one in variants_of([], tasks, pretrained.load(str(backbone)))]
     (conformer,) = [text for text in methods if text.startswith("conformer")]
     assert conformer.endswith("k=8")
-    assert not any(text.startswith("full") for text in methods)
+    assert len(methods) == len(METHODS) - 1 and not any(text.startswith("full") for text in methods)
 
 
 def test_the_recipe_of_a_folder_is_another(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:

@@ -191,13 +191,30 @@ def test_a_draw_by_name_is_the_same_wherever_the_data_lie() -> None:
     assert drawn("/here") != [f"{number}.wav" for number in range(3)]
 
 
-def test_few_clips_drawn_again_leave_the_other_splits(tmp_path: Path, wav: Callable[..., Any]) -> None:
+def test_few_clips_of_a_task_leave_the_other_splits(tmp_path: Path, wav: Callable[..., Any]) -> None:
     for number in range(40):
         wav(tmp_path / "ab"[number % 2] / f"{number}.wav")
-    task = streams.load(tmp_path, few_shot=3, seed=1)
-    other = streams.redraw(task, 2)
-    assert {clip.path for clip in other.train} != {clip.path for clip in task.train}
-    assert sorted(clip.label for clip in other.train) == ["a"] * 3 + ["b"] * 3
-    assert (other.validation, other.test, other.labels) == (task.validation, task.test, task.labels)
-    assert not {clip.path for clip in other.train} & {clip.path for clip in (*task.validation, *task.test)}
-    assert streams.redraw(task, 1) == task == streams.redraw(task, 1)
+    whole = streams.load(tmp_path, seed=1)
+    drawn, again, first = (streams.few_shot(whole, 3, seed) for seed in (1, 2, None))
+    assert drawn.train == streams.load(tmp_path, few_shot=3, seed=1).train
+    assert len({drawn.train, again.train, first.train}) == 3
+    for task in (drawn, again, first):
+        assert sorted(clip.label for clip in task.train) == ["a"] * 3 + ["b"] * 3
+        assert (task.validation, task.test, task.labels) == (whole.validation, whole.test, whole.labels)
+        assert set(task.train) <= set(whole.train)
+    for label in "ab":
+        paths = sorted(clip.path for clip in whole.train if clip.label == label)
+        assert [clip.path for clip in first.train if clip.label == label] == paths[:3]
+    with pytest.raises(StreamError, match="fewer than the 99"):
+        streams.few_shot(whole, 99, None)
+
+
+def test_the_folds_of_a_task(tmp_path: Path, wav: Callable[..., Any]) -> None:
+    for fold in (1, 2, 10):
+        for label in "ab":
+            wav(tmp_path / "folds" / f"fold{fold}" / label / "x.wav")
+    assert streams.folds(streams.load(tmp_path / "folds")) == ["1", "2", "10"]
+    for label in "ab":
+        for number in range(5):
+            wav(tmp_path / "plain" / label / f"{number}.wav")
+    assert streams.folds(streams.load(tmp_path / "plain")) == []

@@ -73,6 +73,9 @@ _NUMBERS = {
     "probability",
     "from",
     "to",
+    "K",
+    "seconds",
+    "rank",
 }
 
 

@@ -1,7 +1,7 @@
-"""Draws two plots: each task's test accuracy after every later task, and the accuracy of methods by their size."""
+"""Draws each task's test accuracy after every later task, and writes plots to files."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from cl_ast.escaping import escaped
 
 def check(path: Path) -> None:
     """Raise ClAstError where a plot could not be written to that path: better before hours of work than after them."""
-    pyplot = _pyplot()
+    pyplot = pyplot_of()
     known = pyplot.figure().canvas.get_supported_filetypes()
     pyplot.close()
     kind = path.suffix.removeprefix(".").lower()
@@ -31,8 +31,8 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     Raises:
         ClAstError: matplotlib is not installed, nothing was measured, or the file cannot be written.
     """
-    pyplot = _pyplot()
-    names = [_plain(task["name"]) for task in report["tasks"]]
+    pyplot = pyplot_of()
+    names = [plain(task["name"]) for task in report["tasks"]]
     if not names:
         raise ClAstError("there is no task to draw yet")
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
@@ -46,41 +46,16 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test accuracy, %")
     axes[0].legend(loc="lower left", fontsize="small")
-    _save(pyplot, figure, path)
+    save(pyplot, figure, path)
 
 
-def draw_methods(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a plot of accuracy by number of parameters, with the deviation over seeds, as png, svg or pdf.
-
-    Raises:
-        ClAstError: matplotlib is not installed, no method was trained, or the file cannot be written.
-    """
-    pyplot = _pyplot()
-    known = [row for row in rows if row["accuracy"] is not None]
-    if not known:
-        raise ClAstError("no method was trained: there is nothing to draw")
-    figure, axis = pyplot.subplots(figsize=(11, 6), layout="constrained")
-    # The points have numbers, since names would overlap: many methods have the same size.
-    numbers: dict[tuple[int, float], list[str]] = {}
-    for number, row in enumerate(sorted(known, key=lambda row: -row["accuracy"]), 1):
-        at = (row["trainable_parameters"], 100 * row["accuracy"])
-        label = f"{number}  {_plain(row['method'])}  {at[1]:.1f}"
-        axis.errorbar(*at, yerr=100 * (row["spread"] or 0), fmt="o", capsize=3, alpha=0.7, label=label)
-        numbers.setdefault(at, []).append(str(number))
-    for at, coinciding in numbers.items():
-        axis.annotate(", ".join(coinciding), at, xytext=(5, 4), textcoords="offset points", fontsize="small")
-    axis.set(xscale="log", xlabel="trainable parameters", ylabel="test accuracy, %")
-    axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small", title="best first", handlelength=1)
-    _save(pyplot, figure, path)
-
-
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Return a name in which nothing is taken for a formula, which a dollar would begin, and no character is hidden."""
     return escaped(name).replace("$", "\\$")
 
 
-def _pyplot() -> Any:
+def pyplot_of() -> Any:
+    """Return matplotlib's pyplot, drawing to files. Raises ClAstError where it is not installed."""
     try:
         import matplotlib
 
@@ -91,7 +66,8 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _save(pyplot: Any, figure: Any, path: Path) -> None:
+def save(pyplot: Any, figure: Any, path: Path) -> None:
+    """Write a figure in the format of the file's ending, and close it. Raises ClAstError where that cannot be done."""
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

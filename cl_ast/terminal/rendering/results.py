@@ -4,7 +4,6 @@ from typing import Any
 
 from cl_ast.continual.add_task import Learned
 from cl_ast.evaluation.accuracy import Measured
-from cl_ast.evaluation.comparing import Compared
 from cl_ast.evaluation.details import Details
 from cl_ast.evaluation.intervals import wilson
 from cl_ast.evaluation.own_folder import FolderTest
@@ -120,10 +119,3 @@ def learned_line(one: Learned) -> str:
         f"{f' (stopped {early})' if early else ''}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )
-
-
-def compared_row(one: Compared) -> dict[str, Any]:
-    """Return the row of one method in the CSV of `cl-ast compare`."""
-    row = {**one.to_json(), "accuracies": " ".join(map(str, one.accuracies))}
-    del row["training"]
-    return row

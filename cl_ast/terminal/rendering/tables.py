@@ -146,22 +146,6 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
-def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a row for each method that was compared on one task."""
-    table = bare("method", "parameters", "size per task", "test %", "± seeds", "validation %", "training s")
-    for row in rows:
-        table.add_row(
-            Breakable(row["method"]),
-            f"{row['trainable_parameters']:,}",
-            size(row["bytes"]),
-            percent(row["accuracy"]),
-            percent(row["spread"]),
-            percent(row["validation"]),
-            "–" if row["seconds"] is None else f"{row['seconds']:.1f}",
-        )
-    return table
-
-
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Return a row with the test accuracy of each task that was just measured."""
     table = bare("task", "clips", "by name %", "routed %", "sent to the\nright task %", 'answered\n"unknown" %')
