@@ -1,4 +1,4 @@
-# To be sourced: strace, espeak-ng, and a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
+# To be sourced: strace, espeak-ng, chromium, and a PostgreSQL server for the tests, on loopback, in a folder that goes when the shell ends.
 # Debian's are installed where none is there; who may not install goes on without, and those tests are skipped.
 
 programs() { find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
@@ -56,4 +56,8 @@ fi
 
 if ! command -v espeak-ng >/dev/null && ! install espeak-ng; then
     echo ".ci: no espeak-ng here, and none can be installed: the speech that ast-mini learned from is not made" >&2
+fi
+
+if ! command -v chromium >/dev/null && ! install chromium; then
+    echo ".ci: no chromium here, and none can be installed: no browser looks at the report" >&2
 fi

@@ -42,7 +42,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
     ]
     if peft:
         parts.append(_PEFT.format(pooled=_POOLED[facts["pooling"]], **model_input._asdict()).strip())
-    parts += ["## Train it again", f"    {_command(facts)}"]
+    parts += ["## Train it again", f"    {command(facts)}"]
     parts += [] if _recorded(facts) else [_NOT_RECORDED]
     return "\n\n".join(parts) + "\n"
 
@@ -164,7 +164,8 @@ def _front_matter(backbone: str, peft: bool) -> str:
     return "\n".join(["---", *lines, "tags: [audio, adapter, cl-ast]", "---"])
 
 
-def _command(facts: Mapping[str, Any]) -> str:
+def command(facts: Mapping[str, Any]) -> str:
+    """Return the command that trains a task again, for its public description; no folder is named in it."""
     source = facts.get("source") or {}
     words = ["cl-ast add-task", _quoted(str(source.get("task") or "path/to/clips")), f"--name {_quoted(facts['name'])}"]
     words.append(f"--method {_quoted(facts['method'])} --seed {facts.get('seed', 0)}")

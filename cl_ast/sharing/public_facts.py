@@ -64,11 +64,12 @@ def public(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _backbone(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{key: backbone[key] for key in ("fingerprint", "parameters", "bytes")}, "name": _name(backbone["name"])}
+    found = {key: backbone[key] for key in ("fingerprint", "parameters", "bytes")}
+    return {**found, "name": backbone_name(backbone["name"])}
 
 
-def _name(backbone: str) -> str:
-    """Return a name on the hub as it is, and no folder's."""
+def backbone_name(backbone: str) -> str:
+    """Return a backbone's name if it is one on the hub or a short one, and "local-backbone" for a folder."""
     if backbone == MINI or backbone in SHORT_NAMES:
         return backbone
     # transformers takes a folder of that name first, and so does this.

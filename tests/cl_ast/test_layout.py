@@ -51,6 +51,7 @@ ORDER = (
     {"cli"},
     {"cl_ast.terminal"},
     {"cl_ast.serving"},
+    {"cl_ast.reporting"},
     {"cl_ast.experiments"},
     {"cl_ast.manager", "cl_ast.checkpoints"},
     {"cl_ast.continual", "cl_ast.sharing"},

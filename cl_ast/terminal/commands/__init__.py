@@ -17,6 +17,7 @@ from cl_ast.terminal.commands.rebuild import rebuild
 from cl_ast.terminal.commands.relearn import relearn
 from cl_ast.terminal.commands.remove import remove
 from cl_ast.terminal.commands.rename import rename
+from cl_ast.terminal.commands.report import report
 from cl_ast.terminal.commands.reproduce import reproduce
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
@@ -46,6 +47,7 @@ COMMANDS = (
     relearn,
     remove,
     rename,
+    report,
     reproduce,
     rollback,
     route,

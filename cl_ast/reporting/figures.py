@@ -1,0 +1,181 @@
+"""Draws the figures of a report as SVG that stands inside a page, and takes its colours and its letters from there."""
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cl_ast.errors import ClAstError
+from cl_ast.escaping import escaped
+from cl_ast.reporting.calibration import Bin
+from cl_ast.reporting.over_time import Moment
+
+# Colours that matplotlib draws with, and the variable of the page's style that takes the place of each.
+_INK, _FAINT, _BY_NAME, _ROUTED = "#010101", "#020202", "#030303", "#040404"
+_VARIABLES = {_INK: "--ink", _FAINT: "--faint", _BY_NAME: "--by-name", _ROUTED: "--routed"}
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # and a dollar is a dollar
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+}
+_MODES = {"oracle": ("by name", _BY_NAME, "o"), "auto": ("routed", _ROUTED, "s")}
+_WIDTHS = {_BY_NAME: (4, 8), _ROUTED: (1.4, 4)}  # of line and marker: where the two coincide, both are seen
+_METADATA = ("Creator", "Date", "Format", "Type")  # left out: they name addresses and the time
+_SIZE = 5.0, 3.1  # inches of 72 units; a telephone shows it at full size
+_MOST_NAMED = 6  # tasks whose names fit below a figure
+_MOST_MARKED = 20  # tasks whose values get a marker each
+
+
+def check() -> None:
+    """Raise ClAstError where matplotlib is not installed: better before the measuring than after it."""
+    _matplotlib()
+
+
+def average_accuracy(moments: Sequence[Moment]) -> str:
+    """Return the average accuracy after each task, by name and routed, with lines for guessing."""
+    lines = [(*style, [one.average[mode] for one in moments]) for mode, style in _MODES.items()]
+    lines += [
+        (f"chance, {label}", _FAINT, "", [one.chance[mode] for one in moments])
+        for mode, (label, _, _) in _MODES.items()
+    ]
+    title = "Average accuracy after each task, in percent"
+    return _over_time("average", title, [one.after for one in moments], lines, (0, 100))
+
+
+def forgetting(moments: Sequence[Moment]) -> str:
+    """Return the forgetting after each task from the second on, by name and routed."""
+    later = moments[1:]
+    lines = [(*style, [one.forgetting[mode] for one in later]) for mode, style in _MODES.items()]
+    known = [100 * value for *_, values in lines for value in values if value is not None]
+    limits = min([0.0, *known]), max([5.0, *known]) * 1.1
+    title = "Forgetting after each task, in points"
+    return _over_time("forgetting", title, [one.after for one in later], lines, limits, first=2)
+
+
+def reliability(bins: Sequence[Bin]) -> str:
+    """Return the reliability diagram: how often answers are right, by their probability."""
+    with _axes() as (figure, axes):
+        axes.plot([0, 100], [0, 100], color=_FAINT, linestyle=(0, (1, 2)), linewidth=1)
+        for one in bins:
+            assert one.right.accuracy is not None and one.right.interval is not None
+            x, y = 100 * one.probability, 100 * one.right.accuracy
+            low, high = one.right.interval
+            axes.plot([x, x], [100 * low, 100 * high], color=_BY_NAME, linewidth=1)
+            axes.plot([x], [y], color=_BY_NAME, marker="o")
+        axes.set(xlim=(0, 102), ylim=(0, 102), xlabel="probability of the answer, %", ylabel="right answers, %")
+        return _svg(figure, "reliability", "Right answers in percent by the probability of the answer")
+
+
+def _over_time(
+    name: str,
+    title: str,
+    tasks: Sequence[str],
+    lines: Sequence[tuple[str, str, str, Sequence[float | None]]],
+    limits: tuple[float, float],
+    *,
+    first: int = 1,
+) -> str:
+    """Return a figure with a line for each label, colour, marker and values, whose label is at its end.
+
+    Args:
+        tasks: the names of the tasks, one for each value.
+        lines: the values are fractions; what was not measured is None.
+        limits: of the height, in percent.
+        first: the number of the first task.
+    """
+    with _axes() as (figure, axes):
+        ends = []
+        for label, colour, marker, values in lines:
+            known = [(first + i, 100 * value) for i, value in enumerate(values) if value is not None]
+            if not known:
+                continue
+            shown = marker if len(known) <= _MOST_MARKED else ""
+            style = "-" if marker else (0, (4, 3))
+            width, size = _WIDTHS.get(colour, (1, 0))
+            axes.plot(
+                *zip(*known, strict=True), color=colour, marker=shown, linestyle=style, linewidth=width, markersize=size
+            )
+            ends.append((known[-1][1], label, colour))
+        axes.set_ylim(*limits)
+        last = first + len(tasks) - 1
+        span = max(1, last - first)
+        axes.set_xlim(first - 0.15 * min(2, span), last + 0.02 * span)
+        if len(tasks) <= _MOST_NAMED:
+            axes.set_xticks(range(first, last + 1), [_short(task) for task in tasks])
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_xlabel("tasks learned")
+        for y, (label, colour) in _apart(ends, 0.07 * (limits[1] - limits[0])):
+            shade = _INK if colour == _FAINT else colour
+            axes.annotate(label, (1.02, y), xycoords=("axes fraction", "data"), color=shade, va="center")
+        return _svg(figure, name, title)
+
+
+def _apart(ends: Sequence[tuple[float, str, str]], least: float) -> list[tuple[float, tuple[str, str]]]:
+    """Return the heights of labels with their texts and colours, moved up so far that no two overlap."""
+    found: list[tuple[float, tuple[str, str]]] = []
+    for height, label, colour in sorted(ends):
+        lowest = found[-1][0] + least if found else height
+        found.append((max(height, lowest), (label, colour)))
+    return found
+
+
+def _short(name: str) -> str:
+    shown = escaped(name)
+    return shown if len(shown) <= 10 else f"{shown[:9]}…"
+
+
+@contextmanager
+def _axes() -> Iterator[tuple[Any, Any]]:
+    """Yield a figure and its axes, which are drawn in the style of the page."""
+    matplotlib = _matplotlib()
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
+        yield figure, figure.subplots()
+
+
+def _svg(figure: Any, name: str, title: str) -> str:
+    """Return a figure as an element of a page.
+
+    Args:
+        name: begins every id in it, as the page has several figures.
+        title: what a screen reader says of it.
+    """
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
+    drawn = file.getvalue()
+    box = re.search(r'viewBox="[\d. ]+"', drawn)
+    inside = drawn[drawn.index("<g ") : drawn.rindex("</svg>")]
+    used = set(re.findall(r"#([mp][0-9a-f]{10})\b", inside))
+    inside = re.sub(r' id="([^"]*)"', lambda one: f' id="{name}-{one[1]}"' if one[1] in used else "", inside)
+    inside = re.sub(r"#([mp][0-9a-f]{10})\b", rf"#{name}-\1", inside)
+    inside = re.sub(r"font-family: [^;\"]*;? ?", "", inside)
+    for colour, variable in _VARIABLES.items():
+        inside = inside.replace(colour, f"var({variable})")
+    inside = re.sub(r"\s+", " ", inside)
+    label = html.escape(title)
+    return f'<svg class="figure" role="img" aria-label="{label}" {box[0] if box else ""}>{inside}</svg>'
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise ClAstError("a report needs matplotlib: pip install 'cl-ast[plot]'") from None
+    return matplotlib

@@ -1,0 +1,173 @@
+"""Gathers all that a report says of a registry, and records nothing, so that a registry may be read-only."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from cl_ast.backbone import pretrained
+from cl_ast.environment import package_versions
+from cl_ast.errors import ClAstError
+from cl_ast.evaluation.accuracy import measure
+from cl_ast.evaluation.details import Details, Share
+from cl_ast.evaluation.statistics import report
+from cl_ast.inference.session import Session
+from cl_ast.manager import Manager
+from cl_ast.progress import Progress, silent
+from cl_ast.reporting.unknown import UnknownShare, unknown_shares
+from cl_ast.reporting.wrong_clips import WrongClip, most_confident
+from cl_ast.sharing.card import command
+from cl_ast.sharing.public_facts import backbone_name, public
+from cl_ast.tasks.source import reload_version
+from cl_ast.tasks.task_file import from_bytes
+from registry import TaskRecord, header
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a task was trained, without what names a person, a folder or a machine.
+
+    Attributes:
+        command: trains it again; its folder of clips is written as `path/to/clips`.
+        protocol: how its clips were split, in words.
+        packages: the versions that it was trained with.
+    """
+
+    command: str
+    protocol: str
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Seconds until a model can answer, once the libraries are loaded.
+
+    Attributes:
+        task: the median over the tasks, read from the registry onto the backbone that is in memory.
+        full_copy: the backbone, as every task would be if it were a copy of its own.
+    """
+
+    task: float
+    full_copy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that a report says.
+
+    Attributes:
+        name: of the registry's folder or database.
+        backbone: its name, or "local-backbone" where that is a folder.
+        stats: what `cl-ast stats --format json` says.
+        tasks: in the order in which they were learned.
+        runs: how each task was trained, by name; a task whose file cannot be read has none.
+        details: of each task that could be measured now.
+        skipped: the other tasks with the reason, which may name a folder and is not for the page.
+        unknown: the tasks' own clips, silence, noise and left-out tasks; empty where there is no router.
+        clips: the most confidently wrong ones.
+        loading: None where a task or the backbone cannot be loaded.
+        device: on which it was measured.
+        versions: of the packages that measured it.
+        moment: when, in UTC.
+    """
+
+    name: str
+    backbone: str
+    stats: Mapping[str, Any]
+    tasks: Sequence[TaskRecord]
+    runs: Mapping[str, Run]
+    details: Sequence[Details]
+    skipped: Mapping[str, str]
+    unknown: Sequence[UnknownShare]
+    clips: Sequence[WrongClip]
+    loading: Loading | None
+    device: str
+    versions: Mapping[str, str]
+    moment: datetime
+
+
+def gather(manager: Manager, *, with_audio: bool = False, progress: Progress = silent) -> Findings:
+    """Measure every task on its test clips, and gather this with what the registry recorded.
+
+    What cannot be measured, because recordings have moved or the backbone is not here, is left out and said.
+
+    Args:
+        with_audio: keep the sound of the clips that are most confidently wrong.
+
+    Raises:
+        ClAstError: there is no task.
+        RegistryError: the registry cannot be read.
+    """
+    session = manager.session
+    overview = session.registry.overview()
+    if not overview.tasks:
+        raise ClAstError(f"{session.registry.place} has no task to report on; teach one with: cl-ast add-task TASK")
+    details, skipped = _measured(session, overview.tasks, progress)
+    return Findings(
+        name=Path(session.registry.place.partition("?")[0]).name,
+        backbone=backbone_name(overview.backbone.name) if overview.backbone else "",
+        stats=report(overview),
+        tasks=overview.tasks,
+        runs={task.name: run for task in overview.tasks if (run := _run(session, task)) is not None},
+        details=details,
+        skipped=skipped,
+        unknown=_unknown(session, details, progress),
+        clips=most_confident(session, details, with_audio=with_audio),
+        loading=_loading(session, overview.tasks) if details else None,
+        device=session.device.type,
+        versions=package_versions(),
+        moment=datetime.now(UTC),
+    )
+
+
+def _measured(
+    session: Session, tasks: Sequence[TaskRecord], progress: Progress
+) -> tuple[list[Details], dict[str, str]]:
+    """Return what is behind the accuracy of each task, and the tasks that cannot be measured with the reason."""
+    details, skipped = [], {}
+    try:
+        router = session.routing.router()
+    except ClAstError:  # no task can be routed to, or there is no backbone: then no task below can be measured either
+        router = None
+    for task in tasks:
+        try:
+            clips = reload_version(session.registry, task.version).test
+            details.append(Details(measure(session, task.name, clips, router, progress)))
+        except ClAstError as error:
+            skipped[task.name] = str(error)
+    return details, skipped
+
+
+def _unknown(session: Session, details: Sequence[Details], progress: Progress) -> list[UnknownShare]:
+    paths = {one.measured.task: [outcome.path for outcome in one.measured.outcomes] for one in details}
+    routed = [one.measured for one in details if one.routed is not None]
+    own = Share(sum(one.declined for one in routed), sum(one.clips for one in routed))
+    try:
+        return [UnknownShare("test clips of the tasks", False, own), *unknown_shares(session, paths, progress)]
+    except ClAstError:  # there is no router, which the page says
+        return []
+
+
+def _run(session: Session, task: TaskRecord) -> Run | None:
+    try:
+        facts = public(header.read(session.registry.read_adapter(task.version)).description())
+    except (ClAstError, KeyError):
+        return None
+    return Run(command(facts), facts["protocol"], facts["packages"])
+
+
+def _loading(session: Session, tasks: Sequence[TaskRecord]) -> Loading | None:
+    moments = [time.perf_counter()]
+    try:
+        for task in tasks:
+            from_bytes(session.registry.read_adapter(task.version), session.backbone, session.methods)
+            moments.append(time.perf_counter())
+        pretrained.load(session.backbone_name, device=session.device)
+    except ClAstError:
+        return None
+    each = [after - before for before, after in pairwise(moments)]
+    return Loading(statistics.median(each), time.perf_counter() - moments[-1])

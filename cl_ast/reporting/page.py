@@ -1,0 +1,111 @@
+"""Renders a report as one HTML file that stands alone: no script, no request, light and dark, and fit for printing.
+
+Whatever comes from outside, such as names, labels and file names, is text and nothing else: jinja2 escapes HTML, and
+characters that are not shown are escaped as everywhere (`cl_ast.escaping`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cl_ast.escaping import escaped
+from cl_ast.evaluation.details import Details, Share
+from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
+from cl_ast.reporting import figures
+from cl_ast.reporting.calibration import calibration_error, reliability
+from cl_ast.reporting.findings import Findings
+from cl_ast.reporting.over_time import moments
+from registry import TaskRecord
+from streams.recorded_split import SPLITS
+
+TEMPLATES = Path(__file__).with_name("templates")
+_MOST_CLASSES = 10
+_MOST_UPRIGHT = 6  # tasks whose names stand upright above the columns of a table
+
+
+def page(findings: Findings) -> str:
+    """Return the report as HTML. Raises ClAstError where matplotlib is not installed."""
+    stream = moments(findings.stats)
+    measured = [one.measured for one in findings.details]
+    bins = reliability([outcome for one in measured for outcome in one.outcomes])
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            findings=findings,
+            stats=findings.stats,
+            names=[task.name for task in findings.tasks],
+            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+            clips={task.name: _clips(task) for task in findings.tasks},
+            many=len(findings.tasks) > _MOST_UPRIGHT,
+            accuracy_figure=Markup(figures.average_accuracy(stream)),
+            forgetting_figure=Markup(figures.forgetting(stream)) if len(stream) > 1 else None,
+            chance=stream[-1].chance,
+            changed=_changed(findings.stats["matrix"]["oracle"]),
+            worst=_worst(findings.details),
+            bins=bins,
+            error=calibration_error(bins),
+            errors={one.task: calibration_error(reliability(one.outcomes)) for one in measured},
+            temperatures={task.name: _temperature(task) for task in findings.tasks},
+            reliability_figure=Markup(figures.reliability(bins)) if bins else None,
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters |= {
+        "counted": counted,
+        "with_interval": with_interval,
+        "percent": _percent,
+        "interval": _interval,
+        "duration": _duration,
+        "file_name": lambda path: Path(path).name,
+    }
+    return environment
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _interval(share: Share) -> str:
+    return "–" if share.interval is None else f"{100 * share.interval[0]:.0f}–{100 * share.interval[1]:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.1f} ms" if seconds < 0.01 else f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _changed(matrix: Sequence[Sequence[float | None]]) -> bool:
+    """Return whether the accuracy of any task by name differs from one measurement to another."""
+    return any(len({value for value in column if value is not None}) > 1 for column in zip(*matrix, strict=True))
+
+
+def _worst(details: Sequence[Details]) -> list[tuple[str, str, Share]]:
+    """Return task, label and share of the classes with the lowest recall, of equal ones the largest first."""
+    every = [(one.measured.task, label, share) for one in details for label, share in one.classes.items()]
+    wrong = [row for row in every if row[2].right < row[2].clips]
+    return sorted(wrong, key=lambda row: (row[2].accuracy, -row[2].clips, row[0], row[1]))[:_MOST_CLASSES]
+
+
+def _clips(task: TaskRecord) -> list[int | None]:
+    """Return how many clips of a task train, validate and test, as its training recorded it."""
+    return [clip_count(task.version.training, split) for split in SPLITS]
+
+
+def _temperature(task: TaskRecord) -> Any:
+    found = task.version.training.get("temperature")
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else None

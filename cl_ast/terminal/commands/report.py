@@ -1,0 +1,76 @@
+"""`cl-ast report`"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from cl_ast.errors import ClAstError
+from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_text, warn
+from cl_ast.terminal.result_file import result_in
+
+_TABLE = "results.csv"
+
+
+@click.command("report")
+@click.argument("places", nargs=-1, required=True, metavar="[REGISTRY] OUT.html")
+@click.option("--with-audio", is_flag=True, help="Embed the clips that are most confidently wrong, to be listened to.")
+@pass_app
+def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
+    """Put a registry on one page: accuracy, forgetting, routing, calibration and mistakes.
+
+    Every task is measured on its test clips; nothing is recorded. The page stands alone, in one file without scripts,
+    and results.csv beside it has every number. It names tasks, labels, and the files of a few clips that it shows; no
+    folder, user or machine. Needs matplotlib: pip install 'cl-ast[plot]'.
+
+    \b
+    cl-ast report report.html
+    cl-ast report my-registry out/report.html --with-audio
+    """
+    *registry, out = places
+    page = Path(out)
+    if len(registry) > 1:
+        raise click.UsageError("a report is on one REGISTRY, and OUT.html comes last")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"{out}: the report is a page; give the file the ending .html, and name it last")
+    table = page.with_name(_TABLE)
+    _refuse_another_table(table)
+    if registry:
+        app = replace(app, location=registry[0])
+    with result_in(page):
+        with result_in(table):
+            text, rows, skipped = _made(app, with_audio)
+            print_text(rows)
+        print_text(text)
+    for name, reason in skipped.items():
+        warn(f"{name} could not be measured: {reason}")
+
+
+def _made(app: App, with_audio: bool) -> tuple[str, str, dict[str, str]]:
+    """Return the page, the table, and the tasks that could not be measured with the reason."""
+    from cl_ast.reporting import figures
+    from cl_ast.reporting.findings import gather
+    from cl_ast.reporting.page import page
+    from cl_ast.reporting.rows import rows
+    from cl_ast.terminal.rendering.formats import as_csv
+
+    figures.check()
+    with app.manager() as manager, app.progress() as display:
+        findings = gather(manager, with_audio=with_audio, progress=display)
+    return page(findings), as_csv(rows(findings)), dict(findings.skipped)
+
+
+def _refuse_another_table(path: Path) -> None:
+    """Raise ClAstError where writing the table would replace the results of another command."""
+    from cl_ast.reporting.rows import COLUMNS
+
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if file.readline(200).strip() not in ("", ",".join(COLUMNS)):
+                raise ClAstError(
+                    f"{path}: these are results of another command, and the table of the report has that name; write "
+                    "the report to another folder"
+                )

@@ -1,0 +1,183 @@
+"""`cl-ast report`: what the page and the table say, that they name nobody, and that nothing in them acts."""
+
+import csv
+import html
+import json
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Callable
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from registry import Accuracy, Registry, header
+from tests.cli.conftest import Run, Unchanged
+from tests.cli.test_escapes import CLIPBOARD, HIDDEN, LABELS, TEXT
+
+pytest.importorskip("matplotlib")
+
+MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} &lt; $x^2$"
+Report = Callable[..., str]
+
+
+class Elements(HTMLParser):
+    """What a page consists of.
+
+    Attributes:
+        tags, attributes: the names of all elements and of all their attributes.
+        addresses: everything that is loaded or linked.
+        text: all text outside of elements.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def report(run: Run, tmp_path: Path) -> Report:
+    """report(registry, *words): the page, written to a folder `out` with `results.csv`."""
+
+    def make(registry: Path, *words: object) -> str:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        answer = run(registry, "report", tmp_path / "out" / "page.html", *words).fine()
+        assert answer.out == ""
+        return (tmp_path / "out" / "page.html").read_text(encoding="utf-8")
+
+    return make
+
+
+def table(tmp_path: Path) -> list[dict[str, str]]:
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_and_the_table_say_what_stats_and_evaluate_say(
+    registry: Path, run: Run, report: Report, tmp_path: Path, unchanged: Unchanged
+) -> None:
+    with unchanged(registry):
+        page = report(registry)
+    for section in ("Tasks", "Accuracy after each task", "Unknown sounds", "The weakest classes", "Storage and time"):
+        assert f">{section}</h2>" in page
+    stats, rows = run(registry, "stats", "--format", "json").json, table(tmp_path)
+
+    def value(metric: str, **about: str) -> float:
+        (found,) = (row for row in rows if row["metric"] == metric and about.items() <= row.items())
+        return float(found["value"])
+
+    for mode, name in (("oracle", "by_name"), ("auto", "routed")):
+        for metric in ("average_accuracy", "forgetting", "backward_transfer"):
+            assert value(metric, mode=name, after="chirps") == pytest.approx(stats["metrics"][mode][metric])
+        assert value("accuracy", mode=name, after="noises", task="tones") == stats["matrix"][mode][1][0]
+    assert value("chance", mode="by_name", after="chirps") == 1 / 2
+    assert value("chance", mode="routed", after="chirps") == pytest.approx(1 / 6)
+    assert value("bytes", task="tones") == stats["tasks"][0]["bytes"]
+    (found,) = run(registry, "evaluate", "noises", "--details", "--format", "json").json
+    for one in found["classes"]:
+        assert value("recall", task="noises", label=one["label"]) == one["accuracy"]
+    sent = [row for row in rows if (row["metric"], row["task"]) == ("routed_clips", "tones")]
+    assert sum(float(row["value"]) for row in sent) == sum(stats["routing"]["confusion"][0])
+    kinds = {row["label"] for row in rows if row["metric"] == "unknown"}
+    assert kinds == {"silence", "noise", "test clips of the tasks"}
+    assert {row["task"] for row in rows if row["metric"] == "unknown_left_out"} == {"tones", "noises", "chirps"}
+
+
+def test_it_can_be_run_again_as_the_page_says(registry: Path, report: Report, data: Path) -> None:
+    page = html.unescape(re.sub(r"</?span>", "", report(registry)))
+    assert "cl-ast add-task path/to/clips --name noises --method bottleneck:" in page
+    assert "--epochs 2" in page and "Fold" not in page and "torch 2." in page
+    assert "random split" in page or "stratified" in page
+
+
+def test_clips_that_have_moved_are_said_and_the_rest_is_shown(
+    registry: Path, run: Run, report: Report, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(registry / "registry.db", isolation_level=None)) as database:
+        database.execute("UPDATE versions SET source = replace(source, 'tones', 'gone')")
+    page = report(registry)
+    assert "Not measured for this report: tones." in page and "/gone" not in page
+    measured = {row["task"] for row in table(tmp_path) if row["metric"] == "recall"}
+    assert measured == {"noises", "chirps"}
+    assert any(row["metric"] == "accuracy" and row["task"] == "tones" for row in table(tmp_path))
+    said = run(registry, "report", tmp_path / "out" / "page.html").err
+    assert "tones could not be measured" in said and "gone" in said
+
+
+def test_without_any_clip_and_without_the_backbone_there_is_still_a_report(
+    registry: Path, report: Report, backbone: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(registry / "registry.db", isolation_level=None)) as database:
+        database.execute("UPDATE backbone SET name = ?", [str(tmp_path / "gone-backbone")])
+    page = report(registry)
+    assert "Not measured for this report: tones, noises, chirps." in page
+    assert page.count("Not measured: no recording of a task is at hand.") == 3
+    assert "local-backbone" in page and "gone-backbone" not in page
+    assert not [row for row in table(tmp_path) if row["metric"] == "recall"]
+
+
+def test_names_and_labels_are_text_and_nothing_else(registry: Path, report: Report, tmp_path: Path) -> None:
+    name, facts = "<b onclick=alert(1)>\"' {{ 7*7 }} &lt; $x^2$ to\u200bn\u202ees", json.dumps({MARKUP: TEXT})
+    words = {"labels": [f"{MARKUP}{CLIPBOARD}", LABELS[1]], "protocol": MARKUP + TEXT, "packages": {MARKUP: TEXT}}
+    with Registry.open(registry) as reg:
+        sha256 = reg._files.write(header.described(reg.read_adapter(reg.task("tones").version), words))
+    with closing(sqlite3.connect(registry / "registry.db", isolation_level=None)) as database:
+        database.execute(
+            "UPDATE versions SET labels = ?, method = ?, packages = ?, protocol = ?, adapter_sha256 = ? WHERE id = 1",
+            [json.dumps(words["labels"]), f"linear{MARKUP}", facts, MARKUP + TEXT, sha256],
+        )
+        database.execute("UPDATE tasks SET name = ?, key = ? WHERE id = 1", [name, name.casefold()])
+    page = report(registry)
+    assert not {one for one in page if unicodedata.category(one) in HIDDEN and one != "\n"}
+    found = Elements(page)
+    assert not found.tags & {"script", "iframe", "object", "embed", "link", "form", "base"}
+    assert not [key for key in found.attributes if key.startswith("on")]
+    assert all(address.startswith(("#", "data:")) for address in found.addresses)
+    shown = name.replace("\u200b", "\\u200b").replace("\u202e", "\\u202e")
+    assert found.text.count(shown) >= 8  # in tables, headings and figures
+    assert f"linear{MARKUP}" in found.text
+
+
+@pytest.mark.parametrize("audio", [False, True])
+def test_sound_is_embedded_only_if_wanted(registry: Path, report: Report, audio: bool) -> None:
+    page = report(registry, *["--with-audio"] * audio)
+    assert ("data:audio/mpeg;base64," in page) is audio
+
+
+def test_fifty_tasks_fit_in_a_megabyte(registry: Path, report: Report) -> None:
+    with Registry.open(registry) as reg:
+        (tones, *_) = reg.tasks()
+        adapter, facts = reg.read_adapter(tones.version), tones.version.facts()
+        names = [task.name for task in reg.tasks()]
+        while len(names) < 50:
+            names.append(f"a-task-with-a-long-name-{len(names)}")
+            both = [Accuracy(name, "oracle", 0.75, 4) for name in names]
+            both += [Accuracy(name, "auto", 0.5, 4, {name: 2, names[0]: 2}) for name in names]
+            reg.commit(names[-1], adapter, facts, both)
+    page = report(registry)
+    assert len(page.encode()) <= 1_000_000
+    assert page.count("<h3>") == 51 and page.count('<th scope="row">after') == 0
+
+
+def test_what_is_refused(registry: Path, run: Run, tmp_path: Path) -> None:
+    assert run(registry, "report", tmp_path / "page.txt").code == 2
+    assert run(registry, "report", registry, registry, tmp_path / "page.html").code == 2
+    other = "task,method,accuracy\n"
+    (tmp_path / "results.csv").write_text(other)
+    run(registry, "-q", "report", tmp_path / "page.html").refused("results of another command", "another folder")
+    assert (tmp_path / "results.csv").read_text() == other and not (tmp_path / "page.html").exists()
+    run(registry, "-q", "report", tmp_path / "no-such", tmp_path / "new" / "page.html").refused("new")
