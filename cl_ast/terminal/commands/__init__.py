@@ -21,6 +21,7 @@ from cl_ast.terminal.commands.report import report
 from cl_ast.terminal.commands.reproduce import reproduce
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
+from cl_ast.terminal.commands.serve import serve
 from cl_ast.terminal.commands.show import show
 from cl_ast.terminal.commands.splits import splits
 from cl_ast.terminal.commands.stats import stats
@@ -51,6 +52,7 @@ COMMANDS = (
     reproduce,
     rollback,
     route,
+    serve,
     show,
     splits,
     stats,

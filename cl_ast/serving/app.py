@@ -1,0 +1,98 @@
+"""The app: all endpoints, and every error in one shape."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from cl_ast.environment import package_versions
+from cl_ast.errors import ClAstError
+from cl_ast.serving import classify, tasks
+from cl_ast.serving.gate import Gate, answer_of, request_id_of
+from cl_ast.serving.refusals import STATUS, Refusal, refusal_of
+from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
+from cl_ast.serving.service import Service
+from cl_ast.wording import first_line
+
+_CODES = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
+_CLIENT_LEFT = 499  # which nobody receives
+
+
+def app_of(service: Service) -> Gate:
+    """Return the app of a service, as ASGI has it."""
+    app = FastAPI(
+        title="cl-ast",
+        version=package_versions().get("cl-ast", "0"),
+        description="Classifies recordings with many tasks over one frozen backbone.",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        responses={status: {"model": ErrorAnswer} for status in sorted(set(STATUS.values()))},
+    )
+    app.include_router(_health(service))
+    app.include_router(classify.routes(service))
+    app.include_router(tasks.routes(service))
+    for kind, handler in _handlers(service).items():
+        app.add_exception_handler(kind, handler)
+    return Gate(app, service)
+
+
+def _health(service: Service) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/livez", response_model=Alive)
+    async def alive() -> dict[str, str]:
+        """Answer as long as the process runs."""
+        return {"status": "ok"}
+
+    @router.get("/readyz", response_model=Ready, responses={503: {"model": Ready}})
+    async def ready() -> JSONResponse:
+        """Say whether requests are answered: after a first pass, and until the service is told to stop."""
+        state = "draining" if service.places.draining else service.engine.state
+        is_ready = state == "ready"
+        return JSONResponse({"ready": is_ready, "why": None if is_ready else state}, 200 if is_ready else 503)
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Return counters and histograms in the text format of Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def _handlers(service: Service) -> dict[Any, Handler]:
+    """Return what answers each kind of error."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error, request.path_params.get("name", ""))
+        if refusal.code in ("internal", "broken_task") and not isinstance(error, Refusal):
+            service.log(f"{request_id_of(request)}: {type(error).__name__}: {first_line(error)}")
+        return answer_of(refusal, request_id_of(request))
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = Refusal(_CODES.get(error.status_code, "invalid"), str(error.detail))
+        return answer_of(refusal, request_id_of(request))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(one) for one in first["loc"][1:])
+        return answer_of(Refusal("invalid", f"{where}: {first['msg']}"), request_id_of(request))
+
+    async def left(request: Request, error: Exception) -> Response:
+        return Response(status_code=_CLIENT_LEFT)
+
+    return {
+        Refusal: refused,
+        ClAstError: refused,
+        HTTPException: of_http,
+        RequestValidationError: invalid,
+        ClientDisconnect: left,
+    }

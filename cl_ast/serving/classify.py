@@ -1,0 +1,189 @@
+"""POST /v1/classify and POST /hf/{task}: uploads in, labels out."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import torch
+from fastapi import APIRouter, Query
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from cl_ast.audio.windows import Window
+from cl_ast.errors import AudioError
+from cl_ast.inference import prediction
+from cl_ast.serving.gate import request_id_of
+from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
+from cl_ast.serving.service import Answered, Question, Service
+from cl_ast.serving.uploads import Upload
+from cl_ast.serving.work import Outcome
+from cl_ast.tasks.task_model import label_scores
+
+_AUDIO = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "required": ["file"],
+    }
+}
+_JSON = {"schema": HubRequest.model_json_schema(ref_template="#/components/schemas/{model}")}
+TOP_K = 5
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the endpoints that classify."""
+    router = APIRouter()
+
+    @router.post(
+        "/v1/classify",
+        response_model=Classified,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": _AUDIO, "multipart/form-data": _FORM},
+            }
+        },
+    )
+    async def classify(
+        request: Request,
+        task: Annotated[
+            str, Query(max_length=200, description="A task's name, or auto to let the router choose.")
+        ] = prediction.AUTO,
+        top_k: Annotated[int, Query(ge=1, le=1000, description="How many labels.")] = TOP_K,
+        window: Annotated[float | None, Query(description="Classify every window of this many seconds.")] = None,
+        hop: Annotated[
+            float | None, Query(description="A window every so many seconds; by default the window.")
+        ] = None,
+        deterministic: Annotated[
+            bool, Query(description="Share no pass with others: exactly the answer of `cl-ast predict --task NAME`.")
+        ] = False,
+        timeout_ms: Annotated[int | None, Query(ge=1, description="Give up after so long.")] = None,
+    ) -> JSONResponse:
+        """Classify one recording (the body) or several (a form with `file`, any number of times)."""
+        deadline = service.deadline(timeout_ms)
+        query = prediction.Query(task, top_k, _window(window, hop))
+        question = Question(query, deterministic, deadline)
+        async with service.uploads(request, deadline) as uploads:
+            found = await service.in_time(
+                request, deadline, asyncio.gather(*[_answered(service, one, question) for one in uploads])
+            )
+            if len(found) == 1 and isinstance(found[0], Refusal):
+                raise found[0]
+            return JSONResponse(_classified(request_id_of(request), task, uploads, found))
+
+    @router.post(
+        "/hf/{task}",
+        response_model=list[Label],
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": _JSON, "application/octet-stream": _AUDIO},
+            }
+        },
+    )
+    async def hub(request: Request, task: str) -> JSONResponse:
+        """Classify a recording as Hugging Face's audio-classification task does; the path may end with auto."""
+        deadline = service.deadline()
+        async with service.uploads(request, deadline) as uploads:
+            if len(uploads) != 1:
+                raise Refusal("invalid", "send one recording; /v1/classify takes several")
+            upload, wanted = uploads[0], Parameters()
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+                upload, wanted = _from_json(upload)
+            question = Question(prediction.Query(task, 1), False, deadline)
+            found = await service.in_time(request, deadline, service.answer(upload, question))
+        (outcome,) = found.outcomes
+        headers = {
+            "Cl-Ast-Task": quote(outcome.prediction.task),
+            "Cl-Ast-Version": str(outcome.version.number),
+            "Cl-Ast-Known": str(outcome.prediction.known).lower(),
+        }
+        return JSONResponse(
+            [{"label": label, "score": score} for label, score in _scores(outcome, wanted)], 200, headers
+        )
+
+    return router
+
+
+async def _answered(service: Service, upload: Upload, question: Question) -> Answered | Refusal:
+    """Return the answers for one upload of several, or its error."""
+    try:
+        return await service.answer(upload, question)
+    except Exception as error:
+        return refusal_of(error, question.query.task)
+
+
+def _window(seconds: float | None, hop: float | None) -> Window | None:
+    if seconds is None:
+        if hop is not None:
+            raise Refusal("invalid", "hop needs window")
+        return None
+    try:
+        return Window(seconds, seconds if hop is None else hop)
+    except AudioError as error:
+        raise Refusal("invalid", str(error)) from None
+
+
+def _classified(
+    request_id: str, task: str, uploads: Sequence[Upload], found: Sequence[Answered | Refusal]
+) -> dict[str, Any]:
+    results: list[dict[str, Any]] = []
+    answered = [one for one in found if isinstance(one, Answered)]
+    for upload, one in zip(uploads, found, strict=True):
+        if isinstance(one, Refusal):
+            results.append({"file": upload.name, "error": one.to_json()})
+        else:
+            results += [_result(outcome) for outcome in one.outcomes]
+    return {
+        "id": request_id,
+        "model": task,
+        "results": results,
+        "usage": {
+            "audio_seconds": round(sum(one.audio for one in answered), 3),
+            "windows": sum(len(one.outcomes) for one in answered),
+        },
+        "timing_ms": {
+            name: round(1e3 * sum(getattr(one, name) for one in answered), 3)
+            for name in ("decode", "queue", "route", "compute")
+        },
+    }
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """Return an answer as `cl-ast predict --format json` has it, with the version that gave it."""
+    found = outcome.prediction.to_json()
+    return {
+        "file": found.pop("path"),
+        **found,
+        "version": outcome.version.number,
+        "sha256": outcome.version.adapter_sha256,
+    }
+
+
+def _from_json(upload: Upload) -> tuple[Upload, Parameters]:
+    content = upload.content if isinstance(upload.content, bytes) else upload.content.read_bytes()
+    try:
+        given = HubRequest.model_validate_json(content)
+        audio = base64.b64decode(given.inputs, validate=True)
+    except (ValidationError, binascii.Error, ValueError):
+        raise Refusal(
+            "invalid",
+            'send {"inputs": the file in base64, "parameters": {"top_k": number, "function_to_apply": "softmax", '
+            '"sigmoid" or "none"}}, or the file itself with another Content-Type',
+        ) from None
+    return Upload("audio", audio), given.parameters or Parameters()
+
+
+def _scores(outcome: Outcome, wanted: Parameters) -> list[tuple[str, float]]:
+    labels, top_k = outcome.settings.labels, wanted.top_k or TOP_K
+    if wanted.function_to_apply in (None, "softmax"):
+        return label_scores(outcome.logits[None], labels, top_k, outcome.settings.temperature)[0]
+    values = torch.sigmoid(outcome.logits) if wanted.function_to_apply == "sigmoid" else outcome.logits
+    best = values.topk(min(top_k, len(labels)))
+    return [(labels[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

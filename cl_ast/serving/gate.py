@@ -1,0 +1,158 @@
+"""What every request passes: a request id, the key, no foreign web page, a bound on its body, and the counters."""
+
+import hashlib
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.service import Service
+from cl_ast.serving.settings import is_loopback
+from cl_ast.wording import first_line
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({"/livez", "/readyz", "/metrics"})
+"""Paths that need no key."""
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+class Gate:
+    """Lets requests through to the app, or answers them with a refusal."""
+
+    def __init__(self, app: App, service: Service) -> None:
+        self._app = app
+        self._service = service
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in service.settings.keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as ASGI has it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        try:
+            self._check(scope, headers)
+        except Refusal as refusal:
+            app = _refusing(refusal)
+        else:
+            app = self._app
+        if scope["type"] == "websocket":
+            await app(scope, receive, send)
+        else:
+            await self._answer(app, scope, receive, send)
+
+    async def _answer(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.monotonic(), 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = (b"x-request-id", scope["state"]["request_id"].encode())
+                message = {**message, "headers": [*message.get("headers", ()), own, *_HEADERS]}
+            await send(message)
+
+        with self._service.places.body() as take:
+            bounded = _Bounded(receive, self._service.settings.most_bytes, take)
+            try:
+                await app(scope, bounded, counted)
+            except Exception as error:
+                self._service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
+                if not status:
+                    await _refusing(refusal_of(error))(scope, receive, counted)
+        route = getattr(scope.get("route"), "path", "other")
+        self._service.metrics.request(route, status, time.monotonic() - started)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Raise Refusal for a request of a foreign web page, one without a key, and a body that is too large."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._service.settings.is_local and not is_loopback(_name_of(host)):
+            raise Refusal("forbidden", "this service answers to names of this machine only")  # a name that was rebound
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise Refusal("forbidden", "requests from other web pages are not answered")
+        if self._keys and scope["path"] not in OPEN and not self._has_key(headers):
+            raise Refusal("unauthorized", "send a key of this service as `Authorization: Bearer KEY`")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._service.settings.most_bytes:
+            raise _too_large(self._service.settings.most_bytes)
+
+    def _has_key(self, headers: Headers) -> bool:
+        """Return whether a key came, in a time that says nothing about which or how much of one fits."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
+        fits = [hmac.compare_digest(given, own) for own in self._keys]
+        return scheme.lower() == "bearer" and any(fits)
+
+
+class _Bounded:
+    """Receives a body that is bounded in bytes."""
+
+    def __init__(self, receive: Receive, most: int, take: Callable[[int], None]) -> None:
+        self._receive = receive
+        self._most = most
+        self._take = take
+        self._bytes = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        count = len(message.get("body", b""))
+        self._bytes += count
+        if self._bytes > self._most:
+            raise _too_large(self._most)
+        self._take(count)
+        return message
+
+
+def answer_of(refusal: Refusal, request_id: str) -> JSONResponse:
+    """Return a refusal as an answer of HTTP."""
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+    if refusal.code == "unauthorized":
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"error": {**refusal.to_json(), "request_id": request_id}}
+    return JSONResponse(body, refusal.status, headers)
+
+
+def _refusing(refusal: Refusal) -> App:
+    """Return an app that answers everything with a refusal."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()  # the wish to connect
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})
+        else:
+            await answer_of(refusal, scope["state"]["request_id"])(scope, receive, send)
+
+    return refuse
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id of a request."""
+    return str(request.state.request_id)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal("too_large", f"the request has more than the {most:,} bytes that this service takes")
+
+
+def _name_of(host: str) -> str:
+    """Return the host of a Host header without its port."""
+    return urlsplit(f"//{host}").hostname or ""

@@ -1,0 +1,146 @@
+"""The process: it listens, says when it is ready, and on SIGTERM answers what it has accepted before it ends."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from cl_ast.errors import ClAstError
+from cl_ast.manager import Manager
+from cl_ast.serving.app import app_of
+from cl_ast.serving.service import Service
+from cl_ast.serving.settings import Settings
+from cl_ast.wording import first_line
+
+_TICK = 0.05  # seconds
+_MOST_CONNECTIONS = 2**12
+_CLOSING = 5  # seconds that connections get to receive the end of their answers
+
+
+def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        say: takes the line with the address, when the service is ready.
+        log: takes a line about what no client is told.
+
+    Raises ClAstError where the address cannot be used, and whatever keeps the backbone from being loaded.
+    """
+    if not settings.is_local and not settings.keys:
+        raise ClAstError(
+            f"{settings.host} can be reached from other machines: give --api-key-file, or leave out --host"
+        )
+    with _listening(settings) as listening, _logged(log):
+        asyncio.run(_serve(manager, settings, listening, say, log))
+
+
+async def _serve(
+    manager: Manager,
+    settings: Settings,
+    listening: socket.socket,
+    say: Callable[[str], None],
+    log: Callable[[str], None],
+) -> None:
+    service = Service(manager, settings, log)
+    config = uvicorn.Config(
+        app_of(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_CLOSING,
+        ws="websockets-sansio",
+    )
+    server = _Server(config)
+    service.engine.start()
+    watching = asyncio.create_task(_watch(server, service, _address(settings.host, listening), say))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        watching.cancel()
+        service.close()
+    if service.engine.failure is not None:
+        raise service.engine.failure
+
+
+async def _watch(server: "_Server", service: Service, address: str, say: Callable[[str], None]) -> None:
+    """Say when the service is ready, and end the server when it was told to stop and has answered."""
+    while service.engine.state not in ("ready", "stopped") and not server.stop_wanted:
+        await asyncio.sleep(_TICK)
+    if service.engine.state == "ready":
+        say(address)
+    while service.engine.state == "ready" and not server.stop_wanted:
+        await asyncio.sleep(_TICK)
+    service.places.draining = True
+    try:
+        async with asyncio.timeout(service.settings.drain):
+            await service.places.emptied()
+    except TimeoutError:
+        service.log(
+            f"{service.places.inside} requests were not answered within the {service.settings.drain:g} s of --drain"
+        )
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A server that keeps listening after the first signal, so that it can say that it drains; the second ends it."""
+
+    stop_wanted = False
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle SIGTERM and Ctrl-C inside the block."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {one: signal.signal(one, self.handle_exit) for one in signals}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take note of a signal."""
+        if self.stop_wanted:
+            self.should_exit = self.force_exit = True
+        self.stop_wanted = True
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ClAstError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); choose another --port"
+        ) from None
+
+
+def _address(host: str, listening: socket.socket) -> str:
+    shown = f"[{host.strip('[]')}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def _logged(log: Callable[[str], None]) -> Generator[None, None, None]:
+    """Pass what uvicorn has to complain about to the log, inside the block."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            error = record.exc_info[1] if record.exc_info else None
+            if not isinstance(error, asyncio.CancelledError):  # at the second signal
+                log(first_line(error) if error else record.getMessage())
+
+    logger, handler = logging.getLogger("uvicorn"), Lines(logging.WARNING)
+    was, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = was

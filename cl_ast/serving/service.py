@@ -1,0 +1,198 @@
+"""What all endpoints share: the engine, the places, the uploads, and how an upload becomes an answer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from os import cpu_count
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from cl_ast.audio.reading import Waveform
+from cl_ast.audio.windows import Segment
+from cl_ast.inference.answering import SEGMENTS
+from cl_ast.inference.prediction import AUTO, Query
+from cl_ast.manager import Manager
+from cl_ast.router import part_to_describe
+from cl_ast.serving.decoding import Limits, cut, decoded
+from cl_ast.serving.engine import Engine
+from cl_ast.serving.metrics import Metrics
+from cl_ast.serving.places import Places
+from cl_ast.serving.refusals import Refusal, late
+from cl_ast.serving.settings import Settings
+from cl_ast.serving.uploads import Spool, Upload
+from cl_ast.serving.work import Outcome, Work
+
+T = TypeVar("T")
+_DECODERS = 4
+_MOST_DECODED = 64  # clips in memory at once; others wait as they came
+_MOST_WINDOWS = 10_000  # of one answer
+_MOST_BODIES = 16  # times the largest body, for all uploads at once
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request wants of its uploads.
+
+    Attributes:
+        alone: whether the rows share no pass with those of others.
+        deadline: until when, as `time.monotonic` counts.
+    """
+
+    query: Query
+    alone: bool
+    deadline: float
+
+    @property
+    def routed(self) -> bool:
+        """Whether the router chooses the task."""
+        return self.query.task == AUTO
+
+
+@dataclass(slots=True)
+class Answered:
+    """The answers for one upload, one or one a window; how long it is, and what they took, in seconds."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    audio: float = 0.0
+    decode: float = 0.0
+    queue: float = 0.0
+    route: float = 0.0
+    compute: float = 0.0
+
+    def add(self, work: Work, outcomes: list[Outcome]) -> None:
+        """Add the outcomes of a work."""
+        self.outcomes += outcomes
+        self.queue += work.queue_seconds
+        self.route += work.route_seconds
+        self.compute += work.compute_seconds
+
+
+class Service:
+    """One engine and what is around it. Made in the event loop's thread."""
+
+    def __init__(self, manager: Manager, settings: Settings, log: Callable[[str], None]) -> None:
+        """
+        Args:
+            log: takes a line about what no client is told.
+        """
+        self.settings = settings
+        self.registry = manager.registry
+        self.log = log
+        self.metrics = Metrics()
+        self.engine = Engine(manager, self.metrics, log, settings.pinned)
+        self.places = Places(self.engine, self.metrics, settings.queue, _MOST_BODIES * settings.most_bytes)
+        self.spool = Spool()
+        self._memory = asyncio.Semaphore(_MOST_DECODED)
+        self._decoders = ThreadPoolExecutor(min(_DECODERS, cpu_count() or 1), "cl-ast-decodes")
+        self.metrics.gauge("queue_works", "Clips that wait for the engine.", lambda: self.engine.waiting)
+        self.metrics.gauge("requests_inside", "Requests that are waiting or computed.", lambda: self.places.inside)
+
+    def close(self) -> None:
+        """Stop the engine, and delete what is left of uploads."""
+        self.engine.close()
+        self._decoders.shutdown(cancel_futures=True)
+        self.spool.close()
+
+    def deadline(self, timeout_ms: int | None = None) -> float:
+        """Return until when a request that came now is answered."""
+        seconds = self.settings.timeout
+        return time.monotonic() + (seconds if timeout_ms is None else min(seconds, timeout_ms / 1e3))
+
+    @asynccontextmanager
+    async def uploads(self, request: Request, deadline: float) -> AsyncIterator[list[Upload]]:
+        """Take a place for a request and receive its body, which is deleted after the block.
+
+        Raises Refusal where there is no place, and where the body is wrong, too large or too slow.
+        """
+        with self.places.one():
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        found = await stack.enter_async_context(self.spool.received(request))
+                except TimeoutError:
+                    self.metrics.rejected("deadline")
+                    raise late() from None
+                yield found
+
+    async def in_time(self, request: Request, deadline: float, answer: Awaitable[T]) -> T:
+        """Return an answer; give it up at the deadline, or when the client leaves.
+
+        Raises Refusal where it was not ready in time, and ClientDisconnect where the client has left.
+        """
+        answering = asyncio.ensure_future(answer)
+        leaving = asyncio.ensure_future(_left(request))
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            await asyncio.wait({answering, leaving}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return answering.result()
+            if leaving.done():
+                raise ClientDisconnect
+            self.metrics.rejected("deadline")
+            raise late()
+        finally:
+            answering.cancel()
+            leaving.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def answer(self, upload: Upload, question: Question) -> Answered:
+        """Return the answers for an upload. Raises Refusal, AudioError and TaskNotFoundError."""
+        found = Answered()
+        limits = Limits(self.settings.most_seconds, question.deadline)
+        async with self._memory:
+            if question.query.window is None:
+                await self._answer_whole(upload, question, limits, found)
+            else:
+                await self._answer_windows(upload, question, limits, found)
+        for outcome in found.outcomes:
+            self.metrics.answered(found.queue, outcome.prediction.known)
+        self.metrics.decoded(found.audio, found.decode)
+        return found
+
+    async def _answer_whole(self, upload: Upload, question: Question, limits: Limits, found: Answered) -> None:
+        started = time.monotonic()
+        clip = await self._decoding(lambda: decoded(upload, limits, routed=question.routed))
+        found.audio, found.decode = clip.seconds, time.monotonic() - started
+        parts = [] if clip.part is None else [clip.part]
+        work = Work([clip.clip], question.query, parts, question.alone, question.deadline)
+        found.add(work, await self._computed(work))
+
+    async def _answer_windows(self, upload: Upload, question: Question, limits: Limits, found: Answered) -> None:
+        """Answer windows as they are decoded, 32 at a time, so that others can go between them."""
+        assert question.query.window is not None
+        windows = cut(upload, question.query.window, limits)
+        while True:
+            started = time.monotonic()
+            some, parts = await self._decoding(lambda: _some(windows, routed=question.routed))
+            found.decode += time.monotonic() - started
+            if not some:
+                return
+            if len(found.outcomes) + len(some) > _MOST_WINDOWS:
+                raise Refusal("too_large", f"more than {_MOST_WINDOWS:,} windows: choose a larger hop, or send less")
+            work = Work(some, question.query, parts, question.alone, question.deadline)
+            found.add(work, await self._computed(work))
+            found.audio = some[-1].end or 0.0
+
+    async def _decoding(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+
+    async def _computed(self, work: Work) -> list[Outcome]:
+        self.engine.submit(work)
+        return await asyncio.wrap_future(work.outcome)
+
+
+def _some(windows: Iterator[Segment], *, routed: bool) -> tuple[list[Segment], list[Waveform]]:
+    """Return the next windows, and what the router reads of them."""
+    some = list(islice(windows, SEGMENTS))
+    return some, [part_to_describe(one.waveform) for one in some] if routed else []
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,173 @@
+"""What is there: the tasks of the registry; with --allow-changes, importing and removing them."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cl_ast.errors import MethodError, RegistryError, TaskExistsError
+from cl_ast.evaluation.statistics import stats
+from cl_ast.inference.prediction import AUTO
+from cl_ast.manager import Manager
+from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.schemas import Json, Models, TaskAnswer, Tasks
+from cl_ast.serving.service import Service
+from cl_ast.serving.uploads import Upload
+from cl_ast.sharing.folder import ADAPTER, CONFIG, README, TASK
+from cl_ast.tasks.length import recorded_seconds
+from cl_ast.tasks.origin import by_name_only
+from registry import Registry, TaskRecord
+
+_FILES = (ADAPTER, CONFIG, TASK, README)
+_FORM = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+            "required": ["file"],
+        }
+    }
+}
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the endpoints about tasks. Those that only read the registry run in threads, beside the engine."""
+    router = APIRouter()
+    registry = service.registry
+
+    @router.get("/v1/models", response_model=Models)
+    def models() -> dict[str, Any]:
+        """List the tasks as models, as clients of other servers expect it."""
+        parent = _backbone(registry)
+        found = [
+            {
+                "id": one.name,
+                "created": int(one.created.timestamp()),
+                "parent": parent,
+                "root": f"sha256:{_sha256(one)}",
+            }
+            for one in registry.tasks()
+        ]
+        routed = [one for one in registry.tasks() if not by_name_only(one.version)]
+        auto = [{"id": AUTO, "created": max(int(one.created.timestamp()) for one in routed), "parent": parent}]
+        return {"data": found + (auto if routed else [])}
+
+    @router.get("/v1/tasks", response_model=Tasks)
+    def tasks() -> dict[str, Any]:
+        """List the tasks with what is known of them."""
+        rows, backbone = {row["name"]: row for row in stats(registry)["tasks"]}, _backbone(registry)
+        return {"tasks": [_task(one, rows.get(one.name, {}), backbone) for one in registry.tasks()]}
+
+    @router.get("/v1/tasks/{name}", response_model=TaskAnswer)
+    def task(name: str, response: Response) -> dict[str, Any]:
+        """Return what is known of a task."""
+        found = registry.task(name)
+        response.headers["ETag"] = f'"{_sha256(found)}"'
+        rows = {row["name"]: row for row in stats(registry)["tasks"]}
+        return _task(found, rows.get(found.name, {}), _backbone(registry))
+
+    @router.get("/v1/stats")
+    def statistics() -> Json:
+        """Return the accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
+        found = stats(registry)
+        if found["backbone"] is not None:
+            found["backbone"]["name"] = _backbone(registry)
+        return found
+
+    @router.post(
+        "/v1/tasks",
+        status_code=201,
+        response_model=TaskAnswer,
+        openapi_extra={"requestBody": {"required": True, "content": _FORM}},
+    )
+    async def add(
+        request: Request,
+        name: Annotated[str | None, Query(max_length=200, description="What to call the task.")] = None,
+        replace: Annotated[bool, Query(description="Make it the next version of a task of that name.")] = False,
+    ) -> JSONResponse:
+        """Import a task: the files of the folder that `cl-ast export` wrote. It answers by name only."""
+        _require_changes(service)
+        deadline = service.deadline()
+        async with service.uploads(request, deadline) as uploads:
+            with service.spool.folder() as folder:
+                _write(uploads, folder)
+                # It is not given up halfway: the client has to know whether the task is there.
+                record = await asyncio.wrap_future(service.engine.call(lambda one: _import(one, folder, name, replace)))
+        return JSONResponse(_task(record, {}, _backbone(registry)), 201)
+
+    @router.delete("/v1/tasks/{name}", status_code=204)
+    def remove(name: str) -> Response:
+        """Remove a task; `cl-ast undo` takes it back for 30 days."""
+        _require_changes(service)
+        registry.remove(name)
+        return Response(status_code=204)
+
+    return router
+
+
+def _task(record: TaskRecord, row: Mapping[str, Any], backbone: str | None) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "labels": list(record.labels),
+        "method": record.version.method,
+        "version": record.version.number,
+        "sha256": _sha256(record),
+        "backbone": backbone,
+        "seconds": recorded_seconds(record.version),
+        "learned": record.version.created.isoformat(),
+        "by_name_only": by_name_only(record.version),
+        "accuracy": row.get("accuracy"),
+        "auto_accuracy": row.get("auto_accuracy"),
+    }
+
+
+def _sha256(record: TaskRecord) -> str:
+    return record.version.adapter_sha256
+
+
+def _backbone(registry: Registry) -> str | None:
+    """Return the backbone's name; of a folder the last part, since the others are of this machine."""
+    known = registry.backbone
+    return None if known is None else public_name(known.name)
+
+
+def public_name(backbone: str) -> str:
+    """Return the name of a backbone as anybody may see it."""
+    return Path(backbone).name if Path(backbone).is_absolute() else backbone
+
+
+def _require_changes(service: Service) -> None:
+    if not service.settings.allow_changes:
+        raise Refusal("forbidden", "tasks cannot be changed here: the service runs without --allow-changes")
+
+
+def _write(uploads: list[Upload], folder: Path) -> None:
+    """Write the files of an exported task into a folder, under the names that such files have."""
+    for upload in uploads:
+        if upload.name not in _FILES or (folder / upload.name).exists():
+            raise Refusal(
+                "invalid", f"{upload.name}: send the files of an exported task, {', '.join(_FILES)}, each once"
+            )
+        if isinstance(upload.content, bytes):
+            (folder / upload.name).write_bytes(upload.content)
+        else:
+            shutil.copyfile(upload.content, folder / upload.name)
+
+
+def _import(manager: Manager, folder: Path, name: str | None, replace: bool) -> TaskRecord:
+    """Import a task. Raises Refusal with the reason, in which no place of this machine is named."""
+    try:
+        return manager.import_(folder, name=name, replace=replace)
+    except TaskExistsError:
+        raise Refusal("conflict", "a task of that name is there already; choose a ?name=, or ?replace=true") from None
+    except (RegistryError, MethodError) as error:
+        message = str(error)
+        places = {str(folder): "the upload", manager.registry.place: "the registry"}
+        for place, public in {**places, manager.backbone_name: public_name(manager.backbone_name)}.items():
+            message = message.replace(place, public)
+        raise Refusal("invalid", message) from None

@@ -1,0 +1,125 @@
+"""Uploads: the body of a request, in memory while it is small and in the service's own folder beyond."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from cl_ast.escaping import escaped
+from cl_ast.serving.refusals import Refusal
+
+_IN_MEMORY = 2**20  # bytes
+_MOST_FILES = 64
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that a client sent.
+
+    Attributes:
+        name: as the client calls it, without folders and made safe to show.
+        content: its bytes, or where they are.
+    """
+
+    name: str
+    content: bytes | Path
+
+
+class Spool:
+    """A folder of this process for larger uploads, each of which is deleted when its request ends."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="cl-ast-serve-")
+
+    def close(self) -> None:
+        """Delete the folder."""
+        self._folder.cleanup()
+
+    @contextmanager
+    def file(self) -> Iterator[BinaryIO]:
+        """Yield a new file, open for writing, which the caller closes and deletes by its name."""
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
+            yield file  # type: ignore[misc]
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Yield a new folder, which is deleted after the block."""
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            yield Path(folder)
+
+    @asynccontextmanager
+    async def received(self, request: Request) -> AsyncIterator[list[Upload]]:
+        """Receive the body of a request, one file or several of a form, and delete it after the block.
+
+        Raises Refusal for an empty or wrong form, and whatever `request.stream` raises.
+        """
+        found: list[Upload] = []
+        try:
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+                await self._receive_form(request, found)
+            else:
+                found.append(await self._receive_body(request))
+            yield found
+        finally:
+            for upload in found:
+                if isinstance(upload.content, Path):
+                    upload.content.unlink(missing_ok=True)
+
+    async def _receive_body(self, request: Request) -> Upload:
+        start = bytearray()
+        chunks = request.stream()
+        async for chunk in chunks:
+            start += chunk
+            if len(start) > _IN_MEMORY:
+                break
+        else:
+            return Upload("audio", bytes(start))
+        with self.file() as file, _deleted_on_error(file):
+            file.write(start)
+            async for chunk in chunks:
+                file.write(chunk)
+        return Upload("audio", Path(file.name))
+
+    async def _receive_form(self, request: Request, found: list[Upload]) -> None:
+        async with request.form(max_files=_MOST_FILES, max_fields=_MOST_FILES) as form:
+            for name, one in form.multi_items():
+                if name != "file" or not isinstance(one, UploadFile):
+                    raise Refusal(
+                        "invalid",
+                        f"{escaped(name[:40])}: a form has files only, each called `file`; "
+                        "what else is wanted is in the query, as ?task=NAME",
+                    )
+                found.append(await self._of_form(one))
+        if not found:
+            raise Refusal("invalid", "the form has no `file`; with curl: -F file=@clip.wav")
+
+    async def _of_form(self, one: UploadFile) -> Upload:
+        name = safe_name(one.filename or "audio")
+        if (one.size or 0) <= _IN_MEMORY:
+            return Upload(name, await one.read())
+        with self.file() as file, _deleted_on_error(file):
+            await run_in_threadpool(shutil.copyfileobj, one.file, file)
+        return Upload(name, Path(file.name))
+
+
+@contextmanager
+def _deleted_on_error(file: BinaryIO) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def safe_name(name: str) -> str:
+    """Return the last part of a file's name, made safe to show."""
+    last = PurePosixPath(PureWindowsPath(name).name).name
+    return escaped(last[:_LONGEST_NAME]) or "audio"

@@ -1,0 +1,272 @@
+"""What the service refuses, and that this costs nobody else an answer: keys, foreign pages, overload, the end."""
+
+import io
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+
+from cl_ast.serving.uploads import safe_name
+from tests.cli.conftest import Run
+from tests.cli.served import PATIENCE, Reply, Server, served, until
+
+DRAIN = 40  # seconds
+KEY = "a key of 32 letters, not to guess".replace(" ", "-")
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps what is temporary."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def server(stages: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[Server]:
+    """One that takes little, and demands a key."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    keys.write_text(f"another-key-of-somebody-else\n{KEY}\n")
+    limits = ("--max-upload", "2MB", "--max-seconds", 90, "--queue", 8, "--timeout", 5, "--api-key-file", keys)
+    with served(stages["chirps"], *limits, key=KEY, temporary=temporary) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def clip(data: Path) -> bytes:
+    return (data / "tones" / "low" / "00.wav").read_bytes()
+
+
+def sound(seconds: float, form: str = "FLAC", loud: float = 0.0) -> bytes:
+    file = io.BytesIO()
+    samples = loud * np.random.default_rng(0).normal(size=round(seconds * 16_000)).astype(np.float32)
+    soundfile.write(file, samples, 16_000, format=form)
+    return file.getvalue()
+
+
+def test_without_a_key_nothing_but_health_is_answered(server: Server, clip: bytes) -> None:
+    for wrong in ("", "Bearer", f"Bearer {KEY}x", f"Basic {KEY}", KEY, "Bearer \xe9"):
+        reply = server.ask("/v1/classify", clip, Authorization=wrong)
+        assert (reply.code, reply.status) == ("unauthorized", 401) and reply.headers["www-authenticate"] == "Bearer"
+        assert server.ask("/openapi.json", Authorization=wrong).code == "unauthorized"
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert server.ask(path, Authorization=wrong).status == 200
+    assert server.ask("/v1/classify", clip).status == 200
+    assert server.ask("/v1/classify", clip, Authorization="bearer another-key-of-somebody-else").status == 200
+
+
+def test_the_hubs_client_sends_the_key_as_its_token(
+    server: Server, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import InferenceClient, constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert InferenceClient(model=f"{server.url}/hf/tones", token=KEY).audio_classification(clip)
+
+
+def test_any_other_address_needs_a_key_and_a_key_file_has_keys(
+    stages: Mapping[str, Path], run: Run, tmp_path: Path
+) -> None:
+    home = stages["chirps"]
+    run(home, "serve", "--host", "0.0.0.0").refused("0.0.0.0", "--api-key-file")
+    (tmp_path / "keys").write_text("short\n")
+    run(home, "serve", "--api-key-file", tmp_path / "keys").refused("16 characters")
+    run(home, "serve", "--api-key-file", tmp_path / "none").refused("cannot be read")
+    run(home, "serve", "--pin", "nothing", "--port", "0").refused("nothing")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run(home, "serve", "--port", taken.getsockname()[1]).refused("cannot listen", "--port")
+    assert run(home, "serve", "--max-upload", "lots").code == 2
+
+
+def test_other_web_pages_and_names_that_were_rebound_are_not_answered(server: Server, clip: bytes) -> None:
+    own = server.url.removeprefix("http://")
+    assert server.ask("/v1/classify", clip, Origin=server.url).status == 200
+    for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+        assert server.ask("/v1/classify", clip, **headers).code == "forbidden"
+    reply = server.ask("/v1/classify", b"", "OPTIONS", Origin="http://evil.example", Host=own)
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+def test_tasks_are_not_changed_without_the_option(server: Server) -> None:
+    assert server.form("/v1/tasks", [("adapter_config.json", b"{}")]).code == "forbidden"
+    assert server.ask("/v1/tasks/tones", method="DELETE").code == "forbidden"
+
+
+def test_malformed_input_is_named_and_answered_in_one_shape(server: Server, clip: bytes) -> None:
+    cases: dict[tuple[str, bytes | None, str], str] = {
+        ("/v1/classify", b"", ""): "unreadable_audio",
+        ("/v1/classify", b"RIFF\0\0\0\0WAVE", ""): "unreadable_audio",
+        ("/v1/classify", clip[:100], ""): "unreadable_audio",
+        ("/v1/classify?task=nothing", clip, ""): "unknown_task",
+        ("/v1/classify?task=/../..", clip, ""): "unknown_task",
+        ("/v1/classify?top_k=0", clip, ""): "invalid",
+        ("/v1/classify?top_k=many", clip, ""): "invalid",
+        ("/v1/classify?window=99", clip, ""): "invalid",
+        ("/v1/classify?window=nan", clip, ""): "invalid",
+        ("/v1/classify?hop=1", clip, ""): "invalid",
+        ("/v1/classify?timeout_ms=0", clip, ""): "invalid",
+        ("/v1/classify", b"--x", "multipart/form-data; boundary=x"): "invalid",
+        ("/v1/classify", b"", "multipart/form-data"): "invalid",
+        ("/hf/tones", b"{", "application/json"): "invalid",
+        ("/hf/tones", b'{"inputs": "%%%"}', "application/json"): "invalid",
+        ("/hf/tones", b'{"inputs": "", "parameters": {"top_k": -1}}', "application/json"): "invalid",
+        ("/hf/tones", b'{"inputs": "bm8="}', "application/json"): "unreadable_audio",
+        ("/hf/nothing", clip, ""): "unknown_task",
+        ("/nothing", clip, ""): "not_found",
+        ("/v1/tasks/nothing", None, ""): "unknown_task",
+        ("/v1/classify", None, ""): "not_allowed",
+    }
+    for (path, body, kind), code in cases.items():
+        reply = server.ask(path, body, **({"Content_Type": kind} if kind else {}))
+        assert reply.code == code, (path, reply)
+        assert reply.status < 500
+    assert server.form("/v1/classify", [("a.wav", clip)], name="audio").code == "invalid"
+    assert server.ask("/v1/classify", clip).status == 200
+
+
+def test_names_of_files_are_shown_and_never_used() -> None:
+    assert safe_name("../../etc/passwd") == "passwd" == safe_name("C:\\windows\\passwd")
+    assert safe_name("a\x1b]52;c;eA==\x07\u202e.wav") == "a\\x1b]52;c;eA==\\x07\\u202e.wav"
+    assert safe_name("") == safe_name("/") == "audio" and len(safe_name("x" * 10_000)) == 100
+
+
+def test_too_large_is_known_from_the_head_while_reading_and_by_what_is_decoded(server: Server) -> None:
+    connection = server.connect()
+    connection.putrequest("POST", "/v1/classify")
+    connection.putheader("Authorization", f"Bearer {KEY}")
+    connection.putheader("Content-Length", str(2**40))
+    connection.endheaders()
+    assert connection.getresponse().status == 413  # before a byte of the body was sent
+    connection.close()
+
+    with socket.create_connection(server.address) as raw:
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has answered and closed
+            for _ in range(64):
+                raw.sendall(b"10000\r\n" + bytes(2**16) + b"\r\n")
+            assert b" 413 " in raw.recv(2**16)
+
+    quiet = sound(600)
+    assert len(quiet) < 200_000  # ten minutes of silence are a small file
+    reply = server.ask("/v1/classify", quiet)
+    assert (reply.code, reply.status) == ("too_large", 413) and "90 s" in reply.json["error"]["message"]
+    assert server.ask("/v1/classify?window=1", quiet).code == "too_large"
+    assert server.ask("/v1/classify?task=tones", sound(80, loud=0.1, form="OGG")).json["usage"]["audio_seconds"] == 80
+
+
+def test_an_answer_that_takes_too_long_is_given_up(server: Server) -> None:
+    long = sound(80, loud=0.1, form="OGG")
+    started = time.monotonic()
+    reply = server.ask("/v1/classify?window=0.2&hop=0.01&timeout_ms=300", long)
+    assert (reply.code, reply.status) == ("deadline", 504)
+    assert time.monotonic() - started < 4  # the service itself gives up after 5 s
+    until(lambda: b"cl_ast_requests_inside 0.0" in server.ask("/metrics").body)
+
+
+def test_a_slow_upload_is_given_up_and_who_leaves_leaves_nothing(server: Server, clip: bytes) -> None:
+    slow = server.connect()
+    slow.putrequest("POST", "/v1/classify?timeout_ms=300")
+    slow.putheader("Authorization", f"Bearer {KEY}")
+    slow.putheader("Content-Length", "1000000")
+    slow.endheaders(b"R")
+    assert slow.getresponse().status == 504
+    slow.close()
+    for _ in range(50):
+        with socket.create_connection(server.address) as raw:
+            head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+            raw.sendall(f"{head}Content-Length: {len(clip)}\r\n\r\n".encode() + clip[: len(clip) // 2])
+    until(lambda: b"cl_ast_requests_inside 0.0" in server.ask("/metrics").body)
+    assert server.ask("/v1/classify", clip).status == 200
+
+
+def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_answered(
+    server: Server, clip: bytes
+) -> None:
+    def ask(n: int) -> tuple[Reply, float]:
+        started = time.monotonic()
+        reply = server.ask("/v1/classify", clip)
+        return reply, time.monotonic() - started
+
+    with ThreadPoolExecutor(48) as pool:
+        found = list(pool.map(ask, range(200)))
+    refused = [reply for reply, _ in found if reply.status != 200]
+    assert {reply.code for reply in refused} <= {"overloaded"}
+    assert len(refused) < 200
+    for reply in refused:
+        assert reply.status == 429 and int(reply.headers["retry-after"]) >= 1
+        assert 0 < reply.json["error"]["retry_after"] <= 60
+    assert refused, "48 clients at once fit into a queue of 8"
+
+
+def test_nothing_of_an_upload_stays(server: Server, temporary: Path) -> None:
+    """Larger uploads lie in a folder of the process, whose files are gone after the answer."""
+    (folder,) = temporary.glob("cl-ast-serve-*")
+    assert server.ask("/v1/classify?task=tones", sound(40, "WAV", 0.1)).status == 200
+    assert server.form("/v1/classify?task=tones", [("a.wav", sound(40, "WAV", 0.1)), ("b", b"")]).status == 200
+    assert not list(folder.iterdir())
+    assert list(temporary.iterdir()) == [folder]
+
+
+def test_at_the_end_it_answers_what_it_has_accepted(stages: Mapping[str, Path], clip: bytes) -> None:
+    long = sound(40, loud=0.1, form="OGG")
+    with served(stages["chirps"]) as server, ThreadPoolExecutor(8) as pool:
+        asked: list[Future[Reply]] = [
+            pool.submit(server.ask, "/v1/classify?task=tones&window=0.5&hop=0.1", long) for _ in range(4)
+        ]
+        until(lambda: b"cl_ast_requests_inside 4.0" in server.ask("/metrics").body)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.ask("/readyz").json["why"] == "draining")
+        refused = server.ask("/v1/classify", clip)
+        assert (refused.code, refused.status) == ("draining", 503)
+        assert [one.result().status for one in asked] == [200] * 4
+        assert server.process.wait(PATIENCE) == 0
+
+
+def test_the_second_signal_leaves_at_once(stages: Mapping[str, Path]) -> None:
+    long = sound(80, loud=0.1, form="OGG")
+    with served(stages["chirps"], "--drain", DRAIN) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.ask, "/v1/classify?task=tones&window=0.2&hop=0.01", long)
+        until(lambda: b"cl_ast_requests_inside 1.0" in server.ask("/metrics").body)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        until(lambda: server.ask("/readyz").status == 503)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(PATIENCE)
+        assert time.monotonic() - started < DRAIN
+        assert asked.exception() is not None or asked.result().status != 200
+
+
+def test_whatever_the_schema_allows_is_answered_as_it_says(server: Server) -> None:
+    schemathesis = pytest.importorskip("schemathesis", reason="pip install '.[dev]'")
+    from schemathesis import checks as known
+
+    checks = [
+        known.not_a_server_error,
+        known.status_code_conformance,
+        known.content_type_conformance,
+        known.response_schema_conformance,
+    ]
+    schema = schemathesis.openapi.from_dict(server.ask("/openapi.json").json)
+    paths = set()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(
+            max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )
+        @given(case=operation.as_strategy())
+        def answers(case: Any) -> None:
+            reply = case.call(base_url=server.url, headers={"Authorization": f"Bearer {KEY}"})
+            case.validate_response(reply, checks=checks)
+
+        answers()
+        paths.add(operation.path)
+    assert {"/v1/classify", "/hf/{task}", "/v1/tasks", "/v1/models", "/readyz"} <= paths
