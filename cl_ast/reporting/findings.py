@@ -143,11 +143,11 @@ def _measured(
 
 
 def _unknown(session: Session, details: Sequence[Details], progress: Progress) -> list[UnknownShare]:
-    paths = {one.measured.task: [outcome.path for outcome in one.measured.outcomes] for one in details}
+    places = {one.measured.task: [outcome.clip.place for outcome in one.measured.outcomes] for one in details}
     routed = [one.measured for one in details if one.routed is not None]
     own = Share(sum(one.declined for one in routed), sum(one.clips for one in routed))
     try:
-        return [UnknownShare("test clips of the tasks", False, own), *unknown_shares(session, paths, progress)]
+        return [UnknownShare("test clips of the tasks", False, own), *unknown_shares(session, places, progress)]
     except ClAstError:  # there is no router, which the page says
         return []
 

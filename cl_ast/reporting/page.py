@@ -14,6 +14,7 @@ from markupsafe import Markup
 from cl_ast.escaping import escaped
 from cl_ast.evaluation.details import Details, Share
 from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
+from cl_ast.excerpts import Excerpt, Place, in_folder
 from cl_ast.reporting import figures
 from cl_ast.reporting.calibration import calibration_error, reliability
 from cl_ast.reporting.findings import Findings
@@ -70,9 +71,15 @@ def _environment() -> Environment:
         "percent": _percent,
         "interval": _interval,
         "duration": _duration,
-        "file_name": lambda path: Path(path).name,
+        "file_name": _file_name,
     }
     return environment
+
+
+def _file_name(place: Place) -> str:
+    """Return the name of a clip without its folder, which may tell more of a machine than a page should."""
+    file = place.path if isinstance(place, Excerpt) else place
+    return in_folder(place, file.parent)
 
 
 def _percent(share: float | None) -> str:

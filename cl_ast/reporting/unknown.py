@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +10,7 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.batching import chunks
 from cl_ast.evaluation.details import Share
+from cl_ast.excerpts import Place
 from cl_ast.inference.answering import answer
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
@@ -40,14 +40,14 @@ class UnknownShare:
 
 
 def unknown_shares(
-    session: Session, test_clips: Mapping[str, Sequence[Path]], progress: Progress
+    session: Session, test_clips: Mapping[str, Sequence[Place]], progress: Progress
 ) -> list[UnknownShare]:
     """Return the shares for silence, noise, and each task that can be routed to and whose clips are here.
 
     A clip is routed as `predict` routes it, with the tie-break between two tasks.
 
     Args:
-        test_clips: the paths of each task's test clips.
+        test_clips: where each task's test clips are.
 
     Raises:
         TaskNotFoundError, RegistryError: there is no router (`RegistryRouting.router`).
@@ -59,23 +59,23 @@ def unknown_shares(
         UnknownShare("noise", False, _share_of_made(session, router, _noise(random))),
     ]
     routings = session.routing.tasks()
-    left_out = {name: paths for name, paths in test_clips.items() if name in routings and len(routings) > 1}
-    for done, (name, paths) in enumerate(left_out.items(), 1):
+    left_out = {name: places for name, places in test_clips.items() if name in routings and len(routings) > 1}
+    for done, (name, places) in enumerate(left_out.items(), 1):
         others = Router({other: one for other, one in routings.items() if other != name}, session.routing.space.noise)
-        found.append(UnknownShare(name, True, _share_of_files(session, others, _evenly(paths))))
+        found.append(UnknownShare(name, True, _share_of_files(session, others, _evenly(places))))
         progress(Step("leaving each task out", done, len(left_out)))
     return found
 
 
-def _share_of_files(session: Session, router: Router, paths: Sequence[Path]) -> Share:
+def _share_of_files(session: Session, router: Router, places: Sequence[Place]) -> Share:
     unknown = 0
-    for part in chunks(len(paths), _CHUNK):
-        mine = [paths[index] for index in part]
+    for part in chunks(len(places), _CHUNK):
+        mine = [places[index] for index in part]
         waveforms = session.clips.read(mine)
         parts = [part_to_describe(waveform) for waveform in waveforms]
         described = session.descriptions.describe(session.routing.space, mine, parts)
         unknown += _count_unknown(session, router, waveforms, described)
-    return Share(unknown, len(paths))
+    return Share(unknown, len(places))
 
 
 def _share_of_made(session: Session, router: Router, waveforms: Sequence[Waveform]) -> Share:
@@ -115,6 +115,6 @@ def _lengths() -> list[int]:
     return [round(seconds * SAMPLE_RATE) for seconds in _LENGTHS for _ in range(_OF_EACH)]
 
 
-def _evenly(paths: Sequence[Path]) -> list[Path]:
-    step = max(1.0, len(paths) / _MOST)
-    return [paths[int(place * step)] for place in range(min(len(paths), _MOST))]
+def _evenly(places: Sequence[Place]) -> list[Place]:
+    step = max(1.0, len(places) / _MOST)
+    return [places[int(number * step)] for number in range(min(len(places), _MOST))]

@@ -13,6 +13,7 @@ from cl_ast.audio.log_mel import FRAMES_PER_SECOND, frame_count, log_mel
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.errors import AudioError
 from cl_ast.evaluation.details import Details, Wrong
+from cl_ast.excerpts import sort_key
 from cl_ast.inference.session import Session
 
 _MOST = 8
@@ -46,12 +47,11 @@ def most_confident(session: Session, details: Sequence[Details], *, with_audio: 
     A clip that cannot be read any more is left out.
     """
     every = [(one.measured.task, wrong) for one in details for wrong in one.wrong]
-    every.sort(key=lambda pair: (-pair[1].probability, pair[1].path))
-    paths = {str(outcome.path): outcome.path for one in details for outcome in one.measured.outcomes}
+    every.sort(key=lambda pair: (-pair[1].probability, sort_key(pair[1].place)))
     found = []
     for task, wrong in every[:_MOST]:
         try:
-            (waveform,) = session.clips.read([paths[wrong.path]])
+            (waveform,) = session.clips.read([wrong.place])
         except AudioError:
             continue
         shown = waveform[: _SECONDS * SAMPLE_RATE]
