@@ -33,10 +33,15 @@ class Learned(NamedTuple):
 
 def optimiser_of(model: TaskModel, options: Hyperparameters) -> torch.optim.Optimizer:
     """Return AdamW for the tensors of a task, in the form in which its steps can be recorded."""
-    on_gpu = model.backbone.device.type == "cuda"
+    return adamw(model.trainable(), options, options.learning_rate or model.settings.method.learning_rate)
+
+
+def adamw(tensors: Sequence[Tensor], options: Hyperparameters, learning_rate: float) -> torch.optim.Optimizer:
+    """Return AdamW for tensors of one device, as `optimiser_of` does."""
+    on_gpu = tensors[0].device.type == "cuda"
     return torch.optim.AdamW(
-        model.trainable(),
-        lr=options.learning_rate or model.settings.method.learning_rate,
+        tensors,
+        lr=learning_rate,
         betas=(options.beta1, options.beta2),
         eps=options.epsilon,
         weight_decay=options.weight_decay,

@@ -50,6 +50,7 @@ def test_every_error_is_a_cl_ast_error_and_drawn_in_the_tree() -> None:
 ORDER = (
     {"cli"},
     {"cl_ast.terminal"},
+    {"cl_ast.baselines"},
     {"cl_ast.experiments"},
     {"cl_ast.manager", "cl_ast.checkpoints"},
     {"cl_ast.continual", "cl_ast.sharing"},
