@@ -34,6 +34,36 @@ def backward_transfer(cells: Cells, tasks: int) -> float | None:
     return _over_earlier_tasks(cells, tasks, {j: value - cells[j, j] for j, value in last.items() if (j, j) in cells})
 
 
+def mean_incremental_accuracy(cells: Cells, tasks: int) -> float | None:
+    """Return (1/T) Σ_i (1/i) Σ_{j≤i} R[i, j], the mean over time of the accuracy so far (Rebuffi et al., iCaRL, 2017).
+
+    None where nothing is known of a time.
+    """
+    rows = [_mean(value for (i, j), value in cells.items() if i == row and j <= i) for row in range(tasks)]
+    known = [row for row in rows if row is not None]
+    return _mean(known) if len(known) == tasks else None
+
+
+def intransigence(cells: Cells, reference: Cells, tasks: int) -> float | None:
+    """Return (1/T) Σ_k (a*[k] - R[k, k]), where a*[k] is the accuracy on task k of a reference that was trained on the
+    tasks up to k together (Chaudhry et al., RWalk, 2018); `reference[k, k]`. Negative where the reference is worse.
+    """
+    both = [(k, k) for k in range(tasks) if (k, k) in cells and (k, k) in reference]
+    return _mean(reference[cell] - cells[cell] for cell in both)
+
+
+def forward_transfer(probes: Mapping[int, float], plain: Mapping[int, float]) -> float | None:
+    """Return (1/(T-1)) Σ_{i>1} (P[i-1, i] - P[0, i]), as linear probes measure it (Chen et al., Is forgetting less a
+    good inductive bias for forward transfer?, 2023). It is positive where earlier tasks made the features of a new task
+    better.
+
+    Args:
+        probes: by task, the accuracy of a linear probe on the features just before the task is learned.
+        plain: the same on the features before anything was learned.
+    """
+    return _mean(probes[task] - plain[task] for task in sorted(probes) if task in plain)
+
+
 def _last_row(cells: Cells, tasks: int) -> dict[int, float]:
     return {j: value for (i, j), value in sorted(cells.items()) if i == tasks - 1}
 

@@ -32,36 +32,39 @@ class Learned(NamedTuple):
 
 
 def optimiser_of(model: TaskModel, options: Hyperparameters) -> torch.optim.Optimizer:
-    """Return AdamW for the tensors of a task, in the form in which its steps can be recorded.
+    """Return AdamW for the tensors of a task.
 
     Its weight decay pulls some tensors to their anchors (`Adapter.anchors`), and all others to zero.
     """
-    on_gpu = model.backbone.device.type == "cuda"
     anchors = model.adapter.anchors()
     anchored = [tensor for tensor, _ in anchors]
-    groups: list[dict[str, Any]] = [
-        {"params": [one for one in model.trainable() if not any(one is tensor for tensor in anchored)]}
-    ]
-    if anchored:
-        groups.append({"params": anchored, "weight_decay": 0.0})
-    optimiser = torch.optim.AdamW(
-        groups,
-        lr=options.learning_rate or model.settings.method.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        weight_decay=options.weight_decay,
-        fused=on_gpu,
-        capturable=on_gpu,
-    )
+    others = [one for one in model.trainable() if not any(one is tensor for tensor in anchored)]
+    optimiser = adamw(others, options, options.learning_rate or model.settings.method.learning_rate)
+    if not anchors:
+        return optimiser
+    optimiser.add_param_group({"params": anchored, "weight_decay": 0.0})
 
     def pull(*_: Any) -> None:
         with torch.no_grad():
             for tensor, anchor in anchors:
                 tensor.lerp_(anchor, optimiser.param_groups[0]["lr"] * options.weight_decay)
 
-    if anchors:
-        optimiser.register_step_pre_hook(pull)
+    optimiser.register_step_pre_hook(pull)
     return optimiser
+
+
+def adamw(tensors: Sequence[Tensor], options: Hyperparameters, learning_rate: float) -> torch.optim.Optimizer:
+    """Return AdamW for tensors of one device, in the form in which its steps can be recorded."""
+    on_gpu = tensors[0].device.type == "cuda"
+    return torch.optim.AdamW(
+        tensors,
+        lr=learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        weight_decay=options.weight_decay,
+        fused=on_gpu,
+        capturable=on_gpu,
+    )
 
 
 class Steps:

@@ -52,6 +52,7 @@ ORDER = (
     {"cl_ast.terminal"},
     {"cl_ast.serving"},
     {"cl_ast.reporting"},
+    {"cl_ast.baselines"},
     {"cl_ast.experiments"},
     {"cl_ast.manager", "cl_ast.checkpoints"},
     {"cl_ast.continual", "cl_ast.sharing"},

@@ -106,7 +106,7 @@ def test_cells_of_a_comparison_on_two_workers(
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("command", ["predict", "stream", "compare"])
+@pytest.mark.parametrize("command", ["predict", "stream", "compare", "baselines"])
 def test_without_ray(registry: Path, data: Path, process: Start, command: str) -> None:
     refused = process(registry, command, data / "tones", "--engine", "ray", first=WITHOUT_RAY)
     out, err = refused.communicate(timeout=60)
@@ -114,7 +114,7 @@ def test_without_ray(registry: Path, data: Path, process: Start, command: str) -
     assert err == "cl-ast: Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine\n"
 
 
-@pytest.mark.parametrize("command", ["predict", "stream", "compare"])
+@pytest.mark.parametrize("command", ["predict", "stream", "compare", "baselines"])
 def test_workers_are_of_a_cluster(cl: Run, data: Path, command: str) -> None:
     answer = cl(command, data / "tones", "--workers", "2")
     assert answer.code == 2

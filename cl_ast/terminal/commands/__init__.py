@@ -2,6 +2,7 @@
 
 from cl_ast.terminal.commands.add_task import add_task
 from cl_ast.terminal.commands.backup import backup
+from cl_ast.terminal.commands.baselines import baselines
 from cl_ast.terminal.commands.compare import compare
 from cl_ast.terminal.commands.demo import demo
 from cl_ast.terminal.commands.doctor import doctor
@@ -33,6 +34,7 @@ from cl_ast.terminal.commands.verify import verify
 COMMANDS = (
     add_task,
     backup,
+    baselines,
     compare,
     demo,
     doctor,

@@ -7,16 +7,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cl_ast.evaluation.metrics import Cells, average_accuracy, backward_transfer, forgetting
+from cl_ast.evaluation.metrics import (
+    Cells,
+    average_accuracy,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    intransigence,
+    mean_incremental_accuracy,
+)
 
 Matrix = list[list[float | None]]
 Metric = Callable[[Cells, int], float | None]
 
-# By hand: ACC (.85+.7+.9)/3; BWT ((.85-.9) + (.7-.8))/2; forgetting ((max(.9,.95)-.85) + (.8-.7))/2.
+# By hand: ACC (.85+.7+.9)/3; BWT ((.85-.9) + (.7-.8))/2; forgetting ((max(.9,.95)-.85) + (.8-.7))/2;
+# mean incremental accuracy (.9 + (.95+.8)/2 + (.85+.7+.9)/3)/3.
 FULL: Matrix = [[0.9, 0.12, 0.1], [0.95, 0.8, 0.08], [0.85, 0.7, 0.9]]
 TRIANGLE: Matrix = [[0.9, None, None], [0.95, 0.8, None], [0.85, 0.7, 0.9]]
 
-BY_HAND: dict[Metric, float] = {average_accuracy: 0.8167, backward_transfer: -0.075, forgetting: 0.10}
+BY_HAND: dict[Metric, float] = {
+    average_accuracy: 0.8167,
+    backward_transfer: -0.075,
+    forgetting: 0.10,
+    mean_incremental_accuracy: 0.8639,
+}
 
 
 def _of(metric: Metric, matrix: Matrix) -> float | None:
@@ -28,6 +42,18 @@ def _of(metric: Metric, matrix: Matrix) -> float | None:
 @pytest.mark.parametrize("matrix", [FULL, TRIANGLE], ids=["full", "triangle"])
 def test_three_tasks_by_hand(metric: Metric, matrix: Matrix) -> None:
     assert _of(metric, matrix) == pytest.approx(BY_HAND[metric], abs=1e-4)
+
+
+def test_intransigence_is_against_a_reference_that_was_trained_on_all_tasks_so_far() -> None:
+    cells = {(0, 0): 0.9, (1, 0): 0.5, (1, 1): 0.6}
+    assert intransigence(cells, {(0, 0): 0.9, (1, 0): 0.1, (1, 1): 0.8}, 2) == pytest.approx((0.0 + 0.2) / 2)
+    assert intransigence(cells, {}, 2) is None
+
+
+def test_forward_transfer_is_by_probes_of_the_tasks_that_are_to_come() -> None:
+    assert forward_transfer({1: 0.7, 2: 0.5}, {0: 0.9, 1: 0.6, 2: 0.6}) == pytest.approx((0.1 - 0.1) / 2)
+    assert forward_transfer({1: 0.7}, {1: 0.6}) == pytest.approx(0.1)
+    assert forward_transfer({}, {0: 0.9}) is None
 
 
 def test_forgetting_is_from_the_best_and_backward_transfer_from_the_first() -> None:
