@@ -100,10 +100,16 @@ class Grid:
                 yield Cell(line.task, fold, line.variant.specs[line.task], line.few_shot, seed)
 
     def cells(self) -> list[Cell]:
-        """Return all trainings, those of the same clips after each other."""
-        found = dict.fromkeys(cell for line in self.lines() for cell in self.cells_of(line))
-        places = {(task, fold): n for n, (task, fold) in enumerate((t, f) for t in self.tasks for f in self.tasks[t])}
-        return sorted(found, key=lambda cell: places[cell.task, cell.fold])
+        """Return all trainings, those on the same clips after each other."""
+        found = (
+            Cell(task, fold, variant.specs[task], few_shot, seed)
+            for task, folds in self.tasks.items()
+            for fold in folds
+            for variant in self.variants
+            for few_shot in self.few_shot
+            for seed in self.seeds
+        )
+        return list(dict.fromkeys(found))  # two names may mean the same method
 
     def settings_of(self, cell: Cell) -> str:
         """Return what a training has that is not the default, as `name=value` with spaces between them."""

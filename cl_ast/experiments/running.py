@@ -144,9 +144,9 @@ def run(
         outcomes = map(CellTrainer(grid, backbone, progress=progress), missing)
     else:
         outcomes = engine.map(CellTrainer(grid, backbone.name, device=device), missing, progress)
-    for cell, outcome in zip(missing, outcomes, strict=True):
+    for done, (cell, outcome) in enumerate(zip(missing, outcomes, strict=True), 1):
         results.write(cell, outcome)
-        say(_said(grid, cell, outcome))
+        say(f"{_said(grid, cell, outcome)}; {len(missing) - done} to go")
         for _, cells_left in waiting.values():
             cells_left.discard(cell)
         yield from _finished(waiting)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def _counts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Read numbers with commas between them, each at least 1."""
     try:
-        found = tuple(int(word) for word in (value or "").split(",") if word.strip())
+        found = tuple(dict.fromkeys(int(word) for word in (value or "").split(",") if word.strip()))
     except ValueError:
         found = (0,)
     if any(number < 1 for number in found):

@@ -26,7 +26,7 @@ from cl_ast.experiments.grid import Grid, Sweep, by_fold, tasks_by_name, variant
 from cl_ast.experiments.running import GridResults, right_of, run
 from cl_ast.experiments.summary import Compared, averages, compared, ranked
 from cl_ast.manager import Manager
-from cl_ast.progress import Progress, silent
+from cl_ast.progress import Progress, Step, silent
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.options import TrainOptions
 
@@ -182,6 +182,21 @@ def test_each_seed_draws_its_own_few_clips_and_all_else_is_read_once(
     drawn.clear()
     table(grid_of(clips, "linear ssf", backbone, seeds=[3, 4], few_shot=(2,), first_clips=True))
     assert drawn[2:] == [tuple(clip.path for clip in streams.few_shot(task, 2, None).train)]
+
+
+def test_the_frozen_layers_run_once_for_all_cells_above_them(clips: Path, backbone: Backbone, table: Place) -> None:
+    stages: list[str] = []
+
+    def noted(step: Step) -> None:
+        if step.done == step.total:
+            stages.append(step.stage)
+
+    table(grid_of(clips, "lora:r=2,from=1 bottleneck:r=2,from=1", backbone, seeds=[3, 4]), progress=noted)
+    for split in ("training", "validation"):
+        assert stages.count(f"running the frozen layers over {split} clips") == 1
+    stages.clear()
+    table(grid_of(clips, "linear", backbone, seeds=[3, 4]), progress=noted)
+    assert stages.count("running the frozen layers over test clips") == 1
 
 
 def test_each_fold_tests_once(tmp_path: Path, clips: Path, backbone: Backbone, table: Place) -> None:
