@@ -17,6 +17,7 @@ from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
 from cl_ast.excerpts import Excerpt, Place, in_folder
 from cl_ast.reporting import figures
 from cl_ast.reporting.calibration import calibration_error, reliability
+from cl_ast.reporting.comparisons import Comparison
 from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
 from registry import TaskRecord
@@ -28,32 +29,39 @@ _MOST_UPRIGHT = 6  # tasks whose names stand upright above the columns of a tabl
 
 
 def page(findings: Findings) -> str:
-    """Return the report as HTML. Raises ClAstError where matplotlib is not installed."""
+    """Return the report on a registry as HTML. Raises ClAstError where matplotlib is not installed."""
     stream = moments(findings.stats)
     measured = [one.measured for one in findings.details]
     bins = reliability([outcome for one in measured for outcome in one.outcomes])
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            findings=findings,
-            stats=findings.stats,
-            names=[task.name for task in findings.tasks],
-            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-            clips={task.name: _clips(task) for task in findings.tasks},
-            many=len(findings.tasks) > _MOST_UPRIGHT,
-            accuracy_figure=Markup(figures.average_accuracy(stream)),
-            forgetting_figure=Markup(figures.forgetting(stream)) if len(stream) > 1 else None,
-            chance=stream[-1].chance,
-            changed=_changed(findings.stats["matrix"]["oracle"]),
-            worst=_worst(findings.details),
-            bins=bins,
-            error=calibration_error(bins),
-            errors={one.task: calibration_error(reliability(one.outcomes)) for one in measured},
-            temperatures={task.name: _temperature(task) for task in findings.tasks},
-            reliability_figure=Markup(figures.reliability(bins)) if bins else None,
-        )
+    return _rendered(
+        "registry.html",
+        findings.name,
+        findings=findings,
+        stats=findings.stats,
+        names=[task.name for task in findings.tasks],
+        clips={task.name: _clips(task) for task in findings.tasks},
+        many=len(findings.tasks) > _MOST_UPRIGHT,
+        accuracy_figure=Markup(figures.average_accuracy(stream)),
+        forgetting_figure=Markup(figures.forgetting(stream)) if len(stream) > 1 else None,
+        chance=stream[-1].chance,
+        changed=_changed(findings.stats["matrix"]["oracle"]),
+        worst=_worst(findings.details),
+        bins=bins,
+        error=calibration_error(bins),
+        errors={one.task: calibration_error(reliability(one.outcomes)) for one in measured},
+        temperatures={task.name: _temperature(task) for task in findings.tasks},
+        reliability_figure=Markup(figures.reliability(bins)) if bins else None,
     )
+
+
+def comparison_page(name: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the report on comparisons of methods as HTML; `name` is that of the folder of the results."""
+    return _rendered("comparison.html", name, comparisons=comparisons)
+
+
+def _rendered(template: str, title: str, **values: Any) -> str:
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    return _environment().get_template(template).render(title=title, style=style, **values)
 
 
 def _environment() -> Environment:

@@ -107,6 +107,22 @@ def test_an_export_names_nobody(
 
 
 @pytest.mark.usefixtures("user")
+def test_a_report_names_files_and_nobody(
+    run: Run, stage: MakeFolder, clips: MakeFolder, backbone: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    folder, home, out = tmp_path / "Folder-of-Quux", stage("tones"), tmp_path / "out"
+    secrets = metadata(folder, clips("plain"), PEOPLE, "speaker") | of_the_machine() | {str(backbone)}
+    run(home, "-q", "add-task", folder, "--name", "toy", "--method", "linear", "--epochs", 1, "--no-eval").fine()
+    out.mkdir()
+    run(home, "report", out / "page.html").fine()
+    page = re.sub(r"base64,[^\"]*", "", (out / "page.html").read_text(encoding="utf-8"))  # pictures have any letters
+    assert "toy" in page and "1 speaker tests, 1 speaker validates, 1 speaker trains" in page
+    (out / "page.html").write_text(page, encoding="utf-8")
+    check_clean(out, secrets - {"rec-of-Plimsoll"})  # the names of the files that are shown
+
+
+@pytest.mark.usefixtures("user")
 def test_who_imports_a_task_has_nothing_to_tell(
     run: Run, stage: MakeFolder, clips: MakeFolder, backbone: Path, tmp_path: Path
 ) -> None:

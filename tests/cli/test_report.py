@@ -1,4 +1,4 @@
-"""`cl-ast report`: what the page and the table say, that they name nobody, and that nothing in them acts."""
+"""`cl-ast report`: what the page and the table say, and that nothing in them acts."""
 
 import csv
 import html
@@ -171,6 +171,27 @@ def test_fifty_tasks_fit_in_a_megabyte(registry: Path, report: Report) -> None:
     page = report(registry)
     assert len(page.encode()) <= 1_000_000
     assert page.count("<h3>") == 51 and page.count('<th scope="row">after') == 0
+
+
+def test_a_comparison_has_the_tables_that_compare_prints(
+    run: Run, data: Path, backbone: Path, tmp_path: Path, registry: Path
+) -> None:
+    words = ["compare", data / "tones", "--methods", "linear bitfit", "--seeds", 2, "--epochs", 1]
+    printed = run(registry, *words, "--backbone", backbone, "--out", tmp_path / "grid", "--format", "json").fine().json
+    before = (tmp_path / "grid" / "results.csv").read_bytes()
+    run(registry, "report", tmp_path / "grid", tmp_path / "grid" / "page.html").fine()
+    text = Elements((tmp_path / "grid" / "page.html").read_text(encoding="utf-8")).text
+    for line in printed:
+        numbers = [f"{100 * value:.1f}" for value in (line["accuracy"], line["spread"], *line["interval"])]
+        assert line["method"] in text and "{}{}{}–{}".format(*numbers) in text.replace("\n", "")
+    assert "local-backbone" in text and str(tmp_path) not in text
+    assert (tmp_path / "grid" / "results.csv").read_bytes() == before
+    lines = before.decode().splitlines()
+    bad = [lines[1].replace(",tones,", ",x,"), "task,method\na,b", f"{lines[0]}\n{lines[1][:-40]},nan,,,,,"]
+    for content in bad:
+        (tmp_path / "grid" / "results.csv").write_text(content)
+        run(registry, "-q", "report", tmp_path / "grid", tmp_path / "new.html").refused("results.csv")
+    assert not (tmp_path / "new.html").exists()
 
 
 def test_what_is_refused(registry: Path, run: Run, tmp_path: Path) -> None:

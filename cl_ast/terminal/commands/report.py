@@ -16,7 +16,7 @@ _TABLE = "results.csv"
 
 
 @click.command("report")
-@click.argument("places", nargs=-1, required=True, metavar="[REGISTRY] OUT.html")
+@click.argument("places", nargs=-1, required=True, metavar="[REGISTRY|DIR] OUT.html")
 @click.option("--with-audio", is_flag=True, help="Embed the clips that are most confidently wrong, to be listened to.")
 @pass_app
 def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
@@ -26,20 +26,40 @@ def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
     and results.csv beside it has every number. It names tasks, labels, and the files of a few clips that it shows; no
     folder, user or machine. Needs matplotlib: pip install 'cl-ast[plot]'.
 
+    Of a DIR that `cl-ast compare --out` has written, the page has the tables.
+
     \b
     cl-ast report report.html
     cl-ast report my-registry out/report.html --with-audio
+    cl-ast report results/ comparison.html
     """
-    *registry, out = places
+    *source, out = places
     page = Path(out)
-    if len(registry) > 1:
-        raise click.UsageError("a report is on one REGISTRY, and OUT.html comes last")
+    if len(source) > 1:
+        raise click.UsageError("a report is on one REGISTRY or DIR, and OUT.html comes last")
     if page.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{out}: the report is a page; give the file the ending .html, and name it last")
+    from cl_ast.reporting.comparisons import is_results  # after what is refused at once
+
+    if source and is_results(Path(source[0])):
+        if with_audio:
+            raise click.UsageError("--with-audio is for a registry; the results of a comparison have no clips")
+        _report_comparisons(Path(source[0]), page)
+    else:
+        _report_registry(replace(app, location=source[0]) if source else app, page, with_audio)
+
+
+def _report_comparisons(folder: Path, page: Path) -> None:
+    from cl_ast.reporting.comparisons import read_comparisons
+    from cl_ast.reporting.page import comparison_page
+
+    with result_in(page):
+        print_text(comparison_page(folder.resolve().name, read_comparisons(folder)))
+
+
+def _report_registry(app: App, page: Path, with_audio: bool) -> None:
     table = page.with_name(_TABLE)
     _refuse_another_table(table)
-    if registry:
-        app = replace(app, location=registry[0])
     with result_in(page):
         with result_in(table):
             text, rows, skipped = _made(app, with_audio)
