@@ -33,7 +33,7 @@ def _marks(count: int = 6) -> list[tuple[float, float, str]]:
 @pytest.fixture
 def recordings(tmp_path: Path, wav: Make) -> Path:
     """Six recordings of ten seconds."""
-    first = wav(tmp_path / "sites" / "site0.wav", seconds=10.0)
+    first: Path = wav(tmp_path / "sites" / "site0.wav", seconds=10.0)
     for number in range(1, 6):
         shutil.copy(first, first.with_name(f"site{number}.wav"))
     return first.parent
