@@ -18,6 +18,7 @@ from cl_ast.terminal.commands.remove import remove
 from cl_ast.terminal.commands.rename import rename
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
+from cl_ast.terminal.commands.score import score
 from cl_ast.terminal.commands.show import show
 from cl_ast.terminal.commands.splits import splits
 from cl_ast.terminal.commands.stats import stats
@@ -45,6 +46,7 @@ COMMANDS = (
     rename,
     rollback,
     route,
+    score,
     show,
     splits,
     stats,
