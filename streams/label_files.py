@@ -8,6 +8,7 @@
 A label file is a .txt whose name begins as that of a recording beside it: `site1.txt`, `site1.Table.1.selections.txt`.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -18,10 +19,13 @@ from streams.values import clean, nfc, seconds_of
 
 ENDING = ".txt"
 BEGIN, END, OFFSET = "begin time (s)", "end time (s)", "file offset (s)"
+CONFIDENCE = "confidence"
 _FILES = {"begin path", "begin file"}
 LABELS = ("label", "annotation", "species", "common name", "class", "tag", "code", "species code", "call type")
 """The columns of a Raven table, in lower case, that have a label; the first that is filled counts."""
 
+# What `cl-ast events --format audacity` writes: task, label and score.
+_WRITTEN = re.compile(r"[^:\s]+: (.+) ([01]\.\d\d)")
 _MOST_BYTES = 2**26
 _FIRST = 2**12  # bytes that tell whether a text is a label file
 
@@ -34,6 +38,7 @@ class Marked(NamedTuple):
         label: in Unicode's composed form; empty where the line has none.
         line: its number in the file.
         file: the name of the recording without folders, where the line gives it.
+        score: how sure a program was of it; None where the line does not say.
     """
 
     start: float
@@ -41,6 +46,7 @@ class Marked(NamedTuple):
     label: str
     line: int
     file: str = ""
+    score: float | None = None
 
 
 def label_files(files: Sequence[Path]) -> dict[Path, Path | None]:
@@ -126,7 +132,11 @@ def _audacity(line: str, number: int) -> Marked | None:
     start, _, rest = line.rstrip("\r").partition("\t")
     end, _, label = rest.partition("\t")
     begins, ends = seconds_of(start), seconds_of(end)
-    return None if begins is None or ends is None else Marked(begins, ends, nfc(clean(label)), number)
+    if begins is None or ends is None:
+        return None
+    written = _WRITTEN.fullmatch(label.strip())
+    score = None if written is None else float(written[2])
+    return Marked(begins, ends, nfc(clean(label if written is None else written[1])), number, score=score)
 
 
 def _header(line: str) -> list[str]:
@@ -156,4 +166,5 @@ def _selection(row: dict[str, str], label: str, place: str, number: int) -> Mark
     if begin is None or end is None or offset is None:
         raise StreamError(f"{place}: {BEGIN!r}, {END!r} or {OFFSET!r} is no number of seconds; export the table again")
     file = next((PureWindowsPath(row[column]).name for column in sorted(_FILES) if row.get(column)), "")
-    return Marked(offset, round(offset + end - begin, 6), nfc(row.get(label, "")), number, nfc(file))
+    score = seconds_of(row.get(CONFIDENCE, ""))
+    return Marked(offset, round(offset + end - begin, 6), nfc(row.get(label, "")), number, nfc(file), score)

@@ -22,6 +22,7 @@ from cl_ast.terminal.commands.report import report
 from cl_ast.terminal.commands.reproduce import reproduce
 from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
+from cl_ast.terminal.commands.score import score
 from cl_ast.terminal.commands.serve import serve
 from cl_ast.terminal.commands.show import show
 from cl_ast.terminal.commands.splits import splits
@@ -54,6 +55,7 @@ COMMANDS = (
     reproduce,
     rollback,
     route,
+    score,
     serve,
     show,
     splits,
