@@ -122,6 +122,9 @@ class Grid:
             found["positions"] = self.positions
         if self.first_clips and cell.few_shot is not None:
             found["clips"] = "first"
+        longest = self.tasks[cell.task][cell.fold].source.max_seconds
+        if longest is not None:
+            found["max_seconds"] = longest
         return " ".join(f"{name}={value}" for name, value in found.items())
 
 

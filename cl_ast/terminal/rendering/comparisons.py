@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from cl_ast.evaluation.intervals import Interval
 from cl_ast.experiments.summary import Average, Compared
 from cl_ast.terminal.rendering.layout import Breakable, bare
-from cl_ast.terminal.rendering.tables import percent, size
+from cl_ast.terminal.rendering.tables import percent
 
 _NO_RANKS = "No two 95 % intervals are apart: these test clips do not rank the methods."
 
@@ -37,17 +37,14 @@ def csv_row(line: Compared) -> dict[str, Any]:
 
 def _task(lines: Sequence[Compared]) -> RenderableType:
     shots = any(line.few_shot is not None for line in lines)
-    repeated = any(line.deviation is not None for line in lines)
     apart = any(line.rank is not None for line in lines)
     table = bare(
         "method",
         *(["K"] if shots else []),
         "parameters",
-        "size",
         "test %",
-        *(["± %"] if repeated else []),
         "95 %",
-        "validation %",
+        "valida-\ntion %",
         "seconds",
         *(["rank"] if apart else []),
     )
@@ -56,10 +53,10 @@ def _task(lines: Sequence[Compared]) -> RenderableType:
             Breakable(line.method),
             *([_number(line.few_shot)] if shots else []),
             f"{line.trainable_parameters:,}",
-            size(line.bytes),
-            percent(line.accuracy),
-            *([percent(line.deviation)] if repeated else []),
-            _interval(line.interval),
+            percent(line.accuracy)
+            if line.deviation is None
+            else f"{percent(line.accuracy)} ± {percent(line.deviation)}",
+            interval_text(line.interval),
             percent(line.validation),
             "–" if line.seconds is None else f"{line.seconds:.1f}",
             *([_number(line.rank)] if apart else []),
@@ -75,10 +72,10 @@ def _averages(names: Sequence[str], means: Sequence[Average]) -> RenderableType:
         table.add_row(
             Breakable(mean.method),
             *([_number(mean.few_shot)] if shots else []),
-            f"{fewest:,}" if fewest == most else f"{fewest:,}–{most:,}",
+            count_text(fewest, most),
             *map(percent, mean.accuracies),
             percent(mean.accuracy),
-            _interval(mean.interval),
+            interval_text(mean.interval),
         )
     return table
 
@@ -90,8 +87,14 @@ def _tested(lines: Sequence[Compared]) -> str:
     return f"{clips:,} test clips{named}"
 
 
-def _interval(found: Interval | None) -> str:
+def interval_text(found: Interval | None) -> str:
+    """Return an interval in percent; a dash for None."""
     return "–" if found is None else f"{100 * found[0]:.1f}–{100 * found[1]:.1f}"
+
+
+def count_text(fewest: int, most: int) -> str:
+    """Return a number, or the range of several."""
+    return f"{fewest:,}" if fewest == most else f"{fewest:,}–{most:,}"
 
 
 def _number(value: int | None) -> str:

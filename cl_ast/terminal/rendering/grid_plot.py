@@ -92,13 +92,12 @@ def _curves(grid: Grid, lines: Sequence[Compared]) -> list[_Curve]:
 def _points(grid: Grid, lines: Sequence[Compared]) -> list[tuple[float, float, float, float]]:
     points = []
     for line in lines:
-        assert line.accuracy is not None
+        x: float | None = line.trainable_parameters
+        if grid.sweep is not None or len(grid.few_shot) > 1:
+            x = line.few_shot if grid.sweep is None else line.value
+        assert line.accuracy is not None and x is not None
         low, high = line.interval or (line.accuracy, line.accuracy)
-        if grid.sweep is not None:
-            x = line.value
-        else:
-            x = line.few_shot if len(grid.few_shot) > 1 else line.trainable_parameters
-        points.append((float(x or 0), 100 * line.accuracy, 100 * low, 100 * high))
+        points.append((float(x), 100 * line.accuracy, 100 * low, 100 * high))
     return sorted(points)
 
 

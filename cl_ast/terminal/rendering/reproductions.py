@@ -7,6 +7,7 @@ from rich.console import RenderableType
 
 from cl_ast.experiments.papers import Published
 from cl_ast.experiments.reproducing import Beside
+from cl_ast.terminal.rendering.comparisons import count_text, interval_text
 from cl_ast.terminal.rendering.layout import Breakable, bare
 from cl_ast.terminal.rendering.tables import percent
 
@@ -43,10 +44,26 @@ def tables(
         shown.append(f"The paper adapts {published.backbone}; ours is {backbone}.")
     if not any(one.paper is not None for one in numbers):
         shown.append("The paper prints no numbers of this figure.")
+    shown.append(_rows(published, numbers))
     for place in dict.fromkeys((one.data_set, one.few_shot) for one in numbers):
         own = [one for one in numbers if (one.data_set, one.few_shot) == place]
         shown += [_title(*place), *_column(own)]
     return shown
+
+
+def _rows(published: Published, numbers: Sequence[Beside]) -> RenderableType:
+    """Return what each row of the paper is here, and the parameters that it trains."""
+    table = bare("row", "method", "in the paper", "parameters")
+    for row in published.rows:
+        counts = [one.parameters for one in numbers if one.row == row.name and one.parameters is not None]
+        others = [f"; {data_set}: {method}" for data_set, method in row.own.items()]
+        table.add_row(
+            row.name,
+            Breakable("".join([row.method, *others])),
+            row.parameters or "–",
+            count_text(min(counts), max(counts)) if counts else "–",
+        )
+    return table
 
 
 def _title(data_set: str | None, few_shot: int | None) -> str:
@@ -56,24 +73,14 @@ def _title(data_set: str | None, few_shot: int | None) -> str:
 
 
 def _column(own: Sequence[Beside]) -> list[RenderableType]:
-    reasons = dict.fromkeys(one.reason for one in own if one.reason)
-    if all(one.ours is None for one in own) and len(reasons) == 1 and not any(one.paper is not None for one in own):
-        return [f"not trained: {reason}" for reason in reasons]
-    table = bare("row", "method", "parameters", "paper %", "ours %", "difference %", "95 %")
+    table = bare("row", "paper %", "ours %", "difference %", "95 %")
     for one in own:
         table.add_row(
             one.row,
-            Breakable(one.method or "–"),
-            _parameters(one),
             "–" if one.paper is None else f"{100 * one.paper:.2f}",
             percent(one.ours),
             "–" if one.difference is None else f"{100 * one.difference:+.1f}",
-            "–" if one.interval is None else "–".join(percent(end) for end in one.interval),
+            interval_text(one.interval),
         )
+    reasons = dict.fromkeys(one.reason for one in own if one.reason)
     return [table, *(f"not trained: {reason}" for reason in reasons)]
-
-
-def _parameters(one: Beside) -> str:
-    if one.parameters is None:
-        return one.printed_parameters or "–"
-    return f"{one.parameters:,}"

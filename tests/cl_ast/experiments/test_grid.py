@@ -132,9 +132,12 @@ def test_other_clips_and_other_options_are_other_cells(
         for path in sorted((clips / label).iterdir())[:8]:
             (other / label / path.name).write_bytes(path.read_bytes())
     table(grid_of(other, "linear", backbone))
+    tasks = tasks_by_name([streams.load(str(clips), max_seconds=0.2)])
+    table(Grid(tasks, variants_of(["linear"], tasks, backbone), options=FEW, seeds=[3]))
     found = lines_in(tmp_path / "results")
     assert [line["settings"] for line in found] == [
         "epochs=2 batch_size=8", "epochs=1", "epochs=2 batch_size=8 positions=zeros", "epochs=2 batch_size=8",
+        "epochs=2 batch_size=8 max_seconds=0.2",
     ]  # fmt: skip
     assert len({line["data"] for line in found}) == 2
 
