@@ -4,6 +4,7 @@ from cl_ast.terminal.commands.add_task import add_task
 from cl_ast.terminal.commands.backup import backup
 from cl_ast.terminal.commands.compare import compare
 from cl_ast.terminal.commands.demo import demo
+from cl_ast.terminal.commands.embed import embed
 from cl_ast.terminal.commands.evaluate import evaluate
 from cl_ast.terminal.commands.export import export
 from cl_ast.terminal.commands.gc import gc
@@ -31,6 +32,7 @@ COMMANDS = (
     backup,
     compare,
     demo,
+    embed,
     evaluate,
     export,
     gc,
