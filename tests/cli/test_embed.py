@@ -100,8 +100,9 @@ def test_their_maps_are_side_by_side_with_a_shade_and_a_marker_for_each_class(cl
         (["birds", "--out", "e.npz"], ["birds", "no such file or folder, and no task"]),
         (["birds", "frogs", "--out", "e.npz"], ["birds", "no such file or folder"]),
         (["empty", "--out", "e.npz"], ["no clip to embed"]),
+        (["x" * 300, "--out", "e.npz"], ["no such file or folder"]),
     ],
-    ids=lambda one: " ".join(map(str, one)),
+    ids=lambda one: " ".join(map(str, one))[:40],
 )
 def test_what_cannot_be_is_said(
     cl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object], said: list[str]

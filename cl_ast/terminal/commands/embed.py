@@ -65,7 +65,7 @@ def embed(
 
         check(plot)
     with ExitStack() as stack:
-        by_name = len(clips) == 1 and not Path(clips[0]).exists()
+        by_name = len(clips) == 1 and not _is_there(Path(clips[0]))
         manager = stack.enter_context(_manager(app, backbone, stack, needed=bool(tasks) or by_name))
         display = stack.enter_context(app.progress())
         wanted = _of_task(manager, display, clips[0]) if by_name else _of_paths(display, clips)
@@ -95,6 +95,13 @@ def _manager(app: App, backbone: str | None, stack: ExitStack, *, needed: bool) 
     return replace(app, location=place).manager(backbone, create=True)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Record]:
     """Return the clips of a task, each with its label and its split."""
     from cl_ast.errors import ClAstError, TaskNotFoundError
@@ -119,7 +126,7 @@ def _of_paths(display: ProgressDisplay, given: tuple[str, ...]) -> list[Record]:
 
     found: list[Record] = []
     for path in map(Path, given):
-        if not path.exists():
+        if not _is_there(path):
             raise ClAstError(f"{path}: there is no such file or folder; give clips, or the name of one task alone")
         if not path.is_dir():
             found.append(Record(path, ""))
