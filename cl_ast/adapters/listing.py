@@ -42,7 +42,7 @@ SHOWN = (
     "bottleneck:ffn+prompt:deep",
     "bottleneck:ffn+prompt:deep,n=14+lora:qv,r=3",
 )
-# What `cl-ast methods` lists; of these, `full:top=3` needs a backbone of three layers or more.
+# What `cl-ast methods` lists; `full:top=3` only over a backbone that has three layers.
 LISTED = tuple(dict.fromkeys((*SHOWN, *IN_PAPERS)))
 
 
@@ -59,6 +59,8 @@ def rows(
     found = []
     for text in specs or LISTED:
         spec = parse(text)
+        if not specs and spec.top > shape.depth:
+            continue
         price = cost(spec, shape, classes=classes, backbone_parameters=backbone_parameters)
         preset = text.strip().lower().removeprefix("auto:")
         found.append(

@@ -87,7 +87,8 @@ The recipes of the published data sets have the papers' epochs, batches, masks a
 
 A stored task keeps the method that it was trained with. Where a word means more today, its text is read as before and
 shown with the word that says so: `sequential,before` as `sequential,before,skip`, `ssf` as `ssf:layers`, `onebit` as
-`onebit:magnitude`. Write that word to train such a method today.
+`onebit:magnitude`. Write that word to train such a method today. Tasks of `sorsa` and `mosa` answer as before, too;
+where they are trained again, they have today's regulariser and parts.
 """
 _OWN = """
 ## A method of your own

@@ -30,7 +30,7 @@ class Weight:
         trained: False for a tensor that is stored with the task but not optimised, such as running statistics.
         shared: whether all layers and sites share this one tensor.
         bits: 1 if a file holds only signs and one magnitude (`one_bit`), else 32.
-        centred: of a tensor of 1 bit, whether its mean and deviation are held in place of a magnitude.
+        centred: of a tensor of 1 bit, whether the file has its mean and deviation in place of a magnitude.
         single: whether it stays in single precision where the layers compute in bf16, such as running statistics.
     """
 

@@ -6,6 +6,7 @@ from cl_ast.terminal.commands.baselines import baselines
 from cl_ast.terminal.commands.compare import compare
 from cl_ast.terminal.commands.demo import demo
 from cl_ast.terminal.commands.doctor import doctor
+from cl_ast.terminal.commands.embed import embed
 from cl_ast.terminal.commands.evaluate import evaluate
 from cl_ast.terminal.commands.export import export
 from cl_ast.terminal.commands.gc import gc
@@ -39,6 +40,7 @@ COMMANDS = (
     compare,
     demo,
     doctor,
+    embed,
     evaluate,
     export,
     gc,

@@ -244,6 +244,8 @@ def test_the_listing_shows_every_method_with_its_cost() -> None:
     listed = rows((), AST_BASE, BASE)
     assert len(listed) == len(LISTED)
     assert set(SHOWN) | set(IN_PAPERS) == set(LISTED)
+    shallow = [row["method"] for row in rows((), Shape(48, 2, 96), 10**5)]
+    assert [row["method"] for row in listed if row["method"] not in shallow] == ["full:top=3"]
     assert {row["family"] for row in listed} >= set(METHODS)
     for row in listed:
         price = cost(parse(row["method"]), AST_BASE, backbone_parameters=BASE)
