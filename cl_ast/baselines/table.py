@@ -162,9 +162,7 @@ def _l2p(bench: Bench, values: Values) -> Learner:
     clips = bench.clips
     head = clips.fresh(parse_method("linear"), bench.seed)
     generator = torch.Generator().manual_seed(bench.seed)
-    sizes = int(values["size"]), int(values["length"]), int(values["top"])
-    if sizes[2] > sizes[0]:
-        raise MethodError(f"l2p: top={sizes[2]} prompts cannot be chosen of size={sizes[0]}")
+    sizes = int(values["size"]), int(values["length"]), min(int(values["top"]), int(values["size"]))
     pool = PromptPool(head, *sizes, generator, clips.options.precision)
     options = bench.options(values, parse_method("prompt"))
     strategy = LearningToPrompt(pool, bench.outputs(), options, float(values["pull"]))
@@ -239,7 +237,7 @@ _ROWS = (
         (
             Number("size", 10, 1, 1000, "the number of prompts"),
             Number("length", 5, 1, 100, "the tokens of a prompt"),
-            Number("top", 5, 1, 100, "the prompts per clip"),
+            Number("top", 5, 1, 100, "the prompts per clip, at most all"),
             Number("pull", 0.5, 0, 1e6, "the pull of the keys"),
             _RATE,
         ),

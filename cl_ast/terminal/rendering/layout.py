@@ -71,6 +71,8 @@ _NUMBERS = {
     "version",
     "v.",
     "probability",
+    "replay",
+    "seconds",
     "from",
     "to",
 }
