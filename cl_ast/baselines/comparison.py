@@ -81,7 +81,12 @@ class Comparison:
             specs: in the order of the table.
             orders: how many.
             folder: where results.csv is.
+
+        Raises:
+            StreamError: the stream cannot be divided in one of the orders.
         """
+        for order in range(orders):
+            stream.steps(order)
         self._stream = stream
         self._specs = list(specs)
         self._numbers = [(order, seed) for order in range(orders) for seed in seeds]

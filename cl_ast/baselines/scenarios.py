@@ -163,6 +163,8 @@ def _by_domain(tasks: Sequence[streams.Task], steps: int | None) -> Stream:
 
 def _domains(task: streams.Task, steps: int | None) -> tuple[tuple[streams.Task, ...], str]:
     """Return one task for each fold or speaker, or for several of them together, and which of both it is."""
+    if task.source.fold is not None:
+        raise StreamError("each fold or speaker is a step of a domain-incremental stream: leave out --fold")
     records = read_records(task.source).records
     choices = [task.source.split_by] if task.source.split_by in ("fold", "speaker") else ["fold", "speaker"]
     column = next((one for one in choices if len({getattr(r, one) for r in records}) > 1), None)

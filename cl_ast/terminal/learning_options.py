@@ -184,7 +184,7 @@ def shared_training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add those of the same options to which every way to learn a stream can hold (`cl-ast baselines`)."""
     shared = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
     flags = [_flag_of(field) for field in fields(TrainOptions) if field.name in shared]
-    return _gathered(command, (*_ADAPTING[:3], *flags, *_DATA), {"store": "fp32", "no_eval": True})
+    return _gathered(command, (*_ADAPTING[:3], *flags, *_DATA), {})
 
 
 def _gathered(

@@ -70,6 +70,8 @@ _NUMBERS = {
     "version",
     "v.",
     "probability",
+    "replay",
+    "seconds",
     "from",
     "to",
     "K",

@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,14 +121,16 @@ def test_a_domain_is_a_speaker_with_all_classes(folder: Path) -> None:
     assert len({clip.path for clip in seen}) == len(seen) == 40
 
 
-def test_what_cannot_be_a_stream_is_refused(folder: Path, other: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_a_stream_is_refused(folder: Path, other: Path) -> None:
     sounds, longer = loaded(folder), loaded(other)
+    with_fold = replace(sounds, source=replace(sounds.source, fold="1"))
     for tasks, scenario, steps, words in (
         ([sounds], "cil", 3, "at most 2 steps, and not 3"),
         ([longer], "cil", 2, "too few to be split"),
         ([sounds, longer], "cil", 2, "leave out --steps"),
         ([sounds, longer], "dil", None, "the same labels, and 'high'"),
         ([sounds], "dil", 3, "2 speakers, which make at most 2"),
+        ([with_fold], "dil", None, "leave out --fold"),
         ([sounds, sounds], "cil", None, "two tasks are called sounds"),
     ):
         with pytest.raises(StreamError, match=words):
@@ -197,6 +200,8 @@ def test_every_method_runs_in_every_scenario(
             by_name, routed = found
             assert by_name.cells[1, 0] == by_name.cells[0, 0]  # A later task changes nothing.
             assert all(routed.cells[cell] <= value for cell, value in by_name.cells.items()) or scenario == "dil"
+    if scenario == "cil":  # A run before leaves nothing behind.
+        assert [one.cells for one in runner(Job(RUN, "ours", 0, 0))] == [one.cells for one in found]
     runner.close()
 
 
