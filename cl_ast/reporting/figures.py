@@ -16,6 +16,7 @@ from cl_ast.reporting.over_time import Moment
 _INK, _FAINT, _BY_NAME, _ROUTED = "#010101", "#020202", "#030303", "#040404"
 _VARIABLES = {_INK: "--ink", _FAINT: "--faint", _BY_NAME: "--by-name", _ROUTED: "--routed"}
 _STYLE = {
+    "svg.hashsalt": "cl-ast",  # the same figure has the same ids
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # and a dollar is a dollar
     "font.size": 10,

@@ -146,10 +146,11 @@ def _unknown(session: Session, details: Sequence[Details], progress: Progress) -
     places = {one.measured.task: [outcome.clip.place for outcome in one.measured.outcomes] for one in details}
     routed = [one.measured for one in details if one.routed is not None]
     own = Share(sum(one.declined for one in routed), sum(one.clips for one in routed))
+    found = [UnknownShare("test clips of the tasks", False, own)] if routed else []
     try:
-        return [UnknownShare("test clips of the tasks", False, own), *unknown_shares(session, places, progress)]
-    except ClAstError:  # there is no router, which the page says
-        return []
+        return found + unknown_shares(session, places, progress)
+    except ClAstError:  # there is no router, or a task cannot answer; the page says so
+        return found
 
 
 def _run(session: Session, task: TaskRecord) -> Run | None:

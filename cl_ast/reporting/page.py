@@ -21,10 +21,12 @@ from cl_ast.reporting.comparisons import Comparison
 from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
 from registry import TaskRecord
+from registry.limits import TEMPERATURES
 from streams.recorded_split import SPLITS
 
 TEMPLATES = Path(__file__).with_name("templates")
 _MOST_CLASSES = 10
+_MOST_SQUARE = 100  # tasks of which there are tables of tasks by tasks
 _MOST_UPRIGHT = 6  # tasks whose names stand upright above the columns of a table
 
 
@@ -40,6 +42,7 @@ def page(findings: Findings) -> str:
         stats=findings.stats,
         names=[task.name for task in findings.tasks],
         clips={task.name: _clips(task) for task in findings.tasks},
+        square_shown=len(findings.tasks) <= _MOST_SQUARE,
         many=len(findings.tasks) > _MOST_UPRIGHT,
         accuracy_figure=Markup(figures.average_accuracy(stream)),
         forgetting_figure=Markup(figures.forgetting(stream)) if len(stream) > 1 else None,
@@ -121,6 +124,7 @@ def _clips(task: TaskRecord) -> list[int | None]:
     return [clip_count(task.version.training, split) for split in SPLITS]
 
 
-def _temperature(task: TaskRecord) -> Any:
-    found = task.version.training.get("temperature")
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+def _temperature(task: TaskRecord) -> float | None:
+    """Return the temperature that a training recorded; None for none that can be one."""
+    found, (least, most) = task.version.training.get("temperature"), TEMPERATURES
+    return found if isinstance(found, int | float) and least <= found <= most else None

@@ -94,6 +94,8 @@ COMMANDS: list[list[str]] = [
     ["tasks", f"{TEXT}"],
     ["stats", "--plot", f"{TEXT}.svg/no"],
     ["relearn", "--to", f"{TEXT}"],
+    ["report", "page.html"],
+    ["report", f"gone{TEXT}", f"{TEXT}.html"],
     ["--device", f"{TEXT}", "tasks"],
     ["-v", "show", f"gone{TEXT}"],
     ["-v", "predict", f"gone{TEXT}.wav"],

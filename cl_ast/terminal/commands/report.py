@@ -9,7 +9,7 @@ import click
 
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_text, warn
+from cl_ast.terminal.output import print_line, print_text, warn
 from cl_ast.terminal.result_file import result_in
 
 _TABLE = "results.csv"
@@ -55,6 +55,7 @@ def _report_comparisons(folder: Path, page: Path) -> None:
 
     with result_in(page):
         print_text(comparison_page(folder.resolve().name, read_comparisons(folder)))
+    print_line(f"wrote {page}")
 
 
 def _report_registry(app: App, page: Path, with_audio: bool) -> None:
@@ -65,6 +66,7 @@ def _report_registry(app: App, page: Path, with_audio: bool) -> None:
             text, rows, skipped = _made(app, with_audio)
             print_text(rows)
         print_text(text)
+    print_line(f"wrote {page}, and its numbers to {table}")
     for name, reason in skipped.items():
         warn(f"{name} could not be measured: {reason}")
 
