@@ -25,6 +25,7 @@ from cl_ast.tasks.thresholds import KEY
 from registry import TaskRecord
 
 _LEVELS = 100  # thresholds are hundredths
+_LOWEST = 20  # of them; events end 0.15 lower, and at a score of 0 they would never end
 _GROUP = 32  # windows, and clips, at once
 
 
@@ -190,7 +191,7 @@ def _lowest(
     All classes are halved at once. More events are seldom found at a higher threshold, where one that was long falls
     into two; so what is found is checked, and raised as long as it does not reach the goal.
     """
-    low, high = dict.fromkeys(record.labels, 1), dict.fromkeys(record.labels, _LEVELS)
+    low, high = dict.fromkeys(record.labels, _LOWEST), dict.fromkeys(record.labels, _LEVELS)
     steps = _LEVELS.bit_length()
     for step in range(steps):
         middle = {label: (low[label] + high[label]) // 2 for label in record.labels}
