@@ -106,7 +106,7 @@ def rebuild_routing(
         except (StreamError, AudioError) as error:
             skipped[record.name] = str(error)
             if session.routing.is_unusable(record.version):
-                _commit(session, record, {}, record.version.source, None)
+                recommit(session, record, {}, record.version.source, {"routing": None})
     return skipped
 
 
@@ -127,7 +127,7 @@ def set_limit(session: Session, records: Sequence[TaskRecord], alpha: float) -> 
         tuned = replace(routing, alpha=alpha)
         _warn_if_nothing_is_unknown(record.name, tuned)
         used = with_alpha(routing_of(record.version), alpha)
-        _commit(session, record, tuned.tensors(), record.version.source, used)
+        recommit(session, record, tuned.tensors(), record.version.source, {"routing": used})
     return skipped
 
 
@@ -169,7 +169,7 @@ def _rebuild(session: Session, record: TaskRecord, clips: RoutingClips, tuning: 
     )
     _warn_if_nothing_is_unknown(record.name, learned.routing)
     tensors, used = learned.routing.tensors(), routing_record(learned, clips)
-    _commit(session, record, tensors, with_own_routing(version.source), used)
+    recommit(session, record, tensors, with_own_routing(version.source), {"routing": used})
 
 
 def _negatives(version: VersionRecord, tuning: Tuning) -> NegativeClips | None:
@@ -183,19 +183,24 @@ def _negatives(version: VersionRecord, tuning: Tuning) -> NegativeClips | None:
         raise StreamError(f"its negatives: {error}, or leave them out with --no-negatives") from error
 
 
-def _commit(
+def recommit(
     session: Session,
     record: TaskRecord,
     routing: Mapping[str, Tensor],
     source: Mapping[str, object],
-    used: Mapping[str, object] | None,
+    changes: Mapping[str, object],
 ) -> None:
-    """Commit a version that differs in its routing alone, with the `routing_record` of that."""
+    """Commit a version with the same adapter and head, whose routing or training record differs.
+
+    Args:
+        routing: the tensors of its routing.
+        changes: what differs in its training record, such as `routing`, the `routing_record`.
+    """
     version = record.version
     session.routing.keep_space()
     split = {name: sorted(members) for name, members in split_in(session.registry.read_adapter(version)).items()}
     model = session.model(record.name)
     data = to_bytes(model, session.backbone, {}, routing, split)
-    training = {**version.training, KEY: model.settings.front_end.seconds, "routing": used}
+    training = {**version.training, KEY: model.settings.front_end.seconds, **changes}
     facts = replace(version.facts(), packages=package_versions(), source=source, training=training)
     session.registry.commit(record.name, data, facts, replace=True)

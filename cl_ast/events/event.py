@@ -51,6 +51,8 @@ class EventSettings:
         pad: how much earlier an event begins, and how much later it ends, than its scores say.
         timeline: whether each window has a score for every step in time of the backbone, and not one for all of it.
         method: how events are cut out of the scores: "hysteresis", as described here, or "sebb".
+        tuned: whether classes begin and end where `cl-ast tune` found, as far as it did and `thresholds` says no other;
+            its thresholds are for hysteresis.
     """
 
     task: str = AUTO
@@ -64,6 +66,7 @@ class EventSettings:
     pad: float = 0.0
     timeline: bool = False
     method: Literal["hysteresis", "sebb"] = "hysteresis"
+    tuned: bool = True
 
     def __post_init__(self) -> None:
         for name in ("median", "min_duration", "min_gap", "pad"):

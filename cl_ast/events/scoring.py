@@ -14,7 +14,7 @@ from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.recordings import MUCH
 from cl_ast.audio.windows import Segment, Window
 from cl_ast.errors import AudioError, TaskNotFoundError
-from cl_ast.events.event import ALL, EventSettings
+from cl_ast.events.event import ALL, EventSettings, Threshold
 from cl_ast.events.grid import ScoredWindow, TaskScores
 from cl_ast.inference.answering import BATCH, GPU_BATCH, features_of, not_finite, shared_log_mel
 from cl_ast.inference.joining import cut_of, joined
@@ -23,6 +23,7 @@ from cl_ast.inference.prediction import Query
 from cl_ast.inference.session import Session
 from cl_ast.router import Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.tasks.thresholds import thresholds_of
 
 _SHORTEST, _LONGEST = 0.1, 30.0  # seconds, of a window
 
@@ -61,7 +62,7 @@ class WindowScorer:
             raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
         self._versions = session.versions(names)
         self.step = session.backbone.time_step
-        self.settings = _with_window(settings, self._shortest(names), self.step)
+        self.settings = _with_window(self._with_thresholds(settings), self._shortest(names), self.step)
         assert self.settings.window is not None and self.settings.hop is not None
         self.size = round(self.settings.window * SAMPLE_RATE)
         self.hop = round(self.settings.hop * SAMPLE_RATE)
@@ -181,6 +182,17 @@ class WindowScorer:
                     raise not_finite(name)
                 out += [(name, place, _Scored(one.mean(dim=0), one)) for place, one in zip(places, on_cpu, strict=True)]
         return out
+
+    def _with_thresholds(self, settings: EventSettings) -> EventSettings:
+        """Return the settings with the thresholds that `cl-ast tune` stored with the tasks' versions."""
+        if not settings.tuned or settings.method != "hysteresis":
+            return settings
+        stored = {
+            (name, label): Threshold.of(on)
+            for name, version in self._versions.items()
+            for label, on in thresholds_of(version).items()
+        }
+        return replace(settings, thresholds={**stored, **settings.thresholds})
 
     def _model(self, name: str) -> TaskModel:
         return self._session.version(name, self._versions[name]).model

@@ -30,6 +30,7 @@ from cl_ast.terminal.commands.splits import splits
 from cl_ast.terminal.commands.stats import stats
 from cl_ast.terminal.commands.stream import stream
 from cl_ast.terminal.commands.tasks import tasks
+from cl_ast.terminal.commands.tune import tune
 from cl_ast.terminal.commands.undo import undo
 from cl_ast.terminal.commands.verify import verify
 
@@ -64,6 +65,7 @@ COMMANDS = (
     stats,
     stream,
     tasks,
+    tune,
     undo,
     verify,
 )

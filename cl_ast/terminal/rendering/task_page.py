@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from cl_ast.evaluation.shown_accuracy import FEW, clip_count, counted, in_sentence, with_interval
 from cl_ast.excerpts import in_folder
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
+from cl_ast.tasks.thresholds import thresholds_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import stopped
 from cl_ast.terminal.rendering.tables import size
@@ -45,6 +46,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord], seconds: float |
         ("split", v.protocol),
         *_training(v),
         *_routing(v),
+        *_thresholds(v),
         ("packages", _listed([f"{name} {number}" for name, number in v.packages.items()])),
         ("file", f"{v.adapter_sha256[:12]}….safetensors"),
     ):
@@ -65,6 +67,12 @@ def _routing(v: VersionRecord) -> list[tuple[str, str]]:
     limit = [("unknown", f"where the p-value is below {_alpha(v)}")] if "alpha" in record else []
     negatives = negatives_of(v)
     return [routing, *limit, *([("negatives", negatives)] if negatives else [])]
+
+
+def _thresholds(v: VersionRecord) -> list[tuple[str, str]]:
+    """Return the row about where events of the classes begin; none where `cl-ast tune` has not chosen that."""
+    found = [f"{label} {on:.2f}" for label, on in thresholds_of(v).items()]
+    return [("events begin at", _listed(found))] if found else []
 
 
 def _alpha(v: VersionRecord) -> str:
