@@ -141,7 +141,7 @@ def au(source: Source, start: int) -> tuple[Part, int]:
     if size in (0, 0xFFFFFFFF):
         end = source.length
     else:
-        _check_all_there(size, there, block, complete=False)
+        _check_all_there(source, size, there, block, complete=False)
     return Part(_patched((start, end), start + 8, struct.pack(order + "I", 0xFFFFFFFF))), end
 
 
@@ -176,12 +176,14 @@ def _chunked(
         elif chunk.name == b"desc":
             block = int.from_bytes(source.at(chunk.start + 16, 4), "big")  # 0 where packets differ in size
         elif chunk.name == b"pakt" and chunk.next > source.length:
-            raise truncated(chunk.next - source.length)
+            source.is_cut_off(truncated(chunk.next - source.length))
         elif chunk.name == layout.sound:
             if _goes_to_the_end(source, layout, chunk, start, long_size):
                 return _to_end(source, layout, start, chunk, long_size), source.length
             size = long_size[0] if long_size and chunk.size == 0xFFFFFFFF else chunk.size
-            _check_all_there(size, source.length - chunk.start, block, complete=complete)
+            _check_all_there(source, size, source.length - chunk.start, block, complete=complete)
+            if source.cut_off is not None:
+                return _to_end(source, layout, start, chunk, long_size), source.length
             found = True
             end = chunk.start + size + size % 2
             if size != chunk.size:
@@ -233,8 +235,8 @@ def _patched(span: tuple[int, int], position: int, new: bytes) -> tuple[Piece, .
     return (span[0], position), new, (position + len(new), span[1])
 
 
-def _check_all_there(size: int, there: int, block: int, *, complete: bool) -> None:
-    """Raise AudioError if sound is missing, unless it is only a writer that counted some bytes too many.
+def _check_all_there(source: Source, size: int, there: int, block: int, *, complete: bool) -> None:
+    """Tell the source if sound is missing, unless it is only a writer that counted some bytes too many.
 
     Then the file ends with a whole sample, which one that was cut somewhere seldom does. Where the size of the whole
     file is right, more bytes may be too many.
@@ -244,7 +246,7 @@ def _check_all_there(size: int, there: int, block: int, *, complete: bool) -> No
         return
     slack = _LARGER_SLACK * block if complete else SLACK
     if there <= 0 or not block or there % block or missing > min(slack, there):
-        raise truncated(missing)
+        source.is_cut_off(truncated(missing))
 
 
 def truncated(missing: int) -> AudioError:

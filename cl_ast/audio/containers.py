@@ -165,6 +165,6 @@ def _old(source: Source, start: int) -> Found:
     if end is None:
         return _one(Part(((start, source.length),)), source.length)
     if end - source.length > chunks.SLACK:
-        raise chunks.truncated(end - source.length)
+        source.is_cut_off(chunks.truncated(end - source.length))
     end = min(end, source.length)
     return _one(Part(((start, end),)), end)

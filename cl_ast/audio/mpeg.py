@@ -126,7 +126,7 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
             break
         _take(source, walk, position, found)
         position += found.size
-    _check_complete(walk)
+    _check_complete(source, walk)
     notes = []
     if walk.skipped:
         notes.append(f"{walk.skipped} bytes between its frames are no mp3, and are left out")
@@ -142,7 +142,7 @@ def _take(source: Source, walk: _Walk, position: int, found: Frame) -> None:
     ended = walk.announced is not None and walk.frames >= walk.announced
     if walk.stream != found.stream or count is not None or ended:
         if walk.parts:
-            _check_complete(walk)
+            _check_complete(source, walk)
         if len(walk.parts) == MOST_PARTS:
             raise AudioError("more than 1,000 mp3 recordings are joined in it; cut it")
         walk.parts.append([(position, position + found.size)])
@@ -170,13 +170,15 @@ def _announced(source: Source, position: int, found: Frame) -> int | None:
     return int.from_bytes(tag[14:18], "big") if tag[:4] == b"VBRI" else None
 
 
-def _check_complete(walk: _Walk) -> None:
+def _check_complete(source: Source, walk: _Walk) -> None:
     if walk.announced is None or walk.stream is None:
         return
     version, _, rate, _ = walk.stream
     samples = (walk.announced - walk.frames) * (1152 if version == 3 else 576)
     if samples > _SLACK:
-        raise AudioError(f"truncated, {samples} samples ({samples / rate:.1f} s) are missing; copy it again")
+        source.is_cut_off(
+            AudioError(f"truncated, {samples} samples ({samples / rate:.1f} s) are missing; copy it again")
+        )
 
 
 def _after_gap(source: Source, position: int, walk: _Walk) -> int | None:

@@ -66,7 +66,10 @@ def page_at(source: Source, position: int) -> Page | None:
     sizes = source.at(position + 27, head[26]) if len(head) == 27 else b""
     end = position + 27 + len(sizes) + sum(sizes)
     if len(head) < 27 or len(sizes) < head[26] or end > source.length:
-        raise AudioError("truncated within its last page, the end of the recording is missing; copy the file again")
+        source.is_cut_off(
+            AudioError("truncated within its last page, the end of the recording is missing; copy the file again")
+        )
+        return None
     page = source.at(position, end - position)
     whole = checksum(page[:22] + bytes(4) + page[26:]) == int.from_bytes(page[22:26], "little")
     body = 27 + len(sizes)

@@ -30,16 +30,32 @@ class Part:
 
 
 class Source:
-    """A seekable file, read by position. A small file is read once."""
+    """A seekable file, read by position. A small file is read once.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Attributes:
+        cut_off: why a part of the file is missing, where it is read as far as it goes; None where nothing is.
+    """
+
+    def __init__(self, file: BinaryIO, *, lenient: bool = False) -> None:
+        """
+        Args:
+            lenient: whether a file that is cut off is read as far as it goes.
+        """
         self._file = file
+        self._lenient = lenient
+        self.cut_off: AudioError | None = None
         self.length = file.seek(0, io.SEEK_END)
         self._whole: bytes | None = None
         if self.length <= _SMALL:
             file.seek(0)
             self._whole = file.read(_SMALL)
             self.length = len(self._whole)
+
+    def is_cut_off(self, error: AudioError) -> None:
+        """Take note that a part of the file is missing. Raise the error, unless the file is read as far as it goes."""
+        if not self._lenient:
+            raise error
+        self.cut_off = self.cut_off or error
 
     def at(self, position: int, size: int) -> bytes:
         """Return the bytes there, fewer at the end of the file."""

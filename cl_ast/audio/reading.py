@@ -75,11 +75,13 @@ def stream(
     name: str | None = None,
     seconds: float = 10.0,
     notes: list[str] | None = None,
+    lenient: bool = False,
 ) -> Generator[Waveform, None, None]:
     """Yield exactly the samples of `read` (bit-identical) in blocks, so that a long recording need not fit in memory.
 
     Args:
         seconds: the approximate length of a block, 10 s at most.
+        lenient: read a file that is cut off, or still being written, as far as it goes, before the error is raised.
 
     Raises:
         AudioError: as `read` does, except for the length; an error in the middle of the file is raised when that
@@ -87,7 +89,7 @@ def stream(
     """
     with _named(name or name_of(clip)), closing(opening.opened(clip)) as file:
         notes = [] if notes is None else notes
-        source = Source(file)
+        source = Source(file, lenient=lenient)
         waiting, said = containers.parts(source)
         notes += said
         some = False
@@ -96,6 +98,8 @@ def stream(
             for block in _decoded(source, part, seconds, notes, waiting):
                 some = some or bool(len(block))
                 yield block
+        if source.cut_off is not None:
+            raise source.cut_off
         if not some:
             raise AudioError("the file holds no samples; record it again or leave it out")
 

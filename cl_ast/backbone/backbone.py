@@ -101,6 +101,11 @@ class Backbone:
         wanted = getattr(self.model.config, "cl_ast_pooling", None)
         return wanted if isinstance(wanted, str) and wanted in POOLINGS else "mean"
 
+    @property
+    def time_step(self) -> int:
+        """How many samples at 16 kHz lie between one of its tokens and the next in time."""
+        return self.family.time_step(self.model.config)
+
     def to(self, device: torch.device | str) -> "Backbone":
         """Move the weights to a device, and return this backbone."""
         self.model.to(device)

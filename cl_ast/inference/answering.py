@@ -12,7 +12,7 @@ from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import LogMelFrontEnd, frame_count, log_mel
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.recordings import Recording
-from cl_ast.audio.windows import Segment
+from cl_ast.audio.windows import Segment, SharedBlock
 from cl_ast.batching import chunks
 from cl_ast.errors import NotFiniteError
 from cl_ast.inference.joining import Cut, cut_of, joined
@@ -68,7 +68,7 @@ def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
             out.append(model.logits(features).float().cpu())
     found = torch.cat(out) if out else torch.zeros(0, len(model.settings.labels))
     if not torch.isfinite(found).all():
-        raise _not_finite(model.settings.name)
+        raise not_finite(model.settings.name)
     return found
 
 
@@ -188,7 +188,7 @@ def logits_together(rows: Sequence[tuple[TaskModel, Segment]]) -> list[Tensor]:
     Rows that can share a pass through the backbone do; `mixed_batch.logits` says which can. No row is cut.
     """
     with torch.inference_mode():
-        found = mixed_batch.logits(_features_of(rows))
+        found = mixed_batch.logits(_rows_of(rows))
         # In one copy, since each waits for the GPU.
         together = torch.cat([one.float() for one in found]).cpu()
     return list(torch.split(together, [len(one) for one in found]))
@@ -212,35 +212,42 @@ def _model(session: Session, versions: dict[str, VersionRecord], name: str) -> T
 
 def checked(logits: Tensor, settings: TaskSettings, name: str) -> Answer | NoAnswer:
     """Return the answer of a task of this name with these logits (classes,); none where they are not all numbers."""
-    return Answer(logits, settings) if torch.isfinite(logits).all() else NoAnswer(_not_finite(name))
+    return Answer(logits, settings) if torch.isfinite(logits).all() else NoAnswer(not_finite(name))
 
 
-def _not_finite(task: str) -> NotFiniteError:
+def not_finite(task: str) -> NotFiniteError:
+    """Return the error of a task whose logits are not all numbers."""
     return NotFiniteError(
         f"the task {task} answers with values that are not numbers; train or import it again, or go back to an earlier "
         "version of it"
     )
 
 
-def _features_of(pairs: Sequence[tuple[TaskModel, Segment]]) -> list[mixed_batch.Row]:
+def _rows_of(pairs: Sequence[tuple[TaskModel, Segment]]) -> list[mixed_batch.Row]:
     """Return each segment as its task's front end makes it; those of one front end are made together."""
     out: dict[int, Tensor] = {}
     device = pairs[0][0].backbone.device
     for front_end in dict.fromkeys(model.settings.front_end for model, _ in pairs):
         rows = [row for row, (model, _) in enumerate(pairs) if model.settings.front_end == front_end]
-        out |= zip(rows, _features(front_end, [pairs[row][1] for row in rows], device), strict=True)
+        out |= zip(rows, features_of(front_end, [pairs[row][1] for row in rows], device), strict=True)
     return [(model, out[row]) for row, (model, _) in enumerate(pairs)]
 
 
-def _features(front_end: FrontEnd, segments: Sequence[Segment], device: torch.device) -> Tensor:
+def features_of(front_end: FrontEnd, segments: Sequence[Segment], device: torch.device) -> Tensor:
     """Return features (segments, *shape). Windows of one block share its log-mel frames, which are computed once."""
     if not isinstance(front_end, LogMelFrontEnd) or any(segment.block is None for segment in segments):
         return front_end([segment.waveform for segment in segments], device)
     rows = []
     for segment in segments:
         assert segment.block is not None
-        whole = segment.block.once(lambda samples: log_mel([samples], frame_count(len(samples)), device=device)[0])
+        whole = shared_log_mel(segment.block, device)
         count = min(front_end.frames, frame_count(len(segment.waveform)))
         frames = whole[segment.first : segment.first + count]
         rows.append(F.pad(frames, (0, 0, 0, front_end.frames - count)))
     return front_end.normalise(torch.stack(rows))
+
+
+def shared_log_mel(block: SharedBlock, device: torch.device) -> Tensor:
+    """Return the log-mel frames (frames, 128) of a block, which are computed once for all its windows."""
+    frames: Tensor = block.once(lambda samples: log_mel([samples], frame_count(len(samples)), device=device)[0])
+    return frames

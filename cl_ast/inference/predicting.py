@@ -30,7 +30,7 @@ def predict(session: Session, clips: Iterable[AudioInput], query: Query) -> Iter
     Raises:
         TaskNotFoundError: no such task, or no task at all. This is known before any clip is read.
     """
-    choice = _choice(session, query)
+    choice = choice_of(session, query)
     whole = query.whole or query.window is not None
     cut = segments(clips, query.window) if whole else whole_or_recorded(clips)
     most = SEGMENTS if session.backbone.device.type == "cpu" else GPU_BATCH
@@ -73,7 +73,7 @@ def _groups(cut: Iterable[Segment | Recording | Failure], most: int) -> Iterator
         yield group
 
 
-def _choice(session: Session, query: Query) -> Router | Route:
+def choice_of(session: Session, query: Query) -> Router | Route:
     """Return the router, or the one route of a query by name."""
     try:
         if query.task == AUTO:

@@ -132,11 +132,44 @@ class TaskModel:
 
         From here on everything is in single precision.
         """
+        return pooled(self._normalised(tokens), self.settings.pooling)
+
+    def _normalised(self, tokens: Tensor) -> Tensor:
         tokens = tokens.float()
-        if self.backbone.shape.final_norm:
-            eps = self.backbone.shape.norm_eps
-            tokens = layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
-        return pooled(tokens, self.settings.pooling)
+        if not self.backbone.shape.final_norm:
+            return tokens
+        eps = self.backbone.shape.norm_eps
+        return layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
+
+    def timeline(self, tokens: Tensor, steps: int) -> Tensor:
+        """Return the logits (batch, steps, classes) that the tokens of each step in time contribute.
+
+        The head is linear and pools by the mean, so the logits of a clip are the mean of its tokens' logits. They are
+        summed here by step, each with an equal share of the tokens that belong to no step, such as CLS: the mean over
+        the steps is what `classify` returns.
+
+        Args:
+            tokens: the backbone's last tokens (batch, n, width).
+            steps: how many steps in time they have.
+
+        Raises:
+            MethodError: the task pools in another way, so that its logits are no mean over tokens.
+        """
+        self.check_timeline()
+        each = self.decide(self._normalised(tokens))
+        count = each.shape[1]
+        timed = self.backbone.family.rows(self.backbone.model.config) * steps
+        others, ours = each[:, : count - timed], each[:, count - timed :]
+        by_step = ours.reshape(len(ours), -1, steps, ours.shape[-1]).sum(dim=1)
+        return (by_step * steps + others.sum(dim=1, keepdim=True)) / count
+
+    def check_timeline(self) -> None:
+        """Raise MethodError where the task pools in another way than by the mean, so that it has no timeline."""
+        if self.settings.pooling != "mean":
+            raise MethodError(
+                f"the task {self.settings.name} pools by {self.settings.pooling}, and a deviation over time has no "
+                "timeline; leave out --timeline, or train the task again with --pooling mean"
+            )
 
     def decide(self, vectors: Tensor) -> Tensor:
         """Return the logits (batch, classes) for the output of `pool`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.audio.front_ends import FrontEnd
-from cl_ast.audio.log_mel import BINS, LogMelFrontEnd
+from cl_ast.audio.log_mel import BINS, SHIFT, LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.backbone.sites import Paths, Shape
 from cl_ast.errors import BackboneError
@@ -124,6 +124,12 @@ class Ast:
 
     def front_end(self, seconds: float) -> LogMelFrontEnd:
         return replace(LogMelFrontEnd.for_seconds(seconds), mean=self.mean, std=self.std)
+
+    def time_step(self, config: Any) -> int:
+        return int(config.time_stride) * SHIFT
+
+    def rows(self, config: Any) -> int:
+        return grid(config)[0]
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
         """Turn normalised log-mel (batch, frames, 128), at least 16 frames, into tokens (batch, 2 + patches, width)."""

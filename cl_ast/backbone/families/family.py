@@ -84,6 +84,14 @@ class Family(Protocol):
         """Return the front end for clips of this length."""
         ...
 
+    def time_step(self, config: Any) -> int:
+        """Return how many samples at 16 kHz lie between one token and the next in time."""
+        ...
+
+    def rows(self, config: Any) -> int:
+        """Return how many tokens there are for each step in time; a row of tokens in time follows the other."""
+        ...
+
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
         """Turn a batch of the front end's output into the tokens (batch, n, width) before the first layer."""
         ...

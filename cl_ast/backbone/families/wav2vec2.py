@@ -8,6 +8,7 @@ Masking, dropout and layer drop are only used in pretraining, never here. There 
 zero-padded to the task's length, as for AST, and the model takes the padding for silence (docs/architecture.md).
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,6 +140,12 @@ class Wav2Vec2:
 
     def front_end(self, seconds: float) -> WaveformFrontEnd:
         return WaveformFrontEnd.for_seconds(seconds, normalise=self.normalise)
+
+    def time_step(self, config: Any) -> int:
+        return math.prod(config.conv_stride)
+
+    def rows(self, config: Any) -> int:
+        return 1
 
     def embed(self, model: Any, features: Tensor, positions: str) -> Tensor:
         """Turn samples (batch, n), enough for one token, into tokens (batch, m, width)."""

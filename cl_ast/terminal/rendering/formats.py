@@ -1,19 +1,17 @@
-"""Writes results as text for programs: json, jsonl and csv.
+"""Writes results as text for programs: json, jsonl and csv (`cl_ast.tabular`).
 
-JSON says every text as it is, in escapes of its own. In CSV, values are escaped as everywhere (`cl_ast.escaping`), so
-that no label can make a row or a column.
+JSON says every text as it is, in escapes of its own.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cl_ast.errors import ClAstError
-from cl_ast.escaping import escaped, escaped_json
+from cl_ast.escaping import escaped_json
+from cl_ast.tabular import as_csv as as_csv
 from cl_ast.terminal.encoding import fits
 
 if TYPE_CHECKING:
@@ -47,32 +45,6 @@ def _encoded(value: Any, indent: int | None = None) -> str:
         raise ClAstError("a result is not a number, which JSON cannot hold; --format table shows it") from error
     text = escaped_json(plain)
     return text if fits(text) else escaped_json(json.dumps(value, indent=indent, allow_nan=False))
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
-    """Return a header and one line for each row, with all text escaped; an empty text if there are no rows."""
-    if not rows:
-        return ""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return out.getvalue().rstrip("\n")
-
-
-def _cell(value: Any) -> Any:
-    r"""Return a text escaped, and other values as they are.
-
-    A spreadsheet takes a text that begins with one of these signs for a formula. Where one could call a function or a
-    program, for which it needs a bracket or a bar, the sign becomes an escape too: `\x3dcmd|' /C calc'!A0`. Labels such
-    as `-5 dB` or `+` stay as they are, because scripts compare them.
-    """
-    if not isinstance(value, str):
-        return value
-    text = escaped(value)
-    formula = text.startswith(("=", "+", "-", "@")) and ("(" in text or "|" in text)
-    return f"\\x{ord(text[0]):02x}{text[1:]}" if formula else text
 
 
 def as_line(answer: Prediction) -> str:

@@ -1,0 +1,232 @@
+"""Scores windows: by one task, by the task that the router chooses for each, or by all tasks."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_ast.audio.log_mel import LogMelFrontEnd
+from cl_ast.audio.reading import SAMPLE_RATE
+from cl_ast.audio.recordings import MUCH
+from cl_ast.audio.windows import Segment, Window
+from cl_ast.errors import AudioError, TaskNotFoundError
+from cl_ast.events.event import ALL, EventSettings
+from cl_ast.events.grid import ScoredWindow, TaskScores
+from cl_ast.inference.answering import BATCH, GPU_BATCH, features_of, not_finite, shared_log_mel
+from cl_ast.inference.joining import cut_of, joined
+from cl_ast.inference.predicting import choice_of
+from cl_ast.inference.prediction import Query
+from cl_ast.inference.session import Session
+from cl_ast.router import Router, decide, part_to_describe
+from cl_ast.tasks.task_model import TaskModel
+
+_SHORTEST, _LONGEST = 0.1, 30.0  # seconds, of a window
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What one task says of one window: `logits` (classes,), and `steps` (n, classes), whose mean they are."""
+
+    logits: Tensor
+    steps: Tensor
+
+
+class WindowScorer:
+    """Scores the windows of any number of recordings. Tasks answer in the versions that they had when it was made.
+
+    Attributes:
+        settings: with the window and the hop that are used.
+        size, hop: the window and the hop, in samples.
+        step: of the grid, in samples: the backbone's own.
+    """
+
+    def __init__(self, session: Session, settings: EventSettings) -> None:
+        """
+        Raises:
+            TaskNotFoundError: there is no such task, or none at all.
+            AudioError: the window or the hop cannot be used.
+            MethodError: a timeline is wanted of a task that has none.
+        """
+        self._session = session
+        self._choice = None if settings.task == ALL else choice_of(session, Query(task=settings.task))
+        if self._choice is None or isinstance(self._choice, Router):
+            names = [one.name for one in session.registry.tasks()]
+        else:
+            names = [self._choice.task]
+        if not names:
+            raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
+        self._versions = session.versions(names)
+        self.step = session.backbone.time_step
+        self.settings = _with_window(settings, self._shortest(names), self.step)
+        assert self.settings.window is not None and self.settings.hop is not None
+        self.size = round(self.settings.window * SAMPLE_RATE)
+        self.hop = round(self.settings.hop * SAMPLE_RATE)
+        if settings.timeline and not isinstance(self._choice, Router):
+            for name in names:
+                self._model(name).check_timeline()
+        self._names = names
+
+    def __call__(self, windows: Sequence[Segment]) -> list[ScoredWindow]:
+        """Return the scores of windows of one recording.
+
+        Raises:
+            NotFiniteError: a task answers with values that are not numbers.
+            CorruptRegistryError: a task's file is damaged.
+        """
+        if not isinstance(self._choice, Router):
+            return self._by_names(windows)
+        described = self._session.routing.space.describe([part_to_describe(one.waveform) for one in windows])
+        decided = decide(self._choice, described, lambda pairs: self._scored(windows, pairs))
+        return [
+            self._window(one, [(route.task, scored)] if route.known else [], None if route.known else route.task)
+            for one, (route, scored) in zip(windows, decided, strict=True)
+        ]
+
+    def prepare(self, windows: Sequence[Segment]) -> None:
+        """Compute what windows share, in the thread that reads them, so that the backbone need not wait for it."""
+        backbone = self._session.backbone
+        block = windows[0].block
+        if block is not None and backbone.device.type == "cpu" and backbone.family.front_end_class is LogMelFrontEnd:
+            shared_log_mel(block, backbone.device)
+
+    def _by_names(self, windows: Sequence[Segment]) -> list[ScoredWindow]:
+        names = self._names
+        pairs = [(row, name) for row in range(len(windows)) for name in names]
+        found = self._scored(windows, pairs)
+        each = (found[row * len(names) : (row + 1) * len(names)] for row in range(len(windows)))
+        return [
+            self._window(one, list(zip(names, scored, strict=True)), None)
+            for one, scored in zip(windows, each, strict=True)
+        ]
+
+    def _window(self, segment: Segment, answers: Sequence[tuple[str, _Scored]], nearest: str | None) -> ScoredWindow:
+        assert segment.start is not None
+        first = round(segment.start * SAMPLE_RATE)
+        tasks = []
+        for name, scored in answers:
+            settings = self._model(name).settings
+            scores = (scored.steps / settings.temperature).softmax(dim=-1).numpy().astype(np.float64)
+            tasks.append(TaskScores(name, settings.labels, scores, self.step if len(scores) > 1 else self.size))
+        return ScoredWindow(first, first + len(segment.waveform), tasks, nearest)
+
+    def _scored(self, windows: Sequence[Segment], pairs: Sequence[tuple[int, str]]) -> list[_Scored]:
+        """Return what each task says of each window (a row and a task's name), in order.
+
+        Tasks that take the same features share them, and the layers below their adapters.
+        """
+        groups: dict[Any, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for row, name in pairs:
+            model = self._model(name)
+            key = id(model.backbone), model.settings.front_end, model.settings.positions
+            groups[key][name].append(row)
+        found: dict[tuple[int, str], _Scored] = {}
+        for by_name in groups.values():
+            self._score_group(windows, by_name, found)
+        return [found[pair] for pair in pairs]
+
+    def _score_group(
+        self, windows: Sequence[Segment], by_name: dict[str, list[int]], found: dict[tuple[int, str], _Scored]
+    ) -> None:
+        """Score windows by tasks that take the same features."""
+        models = {name: self._model(name) for name in by_name}
+        front_end = next(iter(models.values())).settings.front_end
+        device = self._session.backbone.device
+        rows = sorted({row for several in by_name.values() for row in several})
+        pieces, owners = _pieces(windows, rows, front_end.seconds)
+        logits: dict[tuple[int, str], list[_Scored]] = defaultdict(list)
+        size = BATCH if device.type == "cpu" else GPU_BATCH
+        for first in range(0, len(pieces), size):
+            own = owners[first : first + size]
+            features = features_of(front_end, pieces[first : first + size], device)
+            for name, place, one in self._one_pass(features, own, by_name, models):
+                logits[own[place], name].append(one)
+        for key, several in logits.items():
+            found[key] = several[0] if len(several) == 1 else _joined(several)
+
+    def _one_pass(
+        self,
+        features: Tensor,
+        owners: Sequence[int],
+        by_name: dict[str, list[int]],
+        models: dict[str, TaskModel],
+    ) -> list[tuple[str, int, _Scored]]:
+        """Run the backbone once below the lowest adapter, and go on from there for each task.
+
+        Args:
+            owners: the row of the window that each piece belongs to.
+        """
+        order = sorted(by_name, key=lambda name: models[name].frozen_layers)
+        backbone = models[order[0]].backbone
+        out: list[tuple[str, int, _Scored]] = []
+        with torch.inference_mode(), backbone.precision():
+            tokens, done = models[order[0]].embed(features), 0
+            steps = (tokens.shape[1] - backbone.family.special_tokens) // backbone.family.rows(backbone.model.config)
+            for name in order:
+                model = models[name]
+                tokens, done = backbone.run(tokens, first=done, last=model.frozen_layers), model.frozen_layers
+                wanted = set(by_name[name])
+                places = [place for place, owner in enumerate(owners) if owner in wanted]
+                if not places:
+                    continue
+                own = tokens if len(places) == len(owners) else tokens[torch.tensor(places, device=tokens.device)]
+                with model.acting():
+                    own = backbone.run(own, first=done)
+                each = model.timeline(own, steps) if self.settings.timeline else model.classify(own)[:, None]
+                on_cpu = each.float().cpu()
+                if not torch.isfinite(on_cpu).all():
+                    raise not_finite(name)
+                out += [(name, place, _Scored(one.mean(dim=0), one)) for place, one in zip(places, on_cpu, strict=True)]
+        return out
+
+    def _model(self, name: str) -> TaskModel:
+        return self._session.version(name, self._versions[name]).model
+
+    def _shortest(self, names: Sequence[str]) -> float:
+        """Return the shortest length that a task takes, in seconds."""
+        return min(self._session.takes(name, self._versions[name]) for name in names)
+
+
+def _with_window(settings: EventSettings, takes: float, step: int) -> EventSettings:
+    """Return the settings with a window and a hop, in whole steps where they are not given.
+
+    Args:
+        takes: how many seconds the tasks take, the shortest of them.
+    """
+    window = min(_LONGEST, max(_SHORTEST, takes)) if settings.window is None else settings.window
+    hop = settings.hop
+    if hop is None:
+        samples = window * SAMPLE_RATE * (1 if settings.timeline else 0.5)
+        hop = max(1, int(samples / step)) * step / SAMPLE_RATE
+    checked = Window(window, min(hop, window))
+    if hop > window:
+        raise AudioError(f"a hop of {hop:g} s is longer than the window of {window:g} s; choose a shorter one")
+    if settings.timeline and window > takes + MUCH:
+        raise AudioError(
+            f"a timeline is of windows that a task takes whole, and one takes {takes:g} s, not {window:g} s; give "
+            f"--window {takes:g} or less"
+        )
+    return replace(settings, window=checked.seconds, hop=checked.hop)
+
+
+def _pieces(windows: Sequence[Segment], rows: Sequence[int], seconds: float) -> tuple[list[Segment], list[int]]:
+    """Return what is classified of windows, and the row that each piece is of.
+
+    It is the window itself, or of a longer one than the task takes the stretches of it that sound, as in `predict`.
+    """
+    pieces: list[Segment] = []
+    owners: list[int] = []
+    for row in rows:
+        cut = cut_of(windows[row], seconds)
+        own = [windows[row]] if cut is None else [Segment("", one) for one in cut.waveforms(windows[row])]
+        pieces += own
+        owners += [row] * len(own)
+    return pieces, owners
+
+
+def _joined(several: Sequence[_Scored]) -> _Scored:
+    logits = joined([one.logits for one in several])
+    return _Scored(logits, logits[None])
