@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
-from cl_ast.serving import classify, tasks
+from cl_ast.serving import classify, events, streams, tasks
 from cl_ast.serving.gate import Gate, answer_of, request_id_of
 from cl_ast.serving.refusals import STATUS, Refusal, refusal_of
 from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
@@ -35,6 +35,8 @@ def app_of(service: Service) -> Gate:
     app.include_router(_health(service))
     app.include_router(classify.routes(service))
     app.include_router(tasks.routes(service))
+    app.include_router(events.routes(service, service.jobs))
+    app.include_router(streams.routes(service))
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)
     return Gate(app, service)

@@ -114,7 +114,7 @@ class Engine:
         except BaseException as error:
             self.failure = error
         while self.failure is None and self._wait():
-            while self._errands:
+            for _ in range(len(self._errands)):  # and not those that come meanwhile, before a batch
                 self._errands.popleft()()
             works = self._take()
             try:

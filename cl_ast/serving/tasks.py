@@ -1,6 +1,5 @@
 """What is there: the tasks of the registry; with --allow-changes, importing and removing them."""
 
-import asyncio
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,22 +16,13 @@ from cl_ast.manager import Manager
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Json, Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
-from cl_ast.serving.uploads import Upload
+from cl_ast.serving.uploads import FORM, Upload
 from cl_ast.sharing.folder import ADAPTER, CONFIG, README, TASK
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from registry import Registry, TaskRecord
 
 _FILES = (ADAPTER, CONFIG, TASK, README)
-_FORM = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-            "required": ["file"],
-        }
-    }
-}
 
 
 def routes(service: Service) -> APIRouter:
@@ -83,7 +73,7 @@ def routes(service: Service) -> APIRouter:
         "/v1/tasks",
         status_code=201,
         response_model=TaskAnswer,
-        openapi_extra={"requestBody": {"required": True, "content": _FORM}},
+        openapi_extra=FORM,
     )
     async def add(
         request: Request,
@@ -97,7 +87,7 @@ def routes(service: Service) -> APIRouter:
             with service.spool.folder() as folder:
                 _write(uploads, folder)
                 # It is not given up halfway: the client has to know whether the task is there.
-                record = await asyncio.wrap_future(service.engine.call(lambda one: _import(one, folder, name, replace)))
+                record = await service.on_engine(lambda one: _import(one, folder, name, replace))
         return JSONResponse(_task(record, {}, _backbone(registry)), 201)
 
     @router.delete("/v1/tasks/{name}", status_code=204)
