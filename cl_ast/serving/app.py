@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -54,6 +55,11 @@ def _health(service: Service) -> APIRouter:
     async def ready() -> JSONResponse:
         """Say whether requests are answered: after a first pass, and until the service is told to stop."""
         state = "draining" if service.places.draining else service.engine.state
+        if state == "ready":
+            try:
+                await run_in_threadpool(service.registry.count)
+            except ClAstError:
+                state = "registry unreachable"
         is_ready = state == "ready"
         return JSONResponse({"ready": is_ready, "why": None if is_ready else state}, 200 if is_ready else 503)
 

@@ -33,19 +33,10 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/models", response_model=Models)
     def models() -> dict[str, Any]:
         """List the tasks as models, as clients of other servers expect it."""
-        parent = _backbone(registry)
-        found = [
-            {
-                "id": one.name,
-                "created": int(one.created.timestamp()),
-                "parent": parent,
-                "root": f"sha256:{_sha256(one)}",
-            }
-            for one in registry.tasks()
-        ]
-        routed = [one for one in registry.tasks() if not by_name_only(one.version)]
-        auto = [{"id": AUTO, "created": max(int(one.created.timestamp()) for one in routed), "parent": parent}]
-        return {"data": found + (auto if routed else [])}
+        records, parent = registry.tasks(), _backbone(registry)
+        found = [_model(one.name, one.created.timestamp(), parent, f"sha256:{_sha256(one)}") for one in records]
+        routed = [one.created.timestamp() for one in records if not by_name_only(one.version)]
+        return {"data": found + ([_model(AUTO, max(routed), parent, None)] if routed else [])}
 
     @router.get("/v1/tasks", response_model=Tasks)
     def tasks() -> dict[str, Any]:
@@ -98,6 +89,10 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _model(name: str, created: float, parent: str | None, root: str | None) -> dict[str, Any]:
+    return {"id": name, "created": int(created), "parent": parent, "root": root}
 
 
 def _task(record: TaskRecord, row: Mapping[str, Any], backbone: str | None) -> dict[str, Any]:

@@ -185,6 +185,15 @@ def test_a_stream_of_another_rate_is_resampled(server: Server, sound: Waveform) 
     assert windows[-1]["end"] == pytest.approx(3.0, abs=0.2) and found[-1]["type"] == "session.done"
 
 
+def test_more_sound_than_can_wait_is_left_out_and_said(server: Server, sound: Waveform) -> None:
+    found = stream(server, np.tile(sound, 4), **NOISES)
+    lags = [one for one in found if one["type"] == "lag"]
+    windows = [one for one in found if one["type"] == "window"]
+    assert lags and all(one["seconds"] > 10 and one["dropped"] > 0 for one in lags)
+    assert len(windows) + sum(one["dropped"] for one in lags) == pytest.approx(4 * 12 / 0.16, abs=4)
+    assert found[-1]["type"] == "session.done"
+
+
 def test_a_stream_that_goes_wrong_ends_with_an_error(server: Server) -> None:
     url = server.url.replace("http", "ws") + "/v1/stream"
     for first, then, code in (
