@@ -27,7 +27,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import processor_flags
 
 MODULES = ("frontend", "storage", "training", "serving")
-BY_NAME = ("gpu", "scale", "streams")
+BY_NAME = ("gpu", "scale", "streams", "serve")
 HERE = Path(__file__).parent
 _ON_CPU = (
     "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",

@@ -5,13 +5,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
-from cl_ast.serving import classify, tasks
+from cl_ast.serving import classify, events, streams, tasks
 from cl_ast.serving.gate import Gate, answer_of, request_id_of
 from cl_ast.serving.refusals import STATUS, Refusal, refusal_of
 from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
@@ -35,6 +36,8 @@ def app_of(service: Service) -> Gate:
     app.include_router(_health(service))
     app.include_router(classify.routes(service))
     app.include_router(tasks.routes(service))
+    app.include_router(events.routes(service, service.jobs))
+    app.include_router(streams.routes(service))
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)
     return Gate(app, service)
@@ -52,6 +55,11 @@ def _health(service: Service) -> APIRouter:
     async def ready() -> JSONResponse:
         """Say whether requests are answered: after a first pass, and until the service is told to stop."""
         state = "draining" if service.places.draining else service.engine.state
+        if state == "ready":
+            try:
+                await run_in_threadpool(service.registry.count)
+            except ClAstError:
+                state = "registry unreachable"
         is_ready = state == "ready"
         return JSONResponse({"ready": is_ready, "why": None if is_ready else state}, 200 if is_ready else 503)
 

@@ -20,18 +20,10 @@ from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.refusals import Refusal, refusal_of
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Question, Service
-from cl_ast.serving.uploads import Upload
+from cl_ast.serving.uploads import AUDIO, BODY, Upload
 from cl_ast.serving.work import Outcome
 from cl_ast.tasks.task_model import label_scores
 
-_AUDIO = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "schema": {
-        "type": "object",
-        "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-        "required": ["file"],
-    }
-}
 _JSON = {"schema": HubRequest.model_json_schema(ref_template="#/components/schemas/{model}")}
 TOP_K = 5
 
@@ -43,12 +35,7 @@ def routes(service: Service) -> APIRouter:
     @router.post(
         "/v1/classify",
         response_model=Classified,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/octet-stream": _AUDIO, "multipart/form-data": _FORM},
-            }
-        },
+        openapi_extra=BODY,
     )
     async def classify(
         request: Request,
@@ -83,7 +70,7 @@ def routes(service: Service) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": _JSON, "application/octet-stream": _AUDIO},
+                "content": {"application/json": _JSON, "application/octet-stream": AUDIO},
             }
         },
     )

@@ -44,7 +44,7 @@ class Clip:
 
 def decoded(upload: Upload, limits: Limits, *, routed: bool) -> Clip:
     """Return an upload as a clip. Raises AudioError, and Refusal where it is too long or takes too long."""
-    with _without_path(upload):
+    with named_as_sent(upload):
         try:
             notes: list[str] = []
             most = min(_WHOLE_SECONDS, limits.seconds)
@@ -61,7 +61,7 @@ def decoded(upload: Upload, limits: Limits, *, routed: bool) -> Clip:
 
 def cut(upload: Upload, window: Window, limits: Limits) -> Iterator[Segment]:
     """Yield the windows of an upload, of which a block at a time is in memory. Raises as `decoded` does."""
-    with _without_path(upload):
+    with named_as_sent(upload):
         notes: list[str] = []
         for one in windows(blocks(upload, limits, notes), upload.name, window):
             yield replace(one, notes=tuple(notes)) if notes else one
@@ -82,7 +82,7 @@ def blocks(upload: Upload, limits: Limits, notes: list[str]) -> Iterator[Wavefor
 
 
 @contextmanager
-def _without_path(upload: Upload) -> Iterator[None]:
+def named_as_sent(upload: Upload) -> Iterator[None]:
     """Name an upload in errors as the client does, and never by where it lies."""
     try:
         yield

@@ -114,7 +114,7 @@ class Engine:
         except BaseException as error:
             self.failure = error
         while self.failure is None and self._wait():
-            while self._errands:
+            for _ in range(len(self._errands)):  # and not those that come meanwhile, before a batch
                 self._errands.popleft()()
             works = self._take()
             try:
@@ -132,7 +132,7 @@ class Engine:
         self.state = "warming up"
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
         for name in (AUTO, *[task.name for task in self._manager.tasks()][:1]):
-            with suppress(ClAstError):  # a broken task is an error of what asks it
+            with suppress(ClAstError):  # a broken task is an error of the requests for it
                 list(predict(self._manager.session, inputs_of(noise), Query(name)))
         self.state = "ready"
 

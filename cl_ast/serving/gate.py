@@ -83,8 +83,9 @@ class Gate:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise Refusal for a request of a foreign web page, one without a key, and a body that is too large."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._service.settings.is_local and not is_loopback(_name_of(host)):
-            raise Refusal("forbidden", "this service answers to names of this machine only")  # a name that was rebound
+        # Without a key, a web page could come here by a name of its own that it binds to this machine's address.
+        if not self._keys and not is_loopback(_name_of(host)):
+            raise Refusal("forbidden", "this service answers to names of this machine only, unless it has keys")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal("forbidden", "requests from other web pages are not answered")
         if self._keys and scope["path"] not in OPEN and not self._has_key(headers):

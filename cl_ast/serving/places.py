@@ -35,6 +35,12 @@ class Places:
     def one(self) -> Iterator[None]:
         """Take a place for a request, inside the block. Raises Refusal where there is none."""
         self._admit()
+        with self.stay():
+            yield
+
+    @contextmanager
+    def stay(self) -> Iterator[None]:
+        """Take a place for what was let in already, such as a job, inside the block."""
         self.inside += 1
         self._empty.clear()
         try:

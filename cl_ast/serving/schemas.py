@@ -146,4 +146,35 @@ class Ready(BaseModel):
     why: str | None = None
 
 
+class EventAnswer(BaseModel):
+    """What sounded from when to when; label and task are null where no task fits."""
+
+    file: str
+    start: float
+    end: float
+    label: str | None
+    task: str | None
+    score_max: float | None
+    score_mean: float | None
+    windows: int
+
+
+class EventsFound(BaseModel):
+    """The answer of /v1/events."""
+
+    id: str
+    events: list[EventAnswer]
+    settings: Annotated[dict[str, Any], Field(description="The settings that were used, as the query spells them.")]
+
+
+class JobState(BaseModel):
+    """How far a job is."""
+
+    id: str
+    state: Literal["running", "done", "failed"]
+    seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
+    error: Problem | None = None
+    events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
+
+
 Json = dict[str, Any]

@@ -18,6 +18,7 @@ from cl_ast.serving.settings import Settings
 from cl_ast.wording import first_line
 
 _TICK = 0.05  # seconds
+_LARGEST_FRAME = 2**20  # bytes
 _MOST_CONNECTIONS = 2**12
 _CLOSING = 5  # seconds that connections get to receive the end of their answers
 
@@ -55,6 +56,7 @@ async def _serve(
         lifespan="off",
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSING,
+        ws_max_size=_LARGEST_FRAME,
         ws="websockets-sansio",
     )
     server = _Server(config)
@@ -85,6 +87,7 @@ async def _watch(server: "_Server", service: Service, address: str, say: Callabl
         service.log(
             f"{service.places.inside} requests were not answered within the {service.settings.drain:g} s of --drain"
         )
+    service.jobs.close()
     server.should_exit = True
 
 

@@ -20,6 +20,7 @@ from cl_ast.manager import Manager
 from cl_ast.router import part_to_describe
 from cl_ast.serving.decoding import Limits, cut, decoded
 from cl_ast.serving.engine import Engine
+from cl_ast.serving.jobs import Jobs
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.places import Places
 from cl_ast.serving.refusals import Refusal, late
@@ -87,6 +88,7 @@ class Service:
         self.engine = Engine(manager, self.metrics, log, settings.pinned)
         self.places = Places(self.engine, self.metrics, settings.queue, _MOST_BODIES * settings.most_bytes)
         self.spool = Spool()
+        self.jobs = Jobs(self.metrics, log)
         self._memory = asyncio.Semaphore(_MOST_DECODED)
         self._decoders = ThreadPoolExecutor(min(_DECODERS, cpu_count() or 1), "cl-ast-decodes")
         self.metrics.gauge("queue_works", "Clips that wait for the engine.", lambda: self.engine.waiting)
@@ -156,7 +158,7 @@ class Service:
 
     async def _answer_whole(self, upload: Upload, question: Question, limits: Limits, found: Answered) -> None:
         started = time.monotonic()
-        clip = await self._decoding(lambda: decoded(upload, limits, routed=question.routed))
+        clip = await self.decoding(lambda: decoded(upload, limits, routed=question.routed))
         found.audio, found.decode = clip.seconds, time.monotonic() - started
         parts = [] if clip.part is None else [clip.part]
         work = Work([clip.clip], question.query, parts, question.alone, question.deadline)
@@ -168,7 +170,7 @@ class Service:
         windows = cut(upload, question.query.window, limits)
         while True:
             started = time.monotonic()
-            some, parts = await self._decoding(lambda: _some(windows, routed=question.routed))
+            some, parts = await self.decoding(lambda: _some(windows, routed=question.routed))
             found.decode += time.monotonic() - started
             if not some:
                 return
@@ -178,7 +180,12 @@ class Service:
             found.add(work, await self._computed(work))
             found.audio = some[-1].end or 0.0
 
-    async def _decoding(self, work: Callable[[], T]) -> T:
+    async def on_engine(self, errand: Callable[[Manager], T]) -> T:
+        """Return what a function returns that runs between two batches, in the engine's thread."""
+        return await asyncio.wrap_future(self.engine.call(errand))
+
+    async def decoding(self, work: Callable[[], T]) -> T:
+        """Return what a function returns that runs in one of the threads that decode."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
     async def _computed(self, work: Work) -> list[Outcome]:

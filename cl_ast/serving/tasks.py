@@ -1,6 +1,5 @@
 """What is there: the tasks of the registry; with --allow-changes, importing and removing them."""
 
-import asyncio
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,22 +16,13 @@ from cl_ast.manager import Manager
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Json, Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
-from cl_ast.serving.uploads import Upload
+from cl_ast.serving.uploads import FORM, Upload
 from cl_ast.sharing.folder import ADAPTER, CONFIG, README, TASK
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from registry import Registry, TaskRecord
 
 _FILES = (ADAPTER, CONFIG, TASK, README)
-_FORM = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-            "required": ["file"],
-        }
-    }
-}
 
 
 def routes(service: Service) -> APIRouter:
@@ -43,19 +33,10 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/models", response_model=Models)
     def models() -> dict[str, Any]:
         """List the tasks as models, as clients of other servers expect it."""
-        parent = _backbone(registry)
-        found = [
-            {
-                "id": one.name,
-                "created": int(one.created.timestamp()),
-                "parent": parent,
-                "root": f"sha256:{_sha256(one)}",
-            }
-            for one in registry.tasks()
-        ]
-        routed = [one for one in registry.tasks() if not by_name_only(one.version)]
-        auto = [{"id": AUTO, "created": max(int(one.created.timestamp()) for one in routed), "parent": parent}]
-        return {"data": found + (auto if routed else [])}
+        records, parent = registry.tasks(), _backbone(registry)
+        found = [_model(one.name, one.created.timestamp(), parent, f"sha256:{_sha256(one)}") for one in records]
+        routed = [one.created.timestamp() for one in records if not by_name_only(one.version)]
+        return {"data": found + ([_model(AUTO, max(routed), parent, None)] if routed else [])}
 
     @router.get("/v1/tasks", response_model=Tasks)
     def tasks() -> dict[str, Any]:
@@ -83,7 +64,7 @@ def routes(service: Service) -> APIRouter:
         "/v1/tasks",
         status_code=201,
         response_model=TaskAnswer,
-        openapi_extra={"requestBody": {"required": True, "content": _FORM}},
+        openapi_extra=FORM,
     )
     async def add(
         request: Request,
@@ -97,7 +78,7 @@ def routes(service: Service) -> APIRouter:
             with service.spool.folder() as folder:
                 _write(uploads, folder)
                 # It is not given up halfway: the client has to know whether the task is there.
-                record = await asyncio.wrap_future(service.engine.call(lambda one: _import(one, folder, name, replace)))
+                record = await service.on_engine(lambda one: _import(one, folder, name, replace))
         return JSONResponse(_task(record, {}, _backbone(registry)), 201)
 
     @router.delete("/v1/tasks/{name}", status_code=204)
@@ -108,6 +89,10 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _model(name: str, created: float, parent: str | None, root: str | None) -> dict[str, Any]:
+    return {"id": name, "created": int(created), "parent": parent, "root": root}
 
 
 def _task(record: TaskRecord, row: Mapping[str, Any], backbone: str | None) -> dict[str, Any]:

@@ -18,6 +18,18 @@ from cl_ast.serving.refusals import Refusal
 _IN_MEMORY = 2**20  # bytes
 _MOST_FILES = 64
 _LONGEST_NAME = 100
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {"file": {"type": "array", "items": _FILE}}, "required": ["file"]}
+FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+"""What the schema says of an endpoint that takes files of a form."""
+AUDIO = {"schema": _FILE}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": AUDIO, "multipart/form-data": {"schema": _FORM}},
+    }
+}
+"""What it says of one that takes a recording as its body, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,11 @@ class Upload:
 
     name: str
     content: bytes | Path
+
+    def delete(self) -> None:
+        """Delete its file, if it has one."""
+        if isinstance(self.content, Path):
+            self.content.unlink(missing_ok=True)
 
 
 class Spool:
@@ -55,6 +72,12 @@ class Spool:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             yield Path(folder)
 
+    def kept(self, upload: Upload) -> Upload:
+        """Return an upload that stays when its request ends, until its file is deleted."""
+        if isinstance(upload.content, bytes):
+            return upload
+        return Upload(upload.name, upload.content.rename(upload.content.with_suffix(".kept")))
+
     @asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[list[Upload]]:
         """Receive the body of a request, one file or several of a form, and delete it after the block.
@@ -70,8 +93,7 @@ class Spool:
             yield found
         finally:
             for upload in found:
-                if isinstance(upload.content, Path):
-                    upload.content.unlink(missing_ok=True)
+                upload.delete()
 
     async def _receive_body(self, request: Request) -> Upload:
         start = bytearray()

@@ -157,6 +157,13 @@ def test_what_is_there_is_listed_and_nothing_of_the_machine(server: Server, home
         assert str(backbone.parent) not in text and str(home.parent) not in text, path
 
 
+def test_a_name_that_was_rebound_to_this_machine_is_not_answered(server: Server, clips: list[Path]) -> None:
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+        assert server.ask("/v1/classify", clips[0].read_bytes(), Host=host).code == "forbidden"
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:80"):
+        assert server.ask("/v1/classify", clips[0].read_bytes(), Host=host).status == 200
+
+
 def test_health_says_what_it_means_and_metrics_count(server: Server, clips: list[Path]) -> None:
     assert server.ask("/livez").json == {"status": "ok"}
     assert server.ask("/readyz").json == {"ready": True, "why": None}

@@ -1,0 +1,193 @@
+"""Measures the service on loopback: against predicting in process, many clients, many tasks, overload, and memory.
+
+    python -m benchmarks.serve [--seconds 10] [--requests 10000]
+
+The tasks are LoRAs over ast-mini, by name, with clips of a second. The clients are threads of this process, so they
+take time from the same cores as the service.
+"""
+
+import argparse
+import http.client
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks import attach
+from benchmarks.rows import Row
+from cl_ast.backbone import pretrained
+from cl_ast.manager import Manager
+
+_TASKS = 16
+_CLIENTS = 16
+_QUEUE = 32
+_PAUSE = 0.02  # seconds that a client waits after a refusal
+_ROUNDS = 100
+
+
+class Load:
+    """What some clients got of a service.
+
+    Attributes:
+        answered, refused: how long each answer and each refusal took, in seconds.
+        rate: answers a second.
+    """
+
+    def __init__(self, port: int, clip: bytes, clients: int, seconds: float, task: Callable[[int], str]) -> None:
+        self.answered: list[float] = []
+        self.refused: list[float] = []
+        end = time.monotonic() + seconds
+
+        def ask(client: int) -> None:
+            connection, count = http.client.HTTPConnection("127.0.0.1", port), client
+            while time.monotonic() < end:
+                count += 1
+                started = time.monotonic()
+                status = _ask(connection, clip, task(count))
+                taken = time.monotonic() - started
+                (self.answered if status == 200 else self.refused).append(taken)
+                if status != 200:
+                    time.sleep(_PAUSE)
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.rate = len(self.answered) / seconds
+
+    def late(self) -> float:
+        """Return how long 99 of 100 answers took at most."""
+        return sorted(self.answered)[int(0.99 * len(self.answered))]
+
+
+def _ask(connection: http.client.HTTPConnection, clip: bytes, task: str) -> int:
+    connection.request("POST", f"/v1/classify?task={task}", clip)
+    reply = connection.getresponse()
+    reply.read()
+    return reply.status
+
+
+@contextmanager
+def served(registry: Path, *words: object) -> Iterator[tuple[int, int]]:
+    """Serve a registry inside the block; yield the port and the id of the process."""
+    command = [sys.executable, "-c", "import cli; cli.main()", "--registry", str(registry), "--device", "cpu", "serve"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", *map(str, words)], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline().rpartition(":")[2]), process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def measure(seconds: float = 10.0, requests: int = 10_000) -> list[Row]:
+    """Return a row for each target.
+
+    Args:
+        seconds: of each load.
+        requests: after how many the memory is compared.
+    """
+    file = io.BytesIO()
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(file, samples, 16_000, format="WAV", subtype="PCM_16")
+    with tempfile.TemporaryDirectory() as place:
+        registry = Path(place) / "registry"
+        attach.fill(registry, pretrained.load(pretrained.MINI, device="cpu"), _TASKS)
+        with served(registry, "--queue", _QUEUE) as (port, process):
+            clip = file.getvalue()
+            return [
+                _beside_predict(registry, port, clip),
+                *_loads(port, clip, seconds),
+                _memory(port, process, clip, requests),
+            ]
+
+
+def _beside_predict(registry: Path, port: int, clip: bytes) -> Row:
+    """Return how much longer a clip takes over HTTP than in this process; the two take turns."""
+    ours, theirs = [], []
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with Manager.open(registry, device="cpu") as manager:
+        for number in range(_ROUNDS + 10):
+            started = time.perf_counter()
+            _ask(connection, clip, "t0")
+            middle = time.perf_counter()
+            list(manager.predict(io.BytesIO(clip), task="t0"))
+            if number >= 10:
+                ours.append(middle - started)
+                theirs.append(time.perf_counter() - middle)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    note = f"in process {1e3 * statistics.median(theirs):.1f} ms"
+    return _row(
+        "a clip of a second, ast-mini", "Manager.predict", ratio, 1e3 * statistics.median(ours), "ms", 1.15, note
+    )
+
+
+def _loads(port: int, clip: bytes, seconds: float) -> list[Row]:
+    def first(_: int) -> str:
+        return "t0"
+
+    Load(port, clip, _CLIENTS, seconds / 5, lambda count: f"t{count % _TASKS}")  # all tasks are in memory then
+    alone = Load(port, clip, 1, seconds, first)
+    one = Load(port, clip, _CLIENTS, seconds, first)
+    many = Load(port, clip, _CLIENTS, seconds, lambda count: f"t{count % _TASKS}")
+    full = Load(port, clip, _QUEUE, seconds, first)
+    over = Load(port, clip, 4 * _QUEUE, seconds, first)
+    service = statistics.median(alone.answered)
+    refused = statistics.median(over.refused) if over.refused else 0.0
+    note = f"{len(over.refused):,} refusals"
+    tasks = f"{_TASKS} tasks, {_CLIENTS} clients"
+    return [
+        _row(f"{_CLIENTS} clients", "1 client", one.rate / alone.rate, one.rate, "clips/s", 1.8, "", least=True),
+        _row(tasks, "1 task", many.rate / one.rate, many.rate, "clips/s", 0.9, "", least=True),
+        _row("4 times the clients", f"{_QUEUE}", over.rate / full.rate, over.rate, "clips/s", 0.95, note, least=True),
+        _row("their 99th percentile", f"{_QUEUE}", over.late() / full.late(), 1e3 * over.late(), "ms", 2, ""),
+        _row("a refusal", "one answer", refused / service, 1e3 * refused, "ms", 0.05, "with the clients' own time"),
+    ]
+
+
+def _memory(port: int, process: int, clip: bytes, requests: int) -> Row:
+    """Return the growth of the service's memory from the first tenth of some requests to the last."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    sizes = []
+    for tenth in range(10):
+        for number in range(requests // 10):
+            _ask(connection, clip, f"t{number % _TASKS}")
+        if tenth in (0, 9):
+            sizes.append(_resident(process))
+    return _row(f"memory after {requests:,} requests", "the first tenth", sizes[1] / sizes[0], sizes[1], "MB", 1.02, "")
+
+
+def _resident(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def _row(
+    what: str, against: str, ratio: float, value: float, unit: str, target: float, note: str, *, least: bool = False
+) -> Row:
+    met = ratio >= target if least else ratio <= target
+    return Row(
+        f"service: {what}", against, ratio, value, unit, "one run", f"{'≥' if least else '≤'} {target:g}", met, note
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--requests", type=int, default=10_000, help="after how many the memory is compared")
+    given = parser.parse_args()
+    for row in measure(given.seconds, given.requests):
+        print(row)

@@ -1,0 +1,203 @@
+"""POST /v1/events, and jobs: what sounded from when to when in an upload, at once or in the background."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from math import inf
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from cl_ast.audio.reading import SAMPLE_RATE
+from cl_ast.audio.windows import Segment
+from cl_ast.errors import AudioError, ClAstError, MethodError
+from cl_ast.events import Event, EventSettings, StreamDetector, Threshold, WindowScorer, writers
+from cl_ast.events.cutting import WindowCutter
+from cl_ast.events.recordings import GROUP
+from cl_ast.inference.prediction import AUTO
+from cl_ast.serving.decoding import Limits, blocks, named_as_sent
+from cl_ast.serving.gate import request_id_of
+from cl_ast.serving.jobs import Job, Jobs
+from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.schemas import EventsFound, JobState
+from cl_ast.serving.service import Service
+from cl_ast.serving.uploads import BODY, Upload
+
+Format = Literal["json", "jsonl", "csv", "audacity", "raven", "srt"]
+
+
+def settings_of(
+    task: Annotated[
+        str, Query(max_length=200, description="A task's name, auto, or all for every task by name.")
+    ] = AUTO,
+    window: Annotated[float | None, Query(description="Seconds; by default what the task takes.")] = None,
+    hop: Annotated[float | None, Query(description="Seconds; by default half a window.")] = None,
+    on: Annotated[float, Query(ge=0, le=1, description="Where an event begins.")] = 0.6,
+    off: Annotated[float | None, Query(ge=0, le=1, description="Where it ends; by default 0.15 less.")] = None,
+    median: Annotated[float, Query(description="Seconds.")] = 0.5,
+    min_duration: Annotated[float, Query(description="Seconds; shorter events are dropped.")] = 0.25,
+    min_gap: Annotated[float, Query(description="Seconds; nearer events of a class are one.")] = 0.3,
+    pad: Annotated[float, Query(description="Seconds before and after.")] = 0.0,
+    timeline: Annotated[bool, Query(description="A score for every step in time of the backbone.")] = False,
+    events: Annotated[Literal["hysteresis", "sebb"], Query(description="How events are cut out.")] = "hysteresis",
+) -> EventSettings:
+    """Return how events are found, as the query of a request says."""
+    try:
+        threshold = Threshold.of(on, off)
+        return EventSettings(task, window, hop, threshold, {}, median, min_duration, min_gap, pad, timeline, events)
+    except ClAstError as error:
+        raise Refusal("invalid", str(error)) from None
+
+
+Settings = Annotated[EventSettings, Depends(settings_of)]
+
+
+def routes(service: Service, jobs: Jobs) -> APIRouter:
+    """Return the endpoints about events."""
+    router = APIRouter()
+
+    @router.post("/v1/events", response_model=EventsFound, openapi_extra=BODY)
+    async def events(request: Request, settings: Settings, format: Format = "json") -> Response:
+        """Find what sounds from when to when in a recording; with another format than json, as text."""
+        deadline = service.deadline()
+        async with service.uploads(request, deadline) as uploads:
+            found: list[Event] = []
+            finding = find(service, _only(uploads), settings, deadline, lambda some, _: found.extend(some))
+            used, samples = await service.in_time(request, deadline, finding)
+        if format == "json":
+            kept = [_event(one) for one in found if not one.why]
+            return JSONResponse({"id": request_id_of(request), "events": kept, "settings": _shown(used)})
+        return Response(_text(writers.Found(uploads[0].name, samples, found), used, format), media_type="text/plain")
+
+    @router.post("/v1/jobs", status_code=202, response_model=JobState, openapi_extra=BODY)
+    async def start(request: Request, settings: Settings) -> JSONResponse:
+        """Find the events of a long recording in the background."""
+        jobs.require_room()
+        async with service.uploads(request, service.deadline()) as uploads:
+            upload = service.spool.kept(_only(uploads))
+            job = jobs.start(lambda job: _work(service, upload, settings, job), upload.delete)
+        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+    @router.get("/v1/jobs/{job}", response_model=JobState)
+    async def state(job: str) -> dict[str, Any]:
+        """Return how far a job is, and its events so far."""
+        found = jobs.one(job)
+        return found.to_json() | {"events": list(found.events)}
+
+    @router.get("/v1/jobs/{job}/stream", response_class=StreamingResponse)
+    async def stream(job: str) -> StreamingResponse:
+        """Follow a job by server-sent events: progress and event, and at the end done or error."""
+        return StreamingResponse(_lines(jobs.one(job)), media_type="text/event-stream")
+
+    @router.delete("/v1/jobs/{job}", status_code=204)
+    async def stop(job: str) -> Response:
+        """Stop a job, and forget it."""
+        jobs.remove(job)
+        return Response(status_code=204)
+
+    return router
+
+
+async def find(
+    service: Service,
+    upload: Upload,
+    settings: EventSettings,
+    deadline: float,
+    take: Callable[[Sequence[Event], float], None],
+) -> tuple[EventSettings, int]:
+    """Find the events of an upload, 32 windows at a time, so that others can go between.
+
+    Args:
+        take: gets the events that are over, with the rejected candidates, and how many seconds have been scored.
+
+    Returns the settings that were used, and how many samples there are.
+    """
+    scorer = await scorer_of(service, settings)
+    detector = StreamDetector(scorer, upload.name, group=GROUP)
+    groups = _groups(upload, Limits(service.settings.most_seconds, deadline), detector.cutter)
+    while group := await service.decoding(lambda: next(groups, None)):
+        take(await _scored(service, detector, group), group[-1].end or 0.0)
+    take(await service.on_engine(lambda _: detector.finish()), detector.cutter.samples / SAMPLE_RATE)
+    return scorer.settings, detector.cutter.samples
+
+
+async def _scored(service: Service, detector: StreamDetector, windows: list[Segment]) -> list[Event]:
+    return await service.on_engine(lambda _: detector.take(windows))
+
+
+async def scorer_of(service: Service, settings: EventSettings) -> WindowScorer:
+    """Return what scores windows by these settings. Raises Refusal where they do not go together."""
+    try:
+        return await service.on_engine(lambda manager: WindowScorer(manager.session, settings))
+    except (AudioError, MethodError) as error:
+        raise Refusal("invalid", str(error)) from None
+
+
+def _groups(upload: Upload, limits: Limits, cutter: WindowCutter) -> Iterator[list[Segment]]:
+    with named_as_sent(upload):
+        for block in blocks(upload, limits, []):
+            yield from cutter.add(block)
+
+
+async def _work(service: Service, upload: Upload, settings: EventSettings, job: Job) -> None:
+    def take(found: Sequence[Event], seconds: float) -> None:
+        job.add([_event(one) for one in found if not one.why], seconds)
+
+    with service.places.stay():
+        await find(service, upload, settings, inf, take)
+
+
+async def _lines(job: Job) -> AsyncIterator[str]:
+    """Yield a job as server-sent events, from its beginning; the last is done or error."""
+    given, seconds = 0, -1.0
+    while True:
+        changed = job.changed
+        for event in job.events[given:]:
+            yield _sent("event", event)
+        given = len(job.events)
+        if job.seconds != seconds:
+            seconds = job.seconds
+            yield _sent("progress", {"seconds": seconds})
+        if job.error is not None:
+            yield _sent("error", job.error)
+            return
+        if job.state == "done":
+            yield _sent("done", {"events": given, "seconds": seconds})
+            return
+        await changed.wait()
+
+
+def _sent(kind: str, data: Mapping[str, Any]) -> str:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+def _only(uploads: Sequence[Upload]) -> Upload:
+    if len(uploads) != 1:
+        raise Refusal("invalid", "send one recording")
+    return uploads[0]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    """Return an event as `cl-ast events --format json` has it, with the client's name of the file."""
+    found = event.to_json()
+    return {"file": found.pop("path"), **found}
+
+
+def _shown(settings: EventSettings) -> dict[str, Any]:
+    """Return the settings as the query of a request spells them."""
+    found = asdict(settings)
+    threshold = found.pop("threshold")
+    del found["thresholds"]
+    return {**found, "on": threshold["on"], "off": threshold["off"], "events": found.pop("method")}
+
+
+def _text(found: writers.Found, settings: EventSettings, format: Format) -> str:
+    if format == "csv":
+        return writers.as_csv([found], _shown(settings)) + "\n"
+    if format == "raven":
+        return writers.raven([found]) + "\n"
+    if format == "jsonl":
+        return "".join(writers.jsonl(one) + "\n" for one in found.events)
+    return (writers.audacity(found) if format == "audacity" else writers.srt(found)) + "\n"

@@ -1,0 +1,119 @@
+"""Jobs: work in the background of which a client asks later how far it is. They live as long as the process."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cl_ast.serving.metrics import Metrics
+from cl_ast.serving.refusals import Refusal, refusal_of
+
+_MOST_RUNNING = 16  # each has an upload of its own
+_MOST_KEPT = 100
+_KEPT_SECONDS = 3_600.0  # after the end
+
+
+@dataclass(eq=False)
+class Job:
+    """One job.
+
+    Attributes:
+        state: "running", "done" or "failed".
+        events: those found so far, as JSON has them.
+        seconds: of sound, as far as it is.
+        error: why it failed, as JSON has it.
+        changed: is set at the next change, and another one is then put in its place.
+    """
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    state: str = "running"
+    events: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    error: dict[str, Any] | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: float = 0.0
+
+    def add(self, events: list[dict[str, Any]], seconds: float) -> None:
+        """Add events that were found up to so many seconds."""
+        self.events += events
+        self.seconds = seconds
+        self._change()
+
+    def end(self, error: dict[str, Any] | None = None) -> None:
+        """End it, with or without an error; only the first time counts."""
+        if self.state == "running":
+            self.state, self.error, self.ended = "failed" if error else "done", error, time.monotonic()
+            self._change()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its state."""
+        return {"id": self.id, "state": self.state, "seconds": self.seconds, "error": self.error}
+
+    def _change(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+class Jobs:
+    """The jobs of one service. For the event loop's thread."""
+
+    def __init__(self, metrics: Metrics, log: Callable[[str], None]) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._log = log
+        metrics.gauge("jobs_running", "Jobs that are not finished.", lambda: len(self._running))
+
+    def require_room(self) -> None:
+        """Raise Refusal where no more jobs may run."""
+        if len(self._running) >= _MOST_RUNNING:
+            raise Refusal("overloaded", f"{_MOST_RUNNING} jobs are running already; try again", 1.0)
+
+    def start(self, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None]) -> Job:
+        """Start a job. `cleanup` is called when it has ended."""
+        self._forget()
+        job = Job()
+        self._jobs[job.id] = job
+        self._running[job.id] = asyncio.create_task(self._run(job, work, cleanup))
+        return job
+
+    def one(self, job: str) -> Job:
+        """Return a job. Raises Refusal where there is none."""
+        if job not in self._jobs:
+            raise Refusal("not_found", "there is no such job; jobs are kept for an hour after their end")
+        return self._jobs[job]
+
+    def remove(self, job: str) -> None:
+        """Stop a job and forget it. Raises Refusal where there is none."""
+        self.one(job)
+        if job in self._running:
+            self._running[job].cancel()
+        del self._jobs[job]
+
+    def close(self) -> None:
+        """Stop all jobs; who follows one gets its error."""
+        for task in self._running.values():
+            task.cancel()
+
+    async def _run(self, job: Job, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None]) -> None:
+        try:
+            await work(job)
+            job.end()
+        except asyncio.CancelledError:
+            job.end(Refusal("draining", "the job was stopped").to_json())
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal.code == "internal":
+                self._log(f"job {job.id}: {type(error).__name__}: {error}")
+            job.end(refusal.to_json())
+        finally:
+            del self._running[job.id]
+            cleanup()
+
+    def _forget(self) -> None:
+        """Forget jobs that ended long ago, and the oldest of too many."""
+        ended = [job for job in self._jobs.values() if job.state != "running"]
+        late = [job for job in ended if time.monotonic() - job.ended > _KEPT_SECONDS]
+        for job in late or ended[: max(0, len(ended) - _MOST_KEPT)]:
+            del self._jobs[job.id]
