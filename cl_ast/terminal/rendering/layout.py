@@ -75,7 +75,6 @@ _NUMBERS = {
     "from",
     "to",
     "K",
-    "seconds",
     "rank",
 }
 
