@@ -124,6 +124,7 @@ def grid_of(published: Published, data_set: str, data: Data, backbone: Backbone,
             Variant(*_variant_of(published, row), {data_set: recipe.spec(row.on(data_set))}) for row in published.rows
         ],
         few_shot=list(dict.fromkeys(_shots(count, quick) for name, count in published.columns if name == data_set)),
+        first_clips=True,  # as the papers' code takes them
         options=replace(OPTIONS, epochs=1) if quick else OPTIONS,
         # A backbone that takes samples has no position embeddings that the papers' code could lose.
         positions=POSITIONS if backbone.front_end(1.0).spectrogram else "resize",
