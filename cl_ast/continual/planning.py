@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streams
-from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.adapters.spec import MethodSpec
 from cl_ast.continual.negatives import NegativeClips, negatives_in
 from cl_ast.environment import package_versions
 from cl_ast.errors import TaskNotFoundError
@@ -72,7 +72,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     check_labels(session, task, task.name)
     recipe = recipe_for(task.source.task, session.backbone)
     method = request.method or recipe.method
-    spec = parse(method, session.methods) if isinstance(method, str) else method
+    spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
     settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)

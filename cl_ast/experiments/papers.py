@@ -262,15 +262,15 @@ _ALL = (
         f"{CONFORMER}, table 3, section 3.3",
         _whole("gsc", "fsc", "iemocap"),
         (
-            Row("full fine-tuning", "full", "90M", (98.16, 99.58, 70.05), average=89.26),
+            Row("full fine-tuning", "full:top=3", "90M", (98.16, 99.58, 70.05), average=89.26),
             Row("linear", "linear", "24K, 4K", (84.93, 30.95, 36.82), average=50.90),
             Row(
                 "bottleneck", _BOTTLENECK, "250K, 895K", (94.96, 96.41, 48.32),
-                own={"iemocap": f"{_BOTTLENECK},r=48"}, average=79.90,
+                own={"iemocap": f"{_BOTTLENECK},r=48,nonorm"}, average=79.90,
             ),
             Row(
                 "conformer", "conformer:pfeiffer", "272K, 927K", (95.24, 98.33, 55.81),
-                own={"iemocap": "conformer:pfeiffer,r=32"}, average=83.13,
+                own={"iemocap": "conformer:pfeiffer,r=32,nonorm"}, average=83.13,
             ),
         ),
         backbone=WAV2VEC,

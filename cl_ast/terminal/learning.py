@@ -106,9 +106,10 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
     from cl_ast.adapters.spec import parse
     from cl_ast.continual.planning import Request
 
-    method = options.method or manager.recipe(task).method
+    recipe = manager.recipe(task)
+    spec = recipe.spec(options.method or recipe.method, manager.methods)
     return Request(
-        method=parse(method, manager.methods, from_layer=options.from_layer),
+        method=parse(spec.text, manager.methods, from_layer=options.from_layer),
         options=options.train,
         pooling=options.pooling,
         positions=options.positions,

@@ -97,7 +97,6 @@ def _keys(path: Path) -> tuple[str, ...]:
         raise ClAstError(f"{path}: the keys cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not lines or min(map(len, lines)) < _SHORTEST_KEY:
         raise ClAstError(
-            f"{path}: needs a key a line of at least {_SHORTEST_KEY} characters; "
-            "`python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
+            f"{path}: needs a key a line of at least {_SHORTEST_KEY} characters; `openssl rand -hex 32` makes one"
         )
     return tuple(lines)
