@@ -21,6 +21,7 @@ from cl_ast.baselines.joint import Joint
 from cl_ast.baselines.lwf import Distilled, distillation
 from cl_ast.baselines.naive import Naive
 from cl_ast.baselines.ncm import NearestMean
+from cl_ast.baselines.network import probe_accuracy
 from cl_ast.baselines.outputs import Outputs, cross_entropy
 from cl_ast.baselines.ranpac import RIDGES, RandomProjection, solved
 
@@ -281,6 +282,26 @@ def test_a_singular_sum_is_no_trouble() -> None:
     one = torch.ones(1, 3, dtype=torch.float64)
     found = solved(one.T @ one, one.T @ torch.eye(1, dtype=torch.float64), one, torch.ones(1, 1, dtype=torch.float64))
     torch.testing.assert_close(one @ found, torch.ones(1, 1, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+def test_forward_transfer_probes_the_features_as_they_are_now() -> None:
+    first, second = toy.steps(0, "train")[:2]
+    tested = toy.steps(0, "test")[1]
+    strategy = STRATEGIES["naive"](0)
+    fresh = toy.perceptron(0)[:2]
+    vectors, classes = (part[toy.clips(0)["train"][1] // 2 == 1] for part in toy.clips(0)["train"])
+    before = strategy.features(second)
+    torch.testing.assert_close(before, fresh(vectors).detach())
+    strategy.learn(first, first)
+    after = strategy.features(second)
+    assert before is not None and after is not None
+    assert (after - before).abs().max() > 0.1
+    features = strategy.features(tested)
+    assert features is not None
+    right = probe_accuracy(after, classes, features, tested.targets)
+    wrong = probe_accuracy(after, classes, features, 5 - tested.targets)  # 2 for 3, and 3 for 2
+    assert right > 0.8
+    assert right + wrong == pytest.approx(1)
 
 
 # Clips of different lengths
