@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_ast.escaping import escaped, is_plain
+from cl_ast.terminal.rendering import widths
 
 
 class EscapedTable(Table):
-    """A table whose text cells are escaped, and are never taken for markup."""
+    """A table whose text cells are escaped, never taken for markup, and broken between words (`widths`)."""
 
     def add_row(
         self,
@@ -28,9 +29,13 @@ class EscapedTable(Table):
         style: StyleType | None = None,
         end_section: bool = False,
     ) -> None:
-        """Add a row; a cell of text becomes one line of escaped text."""
-        cells = [line(cell) if isinstance(cell, str) else cell for cell in renderables]
+        """Add a row; a cell of text is escaped."""
+        cells = [Breakable(cell) if isinstance(cell, str) else cell for cell in renderables]
         super().add_row(*cells, style=style, end_section=end_section)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths.fit(self.columns, console, options)
+        yield from super().__rich_console__(console, options)
 
 
 def line(text: str, style: str = "") -> Text:
@@ -52,7 +57,7 @@ def square(names: Sequence[str]) -> EscapedTable:
     """Return an empty table of tasks by tasks, with a first column for the names."""
     table = bare("")
     for name in names:
-        table.add_column(line(name), justify="right", overflow="fold")
+        table.add_column(Breakable(name), justify="right", overflow="fold")
     return table
 
 
@@ -90,7 +95,7 @@ class Lines:
 
 
 class Breakable:
-    """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/`."""
+    """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/_`."""
 
     def __init__(self, text: str, style: str = "") -> None:
         self._text, self._style = escaped(text), style
@@ -113,4 +118,4 @@ class Breakable:
 
 def _pieces(word: str) -> list[str]:
     """Return the parts of a word, with the space after it, between which it may be broken."""
-    return re.findall(r"[^-,:+/]*[-,:+/]\s*|[^-,:+/]+", word)
+    return re.findall(r"[^-,:+/_]*[-,:+/_]\s*|[^-,:+/_]+", word)
