@@ -5,7 +5,7 @@ makes no row.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -18,6 +18,8 @@ from rich.text import Text
 
 from cl_ast.escaping import escaped, is_plain
 from cl_ast.terminal.rendering import widths
+
+_BETWEEN = 2  # columns are so far apart
 
 
 class EscapedTable(Table):
@@ -34,8 +36,23 @@ class EscapedTable(Table):
         super().add_row(*cells, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths.fit(self.columns, console, options)
+        found = [_measured((column.header, *column.cells), console, options) for column in self.columns]
+        widest, words = [one.maximum for one in found], [one.minimum for one in found]
+        room = options.max_width - _BETWEEN * (len(found) - 1)
+        if sum(widest) > room:
+            lines = [
+                one.maximum if column.no_wrap else one.minimum for column, one in zip(self.columns, found, strict=True)
+            ]
+            fitting = widths.that_fit(widest, lines, words, room)
+            for column, width, most in zip(self.columns, fitting, widest, strict=True):
+                column.width, column.no_wrap = width, bool(column.no_wrap) and width >= most
         yield from super().__rich_console__(console, options)
+
+
+def _measured(cells: Iterable[RenderableType], console: Console, options: ConsoleOptions) -> Measurement:
+    """Return the width of the longest word and of the longest line of a column."""
+    found = [Measurement.get(console, options, cell) for cell in cells]
+    return Measurement(max(one.minimum for one in found), max(one.maximum for one in found))
 
 
 def line(text: str, style: str = "") -> Text:
