@@ -59,7 +59,7 @@ def compare(
 
     \b
     cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
-    cl-ast compare esc50 --data path/to/ESC-50-master --few-shot 8 --plot methods.png
+    cl-ast compare esc50 --data ESC-50-master/ --few-shot 8 --plot methods.png
     cl-ast compare path/to/clips --seeds 5 --engine ray
     """
     from cl_ast.terminal.rendering import tables
