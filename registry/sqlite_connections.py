@@ -32,14 +32,17 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection of a user who may not write, whose owner may write at any moment.
+    """Return a connection of a user who may not write, whose owner may write at any moment; in a transaction.
 
+    The transaction is what keeps the log where it is until the connection is closed. Without it, a later query would be
+    refused if the owner came or went in between.
     While the owner writes, the log and the shared memory beside the file keep both apart. Without them SQLite opens
     nothing that it may not write to, and nobody writes: the file is read whole, as it is at one moment.
     """
     for left in reversed(range(_TRIES)):
         connection = connect(path, "ro")
         try:
+            connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return connection
         except sqlite3.OperationalError as error:
@@ -109,4 +112,5 @@ def _in_memory(path: Path, data: bytes) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.deserialize(copy)
     sqlite_untrusted.limit(connection, path)
+    connection.execute("BEGIN")
     return connection

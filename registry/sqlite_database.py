@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _APPLICATION_ID = 0x636C6173  # "clas"
-_CHECKS = 10  # of who may only read, while the owner comes and goes
 _RAISE_ID = (
     "INSERT INTO sqlite_sequence (name, seq) SELECT '{0}', 0 "
     "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{0}')",
@@ -57,8 +56,8 @@ class SqliteLocation:
             raise schema.something_else(self.place)
         database = SqliteDatabase(path, access)
         older = schema.check(self.place, version)
-        with translated(path):
-            _check_content(database, complete=not older)
+        with translated(path), closing(database.connect_to_read()) as connection:
+            sqlite_untrusted.check_content(path, connection, complete=not older)
         if older:
             database.upgrade(version)
         return database
@@ -137,7 +136,6 @@ class SqliteDatabase:
     @contextmanager
     def read(self, *, every_table: bool = False) -> Iterator[Reader]:
         with translated(self.path), closing(self.connect_to_read()) as connection:
-            connection.execute("BEGIN")
             yield _SqliteReader(connection)
 
     @contextmanager
@@ -231,8 +229,12 @@ class SqliteDatabase:
         return engine
 
     def connect_to_read(self) -> sqlite3.Connection:
-        """Return a new connection. Without rights, each looks again whether the owner is writing."""
-        return connect(self.path, self._access) if self.writable else connect_to_read(self.path)
+        """Return a new connection in a transaction. Without rights, each looks again whether the owner is writing."""
+        if not self.writable:
+            return connect_to_read(self.path)
+        connection = connect(self.path, self._access)
+        connection.execute("BEGIN")
+        return connection
 
     def _connect_to_write(self) -> sqlite3.Connection:
         connection = connect(self.path, self._access)
@@ -258,22 +260,6 @@ class _SqliteReader:
                 raise
             self._connection.text_factory = any_text
             yield from islice(self._connection.execute(sql, values), done, None)
-
-
-def _check_content(database: "SqliteDatabase", *, complete: bool) -> None:
-    """Check a database that anybody may have written; again where its owner came or went meanwhile.
-
-    Who may only read is refused in that moment, because SQLite would have to write the log's index.
-    """
-    for left in range(_CHECKS, 0, -1):
-        try:
-            with closing(database.connect_to_read()) as connection:
-                sqlite_untrusted.check_content(database.path, connection, complete=complete)
-            return
-        except sqlite3.OperationalError as error:
-            if left == 1 or code(error) != sqlite3.SQLITE_READONLY:
-                raise
-        time.sleep(0.01)
 
 
 def _use_wal(path: Path) -> None:

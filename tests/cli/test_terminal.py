@@ -70,3 +70,15 @@ def test_progress_of_a_task_with_an_odd_name(
     monkeypatch.setenv("TERM", "xterm")
     answer = cl("add-task", clips(), *quick, "--name", "[b]x :cat:").fine()
     assert "[b]x :cat:" in answer.err
+
+
+def test_a_name_is_broken_after_its_underscores_and_words_stay_whole(
+    cl: Run, terminal: Terminal, clips: MakeFolder, quick: list[object]
+) -> None:
+    name = "birds_of_my_garden_in_the_morning"
+    cl("add-task", clips(), *quick, "--name", name).fine()
+    for command in (["tasks"], ["stats"], ["evaluate", name, "--details"]):
+        lines = terminal(80, *command)
+        assert max(map(cell_len, lines)) <= 80
+        whole = {word for line in terminal(400, *command) for word in re.findall(r"[^\W_]+_?", line)}
+        assert {word for line in lines for word in re.findall(r"[^\W_]+_?", line)} <= whole

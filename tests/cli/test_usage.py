@@ -196,3 +196,9 @@ print("loaded:", *({set(heavy)} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+@pytest.mark.parametrize("command", sorted(cli.main.commands))
+def test_help_fits_80_columns(command: str) -> None:
+    out = CliRunner().invoke(cli.main, [command, "--help"], prog_name="cl-ast", terminal_width=80).stdout
+    assert max(map(len, out.splitlines())) <= 80

@@ -40,7 +40,7 @@ def add_task(
     cl-ast add-task path/to/clips --dry-run
     cl-ast add-task path/to/clips --epochs 20
     cl-ast add-task path/to/clips --negatives recordings-without-them/
-    cl-ast add-task esc50 --data path/to/ESC-50-master --method conformer:k=8 --fold 5
+    cl-ast add-task esc50 --data ESC-50-master/ --method conformer:k=8 --fold 5
     """
     from cl_ast.continual.forecast import Forecast
     from cl_ast.terminal.rendering import forecast_page, results, tables, task_page

@@ -67,7 +67,7 @@ def predict(
     cl-ast predict clip.wav --all
     cl-ast predict clip.wav --alpha 0.01
     cl-ast predict recordings/ --task birds --top-k 1 --format csv
-    cl-ast predict long.flac --window 2 --hop 1 --format audacity --output long.txt
+    cl-ast predict day.flac --window 2 --hop 1 --format audacity --output day.txt
     cl-ast predict recordings/ --window 2 --format audacity --output tracks/
 
     For audacity, neighbouring windows with the same label are one region; of several recordings, --output is a folder

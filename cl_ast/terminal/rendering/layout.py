@@ -5,7 +5,7 @@ makes no row.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -17,10 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_ast.escaping import escaped, is_plain
+from cl_ast.terminal.rendering import widths
+
+_BETWEEN = 2  # columns are so far apart
 
 
 class EscapedTable(Table):
-    """A table whose text cells are escaped, and are never taken for markup."""
+    """A table whose text cells are escaped, never taken for markup, and broken between words (`widths`)."""
 
     def add_row(
         self,
@@ -28,9 +31,28 @@ class EscapedTable(Table):
         style: StyleType | None = None,
         end_section: bool = False,
     ) -> None:
-        """Add a row; a cell of text becomes one line of escaped text."""
-        cells = [line(cell) if isinstance(cell, str) else cell for cell in renderables]
+        """Add a row; a cell of text is escaped."""
+        cells = [Breakable(cell) if isinstance(cell, str) else cell for cell in renderables]
         super().add_row(*cells, style=style, end_section=end_section)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found = [_measured((column.header, *column.cells), console, options) for column in self.columns]
+        widest, words = [one.maximum for one in found], [one.minimum for one in found]
+        room = options.max_width - _BETWEEN * (len(found) - 1)
+        if sum(widest) > room:
+            lines = [
+                one.maximum if column.no_wrap else one.minimum for column, one in zip(self.columns, found, strict=True)
+            ]
+            fitting = widths.that_fit(widest, lines, words, room)
+            for column, width, most in zip(self.columns, fitting, widest, strict=True):
+                column.width, column.no_wrap = width, bool(column.no_wrap) and width >= most
+        yield from super().__rich_console__(console, options)
+
+
+def _measured(cells: Iterable[RenderableType], console: Console, options: ConsoleOptions) -> Measurement:
+    """Return the width of the longest word and of the longest line of a column."""
+    found = [Measurement.get(console, options, cell) for cell in cells]
+    return Measurement(max(one.minimum for one in found), max(one.maximum for one in found))
 
 
 def line(text: str, style: str = "") -> Text:
@@ -52,7 +74,7 @@ def square(names: Sequence[str]) -> EscapedTable:
     """Return an empty table of tasks by tasks, with a first column for the names."""
     table = bare("")
     for name in names:
-        table.add_column(line(name), justify="right", overflow="fold")
+        table.add_column(Breakable(name), justify="right", overflow="fold")
     return table
 
 
@@ -94,7 +116,7 @@ class Lines:
 
 
 class Breakable:
-    """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/`."""
+    """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/_`."""
 
     def __init__(self, text: str, style: str = "") -> None:
         self._text, self._style = escaped(text), style
@@ -117,4 +139,4 @@ class Breakable:
 
 def _pieces(word: str) -> list[str]:
     """Return the parts of a word, with the space after it, between which it may be broken."""
-    return re.findall(r"[^-,:+/]*[-,:+/]\s*|[^-,:+/]+", word)
+    return re.findall(r"[^-,:+/_]*[-,:+/_]\s*|[^-,:+/_]+", word)

@@ -67,11 +67,11 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
         table.add_row(
             _clip(answer),
             *span,
-            line(task, style),
+            Breakable(task, style),
             *([_p_value(answer)] if routed else []),
             label,
             f"{score:.2f}",
-            line(others_shown, "dim"),
+            Breakable(others_shown, "dim"),
         )
     return table
 
@@ -141,7 +141,7 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             Breakable(row["method"]),
             f"{row['trainable_parameters']:,}",
             size(row["bytes"]),
-            line(row["source"], "dim"),
+            Breakable(row["source"], "dim"),
         )
     return table
 
