@@ -50,6 +50,7 @@ class EventSettings:
         min_gap: where less time lies between two events of a class, they are one.
         pad: how much earlier an event begins, and how much later it ends, than its scores say.
         timeline: whether each window has a score for every step in time of the backbone, and not one for all of it.
+        alpha: with "auto", the p-value below which a window is unknown; None for the limit of each task.
         method: how events are cut out of the scores: "hysteresis", as described here, or "sebb".
     """
 
@@ -63,6 +64,7 @@ class EventSettings:
     min_gap: float = 0.3
     pad: float = 0.0
     timeline: bool = False
+    alpha: float | None = None
     method: Literal["hysteresis", "sebb"] = "hysteresis"
 
     def __post_init__(self) -> None:
@@ -70,6 +72,16 @@ class EventSettings:
             if not 0 <= getattr(self, name) <= _LONGEST:
                 shown = name.replace("_", "-")
                 raise ClAstError(f"--{shown} of {getattr(self, name):g} s cannot be used; give 0 to {_LONGEST:g} s")
+
+    def row(self) -> dict[str, Any]:
+        """Return the settings that all classes have in common, as plain values."""
+        names = ("window", "hop", "median", "min_duration", "min_gap", "pad", "timeline", "alpha", "method")
+        return {"on": self.threshold.on, "off": self.threshold.off, **{name: getattr(self, name) for name in names}}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings as plain values."""
+        each = [[*key, one.on, one.off] for key, one in sorted(self.thresholds.items())]
+        return {"task": self.task, **self.row(), "thresholds": each}
 
     def threshold_of(self, key: Key) -> Threshold:
         """Return where events of a class begin and end."""
