@@ -57,12 +57,11 @@ ORDER = (
     {"cl_ast.tasks"},
     {"cl_ast.adapters", "cl_ast.router", "cl_ast.pretrain"},
     {"cl_ast.backbone"},
-    {"cl_ast.audio", "registry", "streams"},
+    {"cl_ast.audio", "cl_ast.tabular", "registry", "streams"},
     {
         "cl_ast.errors",
         "cl_ast.escaping",
         "cl_ast.progress",
-        "cl_ast.tabular",
         "cl_ast.batching",
         "cl_ast.environment",
         "cl_ast.excerpts",

@@ -5,9 +5,11 @@ from cl_ast.terminal.commands.backup import backup
 from cl_ast.terminal.commands.compare import compare
 from cl_ast.terminal.commands.demo import demo
 from cl_ast.terminal.commands.evaluate import evaluate
+from cl_ast.terminal.commands.events import events
 from cl_ast.terminal.commands.export import export
 from cl_ast.terminal.commands.gc import gc
 from cl_ast.terminal.commands.import_task import import_task
+from cl_ast.terminal.commands.listen import listen
 from cl_ast.terminal.commands.methods import methods
 from cl_ast.terminal.commands.predict import predict
 from cl_ast.terminal.commands.pull import pull
@@ -34,9 +36,11 @@ COMMANDS = (
     compare,
     demo,
     evaluate,
+    events,
     export,
     gc,
     import_task,
+    listen,
     methods,
     predict,
     pull,
