@@ -90,8 +90,8 @@ def recording_name(place: str) -> str:
 def _files(path: Path) -> list[Path]:
     """Return the file itself, or the files of a folder that have events. Raises StreamError.
 
-    Of a folder, files of one ending are read, the first of these that is there: what `cl-ast events --out` writes has the
-    same events in several formats.
+    Of a folder, files of one ending are read, the first of these that is there: what `cl-ast events --out` writes has
+    the same events in several formats.
     """
     if not path.is_dir():
         if path.suffix.lower() not in _ENDINGS:
