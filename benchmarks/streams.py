@@ -154,12 +154,24 @@ def _accuracy(manager: Manager, task: data_sets.Task, minutes: float) -> list[Ro
         plain = best_f1(merged, whole[0], whole[1], scapes)
         for what, find, given in (("hysteresis", detected, whole), ("timeline", detected, steps)):
             value = best_f1(find, given[0], given[1], scapes)
-            ratio = value / plain if plain else math.inf
+            ratio = value / plain if plain else None
             target = "1.3 x or more" if what == "timeline" and hop == WINDOW else ""
             name = f"{task.name}: event F1, {what}, hop {hop:g} s"
             against = f"windows merged, same hop: {100 * plain:.1f} %"
             note = f"{sum(len(sounds) for _, sounds in scapes[1])} events"
-            rows.append(Row(name, against, ratio, 100 * value, "%", "", target, not target or ratio >= 1.3, note))
+            rows.append(
+                Row(
+                    name,
+                    against,
+                    ratio,
+                    100 * value,
+                    "%",
+                    "",
+                    target,
+                    not target or (ratio is not None and ratio >= 1.3),
+                    note,
+                )
+            )
     return rows
 
 
