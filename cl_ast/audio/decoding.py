@@ -17,6 +17,7 @@ Samples = npt.NDArray[np.float32]  # (samples, channels)
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz; a recorder for bats takes 500,000
 MOST_CHANNELS = 256
 BLOCK_SECONDS = 10
+_LENIENT_SECONDS = 1  # of a block, where a damaged file is read as far as it goes: the block with the damage is lost
 _BLOCK_SAMPLES = 2**22  # of all channels together
 # What a recording may decode to: 3 h at 48 kHz, or more where the file is not too small for it. A small file may
 # otherwise claim days of silence.
@@ -53,6 +54,7 @@ class Decoder:
             AudioError: it is not audio, it is truncated, or its rate or channels are beyond any recording.
         """
         self._view = source.view(part.pieces)
+        self._block = _LENIENT_SECONDS if source.lenient else BLOCK_SECONDS
         self._sound = self._opened(self._view)
         self.rate: int = self._sound.samplerate
         self._channels: int = self._sound.channels
@@ -69,12 +71,12 @@ class Decoder:
             raise AudioError(f"{self._channels} channels cannot be used, only up to {MOST_CHANNELS}; export it again")
 
     def blocks(self) -> Iterator[Samples]:
-        """Yield the samples in blocks of ten seconds, or less where there are many channels.
+        """Yield the samples in blocks of ten seconds, or less where there are many channels or the source is lenient.
 
         Raises:
             AudioError: it is damaged or truncated, or it has more samples than a recording has.
         """
-        size = max(1, min(BLOCK_SECONDS * self.rate, _BLOCK_SAMPLES // self._channels))
+        size = max(1, min(self._block * self.rate, _BLOCK_SAMPLES // self._channels))
         found = 0
         # libsndfile reads no further than its own number of samples, but may do so where the header's was changed.
         while found < self._declared or self._exact:

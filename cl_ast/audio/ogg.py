@@ -87,6 +87,9 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
     position, damaged, skipped = start, 0, 0
     while True:
         page = page_at(source, position)
+        if source.cut_off is not None:
+            position = source.length
+            break
         if page is None and links and links[-1].ended:
             break  # Another format may be joined on.
         if page is None or not page.whole:
@@ -106,7 +109,11 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
     found = [link for link in links if link.serial is not None]
     if not found:
         raise AudioError("an Ogg file without vorbis, opus or flac sound; convert it or leave it out")
-    return [Part(tuple(link.pages)) for link in found], position, _notes(found, damaged, skipped)
+    return (
+        [Part(tuple(link.pages)) for link in found],
+        position,
+        [] if source.cut_off else _notes(found, damaged, skipped),
+    )
 
 
 def _take(links: list[_Link], page: Page) -> None:

@@ -33,16 +33,13 @@ class Source:
     """A seekable file, read by position. A small file is read once.
 
     Attributes:
+        lenient: whether a file that is cut off is read as far as it goes.
         cut_off: why a part of the file is missing, where it is read as far as it goes; None where nothing is.
     """
 
     def __init__(self, file: BinaryIO, *, lenient: bool = False) -> None:
-        """
-        Args:
-            lenient: whether a file that is cut off is read as far as it goes.
-        """
         self._file = file
-        self._lenient = lenient
+        self.lenient = lenient
         self.cut_off: AudioError | None = None
         self.length = file.seek(0, io.SEEK_END)
         self._whole: bytes | None = None
@@ -53,7 +50,7 @@ class Source:
 
     def is_cut_off(self, error: AudioError) -> None:
         """Take note that a part of the file is missing. Raise the error, unless the file is read as far as it goes."""
-        if not self._lenient:
+        if not self.lenient:
             raise error
         self.cut_off = self.cut_off or error
 

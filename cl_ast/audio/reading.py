@@ -3,7 +3,7 @@
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from itertools import chain, islice
+from itertools import chain, count, islice
 from math import isfinite
 from os import cpu_count
 from pathlib import Path
@@ -103,6 +103,30 @@ def stream(
             raise source.cut_off
         if not some:
             raise AudioError("the file holds no samples; record it again or leave it out")
+
+
+def original(clip: Path | str | BinaryIO | bytes) -> Iterator[tuple[int, int, npt.NDArray[np.float32]]]:
+    """Yield a clip in blocks as it was recorded: the number of the part, its rate in Hz and (samples, channels).
+
+    A file of several recordings that were joined has several parts. A file that is cut off is read as far as it goes.
+
+    Raises:
+        AudioError: as `stream` does.
+    """
+    from cl_ast.audio.decoding import Decoder
+
+    with _named(name_of(clip)), closing(opening.opened(clip)) as file:
+        source = Source(file, lenient=True)
+        waiting, _ = containers.parts(source)
+        for number in count():
+            if not waiting:
+                return
+            part = waiting.pop(0)
+            with closing(Decoder(source, part)) as decoder:
+                for block in decoder.blocks():
+                    yield number, decoder.rate, block
+                if decoder.more_follows:
+                    waiting += containers.parts_after_flac(source, part)[0]
 
 
 def _decoded(source: Source, part: Part, seconds: float, notes: list[str], waiting: list[Part]) -> Iterator[Waveform]:

@@ -13,7 +13,8 @@ from streams.table_files import read_rows
 from streams.values import nfc, seconds_of
 from streams.walk import EXTENSIONS, Obstacle, walk
 
-TABLES = (".csv", ".json", ".jsonl")
+TABLES = (".jsonl", ".json", ".csv")
+_ENDINGS = (*TABLES, ENDING)
 _PATHS = ("path", "file", "file_name", "filename")
 _STARTS, _ENDS = ("start", "onset"), ("end", "offset")
 _LABELS, _SCORES = ("label", "event_label"), ("score_max", "score")
@@ -52,7 +53,7 @@ class EventList:
 
 
 def read_event_list(path: Path) -> EventList:
-    """Read a file of events, or all such files of a folder.
+    """Read a file of events, or those of a folder: its JSON lines, else its JSON, CSV or label files.
 
     Tables (.csv, .json, .jsonl) have the columns that `cl-ast events` writes, or those of a metadata.csv: the recording
     as `path` or `file`, `start` and `end` in seconds, and `label`. Other text files (.txt) are label files.
@@ -60,9 +61,9 @@ def read_event_list(path: Path) -> EventList:
     Raises:
         StreamError: it cannot be read, is of no such format, or two recordings in it have the same name.
     """
-    files = list(_files(path))
+    files = _files(path)
     if not files:
-        raise StreamError(f"{path} has no events; give a file of them ({', '.join((*TABLES, ENDING))}), or a folder")
+        raise StreamError(f"{path} has no events; give a file of them ({', '.join(_ENDINGS)}), or a folder")
     found: list[tuple[str, Sound | None]] = []
     for file in files:
         found += _of_table(file) if file.suffix.lower() in TABLES else _of_labels(file)
@@ -86,18 +87,22 @@ def recording_name(place: str) -> str:
     return nfc(stem if point and f".{ending.lower()}" in EXTENSIONS else name)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yield the file itself, or the files of a folder that may have events. Raises StreamError."""
+def _files(path: Path) -> list[Path]:
+    """Return the file itself, or the files of a folder that have events. Raises StreamError.
+
+    Of a folder, files of one ending are read, the first of these that is there: what `cl-ast events --out` writes has
+    the same events in several formats.
+    """
     if not path.is_dir():
-        if path.suffix.lower() not in (*TABLES, ENDING):
-            raise StreamError(f"{path} is no list of events; give {', '.join((*TABLES, ENDING))}, or a folder of such")
-        yield path
-        return
+        if path.suffix.lower() not in _ENDINGS:
+            raise StreamError(f"{path} is no list of events; give {', '.join(_ENDINGS)}, or a folder of such")
+        return [path]
+    found: dict[str, list[Path]] = {ending: [] for ending in _ENDINGS}
     for one in walk(path):
         if isinstance(one, Obstacle):
             raise StreamError(f"{one.path} cannot be entered ({one.reason}); change its permissions")
-        if one.suffix.lower() in (*TABLES, ENDING):
-            yield one
+        found.get(one.suffix.lower(), []).append(one)
+    return next(filter(None, found.values()), [])
 
 
 def _of_labels(path: Path) -> list[tuple[str, Sound | None]]:

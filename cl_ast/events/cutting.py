@@ -39,16 +39,25 @@ class WindowCutter:
         """How many samples wait for a window to be complete."""
         return self.samples - self._begin
 
-    def add(self, samples: Waveform) -> Iterator[list[Segment]]:
-        """Take the next samples, and yield the groups of windows that are complete."""
+    @property
+    def ready(self) -> int:
+        """How many windows are complete."""
+        return max(0, (self.waiting - self.size) // self.hop + 1)
+
+    def put(self, samples: Waveform) -> None:
+        """Take the next samples."""
         self._pieces.append(samples)
         self.samples += len(samples)
+
+    def add(self, samples: Waveform) -> Iterator[list[Segment]]:
+        """Take the next samples, and yield the groups of windows that are complete."""
+        self.put(samples)
         while self.waiting >= (self._group - 1) * self.hop + self.size:
             yield self._cut(self._group)
 
     def drop(self, most: int) -> int:
         """Leave out the next windows, at most so many of those that are complete; return how many there were."""
-        count = min(most, max(0, (self.waiting - self.size) // self.hop + 1))
+        count = max(0, min(most, self.ready))
         self._forget(count * self.hop)
         return count
 

@@ -9,6 +9,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.inference.prediction import AUTO
 
 ALL = "all"
+USUAL_ON = 0.6
 BELOW_ON = 0.15  # how far `off` lies below `on` unless it is given
 _LONGEST = 3_600.0  # seconds, of any of the times
 
@@ -50,6 +51,7 @@ class EventSettings:
         min_gap: where less time lies between two events of a class, they are one.
         pad: how much earlier an event begins, and how much later it ends, than its scores say.
         timeline: whether each window has a score for every step in time of the backbone, and not one for all of it.
+        alpha: with "auto", the p-value below which a window is unknown; None for the limit of each task.
         method: how events are cut out of the scores: "hysteresis", as described here, or "sebb".
         tuned: whether classes begin and end where `cl-ast tune` found, as far as it did and `thresholds` says no other;
             its thresholds are for hysteresis.
@@ -58,13 +60,14 @@ class EventSettings:
     task: str = AUTO
     window: float | None = None
     hop: float | None = None
-    threshold: Threshold = field(default_factory=lambda: Threshold.of(0.6))
+    threshold: Threshold = field(default_factory=lambda: Threshold.of(USUAL_ON))
     thresholds: Mapping[Key, Threshold] = field(default_factory=dict)
     median: float = 0.5
     min_duration: float = 0.25
     min_gap: float = 0.3
     pad: float = 0.0
     timeline: bool = False
+    alpha: float | None = None
     method: Literal["hysteresis", "sebb"] = "hysteresis"
     tuned: bool = True
 
@@ -73,6 +76,16 @@ class EventSettings:
             if not 0 <= getattr(self, name) <= _LONGEST:
                 shown = name.replace("_", "-")
                 raise ClAstError(f"--{shown} of {getattr(self, name):g} s cannot be used; give 0 to {_LONGEST:g} s")
+
+    def row(self) -> dict[str, Any]:
+        """Return the settings that all classes have in common, as plain values."""
+        names = ("window", "hop", "median", "min_duration", "min_gap", "pad", "timeline", "alpha", "method")
+        return {"on": self.threshold.on, "off": self.threshold.off, **{name: getattr(self, name) for name in names}}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings as plain values."""
+        each = [[*key, one.on, one.off] for key, one in sorted(self.thresholds.items())]
+        return {"task": self.task, **self.row(), "thresholds": each}
 
     def threshold_of(self, key: Key) -> Threshold:
         """Return where events of a class begin and end."""

@@ -53,7 +53,8 @@ class WindowScorer:
             MethodError: a timeline is wanted of a task that has none.
         """
         self._session = session
-        self._choice = None if settings.task == ALL else choice_of(session, Query(task=settings.task))
+        query = Query(task=settings.task, alpha=settings.alpha)
+        self._choice = None if settings.task == ALL else choice_of(session, query)
         if self._choice is None or isinstance(self._choice, Router):
             names = [one.name for one in session.registry.tasks()]
         else:
@@ -86,6 +87,11 @@ class WindowScorer:
             self._window(one, [(route.task, scored)] if route.known else [], None if route.known else route.task)
             for one, (route, scored) in zip(windows, decided, strict=True)
         ]
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that the events depend on besides the recording, as plain values."""
+        versions = {name: version.adapter_sha256 for name, version in sorted(self._versions.items())}
+        return self.settings.to_json() | {"backbone": self._session.backbone.fingerprint, "versions": versions}
 
     def prepare(self, windows: Sequence[Segment]) -> None:
         """Compute what windows share, in the thread that reads them, so that the backbone need not wait for it."""

@@ -50,6 +50,15 @@ class StreamDetector:
         """Take the next samples, mono at 16 kHz; return the events that are over, and candidates that were rejected."""
         return [event for windows in self.cutter.add(samples) for event in self.take(windows)]
 
+    def keep_up(self, samples: Waveform, most: int) -> tuple[list[Event], int]:
+        """Take the next samples as `add` does, but leave the oldest windows out where more than `most` are complete.
+
+        Returns the events that are over, and how many windows were left out.
+        """
+        self.cutter.put(samples)
+        dropped = self.cutter.drop(self.cutter.ready - most)
+        return self.add(samples[:0]), dropped
+
     def take(self, windows: list[Segment]) -> list[Event]:
         """Take windows of this detector's cutter, which another thread may have cut; return as `add` does."""
         found = []

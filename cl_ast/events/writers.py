@@ -46,13 +46,13 @@ def jsonl(event: Event) -> str:
 
 def as_csv(recordings: Iterable[Found], settings: Mapping[str, object]) -> str:
     """Return a table with a line for each event, and in each line the settings that it was found with."""
-    return tabular.as_csv([{**event.to_json(), **settings} for recording in recordings for event in _kept(recording)])
+    return tabular.as_csv([{**event.to_json(), **settings} for one in recordings for event in kept(one)])
 
 
 def audacity(recording: Found, *, frequencies: bool = False) -> str:
     """Return the label track of one recording; with `frequencies`, each label has a second line with its band."""
     lines = []
-    for event in _kept(recording):
+    for event in kept(recording):
         lines.append(f"{_time(event.first)}\t{_time(event.stop)}\t{_name(event)} {event.score_max:.2f}")
         if frequencies:
             lines.append("\\\t" + "\t".join(f"{value:.6f}" for value in FREQUENCIES))
@@ -68,7 +68,7 @@ def raven(recordings: Iterable[Found]) -> str:
     lines = ["\t".join(_RAVEN)]
     before = 0  # samples of the recordings before
     for recording in recordings:
-        for event in _kept(recording):
+        for event in kept(recording):
             times = _time(before + event.first), _time(before + event.stop)
             named = escaped(recording.path), _time(event.first), escaped(event.label or ""), escaped(event.task or "")
             cells = (len(lines), "Spectrogram 1", 1, *times, *FREQUENCIES, *named, f"{event.score_max:.4f}")
@@ -80,13 +80,13 @@ def raven(recordings: Iterable[Found]) -> str:
 def srt(recording: Found) -> str:
     """Return the events of one recording as subtitles, to be read beside a player. Their times are whole ms."""
     parts = []
-    for number, event in enumerate(_kept(recording), 1):
+    for number, event in enumerate(kept(recording), 1):
         span = f"{_clock(event.first)} --> {_clock(event.stop)}"
         parts.append(f"{number}\n{span}\n{_name(event)} {event.score_max:.2f}\n")
     return "\n".join(parts).rstrip("\n")
 
 
-def _kept(recording: Found) -> list[Event]:
+def kept(recording: Found) -> list[Event]:
     """Return the events of a recording that were not rejected, by their begin."""
     return sorted((one for one in recording.events if not one.why), key=lambda one: (one.first, one.stop))
 

@@ -8,9 +8,11 @@ from cl_ast.terminal.commands.demo import demo
 from cl_ast.terminal.commands.doctor import doctor
 from cl_ast.terminal.commands.embed import embed
 from cl_ast.terminal.commands.evaluate import evaluate
+from cl_ast.terminal.commands.events import events
 from cl_ast.terminal.commands.export import export
 from cl_ast.terminal.commands.gc import gc
 from cl_ast.terminal.commands.import_task import import_task
+from cl_ast.terminal.commands.listen import listen
 from cl_ast.terminal.commands.methods import methods
 from cl_ast.terminal.commands.predict import predict
 from cl_ast.terminal.commands.pull import pull
@@ -43,9 +45,11 @@ COMMANDS = (
     doctor,
     embed,
     evaluate,
+    events,
     export,
     gc,
     import_task,
+    listen,
     methods,
     predict,
     pull,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from cl_ast.escaping import escaped
+from cl_ast.events.naming import stems
 
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
@@ -40,15 +40,9 @@ def track(answers: Iterable[Prediction]) -> str:
 
 def tracks(answers: Iterable[Prediction]) -> dict[str, str]:
     """Return the track of each recording, by the name of a file for it; two of one name get numbers."""
-    found: dict[str, str] = {}
-    for path, one in groupby(answers, lambda answer: answer.path):
-        stem = "standard-input" if path == "-" else PurePath(path).stem
-        name, number = f"{stem}.txt", 1
-        while name.casefold() in map(str.casefold, found):
-            number += 1
-            name = f"{stem}-{number}.txt"
-        found[name] = track(one)
-    return found
+    each = [(path, track(one)) for path, one in groupby(answers, lambda answer: answer.path)]
+    names = stems(path for path, _ in each)
+    return {f"{name}.txt": one for name, (_, one) in zip(names, each, strict=True)}
 
 
 def _regions(answers: Sequence[Prediction]) -> list[_Region]:

@@ -155,6 +155,13 @@ def test_every_format_is_read_to_the_same_events(write: Any, tmp_path: Path) -> 
     assert result.not_in_reference == []
 
 
+def test_a_folder_with_several_formats_is_read_once(tmp_path: Path) -> None:
+    for write in (_write_csv, _write_audacity, _write_jsonl):
+        write(tmp_path)
+    (tmp_path / "index.json").write_text("{}")
+    assert list(read_event_list(tmp_path).sounds) == EVENTS
+
+
 def test_json_is_read_in_both_forms(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(_rows()))
     (tmp_path / "object.json").write_text(json.dumps({"events": _rows(), "settings": {}}))
