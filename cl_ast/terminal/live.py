@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.live import Live
-from rich.text import Text
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.errors import ClAstError
-from cl_ast.escaping import escaped
 from cl_ast.events.clips import clip_name, write_clip
 from cl_ast.events.sources import Piece
 from cl_ast.terminal.output import warn
 from cl_ast.terminal.rendering.console import console
+from cl_ast.terminal.rendering.layout import line
 
 if TYPE_CHECKING:
     from cl_ast.events import Event, ScoredWindow
@@ -137,7 +136,9 @@ class Listening:
             parts.append("now: " + ", ".join(f"{one.label}" for one in sounding))
         if self._lost:
             parts.append(f"lag: {self._lost / SAMPLE_RATE:.1f} s left out")
-        self._live.update(Text(escaped("  ".join(parts)), overflow="ellipsis", no_wrap=True))
+        shown = line("  ".join(parts))
+        shown.no_wrap, shown.overflow = True, "ellipsis"
+        self._live.update(shown)
 
 
 def _level(waveform: Waveform) -> str:
