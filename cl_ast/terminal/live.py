@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _AHEAD = 4  # pieces that are read before they are needed, of what can wait
 _POLL = 0.2  # seconds between two looks at whether to stop
 _QUIETEST = -60.0  # dB below full scale, at the left end of the level
-_BAR = 20  # letters
+_BAR = 12  # letters
 
 
 @contextmanager
@@ -131,11 +131,12 @@ class Listening:
         self._lost += lost
         if not self._is_shown or not windows:
             return
-        parts = [_level(waveform), _labels(windows[-1])]
-        if sounding:
-            parts.append("now: " + ", ".join(f"{one.label}" for one in sounding))
+        parts = [_level(waveform)]
         if self._lost:
             parts.append(f"lag: {self._lost / SAMPLE_RATE:.1f} s left out")
+        if sounding:
+            parts.append("now: " + ", ".join(f"{one.label}" for one in sounding))
+        parts.append(_labels(windows[-1]))
         shown = line("  ".join(parts))
         shown.no_wrap, shown.overflow = True, "ellipsis"
         self._live.update(shown)
