@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.live import Live
-from rich.text import Text
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.errors import ClAstError
-from cl_ast.escaping import escaped
 from cl_ast.events.clips import clip_name, write_clip
 from cl_ast.events.sources import Piece
 from cl_ast.terminal.output import warn
 from cl_ast.terminal.rendering.console import console
+from cl_ast.terminal.rendering.layout import line
 
 if TYPE_CHECKING:
     from cl_ast.events import Event, ScoredWindow
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 _AHEAD = 4  # pieces that are read before they are needed, of what can wait
 _POLL = 0.2  # seconds between two looks at whether to stop
 _QUIETEST = -60.0  # dB below full scale, at the left end of the level
-_BAR = 20  # letters
+_BAR = 12  # letters
 
 
 @contextmanager
@@ -132,12 +131,15 @@ class Listening:
         self._lost += lost
         if not self._is_shown or not windows:
             return
-        parts = [_level(waveform), _labels(windows[-1])]
-        if sounding:
-            parts.append("now: " + ", ".join(f"{one.label}" for one in sounding))
+        parts = [_level(waveform)]
         if self._lost:
             parts.append(f"lag: {self._lost / SAMPLE_RATE:.1f} s left out")
-        self._live.update(Text(escaped("  ".join(parts)), overflow="ellipsis", no_wrap=True))
+        if sounding:
+            parts.append("now: " + ", ".join(f"{one.label}" for one in sounding))
+        parts.append(_labels(windows[-1]))
+        shown = line("  ".join(parts))
+        shown.no_wrap, shown.overflow = True, "ellipsis"
+        self._live.update(shown)
 
 
 def _level(waveform: Waveform) -> str:
