@@ -14,7 +14,9 @@ from cl_ast.adapters.spec import parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pretrained import load
 from cl_ast.errors import MethodError
+from cl_ast.sharing.folder import write
 from cl_ast.tasks.task_file import from_bytes, to_bytes
+from registry import header
 
 DATA = Path(__file__).parent / "data" / "former_methods"
 ANSWERS: dict[str, Any] = json.loads((DATA / "answers.json").read_text())
@@ -53,6 +55,13 @@ def test_a_stored_text_keeps_its_meaning_and_todays_text_means_the_same_to_both(
     assert parse(stored.text) == parse(stored.text, stored=True) == stored
     changed = name in ("before_ffn", "before_both", "onebit", "ssf")
     assert (parse(ANSWERS[name]["method"]) != stored) == changed  # to whoever writes it today
+
+
+def test_it_is_exported_with_the_text_of_today(tmp_path: Path) -> None:
+    folder = write(tmp_path / "task", (DATA / "ssf.safetensors").read_bytes(), auto=None)
+    assert json.loads((folder / "adapter_config.json").read_text())["method"] == "ssf:layers"
+    assert header.read((folder / "adapter_model.safetensors").read_bytes()).description()["method"] == "ssf:layers"
+    assert "--method ssf:layers " in (folder / "README.md").read_text()  # how to train it again
 
 
 def test_skip_is_said_only_where_it_means_something() -> None:
