@@ -15,6 +15,7 @@ from cl_ast.audio.windows import Segment
 from cl_ast.errors import AudioError, ClAstError, MethodError
 from cl_ast.events import Event, EventSettings, StreamDetector, Threshold, WindowScorer, writers
 from cl_ast.events.cutting import WindowCutter
+from cl_ast.events.event import USUAL_ON
 from cl_ast.events.recordings import GROUP
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.decoding import Limits, blocks, named_as_sent
@@ -34,19 +35,36 @@ def settings_of(
     ] = AUTO,
     window: Annotated[float | None, Query(description="Seconds; by default what the task takes.")] = None,
     hop: Annotated[float | None, Query(description="Seconds; by default half a window.")] = None,
-    on: Annotated[float, Query(ge=0, le=1, description="Where an event begins.")] = 0.6,
+    on: Annotated[
+        float | None, Query(ge=0, le=1, description="Where an event begins; by default what was tuned, else 0.6.")
+    ] = None,
     off: Annotated[float | None, Query(ge=0, le=1, description="Where it ends; by default 0.15 less.")] = None,
     median: Annotated[float, Query(description="Seconds.")] = 0.5,
     min_duration: Annotated[float, Query(description="Seconds; shorter events are dropped.")] = 0.25,
     min_gap: Annotated[float, Query(description="Seconds; nearer events of a class are one.")] = 0.3,
     pad: Annotated[float, Query(description="Seconds before and after.")] = 0.0,
     timeline: Annotated[bool, Query(description="A score for every step in time of the backbone.")] = False,
+    alpha: Annotated[
+        float | None, Query(ge=0, le=1, description="With auto, a window with a lower p-value is unknown.")
+    ] = None,
     events: Annotated[Literal["hysteresis", "sebb"], Query(description="How events are cut out.")] = "hysteresis",
 ) -> EventSettings:
     """Return how events are found, as the query of a request says."""
     try:
-        threshold = Threshold.of(on, off)
-        return EventSettings(task, window, hop, threshold, {}, median, min_duration, min_gap, pad, timeline, events)
+        return EventSettings(
+            task=task,
+            window=window,
+            hop=hop,
+            threshold=Threshold.of(USUAL_ON if on is None else on, off),
+            median=median,
+            min_duration=min_duration,
+            min_gap=min_gap,
+            pad=pad,
+            timeline=timeline,
+            alpha=alpha,
+            method=events,
+            tuned=on is None and off is None,
+        )
     except ClAstError as error:
         raise Refusal("invalid", str(error)) from None
 
