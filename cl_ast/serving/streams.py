@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, Threshold
+from cl_ast.events.event import USUAL_ON
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.events import scorer_of
 from cl_ast.serving.refusals import Refusal, refusal_of
@@ -39,17 +40,28 @@ class Update(BaseModel):
     task: Annotated[str, Field(max_length=200)] = AUTO
     window: float | None = None
     hop: float | None = None
-    on: Annotated[float, Field(ge=0, le=1)] = 0.6
+    on: Annotated[float | None, Field(ge=0, le=1)] = None
     off: Annotated[float | None, Field(ge=0, le=1)] = None
     median: float = 0.5
     min_duration: float = 0.25
     min_gap: float = 0.3
     pad: float = 0.0
+    alpha: Annotated[float | None, Field(ge=0, le=1)] = None
 
     def settings(self) -> EventSettings:
         """Return how events are found. Raises ClAstError where that cannot be."""
-        times = self.median, self.min_duration, self.min_gap, self.pad
-        return EventSettings(self.task, self.window, self.hop, Threshold.of(self.on, self.off), {}, *times)
+        return EventSettings(
+            task=self.task,
+            window=self.window,
+            hop=self.hop,
+            threshold=Threshold.of(USUAL_ON if self.on is None else self.on, self.off),
+            median=self.median,
+            min_duration=self.min_duration,
+            min_gap=self.min_gap,
+            pad=self.pad,
+            alpha=self.alpha,
+            tuned=self.on is None and self.off is None,
+        )
 
 
 class Frames:
