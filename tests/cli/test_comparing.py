@@ -44,7 +44,7 @@ def test_several_tasks_have_an_average_and_the_same_command_goes_on(
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         cells = list(csv.DictReader(file))
     assert [(cell["task"], cell["method"], cell["seed"], cell["reason"]) for cell in cells] == [
-        (task, method, "0", "") for task in ("tones", "chirps") for method in ("linear", "ssf")
+        (task, method, "0", "") for task in ("tones", "chirps") for method in ("linear", "ssf:whole")
     ]
     tidy = {"what", "fold", "K", "parameters", "validation", "test", "n", "seconds", "bytes", "versions"}
     assert tidy <= set(cells[0])

@@ -298,7 +298,7 @@ def test_the_average_is_the_mean_of_the_tasks(clips: Path, backbone: Backbone, t
         assert len(list(run(results))) == 4
         lines = [compared(results, line) for line in grid.lines()]
         means = averages(results, lines)
-    assert [mean.method for mean in means] == ["linear", "ssf"]
+    assert [mean.method for mean in means] == ["linear", "ssf:whole"]
     for mean, own in zip(means, (lines[0::2], lines[1::2]), strict=True):
         assert mean.accuracies == tuple(line.accuracy for line in own)
         assert mean.accuracy is not None
