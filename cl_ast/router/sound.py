@@ -8,13 +8,13 @@ from cl_ast.audio.recordings import Recording, sounding
 
 _LONGEST = 3 * SAMPLE_RATE
 SHORTEST = 3 * SAMPLE_RATE // 10
-_STEP = SAMPLE_RATE // 10  # lengths are multiples of this, so that many clips have the same length and form a batch
+STEP = SAMPLE_RATE // 10  # lengths are multiples of this, so that many clips have the same length and form a batch
 _SILENCE = 50.0  # blocks this many dB below the loudest block are silence
 _SILENCE_AT_ENDS = 40.0  # the same for both ends of a clip, where faint noise may be padding
-_LEVEL = 0.05  # the RMS of every sound
-_BLOCK = SAMPLE_RATE // 100  # 10 ms
+LEVEL = 0.05  # the RMS of every sound
+BLOCK = SAMPLE_RATE // 100  # 10 ms
 _WHOLE = 10.24  # seconds; the longest clip that is described whole, as no task on a folder of clips takes more
-_SECOND = SAMPLE_RATE + _BLOCK  # 10 ms more than a second, for the crossfades
+_SECOND = SAMPLE_RATE + BLOCK  # 10 ms more than a second, for the crossfades
 _ROWS = 2**13  # blocks whose power is computed at once
 
 
@@ -27,12 +27,12 @@ def sound_of(clip: Waveform) -> Waveform:
     """
     sound = without_silence(clip)
     if len(sound) > _LONGEST:
-        piece = _LONGEST // 3 + _BLOCK  # 10 ms more than a second, for the crossfades
+        piece = _LONGEST // 3 + BLOCK  # 10 ms more than a second, for the crossfades
         starts = (0, (len(sound) - piece) // 2, len(sound) - piece)
-        sound = _crossfaded([sound[start : start + piece] for start in starts])[:_LONGEST]
-    sound = repeated(sound, max(SHORTEST, len(sound) // _STEP * _STEP))
+        sound = crossfaded([sound[start : start + piece] for start in starts])[:_LONGEST]
+    sound = repeated(sound, max(SHORTEST, len(sound) // STEP * STEP))
     level = max(float(np.sqrt(np.mean(sound.astype(np.float64) ** 2))), 1e-8)
-    return (sound * (_LEVEL / level)).astype(np.float32)
+    return (sound * (LEVEL / level)).astype(np.float32)
 
 
 def part_to_describe(clip: Recording | Waveform) -> Waveform:
@@ -48,12 +48,12 @@ def part_to_describe(clip: Recording | Waveform) -> Waveform:
     starts = range(0, max(0, clip.samples - _SECOND) + 1, SAMPLE_RATE)
     loud = sounding(clip.loudness, starts, _SECOND)
     chosen = [loud[0], loud[len(loud) // 2], loud[-1]] if len(loud) > 3 else loud
-    return _crossfaded(list(clip.cut(chosen, _SECOND)))[:_LONGEST]
+    return crossfaded(list(clip.cut(chosen, _SECOND)))[:_LONGEST]
 
 
 def without_silence(clip: Waveform) -> Waveform:
     """Return the clip without silence and without faint ends, which may be padding; a silent clip is returned whole."""
-    return _crossfaded(_audible_parts(clip))
+    return crossfaded(_audible_parts(clip))
 
 
 def repeated(clip: Waveform, samples: int) -> Waveform:
@@ -62,16 +62,16 @@ def repeated(clip: Waveform, samples: int) -> Waveform:
         return clip[:samples]
     if not len(clip):
         return np.zeros(samples, np.float32)
-    times = -(-samples // max(1, len(clip) - min(_BLOCK, len(clip) // 2)))
-    return _crossfaded([clip] * (times + 1))[:samples]
+    times = -(-samples // max(1, len(clip) - min(BLOCK, len(clip) // 2)))
+    return crossfaded([clip] * (times + 1))[:samples]
 
 
 def _audible_parts(clip: Waveform) -> list[Waveform]:
     """Return the parts of the clip that are not silent, in whole 10 ms blocks."""
-    whole = len(clip) // _BLOCK * _BLOCK
+    whole = len(clip) // BLOCK * BLOCK
     if not whole:
         return [clip]
-    power = _powers(clip[:whole].reshape(-1, _BLOCK))
+    power = _powers(clip[:whole].reshape(-1, BLOCK))
     loudest = power.max()
     if loudest <= 0:
         return [clip]
@@ -79,7 +79,7 @@ def _audible_parts(clip: Waveform) -> list[Waveform]:
     first, last = loud[0], loud[-1] + 1
     audible = np.concatenate([[False], power[first:last] > loudest * 10 ** (-_SILENCE / 10), [False]])
     edges = np.flatnonzero(np.diff(audible.astype(int))).reshape(-1, 2) + first
-    return [clip[start * _BLOCK : end * _BLOCK] for start, end in edges]
+    return [clip[start * BLOCK : end * BLOCK] for start, end in edges]
 
 
 def _powers(blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -92,7 +92,7 @@ def _powers(blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     )
 
 
-def _crossfaded(pieces: list[Waveform]) -> Waveform:
+def crossfaded(pieces: list[Waveform]) -> Waveform:
     """Concatenate pieces, with crossfades over at most 10 ms and at most half of a piece.
 
     Without crossfades there would be clicks, which have all frequencies and would hide that a clip has no treble.
@@ -100,7 +100,7 @@ def _crossfaded(pieces: list[Waveform]) -> Waveform:
     out = [pieces[0]]
     for piece in pieces[1:]:
         last = out.pop()
-        fade = min(_BLOCK, len(last) // 2, len(piece) // 2)
+        fade = min(BLOCK, len(last) // 2, len(piece) // 2)
         rising = np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)) ** 2
         out.append(last[: len(last) - fade])
         out.append(last[len(last) - fade :] * (1 - rising) + piece[:fade] * rising)
