@@ -9,6 +9,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 
 @click.command("route")
@@ -80,7 +81,7 @@ def route(
         for version in done:
             print_line(limit_line(version))
     else:
-        print_line(f"rebuilt the routing of {len(done)} task{'' if len(done) == 1 else 's'}")
+        print_line(f"rebuilt the routing of {plural(len(done), 'task')}")
         for version in done:
             if used := negatives_of(version):
                 print_line(f"{version.task}: {used}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.output import note, print_json, print_text, table_or, warn
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from cl_ast.evaluation.event_score import EventScore, Matching
@@ -80,7 +81,7 @@ def score(
     _print(result, value, kind)
     others = result.not_in_reference
     if others:
-        which = "1 recording with events is" if len(others) == 1 else f"{len(others)} recordings with events are"
+        which = f"{plural(len(others), 'recording')} with events {'is' if len(others) == 1 else 'are'}"
         warn(f"{which} not in {reference} (such as {others[0]}); all events in them count as wrong")
 
 
