@@ -122,4 +122,4 @@ def test_sentences_are_broken_at_spaces_in_a_terminal_and_nowhere_else(
     assert " ".join(lines) == said and len(lines) > 2
     assert [line for line in lines if len(line) > 80 and " " in line] == []
     lines = [line for line in in_terminal("tasks", "--format", "nothing " * 12) if line]  # click's sentence
-    assert max(map(cell_len, lines)) <= 80 and lines[-1].endswith("'csv'.")
+    assert max(map(cell_len, lines)) <= 80 and lines[-1].endswith("'json'.")

@@ -48,10 +48,11 @@ def embed(
     plot: Path | None,
     backbone: str | None,
 ) -> None:
-    """Write one vector for each clip: the backbone's, and with --task that of a task's adapter beside it.
+    """Write one vector for each clip, such as for a map.
 
-    Clips are audio files and folders; the labels of class folders or a metadata.csv come along. A task's name stands
-    for the clips that it was learned from, with their labels and splits.
+    It is the backbone's; with --task, that of the task's adapter stands beside it. Clips are audio files and folders;
+    the labels of class folders or a metadata.csv come along. A task's name stands for the clips that it was learned
+    from, with their labels and splits.
 
     \b
     cl-ast embed recordings/ --out recordings.npz

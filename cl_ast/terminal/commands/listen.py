@@ -73,9 +73,9 @@ def listen(
     backbone: str | None,
     **given: Any,
 ) -> None:
-    """Find events in live sound, as `cl-ast events` finds them in recordings; Ctrl-C ends it.
+    """Find events in live sound, until Ctrl-C.
 
-    Each event is printed as soon as it ends.
+    They are found as `cl-ast events` finds them in recordings. Each is printed as soon as it ends.
 
     \b
     cl-ast listen --task birds

@@ -44,10 +44,11 @@ def route(
     negatives: Path | None,
     no_negatives: bool,
 ) -> None:
-    """Rebuild the routing of tasks, without training, or change when a clip is unknown to them.
+    """Rebuild the routing of tasks, or set when a clip is unknown.
 
-    Needed once where another release of cl-ast learned it: `--task auto` then says so. Each task gets a new version
-    with the same adapter. A task whose clips are gone answers by name only, until they are there again.
+    Nothing is trained. It is needed once where another release of cl-ast learned it: `--task auto` then says so. Each
+    task gets a new version with the same adapter. A task whose clips are gone answers by name only, until they are
+    there again.
 
     An imported task answers by name only until --with DIR lets the router know it: DIR is a folder of at least 10
     clips that are of its kind. Without --with, clips of a published data set are found by themselves.

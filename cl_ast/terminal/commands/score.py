@@ -56,11 +56,12 @@ def score(
     recordings: Path | None,
     kind: str,
 ) -> None:
-    """Score EVENTS against REFERENCE: precision, recall and F1 of each class and of all, as sed_eval defines them.
+    """Score found events: precision, recall and F1 of each class.
 
-    Either is a file or a folder of files: JSON lines, JSON or CSV as `cl-ast events` writes them, a metadata.csv with
-    the columns file, start, end and label, or label files (.txt) of Audacity or Raven. Recordings are matched by their
-    names, without folders and endings. Events in a recording that the reference does not name count as wrong.
+    EVENTS are compared with REFERENCE as sed_eval defines it. Either is a file or a folder of files: JSON lines, JSON
+    or CSV as `cl-ast events` writes them, a metadata.csv with the columns file, start, end and label, or label files
+    (.txt) of Audacity or Raven. Recordings are matched by their names, without folders and endings. Events in a
+    recording that the reference does not name count as wrong.
 
     PSDS looks at all thresholds at once, so find the events with a low one: `cl-ast events --on 0.05`.
 
