@@ -9,10 +9,17 @@ def some_of(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 task", "2,000 tasks"."""
+    return f"{count:,} {noun if count == 1 else f'{noun}s'}"
+
+
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: "1 s" at least, "80 s", "12 min", "1.5 h"."""
+    """Return a time as a person says it: "2.5 ms", "40 ms", "0.4 s", "80 s", "12 min", "1.5 h"."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.{1 if seconds < 0.01 else 0}f} ms"
     if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
+from cl_ast.wording import plural
 from registry import changes, deltas, header, identity, last_change, names, row_checks, rows, trash
 from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
 from registry.database import Database, Reader, Writer
@@ -167,9 +168,9 @@ def _dropped(writer: Writer, plan: _Plan, wanted: Collection[str]) -> bool:
     former = {name_of(version.adapter_sha256) for version in plan.versions}
     # A file that was missing before is missing when it is taken back, too.
     back = [file.name[:64] for file in plan.trash if file.bytes and (wanted or file.name in former)]
-    what = f"gc dropped {len(ids)} former version{'s' * (len(ids) != 1)}"
+    what = f"gc dropped {plural(len(ids), 'former version')}"
     if wanted:
-        what = f"gc dropped {len(back)} file{'s' * (len(back) != 1)} of {', '.join(sorted(wanted))}"
+        what = f"gc dropped {plural(len(back), 'file')} of {', '.join(sorted(wanted))}"
     return last_change.note(writer, "gc", what, Undoing(back, [], delta))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from cl_ast.errors import RegistryError
+from cl_ast.wording import plural
 from registry import changes, deltas, last_change, row_checks, rows, trash
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database, Reader, Writer
@@ -96,20 +97,17 @@ def _now(writer: Writer, delta: Delta, inverse: Delta) -> str:
     for row in [*delta.put.get("tasks", ()), *inverse.put["tasks"]]:
         what = f"task {row['name']} is not here any more"
         for name, number, count in _task(writer, row["id"]):
-            versions = "1 version" if count == 1 else f"{count} versions, and version {number} answers"
+            versions = plural(count, "version") + (f", and version {number} answers" if count > 1 else "")
             what = f"task {name} is here with {versions}"
         if what not in sentences:
             sentences.append(what)
     if sentences:
         return "; ".join(sentences)
     back, gone = len(delta.put.get("versions", ())), len(inverse.put["versions"])
-    if back or gone:
-        return f"{_counted(back or gone, 'former version')} {'here' if back else 'gone'} again"
+    if number := back or gone:
+        are = "is" if number == 1 else "are"
+        return f"{plural(number, 'former version')} {are} {'here' if back else 'gone'} again"
     return "the files are where they were"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'} {'is' if number == 1 else 'are'}"
 
 
 def _task(writer: Writer, id: int) -> list[tuple[str, int, int]]:

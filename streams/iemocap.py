@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ast.errors import StreamError
+from cl_ast.wording import plural
 from streams.find_files import find_files
 from streams.folders import files_in, walk
-from streams.left_out import count
 from streams.records import Collection, Record
 
 SESSIONS = range(1, 6)
@@ -55,9 +55,9 @@ def read(root: Path) -> Collection:
     others = Counter(turn.emotion for turn in turns if turn.emotion not in EMOTIONS)
     notes = []
     if others:
-        notes.append(f"left out: {count(others.total(), 'utterance')} of other emotions ({', '.join(sorted(others))})")
+        notes.append(f"left out: {plural(others.total(), 'utterance')} of other emotions ({', '.join(sorted(others))})")
     if unrated:
-        notes.append(f"left out: {count(len(unrated))} without emotions; the first is {unrated[0].name}")
+        notes.append(f"left out: {plural(len(unrated), 'clip')} without emotions; the first is {unrated[0].name}")
     return Collection(records, LABELS, tuple(notes))
 
 
@@ -75,7 +75,7 @@ def _unrated(root: Path, turns: Sequence[_Turn]) -> list[Path]:
     if lost:
         first = lost[0].relative_to(root)
         raise StreamError(
-            f"{count(len(lost), 'dialogue')} with clips but no emotions, the first is {first.as_posix()}: there is no"
+            f"{plural(len(lost), 'dialogue')} with clips but no emotions, the first is {first.as_posix()}: there is no"
             f" turn in {first.parts[0]}/dialog/EmoEvaluation/{first.name}.txt; unpack the whole archive again"
         )
     return unrated

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from cl_ast.wording import plural
 from streams.folders import is_clip, is_other_audio, walk
 from streams.metadata import FORMATS
 from streams.records import Collection
@@ -55,7 +56,7 @@ class LeftOut:
     def skip(self, folder: Path) -> None:
         """Remember a folder that is not entered: background noise, or clips without labels."""
         n = sum(is_clip(path) for path in walk(folder))
-        self._folders.append(f"{self._name(folder)} ({count(n)})")
+        self._folders.append(f"{self._name(folder)} ({plural(n, 'clip')})")
 
     def empty(self, folder: Path) -> None:
         """Remember a folder without clips."""
@@ -71,13 +72,13 @@ class LeftOut:
 
         more = [path for path in walk(folder, skip) if path not in known and (is_clip(path) or is_other_audio(path))]
         if more:
-            self._tables.append(f"{count(len(more))} that {why}; the first is {self._name(more[0])}")
+            self._tables.append(f"{plural(len(more), 'clip')} that {why}; the first is {self._name(more[0])}")
         return more
 
     def rows(self, why: str, places: Sequence[str]) -> None:
         """Remember rows of tables or lines of label files, and where they are; `why` is such as "without a label"."""
         if places:
-            self._tables.append(f"{count(len(places))} {why}; the first is {places[0]}")
+            self._tables.append(f"{plural(len(places), 'clip')} {why}; the first is {places[0]}")
 
     def notes(self) -> tuple[str, ...]:
         """Return a sentence for each kind of clips that are left out."""
@@ -95,11 +96,6 @@ class LeftOut:
 
     def _name(self, path: Path) -> str:
         return "the folder itself" if path == self._root else path.relative_to(self._root).as_posix()
-
-
-def count(n: int, noun: str = "clip") -> str:
-    """Return the number with its noun, such as `1 clip` or `3 clips`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def with_unlisted(collection: Collection, root: Path, folder: Path, table: str, *, whole: bool) -> Collection:

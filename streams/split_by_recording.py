@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cl_ast.errors import StreamError
+from cl_ast.wording import plural
 from streams.records import Record, Splits
 from streams.split_by_speaker import split_by_speaker
 
@@ -46,7 +47,7 @@ def split_by_recording(records: Sequence[Record], seed: int) -> tuple[Splits, st
     if not all(splits):
         count = len({r.path for r in records})
         raise StreamError(
-            f"the labelled parts are of {count} recording{'' if count == 1 else 's'}, which cannot be divided: the"
+            f"the labelled parts are of {plural(count, 'recording')}, which cannot be divided: the"
             " three splits share no recording, and every class needs one to train on; label more recordings"
         )
     train, validation, test = (len({r.path for r in part}) for part in splits)

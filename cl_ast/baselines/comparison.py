@@ -13,6 +13,7 @@ from cl_ast.environment import package_versions
 from cl_ast.evaluation import metrics
 from cl_ast.experiments.results import Results, Row, Value
 from cl_ast.training.engine import Engine
+from cl_ast.wording import duration
 
 _KEYS = ("kind", "stream", "scenario", "backbone", "training", "method", "order", "seed", "answer")
 _VALUES = (
@@ -235,7 +236,7 @@ def _line(job: Job, finished: Sequence[Finished]) -> str:
         name = f"{one.answer} " if one.answer else ""
         shown.append(f"{name}{statistics.mean(row):.1%}")
     of = "validation clips" if job.kind == TRIAL else "test clips"
-    return f"{what}: {', '.join(shown)} of {of} after the last step, in {finished[0].seconds:.1f} s"
+    return f"{what}: {', '.join(shown)} of {of} after the last step, in {duration(finished[0].seconds)}"
 
 
 def _fingerprint(stream: Stream) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import streams
 from cl_ast.baselines.outputs import SCENARIOS
 from cl_ast.errors import StreamError
+from cl_ast.wording import plural
 from streams.loading import read_records, task_of
 from streams.records import Record
 from streams.split import keep_per_class, stratified_split
@@ -128,7 +129,7 @@ def stream_of(tasks: Sequence[streams.Task], scenario: str, steps: int | None = 
     for task in tasks:
         numbers.append({label: first + number for number, label in enumerate(task.labels)})
         first += len(task.labels)
-    return Stream(scenario, tuple(tasks), tuple(numbers), 0, f"{len(tasks)} tasks")
+    return Stream(scenario, tuple(tasks), tuple(numbers), 0, plural(len(tasks), "task"))
 
 
 def _by_class(task: streams.Task, scenario: str, steps: int) -> Stream:
@@ -139,16 +140,16 @@ def _by_class(task: streams.Task, scenario: str, steps: int) -> Stream:
         )
     _check_count(task.name, len(task.labels), "classes", steps, most)
     numbers = {label: number for number, label in enumerate(task.labels)}
-    return Stream(scenario, (task,), (numbers,), steps, f"{task.name} split by class into {steps} steps")
+    return Stream(scenario, (task,), (numbers,), steps, f"{task.name} split by class into {plural(steps, 'step')}")
 
 
 def _by_domain(tasks: Sequence[streams.Task], steps: int | None) -> Stream:
     if len(tasks) == 1:
         blocks, what = _domains(tasks[0], steps)
-        title = f"{tasks[0].name} split by {what} into {len(blocks)} steps"
+        title = f"{tasks[0].name} split by {what} into {plural(len(blocks), 'step')}"
     else:
         _check_names(tasks)
-        blocks, title = tuple(tasks), f"{len(tasks)} tasks"
+        blocks, title = tuple(tasks), plural(len(tasks), "task")
     labels = blocks[0].labels
     for block in blocks:
         other = sorted(set(labels) ^ set(block.labels))

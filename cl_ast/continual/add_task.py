@@ -32,6 +32,7 @@ from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.quantising import rounded
 from cl_ast.training.stopping import Stop, never
 from cl_ast.training.trainer import Trained, train
+from cl_ast.wording import plural
 from registry import TaskRecord
 from streams.recorded_split import members_of
 
@@ -136,8 +137,8 @@ def _trained(
         resume = resume is None and epochs > 0
         if epochs and not resume:
             warnings.warn(
-                f"a checkpoint of {_epochs(epochs)} of this training is there: stop (Ctrl-C) and add --resume to go on "
-                "from it; it is kept until this training has passed it",
+                f"a checkpoint of {plural(epochs, 'epoch')} of this training is there: stop (Ctrl-C) and add "
+                "--resume to go on from it; it is kept until this training has passed it",
                 ClAstWarning,
                 stacklevel=2,
             )
@@ -170,10 +171,6 @@ def _checkpoint(session: Session, plan: Plan) -> Checkpoint:
         "method": plan.settings.method.text,
     }
     return Checkpoint(caches.checkpoints(), identity, place=f"{session.registry.place}\n{plan.settings.name}")
-
-
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _routing(session: Session, plan: Plan, model: TaskModel, progress: Progress) -> LearnedRouting | None:

@@ -9,6 +9,7 @@ import torch
 import streams
 from cl_ast.errors import StreamError
 from cl_ast.tasks.origin import how_to_route, original, routing_of
+from cl_ast.wording import plural
 from registry import VersionRecord
 from streams.metadata import has_metadata
 from streams.walk import EXTENSIONS, Obstacle, audio_files
@@ -62,7 +63,8 @@ def clips_in(folder: Path, seed: int) -> RoutingClips:
         found = RoutingClips(task.train, task.validation, task.labels, root)
     if found.used < FEWEST:
         raise StreamError(
-            f"{folder} has {found.used} clips to learn routing from, without test clips; give at least {FEWEST}"
+            f"{folder} has {plural(found.used, 'clip')} to learn routing from, without test clips; "
+            f"give at least {FEWEST}"
         )
     return found
 

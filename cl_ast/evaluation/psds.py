@@ -7,6 +7,7 @@ from pathlib import Path
 from cl_ast.audio.reading import read, seconds
 from cl_ast.errors import ClAstError
 from cl_ast.evaluation.event_lists import EventList, Sound, recording_name
+from cl_ast.wording import plural
 from streams.durations import stated_seconds
 from streams.walk import Obstacle, audio_files
 
@@ -62,7 +63,9 @@ def seconds_of_recordings(folder: Path, reference: EventList) -> dict[str, float
             found[recording_name(one.name)] = seconds(read(one)) if length is None else length
     missing = sorted(reference.recordings - found.keys())
     if missing:
-        raise ClAstError(f"{folder} lacks {len(missing)} recordings (such as {missing[0]}), whose length PSDS needs")
+        raise ClAstError(
+            f"{folder} lacks {plural(len(missing), 'recording')} (such as {missing[0]}), whose length PSDS needs"
+        )
     return found
 
 

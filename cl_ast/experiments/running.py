@@ -14,6 +14,7 @@ from cl_ast.experiments.grid import Cell, Grid, Line
 from cl_ast.experiments.results import Results, Row, Value
 from cl_ast.progress import Progress, silent
 from cl_ast.training.engine import Engine
+from cl_ast.wording import duration, plural
 
 KEYS = ("task", "data", "backbone", "method", "settings", "fold", "K", "seed")
 VALUES = (
@@ -166,12 +167,12 @@ def _said(grid: Grid, cell: Cell, outcome: Outcome) -> str:
         f"{cell.task}, " if len(grid.tasks) > 1 else "",
         f"fold {cell.fold}, " if len(grid.tasks[cell.task]) > 1 else "",
         cell.method.text,
-        f", {cell.few_shot} clips per class" if len(grid.few_shot) > 1 and cell.few_shot else "",
+        f", {plural(cell.few_shot, 'clip')} per class" if len(grid.few_shot) > 1 and cell.few_shot else "",
     ]
     name = "".join(parts)
     if outcome.error:
         return f"{name}, seed {cell.seed}: {outcome.error}"
-    return f"{name}, seed {cell.seed}: {outcome.accuracy:.1%} in {outcome.seconds:.1f} s"
+    return f"{name}, seed {cell.seed}: {outcome.accuracy:.1%} in {duration(outcome.seconds)}"
 
 
 def bits_of(right: tuple[bool, ...]) -> str:

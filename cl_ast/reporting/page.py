@@ -20,6 +20,7 @@ from cl_ast.reporting.calibration import calibration_error, reliability
 from cl_ast.reporting.comparisons import Comparison
 from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
+from cl_ast.wording import duration
 from registry import TaskRecord
 from registry.limits import TEMPERATURES
 from streams.recorded_split import SPLITS
@@ -81,7 +82,7 @@ def _environment() -> Environment:
         "with_interval": with_interval,
         "percent": _percent,
         "interval": _interval,
-        "duration": _duration,
+        "duration": duration,
         "file_name": _file_name,
     }
     return environment
@@ -99,12 +100,6 @@ def _percent(share: float | None) -> str:
 
 def _interval(share: Share) -> str:
     return "–" if share.interval is None else f"{100 * share.interval[0]:.0f}–{100 * share.interval[1]:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.1f} ms" if seconds < 0.01 else f"{1000 * seconds:.0f} ms"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _changed(matrix: Sequence[Sequence[float | None]]) -> bool:

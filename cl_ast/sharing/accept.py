@@ -24,6 +24,7 @@ from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
 from cl_ast.tasks.task_model import check_temperature, head_norm
+from cl_ast.wording import plural
 from registry import NewVersion, names
 from registry.manifest import Manifest
 
@@ -165,7 +166,7 @@ def _labels(labels: Any) -> Any:
         return labels  # which is refused with the other facts
     changed = [label for label in labels if refused_in_label(label)]
     if changed:
-        count = f"{len(changed):,} label{'s' if len(changed) > 1 else ''} had"
+        count = f"{plural(len(changed), 'label')} had"
         shown = ", ".join(escaped(label)[:80] for label in changed[:3]) + (", …" if len(changed) > 3 else "")
         message = f"{count} control or format characters, which are escaped from now on: {shown}"
         warnings.warn(message, ClAstWarning, stacklevel=2)

@@ -22,6 +22,6 @@ def confirm(question: Callable[[], str | None], *, yes: bool) -> None:
     if yes or not can_ask():
         return
     words = question()
-    if words is not None and answer_to(f"{words} [y/N] ").lower() not in ("y", "yes"):
+    if words is not None and answer_to(f"{words} [y/N]").lower() not in ("y", "yes"):
         warn("nothing was changed")
         raise click.exceptions.Exit(1)

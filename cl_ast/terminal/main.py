@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
 from cl_ast.terminal.global_options import REGISTRY_VARIABLE, VERBOSE, Device, with_global_options
 from cl_ast.terminal.log_file import log, open_log
-from cl_ast.terminal.output import print_traceback, warn, warnings_as_lines
+from cl_ast.terminal.output import print_traceback, warn, warnings_as_lines, wrapped
 
 
 class Commands(click.Group):
@@ -48,14 +49,15 @@ class Commands(click.Group):
 
 @contextmanager
 def _usage_escaped() -> Iterator[None]:
-    """Escape what click is going to print of wrong usage, which has words of the command line in it."""
+    """Escape and wrap what click is going to print of wrong usage, which has words of the command line in it."""
     try:
         yield
     except click.UsageError as error:
         message = error.format_message()
-        if escaped_lines(message) == message:
+        shown = wrapped(f"Error: {escaped_lines(message)}", sys.stderr).removeprefix("Error: ")  # click puts it there
+        if shown == message:
             raise
-        raise click.UsageError(escaped_lines(message), error.ctx) from None
+        raise click.UsageError(shown, error.ctx) from None
 
 
 def _reason(error: BaseException) -> str:

@@ -75,7 +75,7 @@ def written() -> Iterator[None]:
 
 def print_line(line: str) -> None:
     """Print a sentence about the result as one line."""
-    click.echo(escaped_line(line))
+    click.echo(wrapped(escaped_line(line), sys.stdout))
 
 
 def print_text(text: str) -> None:
@@ -93,7 +93,7 @@ def note(line: str) -> None:
     text = escaped_line(without_home(line))
     log(text)
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(wrapped(text, sys.stderr), err=True)
 
 
 def print_traceback(*, shown: bool) -> None:
@@ -107,6 +107,29 @@ def print_traceback(*, shown: bool) -> None:
     if shown:
         with suppress(OSError):
             click.echo(text, err=True)
+
+
+def wrapped(line: str, stream: Any) -> str:
+    """Return a sentence with line ends at some of its spaces, so that a terminal does not break its words.
+
+    A word that is longer than a line stays whole, and so does everything where the stream is no terminal.
+    """
+    if not _is_terminal(stream):
+        return line
+    from rich.cells import cell_len
+
+    from cl_ast.terminal.rendering.console import console
+
+    width = console().width
+    first, *others = line.split(" ")
+    lines = [first]
+    for word in others:
+        longer = f"{lines[-1]} {word}"
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def can_ask() -> bool:
@@ -125,7 +148,7 @@ def _is_terminal(stream: Any) -> bool:
 def answer_to(question: str) -> str:
     """Ask on standard error, and return the line that was answered; no text after Ctrl-C or at the end of input."""
     try:
-        click.echo(escaped_line(question), err=True, nl=False)
+        click.echo(f"{wrapped(escaped_line(question), sys.stderr)} ", err=True, nl=False)
         answer = sys.stdin.readline()
     except (KeyboardInterrupt, UnicodeDecodeError):
         answer = ""

@@ -25,7 +25,7 @@ def test_the_demo_learns_predicts_and_ends_with_statistics_and_can_be_run_again(
         told = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
         assert told.exit_code == 0, told.output
         for task in demo.TASKS:
-            assert f"{task.name} learned in" in told.stdout
+            assert f"{task.name} trained in" in told.stdout
         assert "noise.wav" in told.stdout
         assert "forgetting" in told.stdout
         assert told.stdout.index("forgetting") < told.stdout.index("Everything is in")

@@ -61,7 +61,7 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(
     places = [lines.index(f"{stage} …") for stage in stages]
     assert lines[places[0] - 1].startswith("training 28/28") and places == sorted(places)
     assert all(lines[place + 1].startswith(stage) for place, stage in zip(places[1:], stages[1:], strict=True))
-    assert re.fullmatch(r"took \d+ (s|min) in all", lines[-1])
+    assert re.fullmatch(r"took (\d\.\d s|\d\d s|\d+ min) in all", lines[-1])
 
 
 def test_from_layer_is_written_into_the_method(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
@@ -89,7 +89,7 @@ def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_chosen(
 def test_quiet_says_nothing_but_the_result(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     answer = run(stage("tones"), "-q", "add-task", data / "noises", *quick).fine()
     assert answer.err == ""
-    assert answer.out.startswith("noises learned in ")
+    assert answer.out.startswith("noises trained in ")
     assert "by name %" in answer.out
 
 
@@ -219,8 +219,8 @@ def test_stream_learns_in_order_and_ends_with_the_statistics(
     answer = run(tmp_path / "new", "stream", *tasks, "--data-root", data, *quick, "--format", "json").fine()
     assert [task["name"] for task in answer.json["tasks"]] == tasks
     assert answer.json == run(tmp_path / "new", "stats", "--format", "json").json
-    assert "chirps learned in" in answer.err
-    assert re.fullmatch(r"took \d+ (s|min) in all", answer.err.splitlines()[-1])
+    assert "chirps trained in" in answer.err
+    assert re.fullmatch(r"took (\d\.\d s|\d\d s|\d+ min) in all", answer.err.splitlines()[-1])
 
 
 def test_stream_learns_nothing_where_one_of_its_words_is_wrong(

@@ -129,7 +129,7 @@ def test_a_device_that_is_unplugged_closes_the_last_event(
     monkeypatch.setitem(sys.modules, "sounddevice", _microphone([sound]))
     answer = cl("listen", *OPTIONS, "--format", "jsonl")
     assert answer.code == 1
-    assert "lag: 15 windows were left out" in answer.err
+    assert "lag: left out 15 windows" in answer.err
     assert "is it still plugged in?; the last event was closed at 6.00 s" in answer.err
     assert all(start >= 3.68 for start, *_ in _spans(answer.out))
 

@@ -195,7 +195,7 @@ def test_undo_takes_the_last_change_back(cl: Run, names: Names, registry: Path, 
     assert answers("tones") == before
     assert "took back: the undo of: removed task tones" in cl("undo", "--yes").fine().out
     assert names() == ["noises", "chirps"]
-    assert "1 files" in cl("gc", "--empty-trash").fine().out.partition(";")[2]
+    assert "1 file, " in cl("gc", "--empty-trash").fine().out.partition(";")[2]
     cl("undo", "--yes").refused("not in the trash any more")
     assert names() == ["noises", "chirps"]
 

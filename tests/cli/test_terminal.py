@@ -1,6 +1,9 @@
 """How results look to a person in a terminal."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +85,41 @@ def test_a_name_is_broken_after_its_underscores_and_words_stay_whole(
         assert max(map(cell_len, lines)) <= 80
         whole = {word for line in terminal(400, *command) for word in re.findall(r"[^\W_]+_?", line)}
         assert {word for line in lines for word in re.findall(r"[^\W_]+_?", line)} <= whole
+
+
+def in_terminal(*words: object) -> list[str]:
+    """Run a command in a real terminal of 80 columns; return the lines that it shows, without colours and bars."""
+    pty = pytest.importorskip("pty")
+    shown, terminal = pty.openpty()
+    command = [sys.executable, "-P", "-c", "import cli; cli.main(prog_name='cl-ast')", *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment):
+        os.close(terminal)
+        text = b""
+        try:
+            while more := os.read(shown, 10_000):
+                text += more
+        except OSError:  # the end, on Linux
+            pass
+    os.close(shown)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode()).replace("\r", "\n").splitlines()
+
+
+def test_sentences_are_broken_at_spaces_in_a_terminal_and_nowhere_else(
+    cl: Run, registry: Path, data: Path, quick: list[object], tmp_path: Path
+) -> None:
+    lines = in_terminal(
+        "--registry", registry, "--device", "cpu", "add-task", data / "tones", *quick, "--replace", "--no-eval"
+    )
+    assert max(map(cell_len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert re.search(r"tones: 2 classes; hears .* clips train, .* validate, .* test; ", text)  # progress
+    assert re.search(r"tones trained in .*; \d+ parameters, [\d,]+ bytes", text)  # standard output
+    place = tmp_path / ("a" * 90) / "b c"
+    answer = cl("--registry", place, "tasks")
+    (said,) = answer.err.splitlines()
+    lines = [line for line in in_terminal("--registry", place, "tasks") if line]
+    assert " ".join(lines) == said and len(lines) > 2
+    assert [line for line in lines if len(line) > 80 and " " in line] == []
+    lines = [line for line in in_terminal("tasks", "--format", "nothing " * 12) if line]  # click's sentence
+    assert max(map(cell_len, lines)) <= 80 and lines[-1].endswith("'json'.")

@@ -202,3 +202,10 @@ print("loaded:", *({set(heavy)} & set(sys.modules)))
 def test_help_fits_80_columns(command: str) -> None:
     out = CliRunner().invoke(cli.main, [command, "--help"], prog_name="cl-ast", terminal_width=80).stdout
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_no_command_is_described_with_dots_at_80_columns() -> None:
+    out = CliRunner().invoke(cli.main, ["--help"], prog_name="cl-ast", terminal_width=80).stdout
+    rows = out.partition("Commands:\n")[2].splitlines()
+    assert len(rows) == len(cli.main.commands)
+    assert [row for row in rows if row.endswith("...")] == []

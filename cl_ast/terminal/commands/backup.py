@@ -8,6 +8,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 _MOST_LINES = 50
 
@@ -35,8 +36,8 @@ def backup(app: App, /, dest: str) -> None:
     if len(report.problems) > _MOST_LINES:
         warn(f"left out: {len(report.problems) - _MOST_LINES:,} more")
     print_line(
-        f"backed up {report.tasks} tasks, {report.versions} versions ({size(report.bytes)}) to {report.place}, as of "
-        f"{report.moment.astimezone():%Y-%m-%d %H:%M:%S}"
+        f"backed up {plural(report.tasks, 'task')}, {plural(report.versions, 'version')} ({size(report.bytes)}) "
+        f"to {report.place}, as of {report.moment.astimezone():%Y-%m-%d %H:%M:%S}"
     )
     if "://" not in dest:
         print_line("use it with --registry, or put it back: cl-ast --registry THIS-FOLDER backup NEW-PLACE")

@@ -114,8 +114,8 @@ def compare(
     \b
     cl-ast compare path/to/clips --methods "linear lora conformer:k=8" --seeds 3
     cl-ast compare esc50 us8k --data-root path/to/data --folds all --out results/
-    cl-ast compare esc50 --methods "lora bottleneck" --few-shot 1,2,4,8 --seeds 5 --plot few.svg
-    cl-ast compare path/to/clips --methods "lora conformer" --sweep r=1,2,4,8 --plot r.png
+    cl-ast compare esc50 --methods "lora linear" --few-shot 1,2,4 --plot few.svg
+    cl-ast compare path/to/clips --methods lora --sweep r=1,2,4,8 --plot r.png
     cl-ast compare path/to/clips --seeds 5 --engine ray
     """
     from cl_ast.experiments.running import GridResults, run

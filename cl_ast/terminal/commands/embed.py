@@ -11,6 +11,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from cl_ast.manager import Manager
@@ -47,10 +48,11 @@ def embed(
     plot: Path | None,
     backbone: str | None,
 ) -> None:
-    """Write one vector for each clip: the backbone's, and with --task that of a task's adapter beside it.
+    """Write one vector for each clip, such as for a map.
 
-    Clips are audio files and folders; the labels of class folders or a metadata.csv come along. A task's name stands
-    for the clips that it was learned from, with their labels and splits.
+    It is the backbone's; with --task, that of the task's adapter stands beside it. Clips are audio files and folders;
+    the labels of class folders or a metadata.csv come along. A task's name stands for the clips that it was learned
+    from, with their labels and splits.
 
     \b
     cl-ast embed recordings/ --out recordings.npz
@@ -77,8 +79,8 @@ def embed(
             maps = [embedding.map_of(one) for one in found.vectors]
             draw_maps(found.names, [clip.label for clip in wanted], maps, plot)
     embedding.write(found, out)
-    vectors = f"{len(found.names)} embedding{'' if len(found.names) == 1 else 's'} ({', '.join(found.names)})"
-    print_line(f"{out}: {vectors} of {len(wanted)} clips, {found.vectors.shape[2]} numbers each")
+    vectors = f"{plural(len(found.names), 'embedding')} ({', '.join(found.names)})"
+    print_line(f"{out}: {vectors} of {plural(len(wanted), 'clip')}, {found.vectors.shape[2]} numbers each")
 
 
 def _manager(app: App, backbone: str | None, stack: ExitStack, *, needed: bool) -> Manager:
@@ -114,7 +116,7 @@ def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Reco
         raise ClAstError(f"{name}: there is no such file or folder, and no task of that name in the registry") from None
     missing = sum(split.missing.values())
     if missing:
-        display.say(f"{name}: {missing} clips are gone or have changed since it was trained, and are left out")
+        display.say(f"{name}: left out {plural(missing, 'clip')} gone or changed since it was trained")
     return [Record(clip.path, clip.label, split=which) for which, clips in split.clips.items() for clip in clips]
 
 

@@ -62,10 +62,11 @@ def events(
     kind: str,
     **given: Any,
 ) -> None:
-    """Find what sounds from when to when in recordings: files, folders of them, or - for standard input.
+    """Find what sounds from when to when in recordings.
 
-    A recording is cut into overlapping windows. Their scores are put on one grid in time and smoothed; an event begins
-    where the score of a class reaches --on, and ends where it falls below --off.
+    Recordings are files, folders of them, or - for standard input. A recording is cut into overlapping windows. Their
+    scores are put on one grid in time and smoothed; an event begins where the score of a class reaches --on, and ends
+    where it falls below --off.
 
     \b
     cl-ast events dawn.flac --task birds

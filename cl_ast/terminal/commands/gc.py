@@ -9,6 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from registry import GcReport
@@ -50,22 +51,20 @@ def gc(app: App, /, names: tuple[str, ...], dry_run: bool, empty_trash: bool, ye
 
 def _counted(report: GcReport) -> str:
     would = " would be" if report.dry_run else ""
-    said = f"{len(report.dropped)} files, {report.bytes:,} bytes{would} moved to the trash"
+    said = f"{plural(len(report.dropped), 'file')}, {report.bytes:,} bytes{would} moved to the trash"
     if report.dropped and not report.dry_run and not report.undoable:
         said += " (more than `cl-ast undo` can take back)"
     emptied = sum(file.bytes for file in report.emptied)
-    return f"{said}; {len(report.emptied)} files, {emptied:,} bytes{would} deleted from the trash"
+    return f"{said}; {plural(len(report.emptied), 'file')}, {emptied:,} bytes{would} deleted from the trash"
 
 
 def _question(report: GcReport) -> str | None:
     """Return what `gc` is about to do, as a question; None where that is nothing."""
     from cl_ast.terminal.rendering.tables import size
 
-    dropped = f"move {_files(len(report.dropped))} ({size(report.bytes)}) to the trash" if report.dropped else ""
-    emptied = f"delete {_files(len(report.emptied))} in the trash for good" if report.emptied else ""
+    dropped = (
+        f"move {plural(len(report.dropped), 'file')} ({size(report.bytes)}) to the trash" if report.dropped else ""
+    )
+    emptied = f"delete {plural(len(report.emptied), 'file')} in the trash for good" if report.emptied else ""
     both = " and ".join(filter(None, (dropped, emptied)))
     return f"{both[0].upper()}{both[1:]}? `cl-ast gc --dry-run` lists them." if both else None
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"

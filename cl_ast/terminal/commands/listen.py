@@ -12,6 +12,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.event_options import event_options, settings_of
 from cl_ast.terminal.output import print_line, print_text, warn, written
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from cl_ast.events import Event, ScoredWindow
@@ -72,9 +73,9 @@ def listen(
     backbone: str | None,
     **given: Any,
 ) -> None:
-    """Find events in live sound, as `cl-ast events` finds them in recordings; Ctrl-C ends it.
+    """Find events in live sound, until Ctrl-C.
 
-    Each event is printed as soon as it ends.
+    They are found as `cl-ast events` finds them in recordings. Each is printed as soon as it ends.
 
     \b
     cl-ast listen --task birds
@@ -110,7 +111,7 @@ def listen(
                 events, dropped = detector.keep_up(piece.waveform, most)
                 view.show(piece.waveform, windows, detector.sounding, dropped * detector.cutter.hop)
                 if dropped:
-                    warn(f"lag: {dropped} windows were left out, because this machine is too slow; try a longer --hop")
+                    warn(f"lag: left out {plural(dropped, 'window')}, as this machine is too slow; try a longer --hop")
                 windows.clear()
                 _tell(events, view, actions, kind)
             _tell(detector.finish(), view, actions, kind)

@@ -13,10 +13,11 @@ from cl_ast.terminal.output import print_json, print_text, table_or
 @click.option("--classes", type=click.IntRange(2), help="Count a head for this many classes where it is stored.")
 @table_or("json", "csv")
 def methods(specs: tuple[str, ...], backbone: str, classes: int | None, kind: str) -> None:
-    """Every method, or these, with its parameters; of these, also what they do, in plain words.
+    """List every method, or these, with its parameters.
 
-    Trainable parameters (of the adapter; `linear` counts its head, given --classes), size per task in single
-    precision, and the source. Needs no weights.
+    Of methods that are named, it also says in plain words what they do. The table has the trainable parameters (of the
+    adapter; `linear` counts its head, given --classes), size per task in single precision, and the source. Needs no
+    weights.
 
     \b
     cl-ast methods

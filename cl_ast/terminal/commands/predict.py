@@ -56,10 +56,10 @@ def predict(
     kind: str,
     output: Path | None,
 ) -> None:
-    """Classify recordings: audio files, folders of them, or - for standard input.
+    """Classify recordings.
 
-    A recording that is longer than its task hears is cut into windows of that length, and those that sound are joined
-    into one answer (the mean of their logits).
+    CLIP is an audio file, a folder of them, or - for standard input. A recording that is longer than its task hears is
+    cut into windows of that length, and those that sound are joined into one answer (the mean of their logits).
 
     \b
     cl-ast predict clip.wav

@@ -18,9 +18,10 @@ from cl_ast.terminal.output import imported_line, print_line, say_by_name_only
 def pull(
     app: App, /, repository: str, revision: str | None, name: str | None, replace: bool, backbone: str | None
 ) -> None:
-    """Import a task from the Hugging Face hub; it is trusted as little as any other folder.
+    """Import a task from the Hugging Face hub.
 
-    It answers by name only until `cl-ast route NAME --with DIR` learns from clips of yours which are its kind.
+    It is trusted as little as any other folder. It answers by name only until `cl-ast route NAME --with DIR` learns
+    from clips of yours which are its kind.
 
     \b
     cl-ast pull someone/birds-adapter --name their-birds

@@ -8,6 +8,7 @@ from cl_ast.errors import CorruptRegistryError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 
 @click.command("rebuild")
@@ -27,7 +28,7 @@ def rebuild(app: App, /, yes: bool) -> None:
     report = Registry.rebuild(app.location)
     for problem in report.skipped:
         warn(f"left out: {problem}")
-    print_line(f"{report.tasks} tasks, {report.versions} versions restored")
+    print_line(f"{plural(report.tasks, 'task')}, {plural(report.versions, 'version')} restored")
     if report.backup:
         print_line(f"the former database is kept as {report.backup}")
 

@@ -21,11 +21,12 @@ from cl_ast.terminal.output import print_stats, table_or, warn, warnings_as_line
 def relearn(
     app: App, /, tasks: tuple[str, ...], target: str, backbone: str | None, method: str | None, kind: str
 ) -> None:
-    """Train tasks again in another registry: the way to a better backbone.
+    """Train tasks again in another registry.
 
-    Every task (or those named) is trained again from the clips and with the options that were recorded, in the same
-    order; this registry stays as it is. A task that the other registry has already is left alone, and a training that
-    was stopped goes on, so a stopped run can be started again. Prints the other registry's statistics.
+    That is the way to a better backbone. Every task (or those named) is trained again from the clips and with the
+    options that were recorded, in the same order; this registry stays as it is. A task that the other registry has
+    already is left alone, and a training that was stopped goes on, so a stopped run can be started again. Prints the
+    other registry's statistics.
 
     \b
     cl-ast relearn --to better-registry --backbone ast-base

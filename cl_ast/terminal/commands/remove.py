@@ -9,6 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -36,7 +37,7 @@ def _question(registry: Registry, task: str) -> str:
     from cl_ast.terminal.rendering.tables import size
 
     record, versions = registry.task(task), registry.versions(task)
-    count = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+    count = plural(len(versions), "version")
     total = size(sum(version.adapter_bytes for version in versions))
     return (
         f'Remove task "{record.name}": {count} ({total}), trained {record.version.created:%Y-%m-%d}, its measurements '

@@ -20,11 +20,12 @@ _TABLE = "results.csv"
 @click.option("--with-audio", is_flag=True, help="Embed the clips that are most confidently wrong, to be listened to.")
 @pass_app
 def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
-    """Put a registry on one page: accuracy, forgetting, routing, calibration and mistakes.
+    """Put a registry on one page, to show to others.
 
-    Every task is measured on its test clips; nothing is recorded. The page stands alone, in one file without scripts,
-    and results.csv beside it has every number. It names tasks, labels, and the files of a few clips that it shows; no
-    folder, user or machine. Needs matplotlib: pip install 'cl-ast[plot]'.
+    The page has accuracy, forgetting, routing, calibration and mistakes. Every task is measured on its test clips;
+    nothing is recorded. The page stands alone, in one file without scripts, and results.csv beside it has every number.
+    It names tasks, labels, and the files of a few clips that it shows; no folder, user or machine. Needs matplotlib:
+    pip install 'cl-ast[plot]'.
 
     Of a DIR that `cl-ast compare --out` has written, the page has the tables.
 

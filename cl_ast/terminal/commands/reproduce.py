@@ -51,18 +51,19 @@ def reproduce(
     workers: int | None,
     kind: str,
 ) -> None:
-    """Repeat a table or figure of the papers, and print its numbers beside ours.
+    """Repeat a table or figure of the papers.
 
-    NAME is one that --list shows. The trainings have the papers' recipes and the options of their code: a head that
-    starts at random, and no position embeddings. Where a data set is missing, the rest is trained, and the reason is
-    printed. With --out the same command goes on where it was stopped; see `cl-ast compare --help`.
+    Its numbers are printed beside ours. NAME is one that --list shows. The trainings have the papers' recipes and the
+    options of their code: a head that starts at random, and no position embeddings. Where a data set is missing, the
+    rest is trained, and the reason is printed. With --out the same command goes on where it was stopped; see `cl-ast
+    compare --help`.
 
     With --quick, --data-root may be a folder of your own clips, which take the place of the data sets.
 
     \b
     cl-ast reproduce --list
-    cl-ast reproduce petl-table-3 --data-root path/to/data --out table-3/
-    cl-ast reproduce conformer-table-1 --quick --backbone ast-mini --data-root path/to/clips
+    cl-ast reproduce conformer-table-1 --data-root path/to/data --out table-1/
+    cl-ast reproduce petl-table-3 --quick --backbone ast-mini --data-root clips/
     """
     from cl_ast.experiments.reproducing import beside, find
     from cl_ast.experiments.reproducing import reproduce as train_all

@@ -9,6 +9,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 
 @click.command("route")
@@ -43,10 +44,11 @@ def route(
     negatives: Path | None,
     no_negatives: bool,
 ) -> None:
-    """Rebuild the routing of tasks, without training, or change when a clip is unknown to them.
+    """Rebuild the routing of tasks, or set when a clip is unknown.
 
-    Needed once where another release of cl-ast learned it: `--task auto` then says so. Each task gets a new version
-    with the same adapter. A task whose clips are gone answers by name only, until they are there again.
+    Nothing is trained. It is needed once where another release of cl-ast learned it: `--task auto` then says so. Each
+    task gets a new version with the same adapter. A task whose clips are gone answers by name only, until they are
+    there again.
 
     An imported task answers by name only until --with DIR lets the router know it: DIR is a folder of at least 10
     clips that are of its kind. Without --with, clips of a published data set are found by themselves.
@@ -80,7 +82,7 @@ def route(
         for version in done:
             print_line(limit_line(version))
     else:
-        print_line(f"rebuilt the routing of {len(done)} task{'' if len(done) == 1 else 's'}")
+        print_line(f"rebuilt the routing of {plural(len(done), 'task')}")
         for version in done:
             if used := negatives_of(version):
                 print_line(f"{version.task}: {used}")

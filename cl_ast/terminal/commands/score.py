@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.output import note, print_json, print_text, table_or, warn
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from cl_ast.evaluation.event_score import EventScore, Matching
@@ -55,11 +56,12 @@ def score(
     recordings: Path | None,
     kind: str,
 ) -> None:
-    """Score EVENTS against REFERENCE: precision, recall and F1 of each class and of all, as sed_eval defines them.
+    """Score found events: precision, recall and F1 of each class.
 
-    Either is a file or a folder of files: JSON lines, JSON or CSV as `cl-ast events` writes them, a metadata.csv with
-    the columns file, start, end and label, or label files (.txt) of Audacity or Raven. Recordings are matched by their
-    names, without folders and endings. Events in a recording that the reference does not name count as wrong.
+    EVENTS are compared with REFERENCE as sed_eval defines it. Either is a file or a folder of files: JSON lines, JSON
+    or CSV as `cl-ast events` writes them, a metadata.csv with the columns file, start, end and label, or label files
+    (.txt) of Audacity or Raven. Recordings are matched by their names, without folders and endings. Events in a
+    recording that the reference does not name count as wrong.
 
     PSDS looks at all thresholds at once, so find the events with a low one: `cl-ast events --on 0.05`.
 
@@ -80,7 +82,7 @@ def score(
     _print(result, value, kind)
     others = result.not_in_reference
     if others:
-        which = "1 recording with events is" if len(others) == 1 else f"{len(others)} recordings with events are"
+        which = f"{plural(len(others), 'recording')} with events {'is' if len(others) == 1 else 'are'}"
         warn(f"{which} not in {reference} (such as {others[0]}); all events in them count as wrong")
 
 

@@ -10,6 +10,7 @@ import click
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SHORTEST_KEY = 16
@@ -85,8 +86,8 @@ def serve(
     keys = () if api_key_file is None else _keys(api_key_file)
     settings = Settings(host, port, keys, queue, timeout, max_upload, max_seconds, drain, pin, allow_changes)
     with app.manager(backbone) as manager:
-        tasks = len(manager.tasks())
-        run(manager, settings, lambda address: print_line(f"serving {tasks} tasks at {address}"), warn)
+        tasks = plural(len(manager.tasks()), "task")
+        run(manager, settings, lambda address: print_line(f"serving {tasks} at {address}"), warn)
 
 
 def _keys(path: Path) -> tuple[str, ...]:

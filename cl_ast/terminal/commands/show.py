@@ -13,7 +13,7 @@ from cl_ast.terminal.output import print_json, table_or
 @table_or("json")
 @pass_app
 def show(app: App, /, task: str, kind: str) -> None:
-    """Everything about one task: how it was trained, and its versions.
+    """Everything about one task: its training, and its versions.
 
     \b
     cl-ast show birds

@@ -15,10 +15,10 @@ from cl_ast.terminal.output import print_json, print_text, table_or, warn
 @table_or("json", "csv")
 @pass_app
 def splits(app: App, /, task: str, kind: str) -> None:
-    """List which clip is in which split: the clips that trained a task, that validated it, and that test it.
+    """List which clip is in which split of a task.
 
-    The task's file records the split, so clips that came into its folder later are not listed. Clips that are gone or
-    have changed are counted.
+    The splits are the clips that trained it, that validated it, and that test it. The task's file records the split, so
+    clips that came into its folder later are not listed. Clips that are gone or have changed are counted.
 
     \b
     cl-ast splits birds

@@ -34,11 +34,12 @@ def tune(
     backbone: str | None,
     kind: str,
 ) -> None:
-    """Choose at which score events of each class of TASK begin, for `cl-ast events` and `listen`.
+    """Choose at which score the events of each class begin.
 
-    Each class gets the lowest threshold that reaches the goal, so that as much as possible is found. False events are
-    counted in the background. The validation clips of the task say how much of a class is still found and, for
-    --precision, which clips of other classes are taken for it. The events are those of the usual settings.
+    `cl-ast events` and `cl-ast listen` use it for TASK. Each class gets the lowest threshold that reaches the goal, so
+    that as much as possible is found. False events are counted in the background. The validation clips of the task say
+    how much of a class is still found and, for --precision, which clips of other classes are taken for it. The events
+    are those of the usual settings.
 
     The thresholds are a new version of the task with the same adapter: `cl-ast show` has them, `cl-ast undo` or
     `rollback` takes them back, and `events --on` overrules them.

@@ -8,6 +8,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
+from cl_ast.wording import plural
 
 
 @click.command("verify")
@@ -27,4 +28,4 @@ def verify(app: App, /) -> None:
         warn(str(problem))
     if problems:
         sys.exit(1)
-    print_line(f"{count} tasks, every file as it was written")
+    print_line(f"{plural(count, 'task')}, every file as it was written")

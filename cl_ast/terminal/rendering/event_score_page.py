@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from cl_ast.evaluation.event_score import EventScore, Tally
 from cl_ast.terminal.rendering.layout import bare, line
 from cl_ast.terminal.rendering.tables import percent
+from cl_ast.wording import plural
 
 _MOST_CLASSES = 60
 
@@ -26,7 +27,7 @@ def table(result: EventScore) -> RenderableType:
         shown.add_row(line(f"… {len(result.classes) - _MOST_CLASSES:,} more: --format csv", "dim"))
     shown.add_row(line("all", "bold"), *_cells(result.overall))
     rule = f"collar {result.collar:g} s; ends also within {result.share:.0%} of the length; {result.matching} matching"
-    macro = f"mean F1 of the classes: {percent(result.macro_f1)} %; {result.recordings:,} recordings"
+    macro = f"mean F1 of the classes: {percent(result.macro_f1)} %; {plural(result.recordings, 'recording')}"
     return Group(shown, "", line(macro), line(rule, "dim"))
 
 

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.terminal.rendering.layout import Breakable, bare, line
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     from cl_ast.events import Event
@@ -36,8 +37,8 @@ def events(found: Sequence[Found]) -> list[RenderableType]:
             named = line(event.label or "", ""), line(event.task or "", "dim")
             table.add_row(Breakable(event.path), *times, *named, f"{event.score_max:.2f}", str(event.windows))
     length = clock(sum(recording.samples for recording in found))
-    where = f"in {length} of {len(found)} recording{'s' * (len(found) != 1)}"
-    return [table, f"{total} event{'s' * (total != 1)} {where}"] if total else [f"no events {where}"]
+    where = f"in {length} of {plural(len(found), 'recording')}"
+    return [table, f"{plural(total, 'event')} {where}"] if total else [f"no events {where}"]
 
 
 def event_line(event: Event) -> str:

@@ -5,7 +5,7 @@ from rich.console import Group, RenderableType
 from cl_ast.continual.forecast import Forecast
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.tables import size
-from cl_ast.wording import duration
+from cl_ast.wording import duration, plural
 
 _MOST_CLASSES = 60  # that are listed one by one
 
@@ -13,6 +13,7 @@ _MOST_CLASSES = 60  # that are listed one by one
 def forecast(one: Forecast) -> RenderableType:
     """Return the page: the clips of each class and split, and then what is trained, how long, and how large."""
     facts = EscapedTable.grid(padding=(0, 2))
+    steps = f"{plural(one.steps, 'step')} of {plural(one.batch_size, 'clip')}"
     per_step = f"{1000 * one.seconds_per_step:.0f} ms" if one.seconds_per_step < 1 else f"{one.seconds_per_step:.1f} s"
     memory = f"about {size(one.memory_bytes)}" if one.memory_bytes is not None else "unknown"
     if one.device_memory_bytes is not None:
@@ -26,7 +27,7 @@ def forecast(one: Forecast) -> RenderableType:
         ("method", Breakable(one.method)),
         ("parameters", f"{one.trainable_parameters:,}"),
         ("size", f"about {size(one.bytes)}"),
-        ("training", f"{one.epochs} epochs, {one.steps:,} steps of {one.batch_size} clips on {one.device}"),
+        ("training", f"{plural(one.epochs, 'epoch')}, {steps} on {one.device}"),
         ("time", f"about {duration(one.training_seconds)} ({per_step} per step); routing and measuring come on top"),
         ("memory", memory),
     ]

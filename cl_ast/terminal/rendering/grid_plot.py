@@ -9,6 +9,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.experiments.grid import Grid
 from cl_ast.experiments.summary import Compared
 from cl_ast.terminal.rendering.plot import plain, pyplot_of, save
+from cl_ast.wording import plural
 
 _PARAMETERS = "trainable parameters"
 _MARKERS = "osD^v<>PX*ph"
@@ -79,7 +80,7 @@ def _curves(grid: Grid, lines: Sequence[Compared]) -> list[_Curve]:
         if line.accuracy is None:
             continue
         several = grid.sweep is not None and len(grid.few_shot) > 1
-        clips = "all clips" if line.few_shot is None else f"{line.few_shot} clips"
+        clips = "all clips" if line.few_shot is None else plural(line.few_shot, "clip")
         word = f"{place.variant.word}, {clips}" if several else place.variant.word
         name = line.family if by_size else word
         found.setdefault(name, []).append(line)

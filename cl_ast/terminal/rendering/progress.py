@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from cl_ast.escaping import escaped_line
 from cl_ast.progress import Step
 from cl_ast.terminal.log_file import log
-from cl_ast.terminal.output import note, print_text
+from cl_ast.terminal.output import note, print_text, wrapped
 from cl_ast.terminal.rendering.console import console
 from cl_ast.wording import duration
 
@@ -58,11 +58,11 @@ class ProgressDisplay:
         """Print a line above the bars; it stays there."""
         log(escaped_line(line))
         if not self._quiet:
-            self._console.print(escaped_line(line), soft_wrap=True)
+            self.tell(line)
 
     def tell(self, line: str) -> None:
         """Print a line that answers the user, even where no progress is shown."""
-        self._console.print(escaped_line(line), soft_wrap=True)
+        self._console.print(wrapped(escaped_line(line), self._console.file), soft_wrap=True)
 
     def say_total_time(self) -> None:
         """Print how long everything took since this display was made."""

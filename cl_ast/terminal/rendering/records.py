@@ -5,6 +5,7 @@ from typing import Any
 
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
+from cl_ast.wording import plural
 from registry import TaskRecord, VersionRecord
 
 
@@ -45,11 +46,16 @@ def version(record: VersionRecord) -> dict[str, Any]:
     }
 
 
+def epochs(count: object) -> str:
+    """Return a number of epochs from a record, which may be anybody's, with the noun."""
+    return plural(count, "epoch") if isinstance(count, int) else f"{count} epochs"
+
+
 def stopped(record: Mapping[str, Any]) -> str:
     """Return when and why a training ended before its last epoch, or no text; the record may be anybody's."""
     reason, curve = record.get("stopped"), record.get("curve")
     last = curve[-1] if isinstance(curve, list) and curve else None
     if reason not in ("patience", "user") or not isinstance(last, Mapping):
         return ""
-    why = f"no better for {record.get('patience')} epochs" if reason == "patience" else "by its user"
+    why = f"no better for {epochs(record.get('patience'))}" if reason == "patience" else "by its user"
     return f"in epoch {last.get('epoch')} of {record.get('epochs')}, {why}"

@@ -12,7 +12,7 @@ from cl_ast.excerpts import record
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
-from cl_ast.wording import some_of
+from cl_ast.wording import duration, plural, some_of
 from registry import VersionRecord
 
 _MOST_NAMES = 10  # labels in a line
@@ -73,7 +73,7 @@ def folder_notes(test: FolderTest) -> list[str]:
         shown = [f"{label} ({clips})" for label, clips in test.other_labels.items()]
         count = sum(test.other_labels.values())
         lines.append(
-            f"{count} clip{'s' if count > 1 else ''} left out, as {task} does not know "
+            f"{plural(count, 'clip')} left out, as {task} does not know "
             f"{'their labels' if len(shown) > 1 else 'the label'}: {some_of(shown, _MOST_NAMES)}"
         )
     if test.trained_on:
@@ -115,7 +115,7 @@ def learned_line(one: Learned) -> str:
     when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
     early = stopped(training)
     return (
-        f"{one.task.name} learned in {version.seconds:.0f} s: {tested}"
+        f"{one.task.name} trained in {duration(version.seconds)}: {tested}"
         f"validation {in_sentence(one.validation_accuracy, clip_count(training, 'validation'))} {when}"
         f"{f' (stopped {early})' if early else ''}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"

@@ -13,8 +13,9 @@ from cl_ast.excerpts import in_folder
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.tasks.thresholds import thresholds_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
-from cl_ast.terminal.rendering.records import stopped
+from cl_ast.terminal.rendering.records import epochs, stopped
 from cl_ast.terminal.rendering.tables import size
+from cl_ast.wording import duration
 from registry import TaskRecord, VersionRecord
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def negatives_of(v: VersionRecord) -> str:
 def _training(v: VersionRecord) -> list[tuple[str, str]]:
     """Return the rows about the training; a version of an older release only has seed and time."""
     record = v.training
-    rows = [("seed", str(v.seed)), ("trained in", f"{v.seconds:.0f} s")]
+    rows = [("seed", str(v.seed)), ("trained in", duration(v.seconds))]
     if "epochs" not in record:
         return rows
     rows.append(("training", _options(record)))
@@ -125,7 +126,7 @@ def _options(record: Mapping[str, Any]) -> str:
     changed = f"augmented with {said['augment']}" if said.get("augment", "none") != "none" else ""
     weighted = "classes weighted" if said.get("class_weights", "none") != "none" else ""
     parts = (
-        f"{said.get('epochs')} epochs",
+        epochs(record.get("epochs")),
         f"batch {said.get('batch_size')}",
         f"learning rate {_number(record.get('learning_rate'))}",
         f"weight decay {_number(record.get('weight_decay'))}",
