@@ -206,9 +206,9 @@ def _event(event: Event) -> dict[str, Any]:
 def _shown(settings: EventSettings) -> dict[str, Any]:
     """Return the settings as the query of a request spells them."""
     found = asdict(settings)
-    threshold = found.pop("threshold")
-    del found["thresholds"]
-    return {**found, "on": threshold["on"], "off": threshold["off"], "events": found.pop("method")}
+    threshold, method = found.pop("threshold"), found.pop("method")
+    del found["thresholds"], found["tuned"]
+    return {**found, "on": threshold["on"], "off": threshold["off"], "events": method}
 
 
 def _text(found: writers.Found, settings: EventSettings, format: Format) -> str:

@@ -66,6 +66,8 @@ def test_events_are_those_of_the_library(server: Server, wav: bytes, expected: l
     assert reply.status == 200, reply
     assert [{**one, "path": "-"} for one in reply.json["events"]] == [{"file": "audio", **one} for one in expected]
     assert (reply.json["settings"]["hop"], reply.json["settings"]["off"]) == (0.16, 0.45)
+    query = "task window hop on off median min_duration min_gap pad timeline alpha events"
+    assert set(reply.json["settings"]) == set(query.split())
 
 
 def test_they_come_in_the_forms_of_other_tools(server: Server, wav: bytes, expected: list[dict[str, Any]]) -> None:
