@@ -10,8 +10,9 @@ from typing import Any
 
 from cl_ast.baselines.comparison import AVERAGED, KEYS, VALUES, succeeded, summary
 from cl_ast.baselines.run import RUN, cells_in
+from cl_ast.errors import ClAstError
 from cl_ast.evaluation.metrics import average_accuracy
-from cl_ast.experiments.results import Row
+from cl_ast.experiments.results import FILE, Row
 from cl_ast.reporting.recorded import checked, latest
 
 _KEY = ("stream", "scenario", "backbone", "training")
@@ -62,7 +63,7 @@ def read_streams(folder: Path) -> list[StreamComparison]:
     """Return the comparisons in a folder that `cl-ast baselines --out` has written.
 
     Raises:
-        ClAstError: the results cannot be read, or have a value that cannot be one.
+        ClAstError: the results cannot be read, have a value that cannot be one, or are of trials only.
     """
     jobs: dict[tuple[str, ...], list[Row]] = {}
     for row in latest(folder, KEYS):
@@ -71,9 +72,9 @@ def read_streams(folder: Path) -> list[StreamComparison]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for job in jobs.values():
         groups.setdefault(tuple(job[0][name] for name in _KEY), []).extend(succeeded(job))
+    if not groups:
+        raise ClAstError(f"{folder / FILE}: only trials are finished; run the same `cl-ast baselines` to its end")
     with checked(folder):
-        if not groups:
-            raise ValueError("there is no run but trials yet")
         return [_comparison(rows) for rows in groups.values()]
 
 

@@ -237,7 +237,6 @@ FINE = {
     "versions": "torch=2", "reason": "",
 }  # fmt: skip
 BAD: list[dict[str, object]] = [
-    {"kind": "trial"},
     {"seconds": "nan"},
     {"accuracies": "[[1], [0.5]]"},
     {"accuracies": "[[1], [0.5, 7]]"},
@@ -257,6 +256,7 @@ def test_results_of_baselines_that_cannot_be_are_refused_and_all_others_are_show
             lines.writerow({**FINE, **other})
         return run(tmp_path / "none", "-q", "report", tmp_path, tmp_path / "page.html")
 
+    made(kind="trial").refused("results.csv", "only trials", "to its end")
     for one in BAD:
         made(**one).refused("results.csv")
     assert not (tmp_path / "page.html").exists()
