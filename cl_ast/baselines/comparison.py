@@ -1,7 +1,8 @@
 """Compares ways to learn a stream over several orders and seeds. Each finished run is a line of results.csv."""
 
+import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from cl_ast.experiments.results import Results, Row, Value
 from cl_ast.training.engine import Engine
 from cl_ast.wording import duration
 
-_KEYS = ("kind", "stream", "scenario", "backbone", "training", "method", "order", "seed", "answer")
-_VALUES = (
+KEYS = ("kind", "stream", "scenario", "backbone", "training", "method", "order", "seed", "answer")
+VALUES = (
     "last_accuracy",
     "mean_incremental_accuracy",
     "forgetting",
@@ -27,6 +28,7 @@ _VALUES = (
     "replay_bytes",
     "seconds",
     "accuracies",
+    "chance",
     "versions",
     "reason",
 )
@@ -110,7 +112,7 @@ class Comparison:
             engine: runs several at once; None runs them one by one with `runner`.
             say: called with a line about each run that is done.
         """
-        with Results(self._folder, _KEYS, _VALUES) as results:
+        with Results(self._folder, KEYS, VALUES) as results:
             trials = [Job(TRIAL, one.text, 0, self._first) for spec in self._specs for one in spec.trials()]
             self._fill(results, trials, runner, engine, say)
             chosen = [_best(spec, self._lines(results, spec.trials())) for spec in self._specs]
@@ -135,8 +137,9 @@ class Comparison:
     def _rows_of(self, results: Results, job: Job) -> list[Row]:
         """Return the last lines of a job; those of a failure only where no later run succeeded."""
         wanted = {key: str(value) for key, value in {**self._common, **_identity(job)}.items()}
-        rows = [row for row in results.latest().values() if all(row[key] == value for key, value in wanted.items())]
-        return [row for row in rows if not row["reason"]] or rows
+        return succeeded(
+            row for row in results.latest().values() if all(row[key] == value for key, value in wanted.items())
+        )
 
     def _lines(self, results: Results, specs: Sequence[Spec]) -> dict[str, float]:
         """Return the accuracy of each trial that succeeded, by its text."""
@@ -160,9 +163,16 @@ class Comparison:
             "replay_bytes": one.cost.replay_bytes,
             "seconds": round(one.seconds, 3),
             "accuracies": cells_text(one.cells),
+            "chance": json.dumps(self._stream.chance(job.order)),
             "versions": " ".join(f"{name}={version}" for name, version in package_versions().items()),
             "reason": one.error,
         }
+
+
+def succeeded(rows: Iterable[Row]) -> list[Row]:
+    """Return the lines of a job without those of a failure, or all of them where no run succeeded."""
+    found = list(rows)
+    return [row for row in found if not row["reason"]] or found
 
 
 def _identity(job: Job) -> dict[str, Value]:
@@ -189,7 +199,7 @@ def summary(rows: Sequence[Row], steps: int) -> list[dict[str, Any]]:
     lines = []
     for (method, answer), runs in found.items():
         good = [run for run in runs if not run["reason"]]
-        values = {name: [float(run[name]) for run in good if run[name]] for name in AVERAGED if name in _VALUES}
+        values = {name: [float(run[name]) for run in good if run[name]] for name in AVERAGED if name in VALUES}
         values["intransigence"] = [
             value
             for run in good

@@ -1,6 +1,7 @@
 """Streams of steps as data: a task that is split by class or by domain, or several tasks one after another."""
 
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +103,13 @@ class Stream:
             own = tuple(label for label in whole.labels if label in mine)
             found.append(Step(number, 0, tuple(numbers[label] for label in own), _only(whole, own, number)))
         return found
+
+    def chance(self, order: int) -> list[float]:
+        """Return what guessing gives after each step of an order: the mean accuracy on the steps so far, a fraction."""
+        classes = [step.classes for step in self.steps(order)]
+        if self.scenario == "til":
+            return [statistics.mean(1 / len(own) for own in classes[:count]) for count in range(1, len(classes) + 1)]
+        return [1 / len({one for own in classes[:count] for one in own}) for count in range(1, len(classes) + 1)]
 
 
 def stream_of(tasks: Sequence[streams.Task], scenario: str, steps: int | None = None) -> Stream:

@@ -150,9 +150,10 @@ def reproduce(
         MethodError: a method does not fit the backbone.
         ClAstError: a result cannot be written.
     """
+    what = f"{published.name} --quick" if quick else published.name
     for name in data.tasks:
         grid = grid_of(published, name, data, backbone, quick=quick)
-        with GridResults(folder, grid, backbone, published.name) as results:
+        with GridResults(folder, grid, backbone, what) as results:
             for _ in run(results, progress=progress, say=say, engine=engine, device=device):
                 pass
             yield grid, ranked([compared(results, line) for line in grid.lines()])

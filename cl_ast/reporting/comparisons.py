@@ -1,6 +1,5 @@
-"""Reads the results that `cl-ast compare` has written, and sums them up as it does; no clips are needed for it."""
+"""Reads the results of `cl-ast compare` and `cl-ast reproduce`, and sums them up as the first does."""
 
-import csv
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -9,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cl_ast.errors import ClAstError
 from cl_ast.experiments.bootstrap import Right, interval, resampled
-from cl_ast.experiments.results import FILE, Row
-from cl_ast.experiments.running import KEYS, VALUES, right_of
+from cl_ast.experiments.results import Row
+from cl_ast.experiments.running import KEYS, right_of
 from cl_ast.experiments.summary import Compared, ranked
+from cl_ast.reporting.recorded import checked, latest
 from cl_ast.sharing.public_facts import backbone_name
 from streams.protocol import folds
 
@@ -31,6 +30,7 @@ class Comparison:
         tested: which folds tested, in words that name no person; empty where the data have none.
         results: by the number of training clips, and then the most accurate first.
         failed: how many trainings failed.
+        experiments: what trained them, "compare" or names of `cl-ast reproduce`, with "--quick" where that was given.
     """
 
     task: str
@@ -39,49 +39,25 @@ class Comparison:
     tested: str
     results: Sequence[Compared]
     failed: int
-
-
-def is_results(folder: Path) -> bool:
-    """Return whether a folder has results of an experiment, and is no registry."""
-    return (folder / FILE).is_file() and not (folder / "registry.db").exists()
+    experiments: Sequence[str]
 
 
 def read_comparisons(folder: Path) -> list[Comparison]:
-    """Return the comparisons in a folder that `cl-ast compare --out` has written.
+    """Return the comparisons in a folder that `cl-ast compare --out` or `cl-ast reproduce --out` has written.
 
     Trainings on clips that have changed since are left out.
 
     Raises:
-        ClAstError: the results are of another command, cannot be read, or have a value that cannot be one.
+        ClAstError: the results cannot be read, or have a value that cannot be one.
     """
-    rows = _latest(folder / FILE)
+    rows = latest(folder, KEYS)
     data = {(row["task"], row["fold"]): row["data"] for row in rows}
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row["data"] == data[row["task"], row["fold"]]:
             groups.setdefault((row["task"], row["backbone"], row["settings"]), []).append(row)
-    try:
+    with checked(folder):
         return [_comparison(*key, own) for key, own in groups.items()]
-    except ValueError as error:
-        raise ClAstError(f"{folder / FILE}: a line is not as it was written ({error}); mend or remove it") from None
-
-
-def _latest(path: Path) -> list[Row]:
-    """Return the last line of each training. A line that a killed run has not finished is left out."""
-    found: dict[tuple[str, ...], Row] = {}
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            lines = csv.DictReader(file)
-            if tuple(lines.fieldnames or ()) != (*KEYS, *VALUES):
-                raise ClAstError(f"{path}: a report shows the results of `cl-ast compare`, and these are others")
-            for line in lines:
-                if None not in line and None not in line.values():
-                    found[tuple(line[name] for name in KEYS)] = line
-    except (OSError, csv.Error) as error:
-        raise ClAstError(f"{path}: the results cannot be read ({error})") from None
-    if not found:
-        raise ClAstError(f"{path}: there is no finished training to report on")
-    return list(found.values())
 
 
 def _comparison(task: str, backbone: str, settings: str, rows: Sequence[Row]) -> Comparison:
@@ -101,6 +77,7 @@ def _comparison(task: str, backbone: str, settings: str, rows: Sequence[Row]) ->
         folds(names, "test") if names else "",
         ranked(results),
         sum(bool(row["reason"]) for row in rows),
+        list(dict.fromkeys(row["what"] for row in rows)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import html
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from cl_ast.errors import ClAstError
 from cl_ast.escaping import escaped
 from cl_ast.reporting.calibration import Bin
 from cl_ast.reporting.over_time import Moment
+from cl_ast.reporting.streams_compared import Curve
 
 # Colours that matplotlib draws with, and the variable of the page's style that takes the place of each.
-_INK, _FAINT, _BY_NAME, _ROUTED = "#010101", "#020202", "#030303", "#040404"
-_VARIABLES = {_INK: "--ink", _FAINT: "--faint", _BY_NAME: "--by-name", _ROUTED: "--routed"}
+_INK, _FAINT, _BY_NAME, _ROUTED, _SOFT = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {_INK: "--ink", _FAINT: "--faint", _BY_NAME: "--by-name", _ROUTED: "--routed", _SOFT: "--soft"}
 _STYLE = {
     "svg.hashsalt": "cl-ast",  # the same figure has the same ids
     "svg.fonttype": "none",  # text stays text
@@ -34,11 +36,18 @@ _STYLE = {
     "lines.markersize": 4.5,
 }
 _MODES = {"oracle": ("by name", _BY_NAME, "o"), "auto": ("routed", _ROUTED, "s")}
-_WIDTHS = {_BY_NAME: (4, 8), _ROUTED: (1.4, 4)}  # of line and marker: where the two coincide, both are seen
+# The widths of line and marker: where by name and routed coincide, both are seen.
+_WIDTHS = {_BY_NAME: (4, 8), _ROUTED: (1.4, 4), _SOFT: (1.2, 4), _INK: (1.4, 0)}
+_MARKERS = "^vDPX<>*dph"  # of the other methods, which all have the same colour
 _METADATA = ("Creator", "Date", "Format", "Type")  # left out: they name addresses and the time
 _SIZE = 5.0, 3.1  # inches of 72 units; a telephone shows it at full size
+_LABEL_HEIGHT = 0.22  # inches that the label of a line takes
+_MOST_OF_METHOD = 30  # characters of its name
 _MOST_NAMED = 6  # tasks whose names fit below a figure
 _MOST_MARKED = 20  # tasks whose values get a marker each
+
+_Line = tuple[str, str, str, Sequence[float | None]]  # label, colour, marker and values
+_End = tuple[float, str, str, str]  # the last value of a line, its label, colour and marker
 
 
 def check() -> None:
@@ -67,6 +76,25 @@ def forgetting(moments: Sequence[Moment]) -> str:
     return _over_time("forgetting", title, [one.after for one in later], lines, limits, first=2)
 
 
+def stream(name: str, curves: Sequence[Curve], chance: Sequence[float]) -> str:
+    """Return the average accuracy of each way to learn a stream after each step: ours in colour, joint broken."""
+    lines: list[_Line] = [("chance", _FAINT, "", chance)]
+    joint: list[_Line] = []  # comes last, as it would be hidden where it coincides with ours
+    markers = itertools.cycle(_MARKERS)
+    ours = {answer: (colour, marker) for answer, colour, marker in _MODES.values()}
+    for one in curves:
+        label = _short(one.method, _MOST_OF_METHOD)
+        if one.method == "ours" and one.answer in ours:
+            lines.append((f"{label}, {one.answer}", *ours[one.answer], one.accuracies))
+        elif one.method.partition(":")[0] == "joint":
+            joint.append((label, _INK, "", one.accuracies))
+        else:
+            lines.append((label, _SOFT, next(markers), one.accuracies))
+    title = "Average accuracy of each method after each step, in percent"
+    steps = [f"step {1 + step}" for step in range(len(chance))]
+    return _over_time(name, title, steps, [*lines, *joint], (0, 102), unit="steps")
+
+
 def reliability(bins: Sequence[Bin]) -> str:
     """Return the reliability diagram: how often answers are right, by their probability."""
     with _axes() as (figure, axes):
@@ -85,10 +113,11 @@ def _over_time(
     name: str,
     title: str,
     tasks: Sequence[str],
-    lines: Sequence[tuple[str, str, str, Sequence[float | None]]],
+    lines: Sequence[_Line],
     limits: tuple[float, float],
     *,
     first: int = 1,
+    unit: str = "tasks",
 ) -> str:
     """Return a figure with a line for each label, colour, marker and values, whose label is at its end.
 
@@ -97,8 +126,10 @@ def _over_time(
         lines: the values are fractions; what was not measured is None.
         limits: of the height, in percent.
         first: the number of the first task.
+        unit: what is counted where names do not fit.
     """
-    with _axes() as (figure, axes):
+    height = max(_SIZE[1], _LABEL_HEIGHT * (len(lines) + 2))
+    with _axes(height) as (figure, axes):
         ends = []
         for label, colour, marker, values in lines:
             known = [(first + i, 100 * value) for i, value in enumerate(values) if value is not None]
@@ -110,7 +141,7 @@ def _over_time(
             axes.plot(
                 *zip(*known, strict=True), color=colour, marker=shown, linestyle=style, linewidth=width, markersize=size
             )
-            ends.append((known[-1][1], label, colour))
+            ends.append((known[-1][1], label, colour, marker))
         axes.set_ylim(*limits)
         last = first + len(tasks) - 1
         span = max(1, last - first)
@@ -119,35 +150,42 @@ def _over_time(
             axes.set_xticks(range(first, last + 1), [_short(task) for task in tasks])
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set_xlabel("tasks learned")
-        for y, (label, colour) in _apart(ends, 0.07 * (limits[1] - limits[0])):
+            axes.set_xlabel(f"{unit} learned")
+        for y, (_, label, colour, marker) in _apart(ends, _LABEL_HEIGHT / height * (limits[1] - limits[0]), limits[1]):
             shade = _INK if colour == _FAINT else colour
-            axes.annotate(label, (1.02, y), xycoords=("axes fraction", "data"), color=shade, va="center")
+            place = 1.02
+            if colour == _SOFT:  # the marker tells lines of one colour apart
+                axes.plot([1.03], [y], color=colour, marker=marker, transform=axes.get_yaxis_transform(), clip_on=False)
+                place = 1.055
+            axes.annotate(label, (place, y), xycoords=("axes fraction", "data"), color=shade, va="center")
         return _svg(figure, name, title)
 
 
-def _apart(ends: Sequence[tuple[float, str, str]], least: float) -> list[tuple[float, tuple[str, str]]]:
-    """Return the heights of labels with their texts and colours, moved up so far that no two overlap."""
-    found: list[tuple[float, tuple[str, str]]] = []
-    for height, label, colour in sorted(ends):
-        lowest = found[-1][0] + least if found else height
-        found.append((max(height, lowest), (label, colour)))
-    return found
+def _apart(ends: Sequence[_End], least: float, top: float) -> list[tuple[float, _End]]:
+    """Return the heights of labels with their ends, moved so far that no two overlap and none is above the top."""
+    ordered = sorted(ends)
+    heights: list[float] = []
+    for height, *_ in ordered:
+        heights.append(max(height, heights[-1] + least) if heights else height)
+    for place in reversed(range(len(heights))):
+        heights[place] = min(heights[place], top)
+        top = heights[place] - least
+    return list(zip(heights, ordered, strict=True))
 
 
-def _short(name: str) -> str:
+def _short(name: str, most: int = 10) -> str:
     shown = escaped(name)
-    return shown if len(shown) <= 10 else f"{shown[:9]}…"
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 @contextmanager
-def _axes() -> Iterator[tuple[Any, Any]]:
-    """Yield a figure and its axes, which are drawn in the style of the page."""
+def _axes(height: float = _SIZE[1]) -> Iterator[tuple[Any, Any]]:
+    """Yield a figure of a height in inches, and its axes, which are drawn in the style of the page."""
     matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
+        figure = Figure(figsize=(_SIZE[0], height), dpi=72, layout="constrained")
         yield figure, figure.subplots()
 
 

@@ -4,22 +4,28 @@ Whatever comes from outside, such as names, labels and file names, is text and n
 characters that are not shown are escaped as everywhere (`cl_ast.escaping`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cl_ast.baselines import comparison
+from cl_ast.errors import ClAstError
 from cl_ast.escaping import escaped
 from cl_ast.evaluation.details import Details, Share
 from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
 from cl_ast.excerpts import Excerpt, Place, in_folder
+from cl_ast.experiments import running
+from cl_ast.experiments.results import FILE
 from cl_ast.reporting import figures
 from cl_ast.reporting.calibration import calibration_error, reliability
-from cl_ast.reporting.comparisons import Comparison
+from cl_ast.reporting.comparisons import read_comparisons
 from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
+from cl_ast.reporting.recorded import columns_in
+from cl_ast.reporting.streams_compared import read_streams
 from cl_ast.wording import duration
 from registry import TaskRecord
 from registry.limits import TEMPERATURES
@@ -58,9 +64,25 @@ def page(findings: Findings) -> str:
     )
 
 
-def comparison_page(name: str, comparisons: Sequence[Comparison]) -> str:
-    """Return the report on comparisons of methods as HTML; `name` is that of the folder of the results."""
-    return _rendered("comparison.html", name, comparisons=comparisons)
+def results_page(folder: Path) -> str:
+    """Return the report on a folder of results as HTML.
+
+    Raises:
+        ClAstError: the results are of another command, cannot be read, or have a value that cannot be one; or
+            matplotlib is needed and not installed.
+    """
+    name, columns = folder.resolve().name, columns_in(folder)
+    if columns == (*running.KEYS, *running.VALUES):
+        return _rendered("comparison.html", name, comparisons=read_comparisons(folder))
+    if columns == (*comparison.KEYS, *comparison.VALUES):
+        found = [
+            (one, Markup(figures.stream(f"s{i}", one.curves, one.chance))) for i, one in enumerate(read_streams(folder))
+        ]
+        return _rendered("baselines.html", name, comparisons=found)
+    raise ClAstError(
+        f"{folder / FILE}: a report shows the results of `cl-ast compare`, `reproduce` and `baselines`, and these are "
+        "others, or of an earlier version; name another folder"
+    )
 
 
 def _rendered(template: str, title: str, **values: Any) -> str:
@@ -81,6 +103,7 @@ def _environment() -> Environment:
         "counted": counted,
         "with_interval": with_interval,
         "percent": _percent,
+        "points": _points,
         "interval": _interval,
         "duration": duration,
         "file_name": _file_name,
@@ -96,6 +119,13 @@ def _file_name(place: Place) -> str:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _points(mean: Mapping[str, float | None] | None) -> str:
+    """Return a mean of fractions in percent with its standard deviation, as `summary` has them."""
+    if mean is None:
+        return "–"
+    return _percent(mean["mean"]) + ("" if mean["sd"] is None else f" ± {_percent(mean['sd'])}")
 
 
 def _interval(share: Share) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from registry import Accuracy, Registry, header
-from tests.cli.conftest import Run, Unchanged
+from tests.cli.conftest import Answer, Run, Unchanged
 from tests.cli.test_escapes import CLIPBOARD, HIDDEN, LABELS, TEXT
 
 pytest.importorskip("matplotlib")
@@ -192,6 +192,86 @@ def test_a_comparison_has_the_tables_that_compare_prints(
         (tmp_path / "grid" / "results.csv").write_text(content)
         run(registry, "-q", "report", tmp_path / "grid", tmp_path / "new.html").refused("results.csv")
     assert not (tmp_path / "new.html").exists()
+
+
+def test_baselines_have_the_table_that_the_command_prints_and_a_line_a_method(
+    run: Run, data: Path, backbone: Path, tmp_path: Path
+) -> None:
+    words = [
+        "baselines",
+        data / "tones",
+        data / "chirps",
+        "--methods",
+        "naive:lr=1 joint:lr=1 ncm",
+        "--orders",
+        2,
+        "--seeds",
+        1,
+    ]
+    words += ["--adapter", "linear", "--epochs", 1, "--backbone", backbone, "--out", tmp_path / "runs"]
+    printed = run(tmp_path / "none", *words, "--format", "json").fine().json["methods"]
+    before = (tmp_path / "runs" / "results.csv").read_bytes()
+    assert (
+        run(tmp_path / "none", "report", tmp_path / "runs", tmp_path / "page.html").fine().out.endswith("page.html\n")
+    )
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    found = Elements(page)
+    for line in printed:
+        for key in ("last_accuracy", "mean_incremental_accuracy", "forgetting", "intransigence", "backward_transfer"):
+            mean, deviation = (100 * line[key][which] for which in ("mean", "sd"))
+            assert f'<td class="n">{mean:.1f} ± {deviation:.1f}</td>' in page
+        assert found.text.count(line["method"]) >= 3  # in two tables, and at the end of a line
+    assert "2 random orders, with 1 seed" in page and "chance" in found.text and str(tmp_path) not in page
+    assert not found.tags & {"script", "link"} and all(one.startswith("#") for one in found.addresses)
+    assert (tmp_path / "runs" / "results.csv").read_bytes() == before
+    with (tmp_path / "runs" / "results.csv").open(encoding="utf-8", newline="") as file:
+        chances = [json.loads(row["chance"]) for row in csv.DictReader(file)]
+    assert all(one == pytest.approx([1 / 2, 1 / 4]) for one in chances)
+
+
+FINE = {
+    "kind": "run", "stream": "bees in 2 steps 0123abcd", "scenario": "cil", "backbone": "84b2", "training": "linear",
+    "method": "ncm", "order": 0, "seed": 0, "answer": "", "last_accuracy": 0.5, "mean_incremental_accuracy": 0.6,
+    "forgetting": 0.1, "backward_transfer": -0.1, "forward_transfer": 0, "trained_parameters": 5, "stored_bytes": 7,
+    "replay_bytes": 0, "seconds": 1.5, "accuracies": "[[1], [0.5, 0.5]]", "chance": "[0.5, 0.25]",
+    "versions": "torch=2", "reason": "",
+}  # fmt: skip
+BAD: list[dict[str, object]] = [
+    {"seconds": "nan"},
+    {"accuracies": "[[1], [0.5]]"},
+    {"accuracies": "[[1], [0.5, 7]]"},
+    {"accuracies": "3"},
+    {"accuracies": "[" * 50_000},
+    {"chance": "[]"},
+    {"chance": "[0.5]"},
+    {"chance": "{"},
+]
+
+
+def test_results_of_baselines_that_cannot_be_are_refused_and_all_others_are_shown(run: Run, tmp_path: Path) -> None:
+    def made(**other: object) -> Answer:
+        with (tmp_path / "results.csv").open("w", encoding="utf-8", newline="") as file:
+            lines = csv.DictWriter(file, list(FINE))
+            lines.writeheader()
+            lines.writerow({**FINE, **other})
+        return run(tmp_path / "none", "-q", "report", tmp_path, tmp_path / "page.html")
+
+    made(kind="trial").refused("results.csv", "only trials", "to its end")
+    for one in BAD:
+        made(**one).refused("results.csv")
+    assert not (tmp_path / "page.html").exists()
+    made(stream=f"{MARKUP} 0123abcd", method=MARKUP).fine()
+    found = Elements((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert found.text.count(MARKUP) == 3  # the stream, and the method in two tables
+    assert found.text.count(MARKUP[:29]) == 4  # and the figure
+    assert "0123abcd" not in found.text and "script" not in found.tags
+    made(method="ours", answer="\u202eno such").fine()
+    made(method="ours", answer="routed").fine()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('<tr class="ours"><th scope="row">ours, routed</th>') == 2 and "var(--routed)" in page
+    made(accuracies="[]", reason="the loss of /home/me is not a number").fine()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "1 run failed" in page and "/home/me" not in page
 
 
 def test_what_is_refused(registry: Path, run: Run, tmp_path: Path) -> None:

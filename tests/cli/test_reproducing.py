@@ -44,6 +44,10 @@ def test_a_quick_run_over_clips_of_ones_own_prints_both_numbers(
     assert "4 of 4 trainings are done already" in again.err
     for said in ("table IV", "79.13", "reproduce nothing", "The paper adapts ast-base", "difference %"):
         assert said in again.out
+    run(tmp_path / "none", "report", tmp_path / "out", tmp_path / "page.html").fine()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<code>cl-ast reproduce petl-table-4 --quick</code>" in page and "taken the place" in page
+    assert f"{100 * one['ours']:.1f}" in page and "lora:qkvo,<wbr>r=3" in page
 
 
 def test_what_is_missing_is_said_and_the_rest_is_trained(

@@ -27,7 +27,8 @@ def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
     It names tasks, labels, and the files of a few clips that it shows; no folder, user or machine. Needs matplotlib:
     pip install 'cl-ast[plot]'.
 
-    Of a DIR that `cl-ast compare --out` has written, the page has the tables.
+    DIR is a folder that `cl-ast compare`, `reproduce` or `baselines` has written with --out. Its page has the tables,
+    and for `baselines` the accuracy after each step.
 
     \b
     cl-ast report report.html
@@ -40,22 +41,21 @@ def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
         raise click.UsageError("a report is on one REGISTRY or DIR, and OUT.html comes last")
     if page.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{out}: the report is a page; give the file the ending .html, and name it last")
-    from cl_ast.reporting.comparisons import is_results  # after what is refused at once
+    from cl_ast.reporting.recorded import is_results  # after what is refused at once
 
     if source and is_results(Path(source[0])):
         if with_audio:
-            raise click.UsageError("--with-audio is for a registry; the results of a comparison have no clips")
-        _report_comparisons(Path(source[0]), page)
+            raise click.UsageError("--with-audio is for a registry; a folder of results has no clips")
+        _report_results(Path(source[0]), page)
     else:
         _report_registry(replace(app, location=source[0]) if source else app, page, with_audio)
 
 
-def _report_comparisons(folder: Path, page: Path) -> None:
-    from cl_ast.reporting.comparisons import read_comparisons
-    from cl_ast.reporting.page import comparison_page
+def _report_results(folder: Path, page: Path) -> None:
+    from cl_ast.reporting.page import results_page
 
     with result_in(page):
-        print_text(comparison_page(folder.resolve().name, read_comparisons(folder)))
+        print_text(results_page(folder))
     print_line(f"wrote {page}")
 
 

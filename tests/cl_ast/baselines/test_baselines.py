@@ -121,6 +121,20 @@ def test_a_domain_is_a_speaker_with_all_classes(folder: Path) -> None:
     assert len({clip.path for clip in seen}) == len(seen) == 40
 
 
+def test_chance_is_a_guess_among_the_possible_answers(folder: Path, other: Path) -> None:
+    sounds, longer = loaded(folder), loaded(other)
+    for tasks, scenario, wanted in (
+        ([sounds], "cil", [1 / 2, 1 / 4]),
+        ([sounds], "til", [1 / 2, 1 / 2]),
+        ([sounds], "dil", [1 / 4, 1 / 4]),
+    ):
+        stream = stream_of(tasks, scenario, None if scenario == "dil" else 2)
+        assert stream.chance(0) == pytest.approx(wanted)
+    both = stream_of([sounds, longer], "til")
+    first = {step.block: both.chance(order)[0] for order in range(8) for step in both.steps(order)[:1]}
+    assert first == {0: 1 / 4, 1: 1 / 2} and both.chance(0)[1] == pytest.approx(3 / 8)
+
+
 def test_what_cannot_be_a_stream_is_refused(folder: Path, other: Path) -> None:
     sounds, longer = loaded(folder), loaded(other)
     with_fold = replace(sounds, source=replace(sounds.source, fold="1"))
