@@ -139,7 +139,7 @@ def _check_name(place: str, name: str) -> None:
     if not Path(place).exists() and place.count("/") != 1:
         raise BackboneError(
             f"no backbone called {name!r}: not a folder, not a hub name (owner/model), "
-            f"not one of {MINI}, {', '.join(SHORT_NAMES)}"
+            f"not one of {MINI}, {', '.join(SHORT_NAMES)}; give --backbone another one"
         )
 
 

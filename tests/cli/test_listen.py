@@ -137,6 +137,7 @@ def test_a_device_that_is_unplugged_closes_the_last_event(
 def test_a_microphone_needs_an_extra(cl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     cl("listen", "-q").refused("pip install 'cl-ast[live]'")
+    cl("listen", "--input", "gone.wav", "-q").refused("gone.wav: there is no such recording; give --input")
     cl("listen", "--input", "-", "--rate", 5, "-q", stdin=b"").refused("5 samples a second")
 
 

@@ -113,7 +113,10 @@ def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Reco
     try:
         split = manager.splits(name)
     except TaskNotFoundError:
-        raise ClAstError(f"{name}: there is no such file or folder, and no task of that name in the registry") from None
+        raise ClAstError(
+            f"{name}: there is no such file or folder, and no task of that name in the registry; "
+            "give audio files, folders or tasks"
+        ) from None
     missing = sum(split.missing.values())
     if missing:
         display.say(f"{name}: left out {plural(missing, 'clip')} gone or changed since it was trained")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.event_options import event_options, settings_of
 from cl_ast.terminal.output import print_line, print_text, warn, written
 from cl_ast.wording import plural
+from streams.folders import is_clip
 
 if TYPE_CHECKING:
     from cl_ast.events import Event, ScoredWindow
@@ -92,6 +94,8 @@ def listen(
         from cl_ast.terminal.live import Actions, Listening, stop_on_ctrl_c, until
 
         is_device = place != "-" and not Path(place).exists()
+        if is_device and is_clip(Path(place)):
+            raise ClAstError(f"{place}: there is no such recording; give --input a file, a microphone or -")
         if rate is None:
             rate = _device_rate(place) if is_device else 16_000
         pieces = _pieces(place, SoundFormat(rate, encoding, channels), is_device=is_device)  # type: ignore[arg-type]

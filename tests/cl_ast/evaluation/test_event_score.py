@@ -237,6 +237,6 @@ def test_psds_is_one_for_perfect_events_and_less_where_a_class_is_missed(tmp_pat
 
 def test_psds_needs_the_length_of_each_recording(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "site1.wav", [0.0] * 8_000, 16_000)
-    with pytest.raises(ClAstError, match=r"lacks 1 recording  \(such as site2\)"):
+    with pytest.raises(ClAstError, match=r"lacks 1 recording \(such as site2\)"):
         seconds_of_recordings(tmp_path, _listed(EVENTS))
     assert seconds_of_recordings(tmp_path, _listed(EVENTS[:2])) == {"site1": 0.5}
