@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 import click
 
 from cl_ast.errors import ClAstError
-from cl_ast.escaping import escaped_lines
 from cl_ast.terminal.app import App
 from cl_ast.terminal.commands import COMMANDS
 from cl_ast.terminal.encoding import prepare_streams
 from cl_ast.terminal.global_options import REGISTRY_VARIABLE, VERBOSE, Device, with_global_options
 from cl_ast.terminal.log_file import log, open_log
-from cl_ast.terminal.output import print_traceback, warn, warnings_as_lines, wrapped
+from cl_ast.terminal.output import print_traceback, usage, warn, warnings_as_lines
 
 
 class Commands(click.Group):
@@ -54,7 +52,7 @@ def _usage_escaped() -> Iterator[None]:
         yield
     except click.UsageError as error:
         message = error.format_message()
-        shown = wrapped(f"Error: {escaped_lines(message)}", sys.stderr).removeprefix("Error: ")  # click puts it there
+        shown = usage(message)
         if shown == message:
             raise
         raise click.UsageError(shown, error.ctx) from None

@@ -109,6 +109,12 @@ def print_traceback(*, shown: bool) -> None:
             click.echo(text, err=True)
 
 
+def usage(message: str) -> str:
+    """Return what is wrong with the words of a command, as click is going to print it."""
+    begin = "Error: "  # which click puts before it
+    return wrapped(f"{begin}{escaped_lines(message)}", sys.stderr).removeprefix(begin)
+
+
 def wrapped(line: str, stream: Any) -> str:
     """Return a sentence with line ends at some of its spaces, so that a terminal does not break its words.
 

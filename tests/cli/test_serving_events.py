@@ -30,9 +30,9 @@ def server(stages: Mapping[str, Path]) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def sound() -> Waveform:
-    """Twelve seconds, a second each of hiss, silence and clicks."""
+    """Nine seconds, a second each of hiss, silence and clicks: few enough to wait together."""
     random, found = np.random.default_rng(3), []
-    for _ in range(4):
+    for _ in range(3):
         clicks = (random.random(16_000) < 0.005) * random.uniform(0.5, 1, 16_000)
         found += [0.3 * random.normal(size=16_000), np.zeros(16_000), clicks]
     return np.clip(np.concatenate(found), -1, 0.999).astype(np.float32)
@@ -107,7 +107,7 @@ def test_a_job_is_followed_to_its_end(server: Server, wav: bytes, expected: list
     assert reply.status == 202
     place = reply.headers["location"]
     followed = sent(server.ask(f"{place}/stream").body)
-    assert followed[-1] == ("done", {"events": len(expected), "seconds": 12.0})
+    assert followed[-1] == ("done", {"events": len(expected), "seconds": 9.0})
     assert plain([data for kind, data in followed if kind == "event"]) == plain(expected)
     assert "progress" in {kind for kind, _ in followed}
     state = server.ask(place).json
@@ -192,7 +192,7 @@ def test_more_sound_than_can_wait_is_left_out_and_said(server: Server, sound: Wa
     lags = [one for one in found if one["type"] == "lag"]
     windows = [one for one in found if one["type"] == "window"]
     assert lags and all(one["seconds"] > 10 and one["dropped"] > 0 for one in lags)
-    assert len(windows) + sum(one["dropped"] for one in lags) == pytest.approx(4 * 12 / 0.16, abs=4)
+    assert len(windows) + sum(one["dropped"] for one in lags) == pytest.approx(4 * 9 / 0.16, abs=4)
     assert found[-1]["type"] == "session.done"
 
 

@@ -78,7 +78,7 @@ def test_two_processes_come_to_the_weights_of_one(tmp_path: Path, run: Run, data
     alone = run(tmp_path / "alone", *words).fine()
     both = launch(tmp_path, tmp_path / "both", *words)
     assert both.returncode == 0, both.stderr
-    assert both.stdout.count("tones learned") == alone.out.count("tones learned") == 1  # one speaks
+    assert both.stdout.count("tones trained") == alone.out.count("tones trained") == 1  # one speaks
     assert both.stderr.count("reading training clips 14/14") == 1
     expected, found = weights(tmp_path / "alone"), weights(tmp_path / "both")
     assert found.keys() == expected.keys()

@@ -9,7 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.learning import foresee, learn, opened_with
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
-from cl_ast.terminal.output import print_json, table_or, warnings_as_lines
+from cl_ast.terminal.output import print_json, print_line, table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
 
 
@@ -66,6 +66,8 @@ def add_task(
         print_json(results.learned(done))
     else:
         negatives = task_page.negatives_of(done.task.version)
-        tables.show(results.learned_line(done), *([f"negatives: {negatives}"] if negatives else []))
+        print_line(results.learned_line(done))
+        if negatives:
+            print_line(f"negatives: {negatives}")
         if done.measured:
             tables.show("", tables.measured([results.measured(one) for one in done.measured]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.output import print_line
 
 
 @click.command("demo")
@@ -36,7 +37,7 @@ def demo(app: App, /, folder: Path) -> None:
     folders = story.make_clips(folder / "clips")
     with Manager.open(home, backbone=MINI, device="cpu") as manager, app.progress() as display:
         for learned in story.learn_all(manager, folders, display):
-            tables.show(results.learned_line(learned))
+            print_line(results.learned_line(learned))
         clips = [*story.unseen_clips(folders), *story.make_strangers(folder / "strangers")]
         clips = [Path(os.path.relpath(clip)) for clip in clips]
         answers = [a for a in manager.predict(clips, top_k=2) if isinstance(a, Prediction)]
