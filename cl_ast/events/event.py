@@ -25,8 +25,9 @@ class Threshold:
     off: float
 
     @classmethod
-    def of(cls, on: float, off: float | None = None) -> "Threshold":
-        """Return a threshold, by default with `off` 0.15 below `on`. Raises ClAstError where it cannot be one."""
+    def of(cls, on: float | None = None, off: float | None = None) -> "Threshold":
+        """Return a threshold, by default at 0.6 with `off` 0.15 below `on`. Raises ClAstError where it cannot be."""
+        on = USUAL_ON if on is None else on
         found = cls(on, max(0.0, round(on - BELOW_ON, 6)) if off is None else off)
         if not 0 <= found.off <= found.on <= 1:
             raise ClAstError(
@@ -60,7 +61,7 @@ class EventSettings:
     task: str = AUTO
     window: float | None = None
     hop: float | None = None
-    threshold: Threshold = field(default_factory=lambda: Threshold.of(USUAL_ON))
+    threshold: Threshold = field(default_factory=Threshold.of)
     thresholds: Mapping[Key, Threshold] = field(default_factory=dict)
     median: float = 0.5
     min_duration: float = 0.25

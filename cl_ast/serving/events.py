@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from math import inf
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,6 @@ from cl_ast.audio.windows import Segment
 from cl_ast.errors import AudioError, ClAstError, MethodError
 from cl_ast.events import Event, EventSettings, StreamDetector, Threshold, WindowScorer, writers
 from cl_ast.events.cutting import WindowCutter
-from cl_ast.events.event import USUAL_ON
 from cl_ast.events.recordings import GROUP
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.decoding import Limits, blocks, named_as_sent
@@ -55,7 +53,7 @@ def settings_of(
             task=task,
             window=window,
             hop=hop,
-            threshold=Threshold.of(USUAL_ON if on is None else on, off),
+            threshold=Threshold.of(on, off),
             median=median,
             min_duration=min_duration,
             min_gap=min_gap,
@@ -205,15 +203,14 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _shown(settings: EventSettings) -> dict[str, Any]:
     """Return the settings as the query of a request spells them."""
-    found = asdict(settings)
-    threshold, method = found.pop("threshold"), found.pop("method")
-    del found["thresholds"], found["tuned"]
-    return {**found, "on": threshold["on"], "off": threshold["off"], "events": method}
+    row = settings.row()
+    method = row.pop("method")
+    return {"task": settings.task, **row, "events": method}
 
 
 def _text(found: writers.Found, settings: EventSettings, format: Format) -> str:
     if format == "csv":
-        return writers.as_csv([found], _shown(settings)) + "\n"
+        return writers.as_csv([found], settings.row()) + "\n"
     if format == "raven":
         return writers.raven([found]) + "\n"
     if format == "jsonl":

@@ -13,10 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
-from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, Threshold
-from cl_ast.events.event import USUAL_ON
+from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector
 from cl_ast.inference.prediction import AUTO
-from cl_ast.serving.events import scorer_of
+from cl_ast.serving.events import scorer_of, settings_of
 from cl_ast.serving.refusals import Refusal, refusal_of
 from cl_ast.serving.service import Service
 
@@ -49,19 +48,8 @@ class Update(BaseModel):
     alpha: Annotated[float | None, Field(ge=0, le=1)] = None
 
     def settings(self) -> EventSettings:
-        """Return how events are found. Raises ClAstError where that cannot be."""
-        return EventSettings(
-            task=self.task,
-            window=self.window,
-            hop=self.hop,
-            threshold=Threshold.of(USUAL_ON if self.on is None else self.on, self.off),
-            median=self.median,
-            min_duration=self.min_duration,
-            min_gap=self.min_gap,
-            pad=self.pad,
-            alpha=self.alpha,
-            tuned=self.on is None and self.off is None,
-        )
+        """Return how events are found. Raises Refusal where that cannot be."""
+        return settings_of(**self.model_dump(exclude={"type", "sample_rate", "encoding", "channels"}))
 
 
 class Frames:

@@ -64,13 +64,12 @@ def settings_of(given: dict[str, Any], method: str = "hysteresis") -> EventSetti
     """Return the settings for the options that a command was given. Raises click.UsageError where they cannot be."""
     from cl_ast.errors import ClAstError
     from cl_ast.events import EventSettings, Threshold
-    from cl_ast.events.event import USUAL_ON
 
     if given["alpha"] is not None and given["task"] != "auto":
         raise click.UsageError("--alpha is for the router; leave out --task")
     kept = {name: given[name] for name in NAMES if name not in ("on", "off")}
     try:
-        threshold = Threshold.of(USUAL_ON if given["on"] is None else given["on"], given["off"])
+        threshold = Threshold.of(given["on"], given["off"])
         tuned = given["on"] is None and given["off"] is None
         return EventSettings(threshold=threshold, method=method, tuned=tuned, **kept)  # type: ignore[arg-type]
     except ClAstError as error:

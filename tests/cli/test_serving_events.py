@@ -1,5 +1,6 @@
 """Events over HTTP, as jobs and over a WebSocket: those of the events' own library, however they are asked for."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -78,7 +79,10 @@ def test_they_come_in_the_forms_of_other_tools(server: Server, wav: bytes, expec
 
     assert len(lines("audacity")) == len(expected)
     assert lines("raven")[0].startswith("Selection\t") and len(lines("raven")) == len(expected) + 1
-    assert len(lines("csv")) == len(expected) + 1
+    rows = list(csv.DictReader(lines("csv")))
+    assert [row["label"] for row in rows] == [one["label"] for one in expected]
+    routed = server.ask("/v1/events?task=auto&window=0.5&hop=0.16&format=csv", wav).body.decode().splitlines()
+    assert {row["task"] for row in csv.DictReader(routed)} == {"noises"}
     assert sum("why" not in json.loads(line) for line in lines("jsonl")) == len(expected)
     assert sum("-->" in line for line in lines("srt")) == len(expected)
 
@@ -203,6 +207,8 @@ def test_a_stream_that_goes_wrong_ends_with_an_error(server: Server) -> None:
         ('{"type": "session.update", "sample_rate": 1}', None, "invalid"),
         ('{"type": "session.update", "task": "nothing"}', None, "unknown_task"),
         ('{"type": "session.update", "window": 99}', None, "invalid"),
+        ('{"type": "session.update", "median": -1}', None, "invalid"),
+        ('{"type": "session.update", "on": 0.3, "off": 0.5}', None, "invalid"),
         ('{"type": "session.update", "task": "noises"}', "what?", "invalid"),
         ('{"type": "session.update", "encoding": "pcm_f32le"}', b"\xff" * 4, "unreadable_audio"),
     ):
