@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,14 @@ class SoundFormat:
             raise AudioError(f"{self.channels} channels cannot be used; give 1 to {MOST_CHANNELS}")
 
     @property
+    def dtype(self) -> "np.dtype[Any]":
+        """The type of a sample of one channel."""
+        return np.dtype(_TYPES[self.encoding][0])
+
+    @property
     def bytes(self) -> int:
         """How many bytes a sample of all channels takes."""
-        return np.dtype(_TYPES[self.encoding][0]).itemsize * self.channels
+        return self.dtype.itemsize * self.channels
 
 
 class RawSound:
@@ -53,14 +58,13 @@ class RawSound:
         self._rest = b""
 
     def add(self, data: bytes) -> Samples:
-        """Return the samples (samples, channels) that are complete now. What is no number becomes silence."""
+        """Return the samples (samples, channels) that are complete now; floats may be infinite or no numbers."""
         data = self._rest + data
         whole = len(data) // self.format.bytes * self.format.bytes
         self._rest = data[whole:]
-        kind, scale = _TYPES[self.format.encoding]
-        found = np.frombuffer(data[:whole], kind).astype(np.float32) / np.float32(scale)
-        samples: Samples = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0).reshape(-1, self.format.channels)
-        return samples
+        found = np.frombuffer(data[:whole], self.format.dtype).astype(np.float32)
+        samples: Samples = found / np.float32(_TYPES[self.format.encoding][1])
+        return samples.reshape(-1, self.format.channels)
 
 
 class Resampler:

@@ -25,17 +25,30 @@ class Piece:
     waveform: Waveform
 
 
+class _Decoder:
+    """Makes pieces of raw bytes. What is no number becomes silence."""
+
+    def __init__(self, format: SoundFormat) -> None:
+        self._sound, self._resampler = RawSound(format), Resampler(format.rate)
+
+    def add(self, data: bytes) -> Piece:
+        recorded: Samples = np.nan_to_num(self._sound.add(data), nan=0.0, posinf=0.0, neginf=0.0)
+        return Piece(recorded, self._resampler.add(recorded))
+
+    def finish(self) -> Piece:
+        return Piece(np.zeros((0, self._sound.format.channels), np.float32), self._resampler.finish())
+
+
 def from_pipe(pipe: BinaryIO, format: SoundFormat) -> Iterator[Piece]:
     """Yield the raw samples of a pipe as they come, until it ends. Raises AudioError where it cannot be read."""
-    sound, resampler = RawSound(format), Resampler(format.rate)
+    decoder = _Decoder(format)
     read = getattr(pipe, "read1", pipe.read)  # what is there, without waiting for more
     try:
         while data := read(_READ):
-            recorded = sound.add(data)
-            yield Piece(recorded, resampler.add(recorded))
+            yield decoder.add(data)
     except (OSError, ValueError) as error:
         raise AudioError(f"standard input: cannot be read ({error})") from None
-    yield Piece(np.zeros((0, format.channels), np.float32), resampler.finish())
+    yield decoder.finish()
 
 
 def from_file(path: Path) -> Iterator[Piece]:
@@ -56,15 +69,13 @@ def from_device(device: str, format: SoundFormat) -> Generator[Piece, None, None
     """
     sounddevice = _sounddevice()
     coming: SimpleQueue[bytes] = SimpleQueue()
-    sound, resampler = RawSound(format), Resampler(format.rate)
-    wanted = None if device == "default" else int(device) if device.isdecimal() else device
-    kind = {"pcm_s16le": "int16", "pcm_f32le": "float32"}[format.encoding]
+    decoder = _Decoder(format)
     try:
         stream = sounddevice.RawInputStream(
             samplerate=format.rate,
-            device=wanted,
+            device=_device(device),
             channels=format.channels,
-            dtype=kind,
+            dtype=format.dtype.name,
             callback=lambda data, *_: coming.put(bytes(data)),
         )
     except (sounddevice.PortAudioError, ValueError) as error:
@@ -73,20 +84,24 @@ def from_device(device: str, format: SoundFormat) -> Generator[Piece, None, None
     with stream:
         while True:
             try:
-                recorded = sound.add(coming.get(timeout=_PATIENCE))
+                data = coming.get(timeout=_PATIENCE)
             except Empty:
                 raise AudioError(f"{device}: gives no more sound; is it still plugged in?") from None
-            yield Piece(recorded, resampler.add(recorded))
+            yield decoder.add(data)
 
 
 def default_rate(device: str) -> int:
     """Return the rate that a device prefers, in Hz; 16 kHz where it does not say."""
     sounddevice = _sounddevice()
-    wanted = None if device == "default" else int(device) if device.isdecimal() else device
     try:
-        return int(sounddevice.query_devices(wanted, "input")["default_samplerate"])
+        return int(sounddevice.query_devices(_device(device), "input")["default_samplerate"])
     except (sounddevice.PortAudioError, ValueError, KeyError):
         return SAMPLE_RATE
+
+
+def _device(device: str) -> int | str | None:
+    """Return a device as sounddevice names it: its number, a part of its name, or None for the default."""
+    return None if device == "default" else int(device) if device.isdecimal() else device
 
 
 def _records(device: Any) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import soxr
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
@@ -14,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector
+from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.events import scorer_of, settings_of
 from cl_ast.serving.refusals import Refusal, refusal_of
@@ -34,7 +34,7 @@ class Update(BaseModel):
 
     type: Literal["session.update"]
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = SAMPLE_RATE
-    encoding: Literal["pcm_s16le", "pcm_f32le"] = "pcm_s16le"
+    encoding: Encoding = "pcm_s16le"
     channels: Annotated[int, Field(ge=1, le=32)] = 1
     task: Annotated[str, Field(max_length=200)] = AUTO
     window: float | None = None
@@ -56,35 +56,19 @@ class Frames:
     """Turns the bytes of frames, which may end within a sample, into mono samples at 16 kHz."""
 
     def __init__(self, update: Update) -> None:
-        self._type = np.dtype("<i2" if update.encoding == "pcm_s16le" else "<f4")
-        self._channels = update.channels
-        self._rest = b""
-        self._resampler = (
-            None
-            if update.sample_rate == SAMPLE_RATE
-            else soxr.ResampleStream(update.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        )
+        self._sound = RawSound(SoundFormat(update.sample_rate, update.encoding, update.channels))
+        self._resampler = Resampler(update.sample_rate)
 
     def __call__(self, frame: bytes) -> Waveform:
         """Return the next samples. Raises Refusal where they are not numbers."""
-        data = self._rest + frame
-        whole = len(data) - len(data) % (self._type.itemsize * self._channels)
-        self._rest = data[whole:]
-        samples = np.frombuffer(data[:whole], self._type).reshape(-1, self._channels)
-        scaled = samples.astype(np.float32) / (32_768 if self._type.kind == "i" else 1)
-        if not np.isfinite(scaled).all() or (np.abs(scaled) > 1e9).any():
+        samples = self._sound.add(frame)
+        if not (np.abs(samples) <= 1e9).all():
             raise Refusal("unreadable_audio", "some samples are not numbers; send another encoding")
-        mono: Waveform = scaled.mean(axis=1, dtype=np.float32)
-        if self._resampler is not None:
-            mono = self._resampler.resample_chunk(mono)
-        return mono
+        return self._resampler.add(samples)
 
     def finish(self) -> Waveform:
         """Return the samples that the resampler has left."""
-        left: Waveform = np.zeros(0, np.float32)
-        if self._resampler is not None:
-            left = self._resampler.resample_chunk(left, last=True)
-        return left
+        return self._resampler.finish()
 
 
 def routes(service: Service) -> APIRouter:
