@@ -19,6 +19,7 @@ from cl_ast.wording import first_line
 READ_AHEAD = 8  # clips
 _AHEAD_SECONDS = 300.0  # a longer clip is read when its turn comes, so that few of them are in memory at once
 _SHIFT = SAMPLE_RATE // 100  # the front end's step
+SHORTEST, LONGEST = 0.1, 30.0  # seconds, of a window
 Clip = TypeVar("Clip")
 
 
@@ -63,8 +64,8 @@ class Window:
     hop: float
 
     def __post_init__(self) -> None:
-        if not 0.1 <= self.seconds <= 30:
-            raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose 0.1 to 30 s")
+        if not SHORTEST <= self.seconds <= LONGEST:
+            raise AudioError(f"a window of {self.seconds:g} s cannot be used; choose {SHORTEST:g} to {LONGEST:g} s")
         if not 0.01 <= self.hop <= self.seconds:
             raise AudioError(f"a hop of {self.hop:g} s cannot be used; choose 0.01 s to the window's length")
 
@@ -135,13 +136,20 @@ def windows(blocks: Iterable[Waveform], path: str, window: Window) -> Iterator[S
         buffer = np.concatenate([buffer, block])
         count = (len(buffer) - size) // hop + 1
         if count > 0:
-            yield from _cut(buffer, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
+            yield from cut(buffer, begin, [(k * hop, k * hop + size) for k in range(count)], path, hop)
             buffer, begin = buffer[count * hop :], begin + count * hop
     rest = [(start, min(start + size, len(buffer))) for start in range(0, len(buffer), hop)]
-    yield from _cut(buffer, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
+    yield from cut(buffer, begin, [(a, b) for a, b in rest if begin + a == 0 or b - a >= size / 4], path, hop)
 
 
-def _cut(buffer: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
+def cut(buffer: Waveform, begin: int, spans: list[tuple[int, int]], path: str, hop: int) -> Iterator[Segment]:
+    """Yield windows of a buffer, which they share; all numbers are samples.
+
+    Args:
+        begin: where the buffer begins in the recording.
+        spans: where each window begins and ends in the buffer.
+        hop: from the begin of one window to the next.
+    """
     # Windows have frames of 10 ms in common only if the hop is a whole number of frames.
     block = SharedBlock(buffer) if len(spans) > 1 and hop % _SHIFT == 0 else None
     for first, end in spans:

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cl_ast.audio.log_mel import SHIFT
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform
-from cl_ast.audio.windows import Segment, SharedBlock
+from cl_ast.audio.reading import Waveform
+from cl_ast.audio.windows import Segment, cut
 
 
 class WindowCutter:
@@ -73,17 +72,9 @@ class WindowCutter:
         return max(0, (self.waiting - -(-self.size // 4)) // self.hop + 1)
 
     def _cut(self, count: int) -> list[Segment]:
-        buffer = self._whole()
-        # Windows have frames of 10 ms in common only if the hop is a whole number of frames.
-        block = (
-            SharedBlock(buffer[: (count - 1) * self.hop + self.size]) if count > 1 and not self.hop % SHIFT else None
-        )
-        found = []
-        for first in range(0, count * self.hop, self.hop):
-            part = buffer[first : first + self.size]
-            start = self._begin + first
-            at = start / SAMPLE_RATE, (start + len(part)) / SAMPLE_RATE
-            found.append(Segment(self._path, part, *at, block, first // SHIFT))
+        buffer = self._whole()[: (count - 1) * self.hop + self.size]
+        spans = [(first, min(first + self.size, len(buffer))) for first in range(0, count * self.hop, self.hop)]
+        found = list(cut(buffer, self._begin, spans, self._path, self.hop))
         self._forget(count * self.hop)
         return found
 

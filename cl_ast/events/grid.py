@@ -113,10 +113,11 @@ class Grid:
     def _columns(self, one: TaskScores) -> list[int]:
         """Return the places of a task's classes; those that are new get places in all cells."""
         found = [self._places.setdefault((one.task, label), len(self._places)) for label in one.labels]
-        self.keys += list(self._places)[len(self.keys) :] if len(self._places) > len(self.keys) else []
-        for cell in self._cells:
-            if len(cell.scores) < len(self.keys):
-                cell.scores = np.pad(cell.scores, (0, len(self.keys) - len(cell.scores)))
+        new = list(self._places)[len(self.keys) :]
+        if new:
+            self.keys += new
+            for cell in self._cells:
+                cell.scores = np.pad(cell.scores, (0, len(new)))
         return found
 
 

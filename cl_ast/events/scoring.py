@@ -12,7 +12,7 @@ from torch import Tensor
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.recordings import MUCH
-from cl_ast.audio.windows import Segment, Window
+from cl_ast.audio.windows import LONGEST, SHORTEST, Segment, Window
 from cl_ast.errors import AudioError, TaskNotFoundError
 from cl_ast.events.event import ALL, EventSettings, Threshold
 from cl_ast.events.grid import ScoredWindow, TaskScores
@@ -24,8 +24,6 @@ from cl_ast.inference.session import Session
 from cl_ast.router import Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.tasks.thresholds import thresholds_of
-
-_SHORTEST, _LONGEST = 0.1, 30.0  # seconds, of a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +212,7 @@ def _with_window(settings: EventSettings, takes: float, step: int) -> EventSetti
     Args:
         takes: how many seconds the tasks take, the shortest of them.
     """
-    window = min(_LONGEST, max(_SHORTEST, takes)) if settings.window is None else settings.window
+    window = min(LONGEST, max(SHORTEST, takes)) if settings.window is None else settings.window
     hop = settings.hop
     if hop is None:
         samples = window * SAMPLE_RATE * (1 if settings.timeline else 0.5)
