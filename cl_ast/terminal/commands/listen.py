@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--encoding", type=click.Choice(["pcm_s16le", "pcm_f32le"]), default="pcm_s16le", show_default=True, help="Of -."
 )
-@click.option("--channels", type=int, default=1, show_default=True, help="How many there are; their mean is heard.")
+@click.option("--channels", type=int, default=1, show_default=True, help="How many there are; their mean is used.")
 @event_options
 @click.option(
     "--save-clips",
@@ -89,17 +89,19 @@ def listen(
     """
     settings = settings_of(given)
     with app.manager(backbone) as manager:
+        from cl_ast.audio.reading import SAMPLE_RATE
         from cl_ast.events import StreamDetector, WindowScorer
         from cl_ast.events.raw_sound import Ring, SoundFormat
+        from cl_ast.events.sources import default_rate
         from cl_ast.terminal.live import Actions, Listening, stop_on_ctrl_c, until
 
         is_device = place != "-" and not Path(place).exists()
         if is_device and is_clip(Path(place)):
             raise ClAstError(f"{place}: there is no such recording; give --input a file, a microphone or -")
         if rate is None:
-            rate = _device_rate(place) if is_device else 16_000
+            rate = default_rate(place) if is_device else SAMPLE_RATE
         pieces = _pieces(place, SoundFormat(rate, encoding, channels), is_device=is_device)  # type: ignore[arg-type]
-        ring = Ring(rate if is_device or place == "-" else 16_000, keep)
+        ring = Ring(rate if is_device or place == "-" else SAMPLE_RATE, keep)
         view = Listening(quiet=app.quiet)
         windows: list[ScoredWindow] = []
         detector = StreamDetector(WindowScorer(manager.session, settings), place, watch=windows.append)
@@ -111,7 +113,7 @@ def listen(
                     trouble = piece
                     break
                 ring.add(piece.recorded)
-                most = max(2, round(2 * 16_000 / detector.cutter.hop)) if is_device else sys.maxsize
+                most = max(2, round(2 * SAMPLE_RATE / detector.cutter.hop)) if is_device else sys.maxsize
                 events, dropped = detector.keep_up(piece.waveform, most)
                 view.show(piece.waveform, windows, detector.sounding, dropped * detector.cutter.hop)
                 if dropped:
@@ -120,14 +122,8 @@ def listen(
                 _tell(events, view, actions, kind)
             _tell(detector.finish(), view, actions, kind)
     if trouble is not None:
-        warn(f"{trouble}; the last event was closed at {detector.cutter.samples / 16_000:.2f} s")
+        warn(f"{trouble}; the last event was closed at {detector.cutter.samples / SAMPLE_RATE:.2f} s")
         sys.exit(1)
-
-
-def _device_rate(device: str) -> int:
-    from cl_ast.events.sources import default_rate
-
-    return default_rate(device)
 
 
 def _pieces(place: str, form: SoundFormat, *, is_device: bool) -> Iterator[Piece]:
