@@ -36,7 +36,7 @@ def app_of(service: Service) -> Gate:
     app.include_router(_health(service))
     app.include_router(classify.routes(service))
     app.include_router(tasks.routes(service))
-    app.include_router(events.routes(service, service.jobs))
+    app.include_router(events.routes(service))
     app.include_router(streams.routes(service))
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)

@@ -20,7 +20,7 @@ from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.refusals import Refusal, refusal_of
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Question, Service
-from cl_ast.serving.uploads import AUDIO, BODY, Upload
+from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type
 from cl_ast.serving.work import Outcome
 from cl_ast.tasks.task_model import label_scores
 
@@ -81,7 +81,7 @@ def routes(service: Service) -> APIRouter:
             if len(uploads) != 1:
                 raise Refusal("invalid", "send one recording; /v1/classify takes several")
             upload, wanted = uploads[0], Parameters()
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+            if media_type(request) == "application/json":
                 upload, wanted = _from_json(upload)
             question = Question(prediction.Query(task, 1), False, deadline)
             found = await service.in_time(request, deadline, service.answer(upload, question))

@@ -25,7 +25,7 @@ from cl_ast.inference.prediction import AUTO, Query
 from cl_ast.manager import Manager
 from cl_ast.serving.beginning import Beginning
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.refusals import Refusal, stopping
 from cl_ast.serving.work import Row, Work
 from cl_ast.wording import first_line
 
@@ -123,7 +123,7 @@ class Engine:
                 self._fail(works, error)
         self.state = "stopped"
         while self._waiting:
-            self._waiting.popleft().fail(Refusal("draining", "the service is stopping; ask another one"))
+            self._waiting.popleft().fail(stopping())
 
     def _prepare(self) -> None:
         """Load the backbone and the pinned tasks, and run one pass, since the first is slow."""

@@ -18,7 +18,7 @@ from cl_ast.events.recordings import GROUP
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.decoding import Limits, blocks, named_as_sent
 from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.jobs import Job, Jobs
+from cl_ast.serving.jobs import Job
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service
@@ -70,9 +70,9 @@ def settings_of(
 Settings = Annotated[EventSettings, Depends(settings_of)]
 
 
-def routes(service: Service, jobs: Jobs) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """Return the endpoints about events."""
-    router = APIRouter()
+    router, jobs = APIRouter(), service.jobs
 
     @router.post("/v1/events", response_model=EventsFound, openapi_extra=BODY)
     async def events(request: Request, settings: Settings, format: Format = "json") -> Response:
@@ -80,7 +80,7 @@ def routes(service: Service, jobs: Jobs) -> APIRouter:
         deadline = service.deadline()
         async with service.uploads(request, deadline) as uploads:
             found: list[Event] = []
-            finding = find(service, _only(uploads), settings, deadline, lambda some, _: found.extend(some))
+            finding = _find(service, _only(uploads), settings, deadline, lambda some, _: found.extend(some))
             used, samples = await service.in_time(request, deadline, finding)
         if format == "json":
             kept = [_event(one) for one in found if not one.why]
@@ -116,7 +116,7 @@ def routes(service: Service, jobs: Jobs) -> APIRouter:
     return router
 
 
-async def find(
+async def _find(
     service: Service,
     upload: Upload,
     settings: EventSettings,
@@ -162,7 +162,7 @@ async def _work(service: Service, upload: Upload, settings: EventSettings, job: 
         job.add([_event(one) for one in found if not one.why], seconds)
 
     with service.places.stay():
-        await find(service, upload, settings, inf, take)
+        await _find(service, upload, settings, inf, take)
 
 
 async def _lines(job: Job) -> AsyncIterator[str]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.refusals import Refusal, stopping
 
 _SOONEST, _LATEST = 0.05, 60.0  # seconds after which a client is told to try again
 
@@ -79,7 +79,7 @@ class Places:
     def _admit(self) -> None:
         if self.draining:
             self._metrics.rejected("draining")
-            raise Refusal("draining", "the service is stopping; ask another one", _SOONEST)
+            raise stopping(_SOONEST)
         if self._engine.state != "ready":
             self._metrics.rejected("not_ready")
             raise Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)

@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from cl_ast.errors import AudioError, ClAstError, CorruptRegistryError, NotFiniteError, TaskExistsError
-from cl_ast.errors import TaskNotFoundError as NotFound
+from cl_ast.errors import (
+    AudioError,
+    ClAstError,
+    CorruptRegistryError,
+    NotFiniteError,
+    TaskExistsError,
+    TaskNotFoundError,
+)
 
 STATUS = {
     "unreadable_audio": 400,
@@ -58,6 +64,11 @@ def late() -> Refusal:
     return Refusal("deadline", "the answer was not ready in time; send less at once, or give a longer timeout_ms")
 
 
+def stopping(retry_after: float | None = None) -> Refusal:
+    """Return the refusal of work that comes while the service stops."""
+    return Refusal("draining", "the service is stopping; ask another one", retry_after)
+
+
 def refusal_of(error: BaseException, task: str = "") -> Refusal:
     """Return what a client is told of an error; what concerns this machine alone is left out.
 
@@ -68,15 +79,14 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
         return error
     if isinstance(error, AudioError):
         return Refusal("unreadable_audio", str(error))
-    if isinstance(error, NotFound):
+    if isinstance(error, TaskNotFoundError):
         return Refusal("unknown_task", str(error))
     if isinstance(error, TaskExistsError):
         return Refusal("conflict", f"a task of that name is there already; give another name, or replace: {task}")
+    which = f"the task {task}" if task else "a task"
     if isinstance(error, NotFiniteError):
-        which = f"the task {task}" if task else "a task"
         return Refusal("broken_task", f"{which} answers with values that are not numbers; ask for another version")
     if isinstance(error, CorruptRegistryError):
-        which = f"the task {task}" if task else "a task"
         return Refusal("broken_task", f"the file of {which} is damaged or missing; the service's log says more")
     if isinstance(error, ClAstError):
         return Refusal("internal", "the registry cannot answer now; the service's log says why")

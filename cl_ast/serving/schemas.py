@@ -175,6 +175,3 @@ class JobState(BaseModel):
     seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
-
-
-Json = dict[str, Any]

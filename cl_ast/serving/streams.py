@@ -16,7 +16,7 @@ from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.events import scorer_of, settings_of
-from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.refusals import Refusal, refusal_of, stopping
 from cl_ast.serving.service import Service
 
 _SILENT = 60.0  # seconds without a frame, after which a stream is over
@@ -176,7 +176,7 @@ class _Session:
                     one = await self._frames.get()
             except TimeoutError:
                 if self._service.places.draining:
-                    raise Refusal("draining", "the service is stopping; ask another one") from None
+                    raise stopping() from None
                 continue
             if isinstance(one, Exception):
                 raise one

@@ -14,7 +14,7 @@ from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
 from cl_ast.serving.refusals import Refusal
-from cl_ast.serving.schemas import Json, Models, TaskAnswer, Tasks
+from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import FORM, Upload
 from cl_ast.sharing.folder import ADAPTER, CONFIG, README, TASK
@@ -53,7 +53,7 @@ def routes(service: Service) -> APIRouter:
         return _task(found, rows.get(found.name, {}), _backbone(registry))
 
     @router.get("/v1/stats")
-    def statistics() -> Json:
+    def statistics() -> dict[str, Any]:
         """Return the accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
         found = stats(registry)
         if found["backbone"] is not None:

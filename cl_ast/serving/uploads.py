@@ -61,12 +61,6 @@ class Spool:
         self._folder.cleanup()
 
     @contextmanager
-    def file(self) -> Iterator[BinaryIO]:
-        """Yield a new file, open for writing, which the caller closes and deletes by its name."""
-        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
-            yield file  # type: ignore[misc]
-
-    @contextmanager
     def folder(self) -> Iterator[Path]:
         """Yield a new folder, which is deleted after the block."""
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
@@ -86,7 +80,7 @@ class Spool:
         """
         found: list[Upload] = []
         try:
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+            if media_type(request) == "multipart/form-data":
                 await self._receive_form(request, found)
             else:
                 found.append(await self._receive_body(request))
@@ -104,7 +98,7 @@ class Spool:
                 break
         else:
             return Upload("audio", bytes(start))
-        with self.file() as file, _deleted_on_error(file):
+        with self._new_file() as file:
             file.write(start)
             async for chunk in chunks:
                 file.write(chunk)
@@ -127,18 +121,24 @@ class Spool:
         name = safe_name(one.filename or "audio")
         if (one.size or 0) <= _IN_MEMORY:
             return Upload(name, await one.read())
-        with self.file() as file, _deleted_on_error(file):
+        with self._new_file() as file:
             await run_in_threadpool(shutil.copyfileobj, one.file, file)
         return Upload(name, Path(file.name))
 
+    @contextmanager
+    def _new_file(self) -> Iterator[BinaryIO]:
+        """Yield a new file, open for writing, which stays after the block unless an error ends it."""
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
+            try:
+                yield file  # type: ignore[misc]
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
 
-@contextmanager
-def _deleted_on_error(file: BinaryIO) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        Path(file.name).unlink(missing_ok=True)
-        raise
+
+def media_type(request: Request) -> str:
+    """Return the type of a request's body, without parameters such as a boundary; empty where none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def safe_name(name: str) -> str:
