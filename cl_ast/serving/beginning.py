@@ -26,9 +26,22 @@ Choices = list[list[Route]]
 class Beginning:
     """Routes clips and finds the models that answer them, as the registry has them now. For the engine's thread."""
 
-    def __init__(self, session: Session, pinned: Sequence[str], log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        pinned: Sequence[str],
+        log: Callable[[str], None],
+        fail: Callable[[Work, Exception], None],
+    ) -> None:
+        """
+        Args:
+            pinned: names of tasks that stay in memory.
+            log: takes a line about what no client is told.
+            fail: answers a work with an error.
+        """
         self._session = session
         self._log = log
+        self._fail = fail
         self._names = {key(name) for name in pinned}
         self._pinned: dict[str, tuple[str, TaskModel]] = {}  # the file's hash and the model, by the key of the name
 
@@ -62,7 +75,7 @@ class Beginning:
                 if candidates:
                     work.begin(candidates, router if work.routed else None, described.get(id(work)))
             except Exception as error:
-                self._failed(work, error)
+                self._fail(work, error)
 
     def _routed(self, works: Sequence[Work]) -> tuple[Router | None, dict[int, Tensor], dict[int, Choices]]:
         """Return the router, and by the id of each work its described clips (n, d) and their choices."""
@@ -78,7 +91,7 @@ class Beginning:
             return None, {}, {}
         except Exception as error:
             for work in works:
-                self._failed(work, error)
+                self._fail(work, error)
             return None, {}, {}
         counts = [len(work.clips) for work in works]
         each = zip(works, torch.split(described, counts), strict=True)
@@ -146,11 +159,6 @@ class Beginning:
         if key(name) in self._names:
             self._pinned[key(name)] = version.adapter_sha256, stored.model
         return version, stored.model
-
-    def _failed(self, work: Work, error: Exception) -> None:
-        if not isinstance(error, Refusal | TaskNotFoundError):
-            self._log(f"{work.query.task}: {first_line(error)}")
-        work.fail(error)
 
 
 def _is_whole(work: Work) -> bool:

@@ -57,7 +57,7 @@ class Engine:
         self._manager = manager
         self._metrics = metrics
         self._log = log
-        self._beginning = Beginning(manager.session, pinned, log)
+        self._beginning = Beginning(manager.session, pinned, log, self._fail)
         self._most_rows = BATCH
         self._changed = threading.Condition()
         self._waiting: deque[Work] = deque()
@@ -120,7 +120,8 @@ class Engine:
             try:
                 self._batch(works)
             except Exception as error:  # a mistake of ours costs these answers, and not the service
-                self._fail(works, error)
+                for work in works:
+                    self._fail(work, error)
         self.state = "stopped"
         while self._waiting:
             self._waiting.popleft().fail(stopping())
@@ -202,7 +203,7 @@ class Engine:
             found = logits_together([(candidate.model, segment) for _, (candidate, segment) in rows])
         except Exception as error:
             if len(works) == 1:
-                self._failed(works[0], error)
+                self._fail(works[0], error)
                 return
             for one in works:
                 self._compute([(work, row) for work, row in rows if work is one])
@@ -229,7 +230,7 @@ class Engine:
                 self._measure()
                 return False
         except Exception as error:
-            self._failed(work, error)
+            self._fail(work, error)
             return False
         if work.begun and work.first is None:
             self._reader.submit(self._read, work)
@@ -247,15 +248,11 @@ class Engine:
         try:
             work.read()
         except Exception as error:
-            self._failed(work, error)
+            self._fail(work, error)
         else:
             self.submit(work)
 
-    def _fail(self, works: Sequence[Work], error: Exception) -> None:
-        for work in works:
-            self._failed(work, error)
-
-    def _failed(self, work: Work, error: Exception) -> None:
+    def _fail(self, work: Work, error: Exception) -> None:
         """Answer a work with an error, and say what is no fault of the client's."""
         if not isinstance(error, Refusal | AudioError | TaskNotFoundError):
             self._log(f"{work.query.task}: {first_line(error)}")
