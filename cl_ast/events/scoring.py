@@ -16,7 +16,7 @@ from cl_ast.audio.windows import LONGEST, SHORTEST, Segment, Window
 from cl_ast.errors import AudioError, TaskNotFoundError
 from cl_ast.events.event import ALL, EventSettings, Threshold
 from cl_ast.events.grid import ScoredWindow, TaskScores
-from cl_ast.inference.answering import BATCH, GPU_BATCH, features_of, not_finite, shared_log_mel
+from cl_ast.inference.answering import batch_size, features_of, not_finite, shared_log_mel
 from cl_ast.inference.joining import cut_of, joined
 from cl_ast.inference.predicting import choice_of
 from cl_ast.inference.prediction import Query
@@ -143,7 +143,7 @@ class WindowScorer:
         rows = sorted({row for several in by_name.values() for row in several})
         pieces, owners = _pieces(windows, rows, front_end.seconds)
         logits: dict[tuple[int, str], list[_Scored]] = defaultdict(list)
-        size = BATCH if device.type == "cpu" else GPU_BATCH
+        size = batch_size(device)
         for first in range(0, len(pieces), size):
             own = owners[first : first + size]
             features = features_of(front_end, pieces[first : first + size], device)
@@ -169,7 +169,6 @@ class WindowScorer:
         out: list[tuple[str, int, _Scored]] = []
         with torch.inference_mode(), backbone.precision():
             tokens, done = models[order[0]].embed(features), 0
-            steps = (tokens.shape[1] - backbone.family.special_tokens) // backbone.family.rows(backbone.model.config)
             for name in order:
                 model = models[name]
                 tokens, done = backbone.run(tokens, first=done, last=model.frozen_layers), model.frozen_layers
@@ -180,7 +179,7 @@ class WindowScorer:
                 own = tokens if len(places) == len(owners) else tokens[torch.tensor(places, device=tokens.device)]
                 with model.acting():
                     own = backbone.run(own, first=done)
-                each = model.timeline(own, steps) if self.settings.timeline else model.classify(own)[:, None]
+                each = model.timeline(own) if self.settings.timeline else model.classify(own)[:, None]
                 on_cpu = each.float().cpu()
                 if not torch.isfinite(on_cpu).all():
                     raise not_finite(name)

@@ -52,6 +52,11 @@ class NoAnswer:
     logits: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
+def batch_size(device: torch.device) -> int:
+    """Return how many rows share one pass on this device."""
+    return BATCH if device.type == "cpu" else GPU_BATCH
+
+
 def logits_of(model: TaskModel, clips: Sequence[Waveform]) -> Tensor:
     """Return one task's logits (n, classes) for waveforms, float32 on the CPU.
 
@@ -160,7 +165,7 @@ def _answered(
         return []
     backbone = session.backbone  # loaded here, and not by the thread that reads ahead
     order = sorted(range(len(wanted)), key=lambda row: _urgency(session, versions, wanted[row][1]))
-    size = BATCH if backbone.device.type == "cpu" else GPU_BATCH
+    size = batch_size(backbone.device)
     batches = [order[first : first + size] for first in range(0, len(order), size)]
     out: dict[int, Answer | NoAnswer] = {}
     for rows, after in zip(batches, [*batches[1:], []], strict=True):

@@ -18,7 +18,7 @@ import numpy as np
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.errors import AudioError, ClAstError, TaskNotFoundError
-from cl_ast.inference.answering import BATCH, GPU_BATCH, logits_together
+from cl_ast.inference.answering import BATCH, batch_size, logits_together
 from cl_ast.inference.inputs import inputs_of
 from cl_ast.inference.predicting import predict
 from cl_ast.inference.prediction import AUTO, Query
@@ -128,7 +128,7 @@ class Engine:
 
     def _prepare(self) -> None:
         """Load the backbone and the pinned tasks, and run one pass, since the first is slow."""
-        self._most_rows = BATCH if self._manager.backbone.device.type == "cpu" else GPU_BATCH
+        self._most_rows = batch_size(self._manager.backbone.device)
         self._beginning.load_pinned()
         self.state = "warming up"
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)

@@ -141,7 +141,7 @@ class TaskModel:
         eps = self.backbone.shape.norm_eps
         return layer_norm(tokens, self.head["head.norm.weight"], self.head["head.norm.bias"], eps)
 
-    def timeline(self, tokens: Tensor, steps: int) -> Tensor:
+    def timeline(self, tokens: Tensor) -> Tensor:
         """Return the logits (batch, steps, classes) that the tokens of each step in time contribute.
 
         The head is linear and pools by the mean, so the logits of a clip are the mean of its tokens' logits. They are
@@ -150,18 +150,17 @@ class TaskModel:
 
         Args:
             tokens: the backbone's last tokens (batch, n, width).
-            steps: how many steps in time they have.
 
         Raises:
             MethodError: the task pools in another way, so that its logits are no mean over tokens.
         """
         self.check_timeline()
         each = self.decide(self._normalised(tokens))
-        count = each.shape[1]
-        timed = self.backbone.family.rows(self.backbone.model.config) * steps
-        others, ours = each[:, : count - timed], each[:, count - timed :]
-        by_step = ours.reshape(len(ours), -1, steps, ours.shape[-1]).sum(dim=1)
-        return (by_step * steps + others.sum(dim=1, keepdim=True)) / count
+        family = self.backbone.family
+        special, rows = family.special_tokens, family.rows(self.backbone.model.config)
+        others, ours = each[:, :special], each[:, special:]
+        by_step = ours.reshape(len(ours), rows, -1, ours.shape[-1]).sum(dim=1)
+        return (by_step * by_step.shape[1] + others.sum(dim=1, keepdim=True)) / each.shape[1]
 
     def check_timeline(self) -> None:
         """Raise MethodError where the task pools in another way than by the mean, so that it has no timeline."""

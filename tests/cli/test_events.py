@@ -143,7 +143,7 @@ def test_a_timeline_is_what_the_answer_is_the_mean_of(stages: dict[str, Path]) -
             with torch.inference_mode():
                 tokens = model.tokens(features)
                 steps = (features.shape[1] - 16) // 16 + 1
-                timeline = model.timeline(tokens, steps)
+                timeline = model.timeline(tokens)
                 assert timeline.shape == (2, steps, 2)
                 torch.testing.assert_close(timeline.mean(dim=1), model.classify(tokens), rtol=0, atol=1e-5)
 

@@ -89,7 +89,7 @@ class Family(Protocol):
         ...
 
     def rows(self, config: Any) -> int:
-        """Return how many tokens there are for each step in time; a row of tokens in time follows the other."""
+        """Return how many tokens there are for each step in time. They come row by row, each in the order of time."""
         ...
 
     @property
