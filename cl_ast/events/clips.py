@@ -37,8 +37,8 @@ def write_clip(path: Path, samples: Block, rate: int) -> None:
     file.close()
 
 
-def save_clips(clip: AudioInput, events: Sequence[Event], folder: Path, stem: str) -> int:
-    """Write every event of a recording as a file of its own, in one pass over it; return how many there are.
+def save_clips(clip: AudioInput, events: Sequence[Event], folder: Path, stem: str) -> None:
+    """Write every event of a recording as a file of its own, in one pass over it.
 
     An event that goes on from one of several joined recordings to the next is cut at the end of the first.
 
@@ -47,32 +47,28 @@ def save_clips(clip: AudioInput, events: Sequence[Event], folder: Path, stem: st
     """
     wanted = sorted((one for one in events if not one.why), key=lambda one: one.first)
     if not wanted:
-        return 0
+        return
     _make(folder)
-    saved = 0
-    with ExitStack() as stack:
-        part, begun, done = -1, 0, 0  # the part, where it begins in samples at 16 kHz, and its samples so far
-        rate = SAMPLE_RATE
-        open_now: list[tuple[Event, _Clip]] = []
-        with suppress(AudioError):  # It was said when the events were found.
-            for number, block_rate, block in reading.original(clip):
-                if number != part:
-                    begun += round(done * SAMPLE_RATE / rate)
-                    part, rate, done, open_now = number, block_rate, 0, []
-                while wanted and _at(wanted[0].first - begun, rate) < done + len(block):
-                    file = _Clip(folder / clip_name(stem, wanted[0]), rate, block.shape[1])
-                    stack.callback(file.close)
-                    open_now.append((wanted.pop(0), file))
-                    saved += 1
-                for event, file in open_now:
-                    first, stop = (_at(one - begun, rate) - done for one in (event.first, event.stop))
-                    file.write(block[max(0, first) : max(0, stop)])
-                done += len(block)
-                over = [file for event, file in open_now if _at(event.stop - begun, rate) <= done]
-                for file in over:
+    part, begun, done = -1, 0, 0  # the part, where it begins in samples at 16 kHz, and its samples so far
+    rate = SAMPLE_RATE
+    open_now: list[tuple[Event, _Clip]] = []
+    with ExitStack() as stack, suppress(AudioError):  # It was said when the events were found.
+        for number, block_rate, block in reading.original(clip):
+            if number != part:
+                begun += round(done * SAMPLE_RATE / rate)
+                part, rate, done, open_now = number, block_rate, 0, []
+            end = done + len(block)
+            while wanted and _at(wanted[0].first - begun, rate) < end:
+                file = _Clip(folder / clip_name(stem, wanted[0]), rate, block.shape[1])
+                stack.callback(file.close)
+                open_now.append((wanted.pop(0), file))
+            for event, file in open_now:
+                first, stop = (_at(one - begun, rate) for one in (event.first, event.stop))
+                file.write(block[max(0, first - done) : max(0, stop - done)])
+                if stop <= end:
                     file.close()
-                open_now = [(event, file) for event, file in open_now if file not in over]
-    return saved
+            open_now = [(event, file) for event, file in open_now if _at(event.stop - begun, rate) > end]
+            done = end
 
 
 def _at(sample: int, rate: int) -> int:
