@@ -109,6 +109,9 @@ def test_clips_are_as_they_were_recorded(cl: Run, tmp_path: Path) -> None:
     assert answer.code == 1
     assert answer.json == found
     assert answer.err.count("no more clips are saved") == 1
+    piped = cl("events", "-", *OPTIONS, "--save-clips", tmp_path / "piped", stdin=path.read_bytes())
+    assert piped.code == 2 and "standard input can be read only once" in " ".join(piped.err.split())
+    assert not (tmp_path / "piped").exists()
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])

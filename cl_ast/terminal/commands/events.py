@@ -79,6 +79,11 @@ def events(
     """
     if resume and out is None:
         raise click.UsageError("--resume goes on with what --out DIR has; give --out")
+    if save_clips is not None and "-" in files:
+        raise click.UsageError(
+            "--save-clips reads a recording a second time, but standard input can be read only once; give the path of "
+            "a file"
+        )
     settings = settings_of(given, method)
     wanted, problems = recordings_in(files)
     for problem in problems:
