@@ -14,10 +14,9 @@ from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
 from cl_ast.serving import classify, events, streams, tasks
 from cl_ast.serving.gate import Gate, answer_of, request_id_of
-from cl_ast.serving.refusals import STATUS, Refusal, refusal_of
+from cl_ast.serving.refusals import STATUS, Refusal, refusal_after_logging
 from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
 from cl_ast.serving.service import Service
-from cl_ast.wording import first_line
 
 _CODES = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
 _CLIENT_LEFT = 499  # which nobody receives
@@ -78,10 +77,9 @@ def _handlers(service: Service) -> dict[Any, Handler]:
     """Return what answers each kind of error."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        refusal = refusal_of(error, request.path_params.get("name", ""))
-        if refusal.code in ("internal", "broken_task") and not isinstance(error, Refusal):
-            service.log(f"{request_id_of(request)}: {type(error).__name__}: {first_line(error)}")
-        return answer_of(refusal, request_id_of(request))
+        request_id = request_id_of(request)
+        name = request.path_params.get("name", "")
+        return answer_of(refusal_after_logging(error, service.log, request_id, name), request_id)
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

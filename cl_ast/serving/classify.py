@@ -17,7 +17,7 @@ from cl_ast.audio.windows import Window
 from cl_ast.errors import AudioError
 from cl_ast.inference import prediction
 from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.refusals import Refusal, refusal_after_logging
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Question, Service
 from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type
@@ -58,7 +58,7 @@ def routes(service: Service) -> APIRouter:
         question = Question(query, deterministic, deadline)
         async with service.uploads(request, deadline) as uploads:
             found = await service.in_time(
-                request, deadline, asyncio.gather(*[_answered(service, one, question) for one in uploads])
+                request, deadline, asyncio.gather(*[_answered(service, request, one, question) for one in uploads])
             )
             if len(found) == 1 and isinstance(found[0], Refusal):
                 raise found[0]
@@ -98,12 +98,12 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-async def _answered(service: Service, upload: Upload, question: Question) -> Answered | Refusal:
+async def _answered(service: Service, request: Request, upload: Upload, question: Question) -> Answered | Refusal:
     """Return the answers for one upload of several, or its error."""
     try:
         return await service.answer(upload, question)
     except Exception as error:
-        return refusal_of(error, question.query.task)
+        return refusal_after_logging(error, service.log, request_id_of(request), question.query.task)
 
 
 def _window(seconds: float | None, hop: float | None) -> Window | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.refusals import Refusal, refusal_after_logging
 
 _MOST_RUNNING = 16  # each has an upload of its own
 _MOST_KEPT = 100
@@ -103,10 +103,7 @@ class Jobs:
         except asyncio.CancelledError:
             job.end(Refusal("draining", "the job was stopped").to_json())
         except Exception as error:
-            refusal = refusal_of(error)
-            if refusal.code == "internal":
-                self._log(f"job {job.id}: {type(error).__name__}: {error}")
-            job.end(refusal.to_json())
+            job.end(refusal_after_logging(error, self._log, f"job {job.id}").to_json())
         finally:
             del self._running[job.id]
             cleanup()

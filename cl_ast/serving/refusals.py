@@ -1,5 +1,6 @@
 """The errors of the service: each has a code, a status of HTTP and a sentence that names nothing of this machine."""
 
+from collections.abc import Callable
 from typing import Any
 
 from cl_ast.errors import (
@@ -10,6 +11,7 @@ from cl_ast.errors import (
     TaskExistsError,
     TaskNotFoundError,
 )
+from cl_ast.wording import first_line
 
 STATUS = {
     "unreadable_audio": 400,
@@ -91,3 +93,15 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
     if isinstance(error, ClAstError):
         return Refusal("internal", "the registry cannot answer now; the service's log says why")
     return Refusal("internal", "something unexpected went wrong; the service's log says what")
+
+
+def refusal_after_logging(error: BaseException, log: Callable[[str], None], who: str, task: str = "") -> Refusal:
+    """Return what a client is told of an error, after what is no fault of the client's has been logged.
+
+    Args:
+        who: whose error it is, such as the id of the request.
+    """
+    refusal = refusal_of(error, task)
+    if refusal.code in ("internal", "broken_task") and refusal is not error:
+        log(f"{who}: {type(error).__name__}: {first_line(error)}")
+    return refusal

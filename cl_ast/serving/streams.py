@@ -16,7 +16,7 @@ from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
 from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.events import scorer_of, settings_of
-from cl_ast.serving.refusals import Refusal, refusal_of, stopping
+from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
 from cl_ast.serving.service import Service
 
 _SILENT = 60.0  # seconds without a frame, after which a stream is over
@@ -87,9 +87,7 @@ def routes(service: Service) -> APIRouter:
         except WebSocketDisconnect:
             return
         except Exception as error:
-            refusal = refusal_of(error)
-            if refusal.code == "internal":
-                service.log(f"{socket.state.request_id}: {type(error).__name__}: {error}")
+            refusal = refusal_after_logging(error, service.log, socket.state.request_id)
             await _close(socket, {"type": "error", "error": refusal.to_json()}, _CLOSED.get(refusal.code, 1008))
         else:
             await _close(socket, {"type": "session.done"}, 1000)

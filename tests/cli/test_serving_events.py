@@ -1,5 +1,6 @@
 """Events over HTTP, as jobs and over a WebSocket: those of the events' own library, however they are asked for."""
 
+import asyncio
 import csv
 import io
 import json
@@ -16,8 +17,11 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from cl_ast.audio.reading import Waveform
+from cl_ast.errors import CorruptRegistryError
 from cl_ast.events import EventSettings, EventsOf, WindowScorer
 from cl_ast.manager import Manager
+from cl_ast.serving.jobs import Job, Jobs
+from cl_ast.serving.metrics import Metrics
 from tests.cli.served import Server, served, until
 
 SETTINGS = "task=noises&window=0.5&hop=0.16&median=0.2&min_gap=0.2"
@@ -126,6 +130,22 @@ def test_a_job_that_fails_says_so_at_its_end(server: Server, wav: bytes) -> None
     kind, error = sent(server.ask(f"{place}/stream").body)[-1]
     assert kind == "error" and error["code"] == "unreadable_audio"
     assert server.ask(place).json["state"] == "failed"
+
+
+def test_the_log_says_what_is_wrong_with_the_task_of_a_job() -> None:
+    lines: list[str] = []
+
+    async def work(job: Job) -> None:
+        raise CorruptRegistryError("here/tones.safetensors: is damaged")
+
+    async def run() -> Job:
+        job = Jobs(Metrics(), lines.append).start(work, lambda: None)
+        await job.changed.wait()
+        return job
+
+    job = asyncio.run(run())
+    assert job.error is not None and job.error["code"] == "broken_task"
+    assert lines == [f"job {job.id}: CorruptRegistryError: here/tones.safetensors: is damaged"]
 
 
 def test_a_job_is_stopped(server: Server) -> None:
