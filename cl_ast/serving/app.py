@@ -53,7 +53,7 @@ def _health(service: Service) -> APIRouter:
     @router.get("/readyz", response_model=Ready, responses={503: {"model": Ready}})
     async def ready() -> JSONResponse:
         """Say whether requests are answered: after a first pass, and until the service is told to stop."""
-        state = "draining" if service.places.draining else service.engine.state
+        state = "draining" if service.admission.draining else service.engine.state
         if state == "ready":
             try:
                 await run_in_threadpool(service.registry.count)

@@ -161,7 +161,7 @@ async def _work(service: Service, upload: Upload, settings: EventSettings, job: 
     def take(found: Sequence[Event], seconds: float) -> None:
         job.add([_event(one) for one in found if not one.why], seconds)
 
-    with service.places.stay():
+    with service.admission.stay():
         await _find(service, upload, settings, inf, take)
 
 

@@ -69,7 +69,7 @@ class Gate:
                 message = {**message, "headers": [*message.get("headers", ()), own, *_HEADERS]}
             await send(message)
 
-        with self._service.places.body() as take:
+        with self._service.admission.body() as take:
             bounded = _Bounded(receive, self._service.settings.most_bytes, take)
             try:
                 await app(scope, bounded, counted)

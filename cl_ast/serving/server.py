@@ -79,13 +79,13 @@ async def _watch(server: "_Server", service: Service, address: str, say: Callabl
         say(address)
     while service.engine.state == "ready" and not server.stop_wanted:
         await asyncio.sleep(_TICK)
-    service.places.draining = True
+    service.admission.draining = True
     try:
         async with asyncio.timeout(service.settings.drain):
-            await service.places.emptied()
+            await service.admission.emptied()
     except TimeoutError:
         service.log(
-            f"{service.places.inside} requests were not answered within the {service.settings.drain:g} s of --drain"
+            f"{service.admission.inside} requests were not answered within the {service.settings.drain:g} s of --drain"
         )
     service.jobs.close()
     server.should_exit = True

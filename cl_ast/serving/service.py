@@ -1,4 +1,4 @@
-"""What all endpoints share: the engine, the places, the uploads, and how an upload becomes an answer."""
+"""What all endpoints share: the engine, the admission of requests, the uploads, and how an upload becomes an answer."""
 
 import asyncio
 import time
@@ -18,11 +18,11 @@ from cl_ast.inference.answering import SEGMENTS
 from cl_ast.inference.prediction import AUTO, Query
 from cl_ast.manager import Manager
 from cl_ast.router import part_to_describe
+from cl_ast.serving.admission import Admission
 from cl_ast.serving.decoding import Limits, cut, decoded
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.jobs import Jobs
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.places import Places
 from cl_ast.serving.refusals import Refusal, late
 from cl_ast.serving.settings import Settings
 from cl_ast.serving.uploads import Spool, Upload
@@ -86,13 +86,13 @@ class Service:
         self.log = log
         self.metrics = Metrics()
         self.engine = Engine(manager, self.metrics, log, settings.pinned)
-        self.places = Places(self.engine, self.metrics, settings.queue, _MOST_BODIES * settings.most_bytes)
+        self.admission = Admission(self.engine, self.metrics, settings.queue, _MOST_BODIES * settings.most_bytes)
         self.spool = Spool()
         self.jobs = Jobs(self.metrics, log)
         self._memory = asyncio.Semaphore(_MOST_DECODED)
         self._decoders = ThreadPoolExecutor(min(_DECODERS, cpu_count() or 1), "cl-ast-decodes")
         self.metrics.gauge("queue_works", "Clips that wait for the engine.", lambda: self.engine.waiting)
-        self.metrics.gauge("requests_inside", "Requests that are waiting or computed.", lambda: self.places.inside)
+        self.metrics.gauge("requests_inside", "Requests that are waiting or computed.", lambda: self.admission.inside)
 
     def close(self) -> None:
         """Stop the engine, and delete what is left of uploads."""
@@ -111,7 +111,7 @@ class Service:
 
         Raises Refusal where there is no place, and where the body is wrong, too large or too slow.
         """
-        with self.places.one():
+        with self.admission.enter():
             async with AsyncExitStack() as stack:
                 try:
                     async with asyncio.timeout(deadline - time.monotonic()):

@@ -82,7 +82,7 @@ def routes(service: Service) -> APIRouter:
         await socket.accept()
         open_streams += 1
         try:
-            with service.places.one():
+            with service.admission.enter():
                 await _Session(service, socket).run()
         except WebSocketDisconnect:
             return
@@ -173,7 +173,7 @@ class _Session:
                 async with asyncio.timeout(_TICK):
                     one = await self._frames.get()
             except TimeoutError:
-                if self._service.places.draining:
+                if self._service.admission.draining:
                     raise stopping() from None
                 continue
             if isinstance(one, Exception):

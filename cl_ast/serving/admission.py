@@ -1,4 +1,4 @@
-"""Who may come in: so many requests at once, none while the service drains, and so many bytes of uploads in all."""
+"""Admission: so many requests at once, none while the service drains, and so many bytes of uploads in all."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from cl_ast.serving.refusals import Refusal, stopping
 _SOONEST, _LATEST = 0.05, 60.0  # seconds after which a client is told to try again
 
 
-class Places:
-    """The requests inside, from their head to their answer. For the event loop's thread.
+class Admission:
+    """Admits requests, and counts those inside: from a request's head to its answer. For the event loop's thread.
 
     Attributes:
         inside: how many there are.
@@ -32,7 +32,7 @@ class Places:
         self._empty.set()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def enter(self) -> Iterator[None]:
         """Take a place for a request, inside the block. Raises Refusal where there is none."""
         self._admit()
         with self.stay():
