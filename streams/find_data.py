@@ -82,7 +82,8 @@ def _not_found(dataset: DataSet, places: list[Path]) -> str:
     hint = "; for a folder of your own clips, give its path as the task" if own else ""
     return (
         f"{dataset.title} is not there: looked for {looked}{found}; get it from {dataset.page}"
-        f" ({dataset.licence}) and say where it is with --data DIR{free}{hint}"
+        f" ({dataset.licence}) and say where it is with --data DIR, or where all data sets are with --data-root DIR"
+        f"{free}{hint}"
     )
 
 

@@ -1,7 +1,6 @@
 """The clips of a stream, read once for all learners and orders."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -61,14 +60,14 @@ class StreamClips:
             task, numbers = self.stream.blocks[block], self.stream.classes[block]
             clips = getattr(task, split)
             made = ClipSet(
-                [clip.path for clip in clips],
+                [clip.place for clip in clips],
                 [numbers[clip.label] for clip in clips],
                 self.backbone.front_end(task.clip_seconds),
                 device=self.backbone.device,
                 crop=self.options.one_stretch,
             )
             made.load(f"reading {split} clips of {task.name}", self._progress)
-            self._sets[block, split] = made, torch.tensor([_size(clip.path) for clip in clips])
+            self._sets[block, split] = made, torch.tensor([clip.path.stat().st_size for clip in clips])
         return self._sets[block, split]
 
 
@@ -98,7 +97,3 @@ class View:
 def plain_view(clips: StreamClips) -> View:
     """Return the clips as what the plain backbone makes of them."""
     return View(clips, lambda some: Vectors(clips.vectors(some)))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

@@ -6,6 +6,7 @@ The module of each says what it does, and after which paper.
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -19,11 +20,11 @@ from cl_ast.baselines.er import Replay
 from cl_ast.baselines.ewc import ElasticWeights
 from cl_ast.baselines.joint import Joint
 from cl_ast.baselines.l2p import LearningToPrompt, PromptedClips, PromptPool
-from cl_ast.baselines.learner import ClipLearner, Learner
+from cl_ast.baselines.learner import ClipLearner, Learner, Strategy
 from cl_ast.baselines.lwf import Distilled
 from cl_ast.baselines.naive import Naive
 from cl_ast.baselines.ncm import NearestMean
-from cl_ast.baselines.network import AdaptedNetwork
+from cl_ast.baselines.network import AdaptedNetwork, Network
 from cl_ast.baselines.ours import Ours
 from cl_ast.baselines.outputs import Outputs
 from cl_ast.baselines.ranpac import RandomProjection
@@ -118,43 +119,39 @@ _CLIPS = Number("m", 5, 1, 10_000, "the number of clips kept per class")
 _RATES = (1.0, 0.3, 3.0)
 
 
-def _view(network: AdaptedNetwork, bench: Bench) -> View:
-    return View(bench.clips, network.source)
+def _adapted(
+    bench: Bench, values: Values, strategy: Callable[[Network, Outputs, Hyperparameters], Strategy]
+) -> Learner:
+    """Return a learner of a strategy that trains an adapter and a head."""
+    network = bench.network()
+    made = strategy(network, bench.outputs(), bench.options(values))
+    return ClipLearner(made, View(bench.clips, network.source))
 
 
 def _naive(bench: Bench, values: Values) -> Learner:
-    network = bench.network()
-    return ClipLearner(Naive(network, bench.outputs(), bench.options(values)), _view(network, bench))
+    return _adapted(bench, values, Naive)
 
 
 def _joint(bench: Bench, values: Values) -> Learner:
-    view = _view(bench.network(), bench)
+    view = View(bench.clips, bench.network().source)
     return ClipLearner(Joint(bench.network, bench.outputs(), bench.options(values)), view)
 
 
 def _er(bench: Bench, values: Values) -> Learner:
-    network = bench.network()
-    strategy = Replay(network, bench.outputs(), bench.options(values), int(values["m"]))
-    return ClipLearner(strategy, _view(network, bench))
+    return _adapted(bench, values, partial(Replay, per_class=int(values["m"])))
 
 
 def _derpp(bench: Bench, values: Values) -> Learner:
-    network = bench.network()
     alpha, beta = float(values["alpha"]), float(values["beta"])
-    strategy = DarkReplay(network, bench.outputs(), bench.options(values), int(values["m"]), alpha, beta)
-    return ClipLearner(strategy, _view(network, bench))
+    return _adapted(bench, values, partial(DarkReplay, per_class=int(values["m"]), alpha=alpha, beta=beta))
 
 
 def _ewc(bench: Bench, values: Values) -> Learner:
-    network = bench.network()
-    strategy = ElasticWeights(network, bench.outputs(), bench.options(values), float(values["lambda"]))
-    return ClipLearner(strategy, _view(network, bench))
+    return _adapted(bench, values, partial(ElasticWeights, strength=float(values["lambda"])))
 
 
 def _lwf(bench: Bench, values: Values) -> Learner:
-    network = bench.network()
-    strategy = Distilled(network, bench.outputs(), bench.options(values), float(values["alpha"]))
-    return ClipLearner(strategy, _view(network, bench))
+    return _adapted(bench, values, partial(Distilled, alpha=float(values["alpha"])))
 
 
 def _l2p(bench: Bench, values: Values) -> Learner:

@@ -29,7 +29,6 @@ class LearningOptions:
         backbone, router: of a new registry.
         pooling, positions: of the task on the backbone.
         fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
-        store, replace, resume, no_eval: what is kept, and how.
         negatives: a folder of sounds that are none of the classes.
         store, replace, resume, no_eval, no_calibration: what is kept, and how.
     """
@@ -108,7 +107,7 @@ def _type_of(field: Field[Any], bounds: Bounds) -> click.ParamType[Any]:
 _METHOD = click.option(
     "--method", help="How to adapt the backbone: see `cl-ast methods`.  [default: conformer, as fits the data set]"
 )
-_ADAPTING = (
+_BACKBONE = (
     click.option(
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
     ),
@@ -120,13 +119,13 @@ _ADAPTING = (
         type=click.Choice(["mean", "mean+std"]),
         help="How outputs are averaged over time.  [default: mean, as the papers; mean+std over ast-mini]",
     ),
-    click.option(
-        "--positions",
-        type=click.Choice(["resize", "zeros"]),
-        default="resize",
-        show_default=True,
-        help="Position embeddings: resized to the clip's length, or left out as the papers' code does.",
-    ),
+)
+_POSITIONS = click.option(
+    "--positions",
+    type=click.Choice(["resize", "zeros"]),
+    default="resize",
+    show_default=True,
+    help="Position embeddings: resized to the clip's length, or left out as the papers' code does.",
 )
 _PART = (
     click.option("--fold", metavar="K", help="The fold to test on.  [default: the last]"),
@@ -172,19 +171,19 @@ _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
-    return _gathered(command, (_METHOD, *_ADAPTING, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
+    return _gathered(command, (_METHOD, *_BACKBONE, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the same options to a command that trains on several parts of the data, and keeps nothing in the registry."""
-    return _gathered(command, (*_ADAPTING, *_TRAINING, *_DATA), {"store": "fp32", "no_eval": True})
+    return _gathered(command, (*_BACKBONE, _POSITIONS, *_TRAINING, *_DATA), {"store": "fp32", "no_eval": True})
 
 
 def shared_training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add those of the same options to which every way to learn a stream can hold (`cl-ast baselines`)."""
     shared = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
     flags = [_flag_of(field) for field in fields(TrainOptions) if field.name in shared]
-    return _gathered(command, (*_ADAPTING[:3], *flags, *_DATA), {})
+    return _gathered(command, (*_BACKBONE, *flags, *_DATA), {})
 
 
 def _gathered(

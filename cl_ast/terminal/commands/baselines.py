@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.commands.compare import kept_in
 from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, shared_training_options
@@ -106,7 +106,7 @@ def baselines(
             )
         )
         setting = _setting(manager, stream, adapter, options)
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cl-ast-")))
+        folder = stack.enter_context(kept_in(out))
         display.say(
             f"{stream.title}, {scenario}: {len(chosen)} methods, {orders} orders, {seeds} repeats; {setting.text}"
         )

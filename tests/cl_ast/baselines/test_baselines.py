@@ -18,6 +18,7 @@ import cli
 import streams
 from cl_ast.adapters.spec import parse as parse_method
 from cl_ast.backbone.backbone import Backbone
+from cl_ast.baselines.clips import StreamClips
 from cl_ast.baselines.comparison import Comparison, summary
 from cl_ast.baselines.naive import Naive
 from cl_ast.baselines.run import RUN, Job, Runner, Setting, cells_in, cells_text
@@ -78,6 +79,21 @@ def loaded(folder: Path) -> streams.Task:
 
 
 # Streams
+
+
+def test_excerpts_of_one_recording_are_different_clips(tmp_path: Path, backbone: Backbone) -> None:
+    time = np.arange(8_000) / 16_000
+    tones = [0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 3_000)]
+    for number in range(3):
+        soundfile.write(tmp_path / f"site{number}.wav", np.concatenate(tones), 16_000)
+        (tmp_path / f"site{number}.txt").write_text("0.0\t0.5\tlow\n0.5\t1.0\thigh\n")
+    task = streams.load(tmp_path)
+    clips = StreamClips(stream_of([task, replace(task, name="again")], "til"), backbone, OPTIONS, "mean")
+    found, sizes = clips.set_of(0, "train")
+    assert found.places == [clip.place for clip in task.train] and len(sizes) == len(task.train)
+    features, targets = found.batch(range(len(found)))
+    low, high = (features[targets == number] for number in (0, 1))
+    assert len(low) and len(high) and not torch.allclose(low[0], high[0], atol=0.1)
 
 
 def test_an_order_divides_the_classes_among_the_steps(folder: Path) -> None:
