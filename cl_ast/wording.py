@@ -1,6 +1,7 @@
 """Pieces of the sentences that messages are made of."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 def some_of(names: Sequence[str], most: int) -> str:
@@ -21,6 +22,18 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.{1 if seconds < 10 else 0}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+@lru_cache(maxsize=1_000)
+def size(count: float | None) -> str:
+    """Return a number of bytes with a suitable unit; a dash for None."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
 
 
 def first_line(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def forward_transfer(probes: Mapping[int, float], plain: Mapping[int, float]) ->
 
 
 def _last_row(cells: Cells, tasks: int) -> dict[int, float]:
-    return {j: value for (i, j), value in sorted(cells.items()) if i == tasks - 1}
+    return dict(sorted((j, value) for (i, j), value in cells.items() if i == tasks - 1))
 
 
 def _over_earlier_tasks(cells: Cells, tasks: int, changes: Mapping[int, float]) -> float | None:

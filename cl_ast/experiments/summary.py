@@ -94,7 +94,7 @@ def compared(results: GridResults, line: Line) -> Compared:
     price = results.price(line.task, spec)
     rows = [row for cell in grid.cells_of(line) if (row := results.found(cell)) is not None]
     done = [row for row in rows if not row["reason"]]
-    right = _right(done)
+    right = right_by_fold(done)
     return Compared(
         task=line.task,
         method=spec.text,
@@ -166,7 +166,7 @@ def _resampled_average(results: GridResults, variant: Variant, few_shot: int | N
     for number, task in enumerate(results.grid.tasks):
         cells = results.grid.cells_of(Line(task, variant, few_shot))
         rows = [row for cell in cells if (row := results.found(cell)) is not None and not row["reason"]]
-        drawn.append(resampled(_right(rows), seed=number))
+        drawn.append(resampled(right_by_fold(rows), seed=number))
     mean: NDArray[np.float64] = np.mean(drawn, axis=0)
     return mean
 
@@ -177,7 +177,7 @@ def _named(variant: Variant, results: GridResults) -> str:
     return f"{variant.word} {results.grid.sweep.option}={variant.value:g}"
 
 
-def _right(rows: Sequence[Row]) -> list[Right]:
+def right_by_fold(rows: Sequence[Row]) -> list[Right]:
     """Return for every fold which clips were right: (seeds, clips)."""
     folds: dict[str, list[Right]] = {}
     for row in rows:

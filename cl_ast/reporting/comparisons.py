@@ -2,16 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from cl_ast.experiments.bootstrap import Right, interval, resampled
+from cl_ast.experiments.bootstrap import interval, resampled
 from cl_ast.experiments.results import Row
-from cl_ast.experiments.running import KEYS, right_of
-from cl_ast.experiments.summary import Compared, ranked
+from cl_ast.experiments.running import KEYS
+from cl_ast.experiments.summary import Compared, ranked, right_by_fold
 from cl_ast.reporting.recorded import checked, latest
 from cl_ast.sharing.public_facts import backbone_name
 from streams.protocol import folds
@@ -82,6 +80,8 @@ def _comparison(task: str, backbone: str, settings: str, rows: Sequence[Row]) ->
 
 
 def _compared(rows: Sequence[Row]) -> Compared:
+    for row in rows:
+        _check_clips(row)
     columns = {name: [_number(row[name]) for row in rows] for name in _NUMBERS}
     return Compared(
         task=rows[0]["task"],
@@ -94,7 +94,7 @@ def _compared(rows: Sequence[Row]) -> Compared:
         accuracies=tuple(columns["test"]),
         validation=statistics.mean(columns["validation"]),
         seconds=statistics.mean(columns["seconds"]),
-        interval=interval(resampled(_right(rows))),
+        interval=interval(resampled(right_by_fold(rows))),
     )
 
 
@@ -105,11 +105,7 @@ def _number(text: str) -> float:
     return value
 
 
-def _right(rows: Iterable[Row]) -> list[Right]:
-    """Return for every fold which clips were right: (trainings, clips)."""
-    folds: dict[str, list[Right]] = {}
-    for row in rows:
-        if not 0 < int(row["n"]) <= min(_MOST_CLIPS, 4 * len(row["correct"])):
-            raise ValueError(f"{row['n']:.40} is not the number of its test clips")
-        folds.setdefault(row["fold"], []).append(right_of(row))
-    return [np.stack(own) for own in folds.values()]
+def _check_clips(row: Row) -> None:
+    """Raise ValueError where the number of test clips of a training does not fit those that were right."""
+    if not 0 < int(row["n"]) <= min(_MOST_CLIPS, 4 * len(row["correct"])):
+        raise ValueError(f"{row['n']:.40} is not the number of its test clips")

@@ -26,7 +26,7 @@ from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
 from cl_ast.reporting.recorded import columns_in
 from cl_ast.reporting.streams_compared import read_streams
-from cl_ast.wording import duration
+from cl_ast.wording import duration, plural, size
 from registry import TaskRecord
 from registry.limits import TEMPERATURES
 from streams.recorded_split import SPLITS
@@ -106,6 +106,8 @@ def _environment() -> Environment:
         "points": _points,
         "interval": _interval,
         "duration": duration,
+        "size": size,
+        "plural": plural,
         "file_name": _file_name,
     }
     return environment

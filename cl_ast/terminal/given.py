@@ -27,7 +27,7 @@ def recordings_in(given: Sequence[str]) -> tuple[list[AudioInput], list[str]]:
             else:
                 wanted.append(sys.stdin.buffer)
         elif _is_folder(name):
-            found, obstacles = _inside(Path(name))
+            found, obstacles = audio_files_in(Path(name))
             wanted += found
             problems += obstacles
         else:
@@ -42,7 +42,7 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _inside(folder: Path) -> tuple[list[Path], list[str]]:
+def audio_files_in(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the audio files of a folder, sorted, and what is to be said of it."""
     from cl_ast.audio.containers import FORMATS
     from streams.walk import Obstacle, audio_files

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ast import caches
 from cl_ast.errors import ClAstError, RegistryNotFoundError
-from cl_ast.terminal.rendering.tables import size
-from cl_ast.wording import first_line
+from cl_ast.wording import first_line, size
 from registry.file_stores import size as file_size
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""The pieces of sentences: a count and its noun, and a time."""
+"""The pieces of sentences: a count and its noun, a time and a size."""
 
 import pytest
 
-from cl_ast.wording import duration, plural
+from cl_ast.wording import duration, plural, size
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (2000, "2,000 tasks")])
@@ -17,3 +17,12 @@ def test_a_count_and_its_noun(count: int, said: str) -> None:
 )  # fmt: skip
 def test_a_time_as_a_person_says_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(None, "–"), (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (138_996, "139.0 kB"), (49.4e6, "49.4 MB"),
+     (2e12, "2000.0 GB")],
+)  # fmt: skip
+def test_a_size_with_its_unit(count: float | None, said: str) -> None:
+    assert size(count) == said

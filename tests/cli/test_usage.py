@@ -176,7 +176,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("commands", "heavy"),
     [
-        ([["--help"], ["add-task", "--help"]], ["torch", "transformers", "numpy", "sqlalchemy", "rich"]),
+        ([["--help"], ["add-task", "--help"]], ["streams", "torch", "transformers", "numpy", "sqlalchemy", "rich"]),
         (
             [["tasks"], ["stats"], ["stats", "--format", "json"], ["show", "tones"], ["verify"], ["gc", "--dry-run"]],
             ["torch", "transformers", "matplotlib"],

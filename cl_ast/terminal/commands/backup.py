@@ -8,7 +8,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, warn
-from cl_ast.wording import plural
+from cl_ast.wording import plural, size
 
 _MOST_LINES = 50
 
@@ -27,8 +27,6 @@ def backup(app: App, /, dest: str) -> None:
     cl-ast backup /mnt/disk/my-registry
     cl-ast --registry /mnt/disk/my-registry backup my-new-registry
     """
-    from cl_ast.terminal.rendering.tables import size
-
     with app.registry() as registry, app.progress() as progress:
         report = registry.backup(dest, progress)
     for problem in report.problems[:_MOST_LINES]:

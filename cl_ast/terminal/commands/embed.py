@@ -126,9 +126,9 @@ def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Reco
 def _of_paths(display: ProgressDisplay, given: tuple[str, ...]) -> list[Record]:
     """Return files and what is in folders, with labels where a folder has them."""
     from cl_ast.errors import ClAstError, StreamError
+    from cl_ast.terminal.given import audio_files_in
     from streams.labelled import read_labelled
     from streams.records import Record
-    from streams.walk import Obstacle, audio_files
 
     found: list[Record] = []
     for path in map(Path, given):
@@ -140,7 +140,9 @@ def _of_paths(display: ProgressDisplay, given: tuple[str, ...]) -> list[Record]:
         try:
             labelled = read_labelled(path)
         except StreamError:  # it has no labels
-            inside = sorted(one for one in audio_files(path) if not isinstance(one, Obstacle))
+            inside, problems = audio_files_in(path)
+            for problem in problems:
+                display.say(problem)
             found += [Record(one, "") for one in inside]
             continue
         for note in labelled.notes:

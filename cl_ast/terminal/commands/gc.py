@@ -9,7 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line, warn
-from cl_ast.wording import plural
+from cl_ast.wording import plural, size
 
 if TYPE_CHECKING:
     from registry import GcReport
@@ -60,8 +60,6 @@ def _counted(report: GcReport) -> str:
 
 def _question(report: GcReport) -> str | None:
     """Return what `gc` is about to do, as a question; None where that is nothing."""
-    from cl_ast.terminal.rendering.tables import size
-
     dropped = (
         f"move {plural(len(report.dropped), 'file')} ({size(report.bytes)}) to the trash" if report.dropped else ""
     )

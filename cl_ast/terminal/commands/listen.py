@@ -14,7 +14,6 @@ from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.event_options import event_options, settings_of
 from cl_ast.terminal.output import print_line, print_text, warn, written
 from cl_ast.wording import plural
-from streams.folders import is_clip
 
 if TYPE_CHECKING:
     from cl_ast.events import Event, ScoredWindow
@@ -94,6 +93,7 @@ def listen(
         from cl_ast.events.raw_sound import Ring, SoundFormat
         from cl_ast.events.sources import default_rate
         from cl_ast.terminal.live import Actions, Listening, stop_on_ctrl_c, until
+        from streams.folders import is_clip
 
         is_device = place != "-" and not Path(place).exists()
         if is_device and is_clip(Path(place)):

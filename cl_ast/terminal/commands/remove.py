@@ -9,7 +9,7 @@ import click
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.confirming import confirm, yes_option
 from cl_ast.terminal.output import print_line
-from cl_ast.wording import plural
+from cl_ast.wording import plural, size
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -34,8 +34,6 @@ def remove(app: App, /, task: str, yes: bool) -> None:
 
 
 def _question(registry: Registry, task: str) -> str:
-    from cl_ast.terminal.rendering.tables import size
-
     record, versions = registry.task(task), registry.versions(task)
     count = plural(len(versions), "version")
     total = size(sum(version.adapter_bytes for version in versions))

@@ -12,8 +12,6 @@ from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import print_line, print_text, warn
 from cl_ast.terminal.result_file import result_in
 
-_TABLE = "results.csv"
-
 
 @click.command("report")
 @click.argument("places", nargs=-1, required=True, metavar="[REGISTRY|DIR] OUT.html")
@@ -60,7 +58,9 @@ def _report_results(folder: Path, page: Path) -> None:
 
 
 def _report_registry(app: App, page: Path, with_audio: bool) -> None:
-    table = page.with_name(_TABLE)
+    from cl_ast.experiments.results import FILE
+
+    table = page.with_name(FILE)
     _refuse_another_table(table)
     with result_in(page):
         with result_in(table):
@@ -88,12 +88,11 @@ def _made(app: App, with_audio: bool) -> tuple[str, str, dict[str, str]]:
 
 def _refuse_another_table(path: Path) -> None:
     """Raise ClAstError where writing the table would replace the results of another command."""
+    from cl_ast.reporting.recorded import columns_in
     from cl_ast.reporting.rows import COLUMNS
 
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            if file.readline(200).strip() not in ("", ",".join(COLUMNS)):
-                raise ClAstError(
-                    f"{path}: these are results of another command, and the table of the report has that name; write "
-                    "the report to another folder"
-                )
+    if path.is_file() and columns_in(path.parent) not in ((), COLUMNS):
+        raise ClAstError(
+            f"{path}: these are results of another command, and the table of the report has that name; write the "
+            "report to another folder"
+        )

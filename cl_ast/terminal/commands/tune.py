@@ -8,6 +8,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.output import note, print_json, print_text, table_or, warn
+from cl_ast.wording import some_of
 
 
 @click.command("tune")
@@ -70,4 +71,4 @@ def tune(
             f"event was allowed; {1 / false_alarms_per_hour:.3g} h or more would do"
         )
     if found.unreached:
-        warn(f"no threshold is high enough for {', '.join(found.unreached[:5])}; events of them begin at a score of 1")
+        warn(f"no threshold is high enough for {some_of(found.unreached, 5)}; events of them begin at a score of 1")

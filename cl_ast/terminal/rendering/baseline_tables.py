@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from cl_ast.terminal.rendering.layout import Breakable, bare
-from cl_ast.terminal.rendering.tables import show, size
+from cl_ast.terminal.rendering.tables import show
+from cl_ast.wording import size
 
 _SHARES = {
     "last_accuracy": "last %",

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.details import Details, Misrouted, Share, Wrong
 from cl_ast.evaluation.shown_accuracy import counted, interval, right_of
-from cl_ast.excerpts import Place, in_folder
-from cl_ast.terminal.rendering.layout import Breakable, bare, line
+from cl_ast.excerpts import in_folder
+from cl_ast.terminal.rendering.layout import Breakable, bare, line, more
 
 _MOST_CLASSES = 40
 _MOST_PAIRS = 10
@@ -38,7 +38,7 @@ def _classes(found: Details) -> RenderableType:
     for label, one in list(found.classes.items())[:_MOST_CLASSES]:
         table.add_row(label, str(one.clips), counted(one.accuracy, one.clips), interval(one.right, one.clips))
     if len(found.classes) > _MOST_CLASSES:
-        table.add_row(_more(len(found.classes) - _MOST_CLASSES, "json"))
+        table.add_row(more(len(found.classes) - _MOST_CLASSES, "json"))
     return table
 
 
@@ -49,47 +49,39 @@ def _confusions(found: Details) -> list[RenderableType]:
     for one in found.confusions[:_MOST_PAIRS]:
         table.add_row(one.label, one.predicted, str(one.clips))
     if len(found.confusions) > _MOST_PAIRS:
-        table.add_row(_more(len(found.confusions) - _MOST_PAIRS, "json"))
+        table.add_row(more(len(found.confusions) - _MOST_PAIRS, "json"))
     return [table]
 
 
-def _wrong(clips: Sequence[Wrong], folder: str) -> list[RenderableType]:
+def _wrong(clips: Sequence[Wrong], folder: Path) -> list[RenderableType]:
     if not clips:
         return []
     table = bare("clip", "class", "answer", "probability")
     for one in clips[:_MOST_CLIPS]:
-        table.add_row(Breakable(_below(one.place, folder)), one.label, one.predicted, f"{one.probability:.2f}")
+        table.add_row(Breakable(in_folder(one.place, folder)), one.label, one.predicted, f"{one.probability:.2f}")
     if len(clips) > _MOST_CLIPS:
-        table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
+        table.add_row(more(len(clips) - _MOST_CLIPS, "csv"))
     return [Group(line(f"wrong with the task named, in {folder}", "bold"), table)]
 
 
-def _misrouted(clips: Sequence[Misrouted], task: str, folder: str) -> list[RenderableType]:
+def _misrouted(clips: Sequence[Misrouted], task: str, folder: Path) -> list[RenderableType]:
     if not clips:
         return []
     table = bare("clip", "class", "sent to", "score", "p-value")
     for one in clips[:_MOST_CLIPS]:
         where = one.task if one.known else f"unknown (nearest: {one.task})"
         table.add_row(
-            Breakable(_below(one.place, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
+            Breakable(in_folder(one.place, folder)), one.label, where, f"{one.task_score:.2f}", f"{one.p_value:.2f}"
         )
     if len(clips) > _MOST_CLIPS:
-        table.add_row(_more(len(clips) - _MOST_CLIPS, "csv"))
+        table.add_row(more(len(clips) - _MOST_CLIPS, "csv"))
     return [Group(line(f"not sent to {task}, or called unknown, in {folder}", "bold"), table)]
-
-
-def _more(count: int, kind: str) -> RenderableType:
-    return line(f"… {count:,} more: --format {kind}", "dim")
 
 
 def _share(one: Share) -> str:
     return right_of(one.right, one.clips)
 
 
-def _folder(paths: Sequence[Path]) -> str:
+def _folder(paths: Sequence[Path]) -> Path:
     """Return the folder that all clips are in."""
-    return os.path.commonpath([path.parent for path in paths]) if paths else ""
-
-
-def _below(place: Place, folder: str) -> str:
-    return in_folder(place, Path(folder))
+    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()

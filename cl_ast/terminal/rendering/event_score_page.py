@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.event_score import EventScore, Tally
-from cl_ast.terminal.rendering.layout import bare, line
+from cl_ast.terminal.rendering.layout import bare, line, more
 from cl_ast.terminal.rendering.tables import percent
 from cl_ast.wording import plural
 
@@ -24,7 +24,7 @@ def table(result: EventScore) -> RenderableType:
     for label, one in list(result.classes.items())[:_MOST_CLASSES]:
         shown.add_row(label, *_cells(one))
     if len(result.classes) > _MOST_CLASSES:
-        shown.add_row(line(f"… {len(result.classes) - _MOST_CLASSES:,} more: --format csv", "dim"))
+        shown.add_row(more(len(result.classes) - _MOST_CLASSES, "csv"))
     shown.add_row(line("all", "bold"), *_cells(result.overall))
     rule = f"collar {result.collar:g} s; ends also within {result.share:.0%} of the length; {result.matching} matching"
     macro = f"mean F1 of the classes: {percent(result.macro_f1)} %; {plural(result.recordings, 'recording')}"

@@ -4,8 +4,7 @@ from rich.console import Group, RenderableType
 
 from cl_ast.continual.forecast import Forecast
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
-from cl_ast.terminal.rendering.tables import size
-from cl_ast.wording import duration, plural
+from cl_ast.wording import duration, plural, size
 
 _MOST_CLASSES = 60  # that are listed one by one
 

@@ -60,6 +60,11 @@ def line(text: str, style: str = "") -> Text:
     return Text(escaped(text), style=style)
 
 
+def more(count: int, kind: str) -> Text:
+    """Return the line below a long table that is cut: how many rows are left out, and the format that has them."""
+    return line(f"… {count:,} more: --format {kind}", "dim")
+
+
 def bare(*columns: str) -> EscapedTable:
     """Return an empty table with these columns; columns of numbers are right-aligned."""
     table = EscapedTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)

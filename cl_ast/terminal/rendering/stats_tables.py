@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.shown_accuracy import counted, of_clips
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
-from cl_ast.terminal.rendering.tables import listed, percent, size
+from cl_ast.terminal.rendering.tables import listed, percent
+from cl_ast.wording import size
 
 
 def stats(report: Mapping[str, Any]) -> RenderableType:

@@ -12,7 +12,7 @@ from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
 from cl_ast.tasks import origin
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
-from cl_ast.wording import some_of
+from cl_ast.wording import size, some_of
 
 if TYPE_CHECKING:
     from cl_ast.inference.prediction import Prediction
@@ -38,18 +38,6 @@ def show(*parts: RenderableType) -> None:
 def percent(value: float | None) -> str:
     """Return a fraction in percent; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}"
-
-
-@lru_cache(maxsize=1_000)
-def size(count: float | None) -> str:
-    """Return a number of bytes with a suitable unit; a dash for None."""
-    if count is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def predictions(answers: Sequence[Prediction]) -> RenderableType:

@@ -14,8 +14,7 @@ from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.tasks.thresholds import thresholds_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import epochs, stopped
-from cl_ast.terminal.rendering.tables import size
-from cl_ast.wording import duration
+from cl_ast.wording import duration, size
 from registry import TaskRecord, VersionRecord
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.terminal.rendering.layout import bare, line
+from cl_ast.terminal.rendering.layout import bare, line, more
 
 _MOST_CLASSES = 60
 
@@ -23,6 +23,6 @@ def table(found: Mapping[str, Any]) -> RenderableType:
         clips = f"{one['found']} of {one['clips']}"
         shown.add_row(one["label"], f"{one['on']:.2f}", clips, str(one["wrong"]), str(one["false_alarms"]))
     if len(listed) > _MOST_CLASSES:
-        shown.add_row(line(f"… {len(listed) - _MOST_CLASSES:,} more: --format csv", "dim"))
+        shown.add_row(more(len(listed) - _MOST_CLASSES, "csv"))
     legend = "clips are those of validation; other clips are of another class and were taken for this one"
     return Group(shown, "", line(legend, "dim"), line(f"{found['hours']:.2f} h of background in {found['background']}"))
