@@ -1,10 +1,9 @@
 """Reads audio files as mono 16 kHz waveforms; every error names the clip."""
 
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain, count, islice
-from math import isfinite
 from os import cpu_count
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cl_ast.audio import containers, opening
+from cl_ast.audio.mixing import Mix
 from cl_ast.audio.pieces import Part, Source
 from cl_ast.errors import AudioError
 from cl_ast.excerpts import Excerpt, Place
@@ -25,8 +25,6 @@ AudioInput = str | Path | BinaryIO
 Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominally in [-1, 1]
 
 MOST_SECONDS = 2 * 3600  # of a clip that is read whole
-_LOUDEST = 1e9  # far above 24-bit integers stored as floats; larger samples would overflow the mel power
-_CANCELLED = 1e-4  # times the power of the loudest channel: less in the mean of them is what encoders leave
 
 
 class TooLongError(AudioError):
@@ -134,7 +132,7 @@ def _decoded(source: Source, part: Part, seconds: float, notes: list[str], waiti
     from cl_ast.audio.decoding import Decoder
 
     with closing(Decoder(source, part)) as decoder:
-        mix = _Mix(notes)
+        mix = Mix(notes)
         size = max(1, round(seconds * decoder.rate))
         blocks = (
             block[first : first + size] for block in map(mix, decoder.blocks()) for first in range(0, len(block), size)
@@ -144,50 +142,6 @@ def _decoded(source: Source, part: Part, seconds: float, notes: list[str], waiti
             more, said = containers.parts_after_flac(source, part)
             waiting += more
             notes += said
-
-
-class _Mix:
-    """Turns the channels of each block into one: their mean, or the loudest where they cancel each other out."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self._notes = notes
-        self._loudest: int | None = None
-
-    def __call__(self, block: npt.NDArray[np.float32]) -> Waveform:
-        """Return (samples,) of (samples, channels), after checking them. Raises AudioError."""
-        if block.shape[1] == 1:
-            return _checked(block[:, 0])
-        with np.errstate(over="ignore", invalid="ignore"):  # such samples are refused
-            return self._mixed(block)
-
-    def _mixed(self, block: npt.NDArray[np.float32]) -> Waveform:
-        mean = _checked(_mean(block))
-        power, flat = float(np.dot(mean, mean)), block.ravel()
-        if power >= _CANCELLED * float(np.dot(flat, flat)):  # no channel alone has more power than all together
-            return mean
-        powers = np.einsum("tc,tc->c", block, block, dtype=np.float64)
-        if power >= _CANCELLED * powers.max():
-            return mean
-        if self._loudest is None:
-            self._loudest = int(powers.argmax())
-            self._notes.append("its channels cancel each other out, so only the loudest of them is used")
-        return np.ascontiguousarray(block[:, self._loudest])
-
-
-def _mean(block: npt.NDArray[np.float32]) -> Waveform:
-    if block.shape[1] == 2:  # ten times as fast, and bit-identical
-        return (block[:, 0] + block[:, 1]) / np.float32(2)
-    mean: Waveform = block.mean(axis=1, dtype=np.float32)
-    return mean
-
-
-def _checked(mono: Waveform) -> Waveform:
-    loudest = max(float(mono.max()), -float(mono.min()))  # not a number if one sample is none
-    if not isfinite(loudest):
-        raise AudioError("some samples are not numbers (NaN or infinity); export the clip again")
-    if loudest > _LOUDEST:
-        raise AudioError(f"some samples are beyond any scale ({loudest:.0e}); export the clip again")
-    return mono
 
 
 def _resampled(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
@@ -210,24 +164,28 @@ def read_all(places: Sequence[Place]) -> list[Waveform]:
 
     Excerpts of one recording are read in one pass over it.
     """
-    groups: dict[Hashable, list[Place]] = {}
+    files: dict[Path, list[Place]] = {}
     for place in dict.fromkeys(places):
-        key = ("excerpts", place.path) if isinstance(place, Excerpt) else place
-        groups.setdefault(key, []).append(place)
-    if len(groups) == 1:
-        found = dict(_read_group(*groups.values()))
+        files.setdefault(place.path if isinstance(place, Excerpt) else place, []).append(place)
+    if len(files) == 1:
+        found = _read_clips(*files.popitem())
     else:
         with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-            found = dict(chain.from_iterable(pool.map(_read_group, groups.values())))
+            read_files = pool.map(_read_clips, files.keys(), files.values())
+            found = {place: waveform for clips in read_files for place, waveform in clips.items()}
     return [found[place] for place in places]
 
 
-def _read_group(places: Sequence[Place]) -> Iterator[tuple[Place, Waveform]]:
-    """Return a file, or excerpts of one recording, with what was read."""
-    excerpts = [place for place in places if isinstance(place, Excerpt)]
+def _read_clips(path: Path, clips: Sequence[Place]) -> dict[Place, Waveform]:
+    """Return clips that are in one file: the whole of it, excerpts of it, or both."""
+    found: dict[Place, Waveform] = {}
+    if path in clips:
+        found[path] = read(path)
+    excerpts = [clip for clip in clips if isinstance(clip, Excerpt)]
     if excerpts:
-        return zip(excerpts, read_excerpts(excerpts[0].path, [(one.start, one.end) for one in excerpts]), strict=True)
-    return iter([(place, read(place)) for place in places if not isinstance(place, Excerpt)])
+        spans = [(one.start, one.end) for one in excerpts]
+        found.update(zip(excerpts, read_excerpts(path, spans), strict=True))
+    return found
 
 
 def read_excerpts(path: Path, spans: Sequence[tuple[float, float]]) -> list[Waveform]:
@@ -299,5 +257,4 @@ def _named(name: str) -> Iterator[None]:
     except MemoryError:
         raise AudioError(f"{name}: needs more memory than there is; cut it into shorter clips") from None
     except Exception as error:
-        reason = first_line(error)
-        raise AudioError(f"{name}: cannot be read ({reason}); convert it or leave it out") from error
+        raise AudioError(f"{name}: cannot be read ({first_line(error)}); convert it or leave it out") from error

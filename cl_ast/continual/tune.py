@@ -7,7 +7,7 @@ Every window is scored once; what is tried is only where the scores become event
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +98,7 @@ class Tuned:
             "precision": self.goal.precision,
             "background": str(self.background),
             "hours": round(self.hours, 4),
-            "labels": {
-                label: {
-                    "on": one.on,
-                    "false_alarms": one.false_alarms,
-                    "found": one.found,
-                    "clips": one.clips,
-                    "wrong": one.wrong,
-                }
-                for label, one in self.classes.items()
-            },
+            "labels": {label: asdict(one) for label, one in self.classes.items()},
         }
 
 

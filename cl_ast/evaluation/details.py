@@ -62,10 +62,6 @@ class Wrong:
     predicted: str
     probability: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return _to_json(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Misrouted:
@@ -86,12 +82,9 @@ class Misrouted:
     p_value: float
     known: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return _to_json(self)
-
 
 def _to_json(one: Wrong | Misrouted) -> dict[str, Any]:
+    """Return it as JSON types, with its place as every list of clips has it."""
     return {**record(one.place), **{name: value for name, value in asdict(one).items() if name != "place"}}
 
 
@@ -167,8 +160,8 @@ class Details:
             "labels": list(self.measured.labels),
             "confusion": self.confusion,
             "confusions": [asdict(one) for one in self.confusions],
-            "wrong": [one.to_json() for one in self.wrong],
-            "misrouted": [one.to_json() for one in self.misrouted],
+            "wrong": [_to_json(one) for one in self.wrong],
+            "misrouted": [_to_json(one) for one in self.misrouted],
         }
 
     def rows(self) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def embed(
         *(_Embedder(model.settings.name, model.settings.front_end, partial(_by_task, model, last)) for model in models),
     ]
     rows: list[Tensor] = []
-    parts = [[clips[index].path for index in part] for part in chunks(len(clips), _BATCH)]
+    parts = [[clips[index].place for index in part] for part in chunks(len(clips), _BATCH)]
     with closing(ahead(partial(session.clips.read, part) for part in parts)) as read:
         for waveforms in read:
             rows.append(torch.stack([one.run(one.front_end(waveforms, backbone.device)).cpu() for one in embedders]))
@@ -133,7 +133,7 @@ def write(found: Embedded, path: Path) -> None:
 
     An npz file has `paths`, `labels` and `splits` (n,), `names` (m,) and `vectors` (m, n, width). A parquet file has a
     row for each clip with the columns `path`, `label` and `split`, and `vector.NAME`, a list of width numbers, for each
-    embedding.
+    embedding. Of an excerpt, the path says in brackets which seconds it is.
 
     Raises:
         ClAstError: the file cannot be written, or the library for parquet is not installed.
@@ -158,7 +158,7 @@ def write(found: Embedded, path: Path) -> None:
 
 def _texts(found: Embedded) -> dict[str, list[str]]:
     return {
-        "path": [str(clip.path) for clip in found.clips],
+        "path": [str(clip.place) for clip in found.clips],
         "label": [clip.label for clip in found.clips],
         "split": [clip.split for clip in found.clips],
     }

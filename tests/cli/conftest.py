@@ -84,6 +84,29 @@ def _offline() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _router_spaces(_offline: None) -> Iterator[None]:
+    """Measures the router space of a backbone once: it takes five seconds, and follows from backbone and kind alone.
+
+    A second new registry gets it as any opened registry does, from the bytes that the first one stored.
+    """
+    from cl_ast.router.space import RouterSpace
+
+    measure, measured = RouterSpace.of, dict[tuple[str, ...], bytes]()
+
+    def of(backbone: Any, *kind: str) -> RouterSpace:
+        key = (backbone.fingerprint, *kind)
+        if key in measured:
+            return RouterSpace.from_bytes(measured[key], backbone)
+        space = measure(backbone, *kind)
+        measured[key] = space.to_bytes()
+        return space
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RouterSpace, "of", of)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the user's own."""

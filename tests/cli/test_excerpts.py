@@ -45,6 +45,11 @@ def test_a_task_of_labelled_recordings(run: Run, recordings: Path, backbone: Pat
     ]
     assert ".flac (0.25–0.75 s)" in run(home, "splits", "sites").fine().out
 
+    run(home, "embed", "sites", "--task", "sites", "--out", tmp_path / "sites.npz").fine()
+    with np.load(tmp_path / "sites.npz") as found:
+        assert len({path for path in found["paths"].tolist() if " s)" in path}) == 36
+        assert len(np.unique(found["vectors"][0], axis=0)) == 36  # of the parts, not of their recordings
+
     # Labels that are added later change nothing of what is measured and learned again.
     with (recordings / "site0.txt").open("a") as labels:
         labels.write("3.850000\t3.950000\tlow\n")

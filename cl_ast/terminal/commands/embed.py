@@ -120,7 +120,11 @@ def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Reco
     missing = sum(split.missing.values())
     if missing:
         display.say(f"{name}: left out {plural(missing, 'clip')} gone or changed since it was trained")
-    return [Record(clip.path, clip.label, split=which) for which, clips in split.clips.items() for clip in clips]
+    return [
+        Record(clip.path, clip.label, split=which, span=clip.span)
+        for which, clips in split.clips.items()
+        for clip in clips
+    ]
 
 
 def _of_paths(display: ProgressDisplay, given: tuple[str, ...]) -> list[Record]:
@@ -147,5 +151,5 @@ def _of_paths(display: ProgressDisplay, given: tuple[str, ...]) -> list[Record]:
             continue
         for note in labelled.notes:
             display.say(f"{path}: {note}")
-        found += [Record(clip.path, clip.label) for clip in labelled.clips]
+        found += [Record(clip.path, clip.label, span=clip.span) for clip in labelled.clips]
     return found
