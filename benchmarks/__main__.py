@@ -1,8 +1,8 @@
 """Measure with `python -m benchmarks [NAME ...]`, write RESULTS.md and results.json, and print what changed.
 
 Each module of MODULES has `measure() -> list[Row]`. With a name only that module is measured, and the other rows stay.
-Those of BY_NAME are measured only when they are named. The rows of `gpu` are in GPU.md and gpu.json, apart from those
-of CPUs.
+Those of BY_NAME are measured only when they are named. The rows of `gpu`, and of `scale` where there is a GPU, are in
+GPU.md and gpu.json, apart from those of CPUs.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks.timing import processor_flags
 MODULES = ("frontend", "storage", "training", "serving")
 BY_NAME = ("gpu", "scale", "streams", "serve")
 HERE = Path(__file__).parent
+_CPU_FILES, _GPU_FILES = ("RESULTS.md", "results.json"), ("GPU.md", "gpu.json")
 _ON_CPU = (
     "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",
     "and the spread is its smallest and largest value. docs/performance.md explains the figures.",
@@ -50,12 +51,13 @@ def main(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] = Mappin
     """
     there = [name for name in MODULES if importlib.util.find_spec(f"benchmarks.{name}")]
     for name in names or there:
-        which = ("GPU.md", "gpu.json") if name == "gpu" else ("RESULTS.md", "results.json")
-        _measure(name, options.get(name, {}), *(HERE / file for file in which))
+        on_gpu = name == "gpu" or (name == "scale" and torch.cuda.is_available())
+        _measure(name, options.get(name, {}), on_gpu)
 
 
-def _measure(name: str, options: Mapping[str, Any], page_file: Path, json_file: Path) -> None:
+def _measure(name: str, options: Mapping[str, Any], on_gpu: bool) -> None:
     """Measure a module, print what changed, and write it to the page and its figures."""
+    page_file, json_file = (HERE / file for file in (_GPU_FILES if on_gpu else _CPU_FILES))
     now = json.loads(json_file.read_text(encoding="utf-8")) if json_file.exists() else {}
     before = now.get(name, {}).get("rows", [])
     print(f"measuring {name}", file=sys.stderr)
@@ -64,7 +66,7 @@ def _measure(name: str, options: Mapping[str, Any], page_file: Path, json_file: 
     for line in changes(before, now[name]["rows"]):
         print(line)
     json_file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    page_file.write_text(page(now, _ON_GPU if name == "gpu" else _ON_CPU), encoding="utf-8")
+    page_file.write_text(page(now, _ON_GPU if on_gpu else _ON_CPU), encoding="utf-8")
 
 
 def machine() -> str:

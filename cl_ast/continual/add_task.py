@@ -24,8 +24,8 @@ from cl_ast.inference.session import Session
 from cl_ast.progress import ClAstWarning, Progress, Step, silent
 from cl_ast.tasks.task_file import StoredTask, to_bytes
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training import calibrating
 from cl_ast.training.augmenting import augmentation
-from cl_ast.training.calibrating import temperature_of
 from cl_ast.training.checkpoint import Checkpoint
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.distributed import ALONE, Group
@@ -115,9 +115,10 @@ def finish(session: Session, plan: Plan, request: Request, ready: Ready, progres
 def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: Request, progress: Progress) -> Trained:
     """Round a trained task to the numbers that its file will hold, then calibrate it; return its scores then."""
     progress(Step("rounding and calibrating", 0, len(validation)))
-    trained = rounded(model, trained, validation, request.store)
+    trained, (logits, targets) = rounded(model, trained, validation, request.store)
     if request.calibrate:
-        model.settings = dataclasses.replace(model.settings, temperature=temperature_of(model, validation))
+        temperature = calibrating.fit(logits.cpu(), targets.cpu())
+        model.settings = dataclasses.replace(model.settings, temperature=temperature)
     return trained
 
 

@@ -9,23 +9,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cl_ast.tasks.task_model import TaskModel
-from cl_ast.training.cached_states import CachedStates, SplitForward
-from cl_ast.training.clips import ClipSet
-from cl_ast.training.trainer import outputs
 from registry.limits import TEMPERATURES
 
 _STEPS = 60  # of a bisection, after which double precision leaves nothing to halve
 
 
-def temperature_of(model: TaskModel, validation: ClipSet) -> float:
-    """Return the temperature of a trained task for the clips that validated it."""
-    logits, targets = outputs(CachedStates(validation, SplitForward(model, "fp32")))
-    return fit(logits.cpu(), targets.cpu())
-
-
 def fit(logits: Tensor, targets: Tensor) -> float:
-    """Return the temperature of least mean cross-entropy, within bounds.
+    """Return the temperature of least mean cross-entropy of validation clips, within bounds.
 
     Few clips cannot show that an answer is nearly certain. So the logits are made no larger than where the mean of the
     best probabilities is (n + 1) / (n + 2), the expected accuracy where all of n clips are right (Laplace's rule).

@@ -18,8 +18,12 @@ _LOGITS = 1e-2
 _ACCURACY = 1e-3
 
 
-def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str) -> Trained:
-    """Round the task in place, and return `trained` with the accuracy and loss of the rounded weights.
+def rounded(
+    model: TaskModel, trained: Trained, validation: ClipSet, store: str
+) -> tuple[Trained, tuple[Tensor, Tensor]]:
+    """Round the task in place; return `trained` with the accuracy and loss of the rounded weights, and their outputs.
+
+    The outputs are the logits (n, classes) of the validation clips as the task is now, and their targets (n,).
 
     Args:
         validation: the clips that `trained` was measured on.
@@ -32,27 +36,27 @@ def rounded(model: TaskModel, trained: Trained, validation: ClipSet, store: str)
     """
     if store not in STORES:
         raise TrainingError(f"a task cannot be stored as {store!r}; there are {', '.join(STORES)}")
-    if store == "fp32":
-        return trained
-    kind: Kind = "int8" if store == "int8" else "fp16"
-    exact = {name: tensor.clone() for name, tensor in model.state().items()}
     # Measured in single precision whatever the training used, since the errors of a backbone in bf16 are larger than
     # those of rounding.
     states = CachedStates(validation, SplitForward(model, "fp32"))
     before, targets = outputs(states)
+    if store == "fp32":
+        return trained, (before, targets)
+    kind: Kind = "int8" if store == "int8" else "fp16"
+    exact = {name: tensor.clone() for name, tensor in model.state().items()}
     model.round(kind)
     if all(bool(torch.isfinite(tensor).all()) for tensor in model.state().values()):
         after = outputs(states)[0]
         if store != "auto" or _nearly_same(before, after, targets):
             accuracy, loss = scores(after, targets)
-            return replace(trained, accuracy=accuracy, loss=loss)
+            return replace(trained, accuracy=accuracy, loss=loss), (after, targets)
     elif store != "auto":
         raise TrainingError(f"a weight is beyond the range of half precision; use --store fp32 and not {store}")
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(exact[name])
     model.stored = {}
-    return trained
+    return trained, (before, targets)
 
 
 def _nearly_same(before: Tensor, after: Tensor, targets: Tensor) -> bool:

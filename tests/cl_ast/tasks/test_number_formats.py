@@ -16,8 +16,9 @@ from cl_ast.errors import ClAstError, TrainingError
 from cl_ast.tasks.number_formats import SCALE, decoded, encoded
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
+from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.quantising import rounded
-from cl_ast.training.trainer import Trained, accuracy_of
+from cl_ast.training.trainer import Trained, accuracy_of, outputs
 from tests.cl_ast.conftest import Fresh, Randomise, Toy
 
 ROUTER = {"prototypes": torch.arange(12.0).reshape(3, 4)}
@@ -123,9 +124,10 @@ def test_a_task_is_stored_as_chosen_and_measured_as_stored(
     fresh: Fresh, randomise: Randomise, toy: Toy, store: str, kinds: set[str]
 ) -> None:
     model, clips = _model(fresh, randomise), toy(0, 8)
-    now = rounded(model, WAS, clips, store)
+    now, (logits, _) = rounded(model, WAS, clips, store)
     assert set(model.stored.values()) == kinds
     assert (now.accuracy, now.loss) == (accuracy_of(model, clips) if kinds else (2.0, 2.0))
+    assert torch.equal(logits, outputs(CachedStates(clips, SplitForward(model, "fp32")))[0])  # as it is kept
 
 
 @pytest.mark.parametrize("spoiled", ["logits", "range"])
@@ -136,9 +138,11 @@ def test_where_half_precision_does_not_hold_the_task_stays_as_it_is(
     # Large logits move by more than 0.01; a weight beyond 65,504 has no half precision at all.
     model.head["head.weight"].mul_(1e3) if spoiled == "logits" else model.head["head.bias"].fill_(1e5)
     before = {name: tensor.clone() for name, tensor in model.state().items()}
-    assert rounded(model, WAS, clips, "auto") == WAS
+    now, (logits, _) = rounded(model, WAS, clips, "auto")
+    assert now == WAS
     assert not model.stored
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state().items())
+    assert torch.equal(logits, outputs(CachedStates(clips, SplitForward(model, "fp32")))[0])
 
 
 def test_a_store_that_cannot_be_is_a_clear_error(fresh: Fresh, randomise: Randomise, toy: Toy) -> None:
