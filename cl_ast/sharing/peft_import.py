@@ -18,7 +18,7 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.errors import MethodError
 from cl_ast.sharing import peft_settings
-from cl_ast.sharing.peft import PREFIX, SIDES, Layout, Naming, Place, fits
+from cl_ast.sharing.peft import PREFIX, SIDES, Layout, Naming, Place, is_lora
 from cl_ast.sharing.peft_patterns import Patterns
 
 _UNITS = (("q",), ("k",), ("v",), ("o",), ("fc1", "fc2"))  # the sites that an option of `lora` names together
@@ -67,7 +67,7 @@ class Foreign:
 def agree(stated: MethodSpec, method: str, methods: Mapping[str, Method]) -> bool:
     """Return whether the method that a task states has the sites, ranks and scales that its LoRA has."""
     found = {one.site: one for one in parse(method, methods).placements}
-    if not fits(stated) or found.keys() != {one.site for one in stated.placements}:
+    if not is_lora(stated) or found.keys() != {one.site for one in stated.placements}:
         return False
     for one in stated.placements:
         form, other = one.form, found[one.site].form

@@ -57,7 +57,7 @@ class Prefix:
     def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
         k = torch.cat([split(p["keys"], x), x.k], dim=2)
         v = torch.cat([split(p["values"], x), x.v], dim=2)
-        return run(Heads(x.q, k, v))
+        return run(x._replace(k=k, v=v))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class GatedPrefix:
         # clip's own values and zero for the prefix, gives 1 − λ in the same pass.
         ones, zeros = torch.ones_like(x.v[..., :1]), torch.zeros_like(values[..., :1])
         v = torch.cat([torch.cat([torch.zeros_like(values), zeros], -1), torch.cat([x.v, ones], -1)], dim=2)
-        scaled = run(Heads(x.q, torch.cat([keys, x.k], dim=2), v))
+        scaled = run(x._replace(k=torch.cat([keys, x.k], dim=2), v=v))
         return scaled[..., :-1] + (1 - scaled[..., -1:]) * delta
 
 
