@@ -136,11 +136,14 @@ class Adapter:
         ]
 
     def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
-        """Yield each placement in each layer, with its tensors by the names that its form uses."""
+        """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
         for layer in range(self._backbone.shape.depth):
             for one in self.spec.placements:
                 if one.acts_in(layer):
-                    yield one, params_of(self.tensors, self._backbone.shape, layer, one)
+                    reads = one.form.reads if isinstance(one.form, ReadsBackbone) else ()
+                    stock = self._backbone.stock(layer, one.site) if reads else {}
+                    read = {f"stock.{kind}": stock[kind] for kind in reads}
+                    yield one, {**params_of(self.tensors, self._backbone.shape, layer, one), **read}
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)

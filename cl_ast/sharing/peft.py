@@ -1,4 +1,4 @@
-"""Knows the layout of the `peft` library's files, and writes a LoRA in it: the names of tensors, and the configuration.
+"""Knows the layout of the `peft` library's files, and writes a LoRA or DoRA in it: tensors' names and configuration.
 
 `peft` is not imported, since its format is only names and a JSON file. The adapter is for the stock model of the
 backbone's family in transformers. The final LayerNorm of the task's head, if there is one, is stored as one of peft's
@@ -12,14 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
-from cl_ast.adapters.forms import LowRank
+from cl_ast.adapters.forms import Decomposed, LowRank
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.families import FAMILIES, Ast, Family, SpeechEncoder, Wav2Vec2
 from cl_ast.backbone.sites import Paths
 
 TYPE = "LORA"
 PREFIX = "base_model.model."
-SIDES: Mapping[str, str] = {"a": "lora_A.weight", "b": "lora_B.weight"}
+SIDES: Mapping[str, str] = {"a": "lora_A.weight", "b": "lora_B.weight", "m": "lora_magnitude_vector"}
+DORA = "use_dora"  # the setting that makes a LoRA a DoRA
 LINEAR = ("q", "k", "v", "o", "fc1", "fc2")
 Place = tuple[int, str]
 """A linear map of the backbone: its layer, and its site (`LINEAR`)."""
@@ -123,8 +124,8 @@ def layout_of(family: Family) -> Layout:
 
 
 def is_lora(spec: MethodSpec) -> bool:
-    """Return whether a method is a LoRA and nothing else."""
-    return bool(spec.placements) and all(isinstance(placement.form, LowRank) for placement in spec.placements)
+    """Return whether a method is a LoRA at all its sites, or a DoRA at all of them."""
+    return {type(placement.form) for placement in spec.placements} in ({LowRank}, {Decomposed})
 
 
 def fits(spec: MethodSpec, layout: Layout) -> bool:
@@ -141,7 +142,11 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
         norm: whether a final LayerNorm is stored with the LoRA.
     """
     forms = {layout.naming.paths[placement.site]: placement.form for placement in spec.placements}
-    sizes = {path: (form.rank, form.scale * form.rank) for path, form in forms.items() if isinstance(form, LowRank)}
+    sizes = {
+        path: (form.rank, form.scale * form.rank)
+        for path, form in forms.items()
+        if isinstance(form, LowRank | Decomposed)
+    }
     rank, alpha = next(iter(sizes.values()))
     modules: list[str] = []
     for placement in spec.placements:
@@ -162,6 +167,7 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
         "rank_pattern": {path: r for path, (r, _) in sizes.items() if r != rank},
         "alpha_pattern": {path: a for path, (_, a) in sizes.items() if a != alpha},
         "lora_dropout": 0.0,
+        DORA: any(isinstance(form, Decomposed) for form in forms.values()),
         "bias": "none",
         "target_modules": modules,
         "modules_to_save": [layout.norm] if norm else None,

@@ -26,7 +26,7 @@ from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
-from cl_ast.adapters.forms.weights import BlockAffine, LowRank, PartialConnections, SingularVectors
+from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
     "Anchored",
@@ -37,6 +37,7 @@ __all__ = [
     "Compacter",
     "Conformer",
     "Convpass",
+    "Decomposed",
     "DenseMixture",
     "Foldable",
     "Form",

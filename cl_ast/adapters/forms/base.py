@@ -149,7 +149,7 @@ class Anchored(Protocol):
     """A form with trained tensors that weight decay pulls to other values than zero."""
 
     def anchors(self, p: Params) -> Mapping[str, Tensor]:
-        """Return these values, by the names of the tensors; p has the tensors of one layer."""
+        """Return these values, by the names of the tensors; p has the tensors of one layer, and what the form reads."""
         ...
 
 

@@ -62,6 +62,7 @@ PAPERS = {
     "paca:qv,r=12": 12 * 2 * 12 * 768,
     "bone:qv,r=12": 12 * 2 * 12 * 768,
     "sorsa:qv,r=6": 12 * 2 * (2 * 6 * 768 + 6),
+    "dora:qv,r=6": 12 * 2 * (2 * 6 * 768 + 768),  # as LoRA, and a magnitude for each output
     "onebit:r=32": 12 * 2 * 32 * 768,
 }
 SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "full:top=1", "bottleneck:nonorm", "hydra:nonorm")))
@@ -219,6 +220,7 @@ def test_one_bit_weights_take_a_bit_in_the_file() -> None:
         "bitfit",
         "sorsa:qv+sorsa:ffn",
         "paca:qkvo",
+        "dora:qv+dora:ffn",
         "bone:qv,r=4+bone:ffn,r=8",
         "mosa",
         "mosa:houlsby,sequential",
