@@ -23,6 +23,7 @@ SENTENCES = {
     "conformer": "adds a small network to each layer: down to r numbers, a convolution over k tokens, up again",
     "hydra": "adds two small networks to each layer: one beside a block, and one after it",
     "parallel": "adds a small network with ReLU beside a block of each layer",
+    "sequential": "adds a small network with ReLU after a block of each layer, which reads the block's output",
     "scaled": "adds a small network with ReLU beside a block of each layer, its output multiplied by s",
     "compacter": "adds a small network to each layer whose weights are put together from factors that layers share",
     "mosa": "adds a small network to each layer of which each step trains one of n parts; in the end all act together",

@@ -57,6 +57,7 @@ PAPERS = {
     # By the sources' own counts: 2 l d a layer, 2 numbers a channel, r columns.
     "prefix-adapter:n=24": 221_184,
     "multihead:r=12": 221_184,
+    "sequential": 248_976 - 12 * 1_536,  # a bottleneck of r=12 without its LayerNorm
     "ssf": 205_824,  # 2 · 12 · 8,448, and the patch embedding and the last LayerNorm with 1,536 each
     "ssf:layers": 2 * 12 * 8_448,
     "paca:qv,r=12": 12 * 2 * 12 * 768,
