@@ -181,6 +181,19 @@ class Paddable(Protocol):
 
 
 @runtime_checkable
+class ForTraining(Protocol):
+    """A form that acts in training only; a file has a smaller form, which computes the same from other tensors."""
+
+    def finished(self) -> Base:
+        """Return the form that a file has."""
+        ...
+
+    def finish(self, p: Params) -> Params:
+        """Return the tensors of that form in one layer."""
+        ...
+
+
+@runtime_checkable
 class Simplifiable(Protocol):
     """A form for which, after training, a simpler form computes the same from the same tensors."""
 
