@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.buffers import Flat, in_type, layout
-from cl_ast.adapters.forms import Anchored, Penalised, ReadsBackbone, StartsFromBackbone
+from cl_ast.adapters.forms import Anchored, ForTraining, Penalised, ReadsBackbone, StartsFromBackbone
 from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
@@ -106,6 +106,19 @@ class Adapter:
         finally:
             self._training = False
 
+    def finished(self) -> "Adapter":
+        """Return the trained adapter with the forms that a file has (`MethodSpec.finished`)."""
+        spec, shape = self.spec.finished(), self._backbone.shape
+        made: dict[str, Tensor] = {}
+        for layer in range(shape.depth):
+            for one, new in zip(self.spec.placements, spec.placements, strict=True):
+                if one.acts_in(layer):
+                    params = params_of(self.tensors, shape, layer, one)
+                    kept = one.form.finish(params) if isinstance(one.form, ForTraining) else params
+                    weights = new.form.weights(*shape.of(new.site))
+                    made |= {stored_name(layer, new, local, weight): kept[local] for local, weight in weights.items()}
+        return Adapter(spec, self._backbone, made)
+
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """Return the function that acts at each (layer, site) of the backbone, in the type it computes with now."""
         dtype = self._backbone.dtype
@@ -136,11 +149,14 @@ class Adapter:
         ]
 
     def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
-        """Yield each placement in each layer, with its tensors by the names that its form uses."""
+        """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
         for layer in range(self._backbone.shape.depth):
             for one in self.spec.placements:
                 if one.acts_in(layer):
-                    yield one, params_of(self.tensors, self._backbone.shape, layer, one)
+                    reads = one.form.reads if isinstance(one.form, ReadsBackbone) else ()
+                    stock = self._backbone.stock(layer, one.site) if reads else {}
+                    read = {f"stock.{kind}": stock[kind] for kind in reads}
+                    yield one, {**params_of(self.tensors, self._backbone.shape, layer, one), **read}
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)

@@ -15,6 +15,7 @@ SHOWN = (
     "prompt:shallow",
     "prefix-adapter:added",
     "scaled:learned",
+    "sequential:mhsa",
     "ssf:layers",
     "onebit:magnitude",
     "bottleneck:r=24",

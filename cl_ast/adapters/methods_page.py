@@ -57,7 +57,11 @@ Checked against the authors' public code; `tests/cl_ast/adapters/test_published_
 - **Prompts** stand before all tokens and keep AST's distillation token; the published code puts them behind CLS, in the
   place of the distillation token. Attention does not depend on the order; the pooled mean has one token more.
 - **Prefix.** n counts keys and values together, as "Pref-T 24" does: 12 keys and 12 values. So it does in `mam`, whose
-  paper counts the two apart: its l = 30 would be n=60.
+  paper counts the two apart: its l = 30 would be n=60. With `mlp=512` an MLP makes the prefix in training, as in
+  Li and Liang's paper, which found that steadier than to train the prefix itself (there at 5e-5; `--lr` sets the rate).
+  Only the prefix is stored, and a task that is trained again starts with a new MLP. `cl-ast methods` counts the
+  parameters that are trained, and the bytes of the file.
+- **DoRA.** ‖V‖ has no gradient, as in the paper's section 4.3 and in peft. Weight decay pulls the magnitudes to ‖W‖.
 - **Convpass.** The published code computes the convolution and drops its result; here it is used. Its activation there
   is QuickGELU, with dropout; here GELU, without.
 - **SSF** also scales and shifts the patches, as its code does, and the last LayerNorm, which is a part of the head here

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from cl_ast.adapters.forms import Norm, Weight
+from cl_ast.adapters.forms import ForTraining, Norm, Weight
 from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import FROM, TOP, Option, Values, resolve
@@ -51,6 +51,10 @@ class MethodSpec:
         """Whether the untrained adapter leaves the backbone's output as it is."""
         return all(placement.starts_plain for placement in self.placements)
 
+    def finished(self) -> "MethodSpec":
+        """Return the method with the forms that a file has, where others are for training only."""
+        return replace(self, placements=tuple(map(_finished, self.placements)))
+
     def frozen_layers(self, depth: int) -> int:
         """Return how many of the backbone's layers, from the lowest, have no adapter and are not trained."""
         if self.trains == "backbone":
@@ -75,7 +79,8 @@ def parse(
         methods: the table of methods. With a row of your own: `parse("mine:r=4", {**METHODS, "mine": row})`.
         from_layer: adds `from=N` to each part of the method.
         stored: whether the text is that of a stored task. Such a text keeps the meaning that it had in the release that
-            wrote it (`Method.formerly`); the text of the returned spec means the same either way.
+            wrote it (`Method.formerly`); the text of the returned spec means the same either way. The forms are those
+            that a file has (`MethodSpec.finished`).
 
     Raises:
         MethodError: there is no such method or option, or the methods cannot be combined.
@@ -87,7 +92,7 @@ def parse(
         if alone:
             raise MethodError(f"{alone[0]} cannot be combined; use it alone, or combine adapters")
     names = [method.name for method, _ in rows]
-    return MethodSpec(
+    spec = MethodSpec(
         text="+".join(_canonical(method, values) for method, values in rows),
         family="+".join(names),
         source="; ".join(dict.fromkeys(method.source for method, _ in rows)),
@@ -100,6 +105,12 @@ def parse(
         ),
         without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
     )
+    return spec.finished() if stored else spec
+
+
+def _finished(placement: Placement) -> Placement:
+    form = placement.form
+    return replace(placement, form=form.finished()) if isinstance(form, ForTraining) else placement
 
 
 def _placed(method: Method, values: Values) -> list[Placement]:
@@ -205,7 +216,7 @@ def cost(
     """
     weights = [one.weight for one in owned(spec, shape).values()]  # also checks that the method fits the backbone
     trained = sum(weight.numbers for weight in weights if weight.trained)
-    stored = sum(weight.bytes for weight in weights)
+    stored = sum(one.weight.bytes for one in owned(spec.finished(), shape).values())
     head = {name: math.prod(sizes) for name, sizes in head_shapes(shape, classes or 0, pooling).items()}
     # A linear probe has no size of its own until the number of classes is known.
     has_size = classes or spec.trains != "head"

@@ -71,7 +71,7 @@ class Backbone:
         self._check_sites()
         self.fingerprint = fingerprint or _fingerprint(self.tensors(), self.family.output_settings(model.config))
         for layer, module in enumerate(self._layers):
-            for site, wrapped in wrap(module, self.family.sites).items():
+            for site, wrapped in wrap(module, self.family.sites, self.family.heads_site).items():
                 self._sites[layer, site] = wrapped
         self._sites[0, EMBEDDING] = Site(partial(self.family.tokenise, self.model))
 
@@ -210,9 +210,11 @@ class Backbone:
 
         The final LayerNorm is not applied. Tokens are (batch, n, width) before and after.
         """
-        sites = self._computing._sites
+        computing = self._computing
+        options = self.family.layer_options(computing.model)
         for layer in range(self.shape.depth)[first:last]:
-            tokens = sites[layer, "layer"](tokens)
+            out = computing._sites[layer, "layer"](tokens, **options)
+            tokens = out[0] if isinstance(out, tuple) else out
         return tokens
 
     def norm(self, tokens: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def _pretrained(place: str, name: str, family: Family) -> Any:
     try:
         with _quiet():
             model, report = model_class.from_pretrained(
-                place, output_loading_info=True, dtype=torch.float32, attn_implementation="sdpa"
+                place, output_loading_info=True, dtype=torch.float32, attn_implementation=family.attention
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         raise BackboneError(f"the backbone {name} cannot be loaded: {first_line(error)}") from error

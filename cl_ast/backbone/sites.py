@@ -32,6 +32,7 @@ class Shape:
         norm_eps: the epsilon of its LayerNorms.
         final_norm: whether a LayerNorm follows the last layer; a task's head then begins with its own LayerNorm.
         frozen: how many parameters of the backbone even full fine-tuning does not train.
+        gate: how many parameters the gate of a layer's position bias has; WavLM's layers have one.
     """
 
     width: int = 768
@@ -40,13 +41,14 @@ class Shape:
     norm_eps: float = 1e-12
     final_norm: bool = True
     frozen: int = 0
+    gate: int = 0
 
     @property
     def layer_parameters(self) -> int:
-        """How many parameters a layer has: four maps of attention, two of the FFN, and two LayerNorms."""
+        """How many parameters a layer has: four maps of attention, two of the FFN, two LayerNorms, and the gate."""
         attention = 4 * (self.width + 1) * self.width
         ffn = (self.width + 1) * self.hidden + (self.hidden + 1) * self.width
-        return attention + ffn + 4 * self.width
+        return attention + ffn + 4 * self.width + self.gate
 
     def of(self, site: str) -> tuple[int, int]:
         """Return the input and the output width of a site."""
@@ -63,11 +65,21 @@ The input is a Tensor (batch, tokens, width), except that at the site "heads" it
 
 
 class Heads(NamedTuple):
-    """The inputs of attention: queries q (batch, heads, n, d), keys k and values v (batch, heads, m, d)."""
+    """The inputs of attention: queries q (batch, heads, n, d), keys k and values v (batch, heads, m, d).
+
+    Attributes:
+        bias: what is added to the scores of the last n keys (batch, heads, n, n); None adds nothing.
+    """
 
     q: Tensor
     k: Tensor
     v: Tensor
+    bias: Tensor | None = None
+
+    def rows(self, rows: slice) -> "Heads":
+        """Return the inputs of some rows of the batch."""
+        bias = None if self.bias is None else self.bias[rows]
+        return Heads(self.q[rows], self.k[rows], self.v[rows], bias)
 
 
 class Site(nn.Module):
@@ -77,6 +89,18 @@ class Site(nn.Module):
         super().__init__()
         self.stock: Any = stock
         self.act: Act | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """The stock module's weight, for a stock module around this one that reads it."""
+        weight: Tensor = self.stock.weight
+        return weight
+
+    @property
+    def bias(self) -> Tensor:
+        """The stock module's bias."""
+        bias: Tensor = self.stock.bias
+        return bias
 
     def forward(self, x: Tensor, *rest: object, **options: object) -> object:
         if self.act is None:
@@ -109,24 +133,45 @@ class HeadsSite(Site):
     def forward(self, x: Tensor, *rest: object, **options: object) -> object:
         if self.act is None:
             return self.stock(x, *rest, **options)
-        q, k, v, o = (getattr(self.stock, name) for name in self.maps)
+        return self.attend(x), None
+
+    def linear_maps(self) -> tuple[Any, ...]:
+        """Return the sites q, k, v and o, in this order."""
+        return tuple(getattr(self.stock, name) for name in self.maps)
+
+    def attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Compute the attention of x (batch, n, width) with what acts there.
+
+        Args:
+            bias: what is added to the scores (batch, heads, n, n).
+        """
+        q, k, v, o = self.linear_maps()
         batch, tokens, _ = x.shape
 
         def split(value: Tensor) -> Tensor:
             return value.view(batch, tokens, -1, self.stock.head_dim).transpose(1, 2)
 
-        heads = self.act(_attention, Heads(split(q(x)), split(k(x)), split(v(x))))
-        return o(heads.transpose(1, 2).reshape(batch, tokens, -1)), None
+        heads = Heads(split(q(x)), split(k(x)), split(v(x)), bias)
+        out = _attention(heads) if self.act is None else self.act(_attention, heads)
+        attended: Tensor = o(out.transpose(1, 2).reshape(batch, tokens, -1))
+        return attended
 
 
 def _attention(x: Heads) -> Tensor:
-    return F.scaled_dot_product_attention(x.q, x.k, x.v)
+    if x.bias is None:
+        return F.scaled_dot_product_attention(x.q, x.k, x.v)
+    unbiased = x.k.shape[2] - x.bias.shape[-1]  # the keys of a prefix, which come first
+    bias = F.pad(x.bias, (unbiased, 0)).to(x.q.dtype)
+    return F.scaled_dot_product_attention(x.q, x.k, x.v, attn_mask=bias)
 
 
-def wrap(layer: Any, paths: Paths) -> dict[str, Site]:
+def wrap(layer: Any, paths: Paths, heads_site: type[HeadsSite] = HeadsSite) -> dict[str, Site]:
     """Wrap every site of a stock layer in place, and return the wrapped sites by name.
 
     The layer itself stays in the model as it is; `Backbone.run` calls its wrapper instead.
+
+    Args:
+        heads_site: the wrapper of the attention module.
     """
     found: dict[str, Site] = {}
     for site in sorted(paths, key=lambda one: _wrapping_order(one, paths)):
@@ -137,7 +182,7 @@ def wrap(layer: Any, paths: Paths) -> dict[str, Site]:
         owner = layer.get_submodule(parent)
         stock = getattr(owner, child)
         maps = [paths[one].rpartition(".")[2] for one in ("q", "k", "v", "o")]
-        found[site] = (HeadsSite(stock, maps) if site == "heads" else Site(stock)).eval()
+        found[site] = (heads_site(stock, maps) if site == "heads" else Site(stock)).eval()
         setattr(owner, child, found[site])
     return found
 

@@ -212,6 +212,7 @@ def _cache_bytes(plan: Plan, times: _Times) -> int:
 def _file_bytes(session: Session, plan: Plan, model: TaskModel, request: Request) -> int:
     """Return the size of the task's file, from an untrained task and routing that was learned from random numbers."""
     store = request.store
+    model.finish()
     if store != "fp32":
         model.round("int8" if store == "int8" else "fp16")
     clips = clips_of(plan.task)

@@ -101,9 +101,9 @@ def _request(record: TaskRecord, target: Session, method: str | None) -> Request
     """Return how the task was trained; what does not fit another method or backbone is left to the recipe."""
     version, training = record.version, record.version.training
     before = parse(version.method, target.methods, stored=True)
-    spec = parse(method, target.methods) if method else before
+    spec = parse(method or before.text, target.methods)
     spectrogram = target.backbone.front_end(1.0).spectrogram
-    options = recorded_options(training, keep_rate=spec == before, keep_masks=spectrogram)
+    options = recorded_options(training, keep_rate=spec.text == before.text, keep_masks=spectrogram)
     pooling, positions, store = (training.get(key) for key in ("pooling", "positions", "store"))
     return Request(
         method=spec,

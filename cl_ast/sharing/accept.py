@@ -9,7 +9,7 @@ from typing import Any
 
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
-from cl_ast.adapters.spec import parse
+from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
@@ -19,6 +19,7 @@ from cl_ast.progress import ClAstWarning
 from cl_ast.router.task_routing import PREFIX
 from cl_ast.sharing import base_model
 from cl_ast.sharing.folder import CONFIG, TASK, Incoming
+from cl_ast.sharing.peft import layout_of
 from cl_ast.sharing.peft_import import agree
 from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import as_imported
@@ -105,6 +106,7 @@ def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Me
     if not isinstance(stated, Mapping) or "fingerprint" not in stated:
         base_model.check(lora.config, backbone.name)
     method, tensors = lora.translated(backbone.shape.depth)
+    _check_reached(parse(method, methods), backbone)
     written = str(incoming.facts.get("method", method))[:1_000]
     if not agree(parse(written, methods, stored=True), method, methods):
         raise MethodError(
@@ -115,6 +117,17 @@ def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Me
     if twice:
         raise CorruptRegistryError(f"both files have the tensor {twice[0]}; remove it from one of them")
     return Incoming({**incoming.facts, "method": written}, {**tensors, **incoming.tensors})
+
+
+def _check_reached(spec: MethodSpec, backbone: Backbone) -> None:
+    """Raise MethodError for a LoRA of peft where it had no effect, since the stock model passes it by."""
+    layout = layout_of(backbone.family)
+    passed_by = sorted({one.site for one in spec.placements} - set(layout.reached))
+    if passed_by:
+        raise MethodError(
+            f"the LoRA is at {', '.join(passed_by)}, and the attention of {layout.model} reads its weights past "
+            "any LoRA of peft, so it never acted there; train it at intermediate_dense and output_dense"
+        )
 
 
 def _completed(

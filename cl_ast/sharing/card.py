@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from cl_ast.backbone.families import Family
 from cl_ast.escaping import escaped
 from cl_ast.evaluation.shown_accuracy import FEW, clip_count, with_interval
+from cl_ast.sharing.peft import family_in, layout_of
 
 _LABELS_SHOWN = 100
 _LONGEST_SHOWN = 1_000  # characters of a label, or of another fact
@@ -27,7 +29,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         auto: its test accuracy with the task chosen by the router, in the registry that it comes from.
     """
     backbone, labels = facts["backbone"], facts["labels"]
-    model_input = _input_of(facts["front_end"])
+    model_input = _input_of(facts["front_end"], family_in(facts))
     rows = _rows(facts, size, auto, model_input.preparation)
     shown = ", ".join(map(_line, labels[:_LABELS_SHOWN]))
     more = f" and {len(labels) - _LABELS_SHOWN} more (in the file's header)" if len(labels) > _LABELS_SHOWN else ""
@@ -141,11 +143,12 @@ class _ModelInput(NamedTuple):
     hint: str
 
 
-def _input_of(front_end: Mapping[str, Any]) -> _ModelInput:
+def _input_of(front_end: Mapping[str, Any], family: Family) -> _ModelInput:
+    model = layout_of(family).model
     if front_end.get("kind") == "waveform":
         level = "zero mean and unit variance before the padding" if front_end["normalise"] else "as recorded"
         preparation = f"16 kHz mono, {front_end['samples']} samples, {level}"
-        return _ModelInput("Wav2Vec 2.0", "Wav2Vec2Model", "samples", preparation, "")
+        return _ModelInput(family.title, model, "samples", preparation, "")
     preparation = (
         f"16 kHz mono, Kaldi log-mel, 128 bins, {front_end['frames']} frames of 10 ms, "
         f"(x - ({front_end['mean']:g})) / {2 * front_end['std']:g}"
@@ -154,7 +157,7 @@ def _input_of(front_end: Mapping[str, Any]) -> _ModelInput:
         "The position embeddings must be as long as the clip: cl-ast resizes them, and `ASTModel` takes clips of "
         "`max_length` frames. docs/registry.md of cl-ast has the whole way from a clip to its logits."
     )
-    return _ModelInput("Audio Spectrogram Transformer (AST)", "ASTModel", "features", preparation, hint)
+    return _ModelInput("Audio Spectrogram Transformer (AST)", model, "features", preparation, hint)
 
 
 def _front_matter(backbone: str, peft: bool) -> str:

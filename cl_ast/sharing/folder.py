@@ -135,8 +135,9 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     backbone = SHORT_NAMES.get(facts["backbone"]["name"], facts["backbone"]["name"])
     spec = parse(facts["method"], methods, stored=True)
     facts = {**facts, "method": spec.text}  # which means the same to every release from this one on
-    if peft.fits(spec):
-        layout = peft.layout_of(facts)
+    layout = peft.layout_of(peft.family_in(facts))
+    fits = peft.fits(spec, layout)
+    if fits:
         routing = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
         own = {name: tensor for name, tensor in tensors.items() if name not in routing}
         # Users of peft expect single precision, so the numbers are decoded; those of routing keep their types.
@@ -154,7 +155,7 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
         }
     size = sum(map(len, files.values()))
     files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
-    files[README] = card(facts, peft=peft.fits(spec), size=size, auto=auto).encode()
+    files[README] = card(facts, peft=fits, size=size, auto=auto).encode()
     return files
 
 
@@ -165,7 +166,7 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
             "of the task (docs/registry.md says how), or learn the task here"
         )
     description, ours = _load(folder / TASK)
-    lora = Foreign(config, _load(folder / ADAPTER)[1], peft.layout_of(description))
+    lora = Foreign(config, _load(folder / ADAPTER)[1], peft.layout_of(peft.family_in(description)))
     facts = {"pooling": "mean", "positions": "resize", **_described(description, TASK)}
     # bf16 is no format of a task's file; single precision holds the same numbers.
     heads = {name: tensor.float() for name, tensor in ours.items() if _is_bf16_head(name, tensor)}

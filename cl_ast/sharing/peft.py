@@ -1,4 +1,4 @@
-"""Knows the layout of the `peft` library's files, and writes a LoRA in it: the names of tensors, and the configuration.
+"""Knows the layout of the `peft` library's files, and writes a LoRA or DoRA in it: tensors' names and configuration.
 
 `peft` is not imported, since its format is only names and a JSON file. The adapter is for the stock model of the
 backbone's family in transformers. The final LayerNorm of the task's head, if there is one, is stored as one of peft's
@@ -12,14 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
-from cl_ast.adapters.forms import LowRank
+from cl_ast.adapters.forms import Decomposed, LowRank
 from cl_ast.adapters.spec import MethodSpec
-from cl_ast.backbone.families import Ast, Wav2Vec2
+from cl_ast.backbone.families import FAMILIES, Ast, Family, SpeechEncoder, Wav2Vec2
 from cl_ast.backbone.sites import Paths
 
 TYPE = "LORA"
 PREFIX = "base_model.model."
-SIDES: Mapping[str, str] = {"a": "lora_A.weight", "b": "lora_B.weight"}
+SIDES: Mapping[str, str] = {"a": "lora_A.weight", "b": "lora_B.weight", "m": "lora_magnitude_vector"}
+DORA = "use_dora"  # the setting that makes a LoRA a DoRA
 LINEAR = ("q", "k", "v", "o", "fc1", "fc2")
 Place = tuple[int, str]
 """A linear map of the backbone: its layer, and its site (`LINEAR`)."""
@@ -61,17 +62,19 @@ class Layout:
     """The names of modules in a stock model.
 
     Attributes:
-        model, package: the class, and its package in `transformers.models`.
+        model, library: the class, and the module of transformers that has it.
         norm: the path of its final LayerNorm.
         naming: how the transformers of today names its linear maps; exports use these names.
         older: how earlier releases named them, which adapters that were trained with them still do.
+        reached: the sites whose linear maps the stock model calls, so that an adapter of peft there acts.
     """
 
     model: str
-    package: str
+    library: str
     norm: str
     naming: Naming
     older: tuple[Naming, ...] = ()
+    reached: tuple[str, ...] = LINEAR
 
 
 _TRANSFORMERS_4 = Naming(
@@ -87,24 +90,47 @@ _TRANSFORMERS_4 = Naming(
 )
 _SPECTROGRAM = Layout(
     "ASTModel",
-    "audio_spectrogram_transformer",
+    "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer",
     "layernorm",
     Naming("layers", Ast.sites),
     (_TRANSFORMERS_4,),
 )
-_WAVEFORM = Layout("Wav2Vec2Model", "wav2vec2", "encoder.layer_norm", Naming("encoder.layers", Wav2Vec2.sites))
 
 
-def layout_of(facts: Mapping[str, Any]) -> Layout:
-    """Return the layout of the stock model that a task is for; the kind of front end tells which one that is."""
-    front_end = facts.get("front_end")
-    kind = front_end.get("kind") if isinstance(front_end, Mapping) else None
-    return _WAVEFORM if kind == "waveform" else _SPECTROGRAM
+def family_in(facts: Mapping[str, Any]) -> Family:
+    """Return the family of backbones that a task is for.
+
+    Descriptions of earlier releases, and handwritten ones, do not name it: samples are then for Wav2Vec 2.0.
+    """
+    kind, front_end = facts.get("family"), facts.get("front_end")
+    if isinstance(kind, str) and kind in FAMILIES:
+        return FAMILIES[kind]
+    takes = front_end.get("kind") if isinstance(front_end, Mapping) else None
+    return Wav2Vec2() if takes == "waveform" else Ast()
 
 
-def fits(spec: MethodSpec) -> bool:
-    """Return whether peft has this method."""
-    return bool(spec.placements) and all(isinstance(placement.form, LowRank) for placement in spec.placements)
+def layout_of(family: Family) -> Layout:
+    """Return the layout of the stock model of a family."""
+    if not isinstance(family, SpeechEncoder):
+        return _SPECTROGRAM
+    name = family.kind.replace("-", "_")
+    return Layout(
+        family.stock,
+        f"transformers.models.{name.removesuffix('_audio')}.modeling_{name}",
+        "encoder.layer_norm",
+        Naming("encoder.layers", family.sites),
+        reached=("fc1", "fc2") if family.reads_attention_weights else LINEAR,
+    )
+
+
+def is_lora(spec: MethodSpec) -> bool:
+    """Return whether a method is a LoRA at all its sites, or a DoRA at all of them."""
+    return {type(placement.form) for placement in spec.placements} in ({LowRank}, {Decomposed})
+
+
+def fits(spec: MethodSpec, layout: Layout) -> bool:
+    """Return whether peft can run this method on the stock model."""
+    return is_lora(spec) and all(placement.site in layout.reached for placement in spec.placements)
 
 
 def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, *, norm: bool) -> dict[str, Any]:
@@ -116,7 +142,11 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
         norm: whether a final LayerNorm is stored with the LoRA.
     """
     forms = {layout.naming.paths[placement.site]: placement.form for placement in spec.placements}
-    sizes = {path: (form.rank, form.scale * form.rank) for path, form in forms.items() if isinstance(form, LowRank)}
+    sizes = {
+        path: (form.rank, form.scale * form.rank)
+        for path, form in forms.items()
+        if isinstance(form, LowRank | Decomposed)
+    }
     rank, alpha = next(iter(sizes.values()))
     modules: list[str] = []
     for placement in spec.placements:
@@ -128,7 +158,7 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
         "base_model_name_or_path": backbone,
         "auto_mapping": {
             "base_model_class": layout.model,
-            "parent_library": f"transformers.models.{layout.package}.modeling_{layout.package}",
+            "parent_library": layout.library,
         },
         "task_type": None,
         "inference_mode": True,
@@ -137,6 +167,7 @@ def config(spec: MethodSpec, layout: Layout, backbone: str | None, layers: int, 
         "rank_pattern": {path: r for path, (r, _) in sizes.items() if r != rank},
         "alpha_pattern": {path: a for path, (_, a) in sizes.items() if a != alpha},
         "lora_dropout": 0.0,
+        DORA: any(isinstance(form, Decomposed) for form in forms.values()),
         "bias": "none",
         "target_modules": modules,
         "modules_to_save": [layout.norm] if norm else None,

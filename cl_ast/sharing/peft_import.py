@@ -1,8 +1,9 @@
-"""Reads a LoRA that peft wrote: finds the rank and the scale of each module, and returns a method and its tensors.
+"""Reads a LoRA or a DoRA that peft wrote: finds the rank and scale of each module; returns a method and its tensors.
 
 A method has one rank and one scale for all layers from its lowest on, and in peft they may differ from layer to layer.
 The tensors are then brought to one rank and one scale, which changes no sum: a lower rank is padded with zeros, a scale
-is multiplied into B, and a layer without a LoRA gets one of zeros.
+is multiplied into B, and a layer without a LoRA gets one of zeros. A layer without a DoRA is refused, since its
+magnitudes would be those of the backbone.
 """
 
 import math
@@ -13,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.forms import LowRank
+from cl_ast.adapters.forms import Decomposed, LowRank
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.errors import MethodError
 from cl_ast.sharing import peft_settings
-from cl_ast.sharing.peft import PREFIX, SIDES, Layout, Naming, Place, fits
+from cl_ast.sharing.peft import DORA, PREFIX, SIDES, Layout, Naming, Place, is_lora
 from cl_ast.sharing.peft_patterns import Patterns
 
 _UNITS = (("q",), ("k",), ("v",), ("o",), ("fc1", "fc2"))  # the sites that an option of `lora` names together
@@ -42,6 +43,11 @@ class Foreign:
         """Raise MethodError if a setting changes the sum in a way that cl-ast does not have."""
         peft_settings.check(self.config)
 
+    @property
+    def _sides(self) -> frozenset[str]:
+        """The tensors of each linear map."""
+        return frozenset(SIDES) if self.config.get(DORA) else frozenset(SIDES) - {"m"}
+
     def translated(self, depth: int) -> tuple[str, dict[str, Tensor]]:
         """Return the method as it is written, and the tensors by our names, with the final LayerNorm if it was saved.
 
@@ -59,7 +65,7 @@ class Foreign:
         updates: dict[Place, _Update] = {}
         for place, both in halves.items():
             module = naming.module(place)
-            updates[place] = _update(both, *_size(self.config, patterns, module), module)
+            updates[place] = _update(both, *_size(self.config, patterns, module), module, self._sides)
         method, tensors = _unified(updates, depth)
         return method, {**norm, **tensors}
 
@@ -67,23 +73,32 @@ class Foreign:
 def agree(stated: MethodSpec, method: str, methods: Mapping[str, Method]) -> bool:
     """Return whether the method that a task states has the sites, ranks and scales that its LoRA has."""
     found = {one.site: one for one in parse(method, methods).placements}
-    if not fits(stated) or found.keys() != {one.site for one in stated.placements}:
+    if not is_lora(stated) or found.keys() != {one.site for one in stated.placements}:
         return False
     for one in stated.placements:
         form, other = one.form, found[one.site].form
-        assert isinstance(form, LowRank) and isinstance(other, LowRank)
-        if form.rank != other.rank or not math.isclose(form.scale, other.scale, rel_tol=1e-6):
+        assert isinstance(form, LowRank | Decomposed) and isinstance(other, LowRank | Decomposed)
+        if (
+            form.label != other.label
+            or form.rank != other.rank
+            or not math.isclose(form.scale, other.scale, rel_tol=1e-6)
+        ):
             return False
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """The low-rank update of one linear map: scale · B A, with A (rank, in) and B (out, rank)."""
+    """The low-rank update of one linear map: scale · B A, with A (rank, in) and B (out, rank).
+
+    Attributes:
+        magnitude: the magnitudes (out,) of a DoRA; None for a LoRA.
+    """
 
     a: Tensor
     b: Tensor
     scale: float
+    magnitude: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -98,10 +113,25 @@ class _Update:
             b = torch.cat([b, b.new_zeros(b.shape[0], more)], dim=1)
         if self.scale != scale:
             b = (b.double() * (self.scale / scale)).float()
-        return _Update(a, b, scale)
+        return _Update(a, b, scale, self.magnitude)
 
-    def zeros(self) -> "_Update":
-        """Return an update of the same shape that changes nothing."""
+    def named(self, layer: int, site: str) -> dict[str, Tensor]:
+        """Return the tensors by our names, for a linear map of a layer."""
+        own = {"a": self.a, "b": self.b} | ({} if self.magnitude is None else {"m": self.magnitude})
+        return {f"layers.{layer}.{site}.parallel.{self.method}.{side}": tensor for side, tensor in own.items()}
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return "lora" if self.magnitude is None else "dora"
+
+    def zeros(self, layer: int, site: str) -> "_Update":
+        """Return an update of the same shape that changes nothing. Raises MethodError for a DoRA."""
+        if self.magnitude is not None:
+            raise MethodError(
+                f"the LoRA is a DoRA (use_dora) and has none at {site} of layer {layer}; cl-ast takes a DoRA that is "
+                "at every layer from its lowest on"
+            )
         return _Update(torch.zeros_like(self.a), torch.zeros_like(self.b), self.scale)
 
 
@@ -201,19 +231,19 @@ def _size(config: Mapping[str, Any], patterns: Patterns, module: str) -> tuple[i
     return rank, scale
 
 
-def _update(both: Mapping[str, Tensor], rank: int, scale: float, module: str) -> _Update:
-    if set(both) != set(SIDES) or any(one.dim() != 2 for one in both.values()):
-        raise MethodError(f"the LoRA lacks one of the two matrices of {module}; save it again")
-    if not both["a"].shape[0] == both["b"].shape[1] == rank:
+def _update(parts: Mapping[str, Tensor], rank: int, scale: float, module: str, sides: frozenset[str]) -> _Update:
+    if set(parts) != sides or any(one.dim() != (1 if side == "m" else 2) for side, one in parts.items()):
+        raise MethodError(f"the LoRA lacks one of the tensors of {module}, or has one too many; save it again")
+    if not parts["a"].shape[0] == parts["b"].shape[1] == rank:
         raise MethodError(
             f"the LoRA's adapter_config.json says rank {rank} at {module}, and its tensors have rank "
-            f"{both['a'].shape[0]}: one of the two files is of another task; save it again"
+            f"{parts['a'].shape[0]}: one of the two files is of another task; save it again"
         )
-    return _Update(both["a"], both["b"], scale)
+    return _Update(parts["a"], parts["b"], scale, parts.get("m"))
 
 
 def _unified(updates: Mapping[Place, _Update], depth: int) -> tuple[str, dict[str, Tensor]]:
-    """Return one `lora:…` for all sites of equal rank, scale and lowest layer, and the tensors by our names."""
+    """Return one `lora:…` or `dora:…` for sites of equal rank, scale and lowest layer, and the tensors by our names."""
     tensors: dict[str, Tensor] = {}
     groups: dict[tuple[int, float, int], list[str]] = {}
     for sites in _UNITS:
@@ -228,10 +258,11 @@ def _unified(updates: Mapping[Place, _Update], depth: int) -> tuple[str, dict[st
             there = {layer: one.brought_to(rank, scale) for (layer, at), one in unit.items() if at == site}
             any_layer = next(iter(there.values()))
             for layer in range(first, depth):
-                update = there[layer] if layer in there else any_layer.zeros()
-                tensors |= {f"layers.{layer}.{site}.parallel.lora.{side}": getattr(update, side) for side in SIDES}
+                update = there[layer] if layer in there else any_layer.zeros(layer, site)
+                tensors |= update.named(layer, site)
         groups.setdefault((rank, scale, first), []).append("ffn" if len(sites) > 1 else sites[0])
-    return "+".join(_written(*size, names) for size, names in sorted(groups.items())), tensors
+    method = next(iter(updates.values())).method
+    return "+".join(_written(method, *size, names) for size, names in sorted(groups.items())), tensors
 
 
 def _common_scale(updates: list[_Update]) -> float:
@@ -239,8 +270,8 @@ def _common_scale(updates: list[_Update]) -> float:
     return max(abs(update.scale) for update in updates)
 
 
-def _written(rank: int, scale: float, first: int, sites: list[str]) -> str:
+def _written(method: str, rank: int, scale: float, first: int, sites: list[str]) -> str:
     sizes = f"r={rank},s={scale!r}" + (f",from={first}" if first else "")
     letters = "".join(site for site in sites if site != "ffn")
-    parts = [f"lora:{letters},{sizes}"] if letters else []
-    return "+".join([*parts, *([f"lora:ffn,{sizes}"] if "ffn" in sites else [])])
+    parts = [f"{method}:{letters},{sizes}"] if letters else []
+    return "+".join([*parts, *([f"{method}:ffn,{sizes}"] if "ffn" in sites else [])])

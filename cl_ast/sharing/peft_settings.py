@@ -12,7 +12,7 @@ from cl_ast.errors import MethodError
 READ = frozenset({
     "peft_type", "base_model_name_or_path", "revision", "r", "lora_alpha", "rank_pattern", "alpha_pattern",
     "use_rslora", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save",
-    "bias", "init_lora_weights",
+    "bias", "init_lora_weights", "use_dora",
 })  # fmt: skip
 # Settings that do not change what a trained LoRA computes: they matter in training or while it is set up, or only
 # together with a setting that is refused.
@@ -22,7 +22,7 @@ IGNORED = frozenset({
 })  # fmt: skip
 # Settings with which peft computes something else than a plain LoRA.
 REFUSED = frozenset({
-    "use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters",
+    "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "layer_replication", "target_parameters",
     "trainable_token_indices", "alora_invocation_tokens", "arrow_config", "megatron_config", "velora_config",
     "monteclora_config", "kasa_config", "ensure_weight_tying",
 })  # fmt: skip

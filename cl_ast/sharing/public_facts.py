@@ -19,7 +19,17 @@ from streams import DATASETS
 from streams.protocol import is_public, without_names
 
 # What the product is: it is exported as it is.
-_AS_THEY_ARE = ("format", "name", "method", "labels", "front_end", "pooling", "positions", "trainable_parameters")
+_AS_THEY_ARE = (
+    "format",
+    "name",
+    "family",
+    "method",
+    "labels",
+    "front_end",
+    "pooling",
+    "positions",
+    "trainable_parameters",
+)
 _NUMBERS = ("seed", "seconds", "learned_accuracy", "temperature")
 _SOURCE_NUMBERS = ("few_shot", "max_seconds", "seed")
 _TRAINING = (

@@ -130,7 +130,7 @@ def _weights(spec: MethodSpec, backbone: Backbone, adapters: Sequence[Adapter]) 
 def _mixed(shares: Sequence[Share], run: Callable[[Any], Tensor], x: Any) -> Tensor:
     """Run one site at which several methods act, each on its own rows; the stock block runs once for all rows."""
     if isinstance(x, Heads):  # attention runs once for each share, since methods add different numbers of keys
-        return torch.cat([act(share.parts, run, Heads(*(part[share.rows] for part in x))) for share in shares])
+        return torch.cat([act(share.parts, run, x.rows(share.rows)) for share in shares])
     given = [x[share.rows] for share in shares]
     entered = [enter_block(share.parts, part) for share, part in zip(shares, given, strict=True)]
     if all(replaces_block(share.parts) for share in shares):

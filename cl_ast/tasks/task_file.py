@@ -67,6 +67,7 @@ def to_bytes(
     description = {
         "format": header.FORMAT,
         "name": model.settings.name,
+        "family": backbone.family.kind,
         "method": model.settings.method.text,
         "labels": list(model.settings.labels),
         "front_end": asdict(model.settings.front_end),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -196,6 +196,13 @@ class TaskModel:
         if self.settings.method.trains == "backbone":
             return self.backbone.parameters - self.backbone.shape.frozen
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
+
+    def finish(self) -> None:
+        """Take the forms that a file has in place of those that are for training only; the task computes the same."""
+        if self.settings.method.finished() != self.settings.method:
+            with torch.no_grad():
+                self.adapter = self.adapter.finished()
+            self.settings = replace(self.settings, method=self.adapter.spec)
 
     def round(self, kind: Kind) -> None:
         """Round every trained number to a number format, which the task's file will then have."""

@@ -62,6 +62,8 @@ def train(
 ) -> Trained:
     """Train a fresh task in place. The shared backbone does not change (full fine-tuning trains its own copy).
 
+    Afterwards the task has the forms that its file has (`TaskModel.finish`).
+
     Args:
         checkpoint: where the state is kept between epochs, so that a killed training can go on. One that an earlier run
             left is kept until this one has passed it.
@@ -98,6 +100,7 @@ def train(
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
         ) from error
+    model.finish()
     seconds = history.seconds + time.perf_counter() - started
     return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve, stopping.reason)
 

@@ -10,6 +10,7 @@ from cl_ast.adapters.forms.base import (
     Base,
     Foldable,
     Form,
+    ForTraining,
     Fresh,
     HeadsForm,
     Paddable,
@@ -24,9 +25,9 @@ from cl_ast.adapters.forms.bottleneck import Bottleneck, Conformer, Convpass, Id
 from cl_ast.adapters.forms.compact import CentredOneBit, Compacter, OneBit
 from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
-from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, Prefix, Prompt
+from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
-from cl_ast.adapters.forms.weights import BlockAffine, LowRank, PartialConnections, SingularVectors
+from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
     "Anchored",
@@ -37,8 +38,10 @@ __all__ = [
     "Compacter",
     "Conformer",
     "Convpass",
+    "Decomposed",
     "DenseMixture",
     "Foldable",
+    "ForTraining",
     "Form",
     "Fresh",
     "GatedPrefix",
@@ -46,6 +49,7 @@ __all__ = [
     "HeadsForm",
     "Identity",
     "LowRank",
+    "MadePrefix",
     "Norm",
     "OneBit",
     "Paddable",

@@ -149,7 +149,7 @@ class Anchored(Protocol):
     """A form with trained tensors that weight decay pulls to other values than zero."""
 
     def anchors(self, p: Params) -> Mapping[str, Tensor]:
-        """Return these values, by the names of the tensors; p has the tensors of one layer."""
+        """Return these values, by the names of the tensors; p has the tensors of one layer, and what the form reads."""
         ...
 
 
@@ -177,6 +177,19 @@ class Paddable(Protocol):
 
     def padded(self, p: Params, rank: int) -> Params:
         """Return the tensors of `widened(rank)` that compute what p does."""
+        ...
+
+
+@runtime_checkable
+class ForTraining(Protocol):
+    """A form that acts in training only; a file has a smaller form, which computes the same from other tensors."""
+
+    def finished(self) -> Base:
+        """Return the form that a file has."""
+        ...
+
+    def finish(self, p: Params) -> Params:
+        """Return the tensors of that form in one layer."""
         ...
 
 

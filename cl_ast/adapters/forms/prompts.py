@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
-from cl_ast.adapters.forms.layers import rows
+from cl_ast.adapters.forms.layers import linear, rows
 from cl_ast.backbone.sites import Heads
 
 
@@ -57,7 +57,48 @@ class Prefix:
     def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
         k = torch.cat([split(p["keys"], x), x.k], dim=2)
         v = torch.cat([split(p["values"], x), x.v], dim=2)
-        return run(Heads(x.q, k, v))
+        return run(x._replace(k=k, v=v))
+
+
+@dataclass(frozen=True, slots=True)
+class MadePrefix:
+    """A prefix that an MLP makes in training: P = tanh(E W_down + b) W_up + b (Li & Liang 2021, section 4.3).
+
+    All layers share the trained tokens E, W_down and its bias; each has a W_up of its own for keys and for values, as
+    in the authors' code. Only the prefix is stored.
+
+    Attributes:
+        count: as for `Prefix`.
+        hidden: the width of the MLP.
+    """
+
+    label: ClassVar[str] = "prefix"
+    fresh: ClassVar[Fresh] = "other"
+    count: int
+    hidden: int
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        shared = {
+            "tokens": Weight((self.count // 2, width_in), "uniform", 1, shared=True, single=True),
+            "down.weight": Weight((self.hidden, width_in), "uniform", width_in, shared=True, single=True),
+            "down.bias": Weight((self.hidden,), "uniform", width_in, shared=True, single=True),
+        }
+        own = {
+            f"{name}.{kind}": Weight(shape, "uniform", self.hidden, single=True)
+            for name in ("keys", "values")
+            for kind, shape in (("weight", (width_in, self.hidden)), ("bias", (width_in,)))
+        }
+        return {**shared, **own}
+
+    def attend(self, run: Callable[[Heads], Tensor], x: Heads, p: Params) -> Tensor:
+        return self.finished().attend(run, x, self.finish(p))
+
+    def finished(self) -> Prefix:
+        return Prefix(self.count)
+
+    def finish(self, p: Params) -> Params:
+        hidden = torch.tanh(linear(p["tokens"], p["down.weight"], p["down.bias"]))
+        return {name: linear(hidden, p[f"{name}.weight"], p[f"{name}.bias"]) for name in ("keys", "values")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +130,7 @@ class GatedPrefix:
         # clip's own values and zero for the prefix, gives 1 − λ in the same pass.
         ones, zeros = torch.ones_like(x.v[..., :1]), torch.zeros_like(values[..., :1])
         v = torch.cat([torch.cat([torch.zeros_like(values), zeros], -1), torch.cat([x.v, ones], -1)], dim=2)
-        scaled = run(Heads(x.q, torch.cat([keys, x.k], dim=2), v))
+        scaled = run(x._replace(k=torch.cat([keys, x.k], dim=2), v=v))
         return scaled[..., :-1] + (1 - scaled[..., -1:]) * delta
 
 

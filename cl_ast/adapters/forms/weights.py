@@ -44,6 +44,52 @@ class LowRank:
 
 
 @dataclass(frozen=True, slots=True)
+class Decomposed:
+    """x (m ∘ V/‖V‖ − W)ᵀ with V = W + s B A: a LoRA of W's directions, and a magnitude for each output (DoRA).
+
+    Liu et al. 2024, eq. 5. ‖V‖ has a number for each output, and no gradient (section 4.3). The magnitudes m start at
+    ‖W‖, and weight decay pulls them there: at zero the backbone's map would be lost.
+    """
+
+    label: ClassVar[str] = "dora"
+    fresh: ClassVar[Fresh] = "zero"
+    reads: ClassVar[tuple[str, ...]] = ("weight",)
+    rank: int
+    scale: float = 8.0
+
+    def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        # In single precision: in bf16, m / ‖V‖ would change every output by up to 0.4 %.
+        return {
+            "a": Weight((self.rank, width_in), "uniform", width_in, single=True),
+            "b": Weight((width_out, self.rank), single=True),
+            "m": Weight((width_out,), single=True),
+        }
+
+    def start(self, stock: Params) -> Mapping[str, Tensor]:
+        return {"m": _lengths(stock["weight"].float())}
+
+    def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
+        return linear(x, self._update(p["stock.weight"].float(), p).to(x.dtype))
+
+    def anchors(self, p: Params) -> Mapping[str, Tensor]:
+        return {"m": _lengths(p["stock.weight"])}
+
+    def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
+        return {**stock, "weight": stock["weight"] + self._update(stock["weight"], p)}
+
+    def _update(self, weight: Tensor, p: Params) -> Tensor:
+        """Return the change (..., out, in) of a weight (out, in)."""
+        moved = weight + self.scale * p["b"] @ p["a"]
+        return (p["m"] / _lengths(moved).detach()).unsqueeze(-1) * moved - weight
+
+
+def _lengths(weight: Tensor) -> Tensor:
+    """Return the length of each row of a weight (..., out, in)."""
+    lengths: Tensor = torch.linalg.vector_norm(weight, dim=-1)
+    return lengths.clamp_min(torch.finfo(weight.dtype).tiny)  # a row of zeros is not divided by zero
+
+
+@dataclass(frozen=True, slots=True)
 class PartialConnections:
     """x[:, C] D for r input columns C drawn at random (PaCA, Woo et al. 2025). D starts at zero.
 

@@ -1,6 +1,6 @@
 """Methods at attention: trained tokens before a layer, trained keys and values, and adapters of single heads."""
 
-from cl_ast.adapters.forms import GatedPrefix, HeadBottleneck, Prefix, Prompt, ScaledBottleneck
+from cl_ast.adapters.forms import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt, ScaledBottleneck
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import CONFORMER, PETL, UNIFIED, width
 from cl_ast.adapters.options import Choice, Number, Values
@@ -29,6 +29,15 @@ def _settle_prefix(values: Values) -> Values:
     return values
 
 
+def _settle_made(values: Values) -> Values:
+    return {**_settle_prefix(values), "mlp": values["mlp"] or ""}  # 0, no MLP, is the default
+
+
+def _made(values: Values) -> tuple[Placement, ...]:
+    count, hidden = int(values["n"]), int(values["mlp"] or 0)
+    return (Placement("heads", MadePrefix(count, hidden) if hidden else Prefix(count), "attend"),)
+
+
 def _mam(values: Values) -> tuple[Placement, ...]:
     adapter = ScaledBottleneck(int(values["r"]), float(values["s"]))
     return (Placement("heads", Prefix(int(values["n"])), "attend"), Placement("ffn", adapter))
@@ -51,12 +60,12 @@ ROWS = (
     Method(
         "prefix",
         "trained keys and values in every attention, n in all",
-        "head = Attn(q, [P_k; K], [P_v; V])",
-        f"{PETL}, table I; Li and Liang (2021)",
-        (_PREFIX,),
-        lambda v: (Placement("heads", Prefix(int(v["n"])), "attend"),),
+        "head = Attn(q, [P_k; K], [P_v; V]); mlp: P = tanh(E W_down + b) W_up + b in training, of which P is stored",
+        f"{PETL}, table I; Li and Liang (2021), section 4.3",
+        (_PREFIX, Number("mlp", 0, 0, 8192, "the width of an MLP that makes the prefix in training; 0 for none")),
+        _made,
         learning_rate=1e-2,
-        settle=_settle_prefix,
+        settle=_settle_made,
     ),
     Method(
         "prefix-adapter",

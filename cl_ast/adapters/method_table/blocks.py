@@ -99,6 +99,14 @@ ROWS = (
         lambda v: (Placement(str(v["block"]), ScaledBottleneck(int(v["r"]))),),
     ),
     Method(
+        "sequential",
+        "the sequential adapter: a bottleneck with ReLU after a block, whose LayerNorm is not trained",
+        "h ← h + ReLU(h W_down + b) W_up + b",
+        f"{UNIFIED}, table 1; Houlsby et al. (2019)",
+        (_FFN, width(12)),
+        lambda v: (Placement(str(v["block"]), ScaledBottleneck(int(v["r"])), "after"),),
+    ),
+    Method(
         "scaled",
         "the scaled parallel adapter, with a fixed or a learned scale",
         "h ← h + s · (ReLU(x W_down + b) W_up + b)",

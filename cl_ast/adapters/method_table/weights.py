@@ -1,6 +1,14 @@
 """Methods that update the backbone's own weights and biases; each can be folded into them after training."""
 
-from cl_ast.adapters.forms import BlockAffine, LowRank, PartialConnections, ScaleShift, Shift, SingularVectors
+from cl_ast.adapters.forms import (
+    BlockAffine,
+    Decomposed,
+    LowRank,
+    PartialConnections,
+    ScaleShift,
+    Shift,
+    SingularVectors,
+)
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import MAPS, PETL, RANK, at_maps
 from cl_ast.adapters.options import Choice, Number, Values
@@ -46,6 +54,14 @@ ROWS = (
         f"{PETL}, eq. 5, table IV; Hu et al. (2022)",
         (MAPS, Number("r", 6, *RANK, "the rank"), Number("s", 8.0, 0.0, 1e4, "the scale")),
         at_maps(lambda v: LowRank(int(v["r"]), float(v["s"]))),
+    ),
+    Method(
+        "dora",
+        "a low-rank update of the directions of linear maps, scaled by s, and a trained magnitude for each output",
+        "W ← m ∘ V / ‖V‖, V = W + s · B A; m starts at ‖W‖, the length of each row",
+        "Liu et al., DoRA: weight-decomposed low-rank adaptation (2024), eq. 5",
+        (MAPS, Number("r", 6, *RANK, "the rank"), Number("s", 8.0, 0.0, 1e4, "the scale")),
+        at_maps(lambda v: Decomposed(int(v["r"]), float(v["s"]))),
     ),
     Method(
         "paca",

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import BINS, SHIFT, LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
-from cl_ast.backbone.sites import Paths, Shape
+from cl_ast.backbone.sites import HeadsSite, Paths, Shape
 from cl_ast.errors import BackboneError
 
 _SPECIAL = 2  # CLS and distillation tokens, before the patches
@@ -40,7 +40,10 @@ class Ast:
         mean, std: the numbers with which the checkpoint's features were normalised; AudioSet's by default.
     """
 
+    kind: ClassVar[str] = "audio-spectrogram-transformer"
     title: ClassVar[str] = "AST"
+    attention: ClassVar[str] = "sdpa"
+    heads_site: ClassVar[type[HeadsSite]] = HeadsSite
     sites: ClassVar[Paths] = {
         "layer": "",
         "norm_mhsa": "layernorm_before",
@@ -147,6 +150,9 @@ class Ast:
         if positions == "zeros":
             return tokens
         return tokens + positions_for(model, (length - model.config.patch_size) // model.config.time_stride + 1)
+
+    def layer_options(self, model: Any) -> Mapping[str, object]:
+        return {}
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:
         normed: Tensor = model.layernorm(tokens)

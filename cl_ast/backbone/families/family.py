@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from cl_ast.audio.front_ends import FrontEnd
-from cl_ast.backbone.sites import Paths, Shape
+from cl_ast.backbone.sites import HeadsSite, Paths, Shape
 
 
 class Family(Protocol):
@@ -19,6 +19,11 @@ class Family(Protocol):
     """
 
     @property
+    def kind(self) -> str:
+        """The `model_type` in the configuration of its checkpoints."""
+        ...
+
+    @property
     def title(self) -> str:
         """The name of the family for people."""
         ...
@@ -26,6 +31,16 @@ class Family(Protocol):
     @property
     def sites(self) -> Paths:
         """The path of each of `SITES` inside a layer."""
+        ...
+
+    @property
+    def heads_site(self) -> type[HeadsSite]:
+        """The class that wraps the attention module."""
+        ...
+
+    @property
+    def attention(self) -> str:
+        """The implementation of attention, as transformers calls it, that the stock model runs."""
         ...
 
     @property
@@ -108,6 +123,10 @@ class Family(Protocol):
             length: of the features that the tokens were made of, in frames or samples.
             positions: as for `Backbone.embed`.
         """
+        ...
+
+    def layer_options(self, model: Any) -> Mapping[str, object]:
+        """Return what every layer of a run takes beside the tokens, by the names of its arguments."""
         ...
 
     def norm(self, model: Any, tokens: Tensor) -> Tensor:

@@ -57,11 +57,13 @@ PAPERS = {
     # By the sources' own counts: 2 l d a layer, 2 numbers a channel, r columns.
     "prefix-adapter:n=24": 221_184,
     "multihead:r=12": 221_184,
+    "sequential": 248_976 - 12 * 1_536,  # a bottleneck of r=12 without its LayerNorm
     "ssf": 205_824,  # 2 · 12 · 8,448, and the patch embedding and the last LayerNorm with 1,536 each
     "ssf:layers": 2 * 12 * 8_448,
     "paca:qv,r=12": 12 * 2 * 12 * 768,
     "bone:qv,r=12": 12 * 2 * 12 * 768,
     "sorsa:qv,r=6": 12 * 2 * (2 * 6 * 768 + 6),
+    "dora:qv,r=6": 12 * 2 * (2 * 6 * 768 + 768),  # as LoRA, and a magnitude for each output
     "onebit:r=32": 12 * 2 * 32 * 768,
 }
 SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "full:top=1", "bottleneck:nonorm", "hydra:nonorm")))
@@ -219,6 +221,7 @@ def test_one_bit_weights_take_a_bit_in_the_file() -> None:
         "bitfit",
         "sorsa:qv+sorsa:ffn",
         "paca:qkvo",
+        "dora:qv+dora:ffn",
         "bone:qv,r=4+bone:ffn,r=8",
         "mosa",
         "mosa:houlsby,sequential",

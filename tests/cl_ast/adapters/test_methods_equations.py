@@ -14,6 +14,7 @@ from cl_ast.adapters.forms import (
     Bottleneck,
     Compacter,
     Convpass,
+    Decomposed,
     DenseMixture,
     Form,
     GatedPrefix,
@@ -135,6 +136,13 @@ def _sorsa(x: Tensor, p: P) -> Tensor:
     return x @ (p["u"] @ torch.diag(p["s"]) @ p["v"] - p["was.us"] @ p["was.v"]).T
 
 
+def _dora(x: Tensor, p: P) -> Tensor:
+    """Liu et al. 2024, eq. 5: m ∘ (W + B A) / ‖W + B A‖ in place of W."""
+    moved = p["stock.weight"] + 3 * p["b"] @ p["a"]
+    rows = [m * row / row.square().sum().sqrt() for m, row in zip(p["m"], moved, strict=True)]
+    return x @ torch.stack(rows).T - x @ p["stock.weight"].T
+
+
 def _scaled(x: Tensor, p: P) -> Tensor:
     return 4 * _bottleneck(x, p, F.relu)
 
@@ -152,6 +160,7 @@ PAPERS: dict[str, tuple[Form, Callable[[Tensor, P], Tensor]]] = {
     "softmoa": (SoftMixture(RANK, 3, 2), _softmoa),
     "onebit": (OneBit(RANK, 0.5), _one_bit),
     "lora": (LowRank(RANK, 3.0), lambda x, p: 3 * x @ p["a"].T @ p["b"].T),
+    "dora": (Decomposed(RANK, 3.0), _dora),
     "paca": (PartialConnections(RANK), _paca),
     "bone": (BlockAffine(8), _bone),
     "sorsa": (SingularVectors(RANK), _sorsa),

@@ -91,6 +91,26 @@ def test_hydra_is_parallel_and_sequential_at_once(backbone: Backbone, features: 
     torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("block", ["mhsa", "ffn"])
+def test_the_sequential_adapter_reads_the_output_of_its_block(
+    block: str, backbone: Backbone, features: Tensor, fresh: Fresh
+) -> None:
+    """He et al. 2022, table 1, "Adapter": h ← h + ReLU(h W_down) W_up, and the LayerNorms are the backbone's."""
+    model = _changed(fresh(f"sequential:{block}"))
+    tokens = backbone.embed(features)
+    p = _own(model, 0, block, "after")
+    layer = backbone.model.layers[0]
+
+    def adapted(site: str, h: Tensor) -> Tensor:
+        hidden = torch.relu(h @ p["down.weight"].T + p["down.bias"])
+        return h + hidden @ p["up.weight"].T + p["up.bias"] if site == block else h
+
+    hidden = tokens + adapted("mhsa", layer.attention(_norm(backbone, "norm_mhsa", tokens))[0])
+    expected = hidden + adapted("ffn", layer.mlp(_norm(backbone, "norm_ffn", hidden)))
+    torch.testing.assert_close(_first_layer(backbone, model, tokens), expected, rtol=0, atol=1e-5)
+    assert not any("norm" in name for name in model.adapter.tensors)
+
+
 def test_mixed_houlsby_is_parallel_at_mhsa_and_sequential_at_the_ffn(
     backbone: Backbone, features: Tensor, fresh: Fresh
 ) -> None:

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
-    HubertConfig,
-    HubertModel,
+    SEWConfig,
+    SEWModel,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForCTC,
     Wav2Vec2ForPreTraining,
@@ -207,10 +207,12 @@ def test_missing_and_surplus_tensors_are_refused_and_named(folder: Path) -> None
 def test_another_kind_of_model_is_refused_by_its_configuration(tmp_path: Path) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     convolutions = {"conv_dim": (8,), "conv_kernel": (10,), "conv_stride": (5,), "num_conv_pos_embedding_groups": 4}
+    convolutions |= {"squeeze_factor": 2, "num_conv_pos_embeddings": 4}
     # The name says wav2vec2; the configuration does not.
     place = tmp_path / "wav2vec2-base"
-    HubertModel(HubertConfig(**sizes, **convolutions)).save_pretrained(place)
-    _refused(str(place), "'hubert'", "AST", "Wav2Vec 2.0")
+    SEWModel(SEWConfig(**sizes, **convolutions)).save_pretrained(place)
+    known = ("wav2vec2", "hubert", "unispeech", "unispeech-sat", "data2vec-audio", "wavlm")
+    _refused(str(place), "'sew'", "AST (audio-spectrogram-transformer)", *(f"({kind})" for kind in known))
 
 
 def test_one_with_adapters_of_its_own_is_refused(tmp_path: Path, save_wav2vec2: SaveModel) -> None:

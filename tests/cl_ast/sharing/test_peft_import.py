@@ -133,6 +133,8 @@ HONOURED: dict[str, dict[str, Any]] = {
     },
     "final LayerNorm": {"modules_to_save": ["layernorm"], "alpha_pattern": {"layers.0.attention.q_proj": 64}},
     "dropout": {"lora_dropout": 0.5},
+    "DoRA": {"use_dora": True, "alpha_pattern": {"layers.0.attention.q_proj": 64}, "rank_pattern": {"v_proj": 7}},
+    "DoRA of the FFN": {"use_dora": True, "target_modules": ["fc1", "fc2", "q_proj"]},
     "gaussian": {"init_lora_weights": "gaussian"},
     "orthogonal": {"init_lora_weights": "orthogonal"},
     "mica": {"init_lora_weights": "mica"},
@@ -175,6 +177,24 @@ def test_it_goes_back_to_peft(tmp_path: Path, deep: Backbone) -> None:
     logits = expected(tmp_path / "theirs", deep, head)
     same(expected(folder, deep, load_file(folder / "task.safetensors")), logits)
     same(found(folder, deep), logits)
+
+
+def test_a_dora_goes_back_to_peft(tmp_path: Path, deep: Backbone) -> None:
+    head = write_lora(tmp_path / "theirs", deep, use_dora=True, rank_pattern={"v_proj": 7})
+    task = imported(tmp_path / "theirs", deep)
+    assert task.model.settings.method.text == "dora:q,r=4,s=1.5+dora:v,r=7,s=" + repr(6 / 7)
+    folder = write(
+        tmp_path / "out", to_bytes(task.model, deep, {"seed": 1, "seconds": 1.0, "source": {}}, {}), auto=None
+    )
+    logits = expected(tmp_path / "theirs", deep, head)
+    same(expected(folder, deep, load_file(folder / "task.safetensors")), logits)
+    same(found(folder, deep), logits)
+
+
+def test_a_dora_that_leaves_out_a_layer_is_refused(tmp_path: Path, deep: Backbone) -> None:
+    write_lora(tmp_path / "theirs", deep, use_dora=True, layers_to_transform=[1, 3], layers_pattern="layers")
+    with pytest.raises(MethodError, match="has none at q of layer 2"):
+        imported(tmp_path / "theirs", deep)
 
 
 _KEYS = st.sampled_from([
@@ -336,7 +356,7 @@ def test_every_setting_of_the_installed_peft_is_known() -> None:
 
 
 REFUSED: dict[str, dict[str, Any]] = {
-    "use_dora": {"use_dora": True},
+    "lacks one of the tensors of layers.0.attention.q_proj": {"use_dora": True},
     "use_qalora": {"use_qalora": True},
     "use_bdlora": {"use_bdlora": {"target_modules_bd_a": ["q_proj"]}},
     "lora_bias": {"lora_bias": True},

@@ -230,7 +230,7 @@ def test_a_lora_without_a_head_is_refused_with_the_way_out(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"use_dora": True}, "use_dora"),
+        ({"lora_bias": True}, "lora_bias"),
         ({"bias": "lora_only"}, "bias"),
         ({"target_modules": ["fc1"]}, "FFN's two maps"),
         ({"modules_to_save": ["layernorm_before"]}, "layernorm_before"),
