@@ -159,9 +159,10 @@ def _setting(manager: Manager, stream: Stream, adapter: str | None, options: Lea
     """
     from cl_ast.adapters.spec import owned, parse
     from cl_ast.baselines.run import Setting
+    from cl_ast.training.recipes import recipe_for
 
-    recipe = manager.recipe(stream.blocks[0])
-    method = parse(adapter or recipe.method, manager.methods, from_layer=options.from_layer)
+    recipe = recipe_for(stream.blocks[0].source.task, manager.backbone)
+    method = parse(adapter or recipe.method, manager.session.methods, from_layer=options.from_layer)
     owned(method, manager.backbone.shape)  # One that does not fit is refused before any training.
     plain = replace(options.train, frequency_mask=0, time_mask=0)
     return Setting(

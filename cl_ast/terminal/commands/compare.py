@@ -189,7 +189,7 @@ def _grid(
     return Grid(
         tasks=by_name,
         variants=variants_of(
-            words, by_name, manager.backbone, manager.methods, sweep=sweep, from_layer=options.from_layer
+            words, by_name, manager.backbone, manager.session.methods, sweep=sweep, from_layer=options.from_layer
         ),
         seeds=range(start, start + seeds),
         few_shot=shots or (None,),
