@@ -15,6 +15,7 @@ from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, shared_training_options
 from cl_ast.terminal.output import print_json, print_text, table_or, warnings_as_lines
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     import streams
@@ -108,7 +109,8 @@ def baselines(
         setting = _setting(manager, stream, adapter, options)
         folder = stack.enter_context(kept_in(out))
         display.say(
-            f"{stream.title}, {scenario}: {len(chosen)} methods, {orders} orders, {seeds} repeats; {setting.text}"
+            f"{stream.title}, {scenario}: {plural(len(chosen), 'method')}, {plural(orders, 'order')}, "
+            f"{plural(seeds, 'repeat')}; {setting.text}"
         )
         backbone = manager.backbone
         comparison = Comparison(

@@ -16,6 +16,7 @@ from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, training_options
 from cl_ast.terminal.output import print_json, table_or
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     import streams
@@ -206,4 +207,4 @@ def _announce(display: ProgressDisplay, grid: Grid) -> None:
     for name, folds in grid.tasks.items():
         trainings = sum(cell.task == name for cell in grid.cells())
         protocol = next(iter(folds.values())).protocol if len(folds) == 1 else f"each of {len(folds)} folds tests"
-        display.say(f"{name}: {len(grid.variants)} methods, {trainings} trainings; {protocol}")
+        display.say(f"{name}: {plural(len(grid.variants), 'method')}, {plural(trainings, 'training')}; {protocol}")
