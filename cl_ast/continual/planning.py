@@ -65,7 +65,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     """Decide what the request leaves open, and refuse what cannot be committed later.
 
     Raises:
-        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: as `Manager.add_task` says.
+        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: it cannot be committed.
     """
     session.refuse_other_choices()
     if request.evaluate:
