@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -29,14 +28,12 @@ from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.inference.session import Session
 from cl_ast.inference.task_cache import TASK_BYTES
 from cl_ast.progress import Progress, silent
-from cl_ast.router import RouterSpace
 from cl_ast.sharing import exchange, hub
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.source import VersionSplit, split_of
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import TrainOptions
-from cl_ast.training.recipes import Recipe, recipe_for
 from cl_ast.training.stopping import Stop, never
 from registry import GcReport, LastChange, Registry, TaskRecord, Undone, VersionRecord
 
@@ -49,12 +46,8 @@ class Manager:
             for answer in manager.predict("clip.wav"):
                 print(answer.labels[0] if answer.ok else answer.reason)
 
-    Every method that takes a task's name raises TaskNotFoundError where there is none.
-
-    Attributes:
-        registry: what is stored.
-        session: what of it is in memory.
-        group: the processes that train a task together.
+    `names=()` stands for all tasks. What cannot be done raises a ClAstError that says why, such as TaskNotFoundError.
+    `registry` is what is stored, and `session` what of it is in memory.
     """
 
     def __init__(
@@ -68,7 +61,7 @@ class Manager:
         router: str | None = None,
         group: Group | None = None,
     ) -> None:
-        """Work with an open registry; the arguments are those of `open`."""
+        """Work with an open registry; the other arguments are those of `open`."""
         self.registry = registry
         self.group = group or ALONE
         self.session = Session(
@@ -88,17 +81,9 @@ class Manager:
         group: Group | None = None,
         create: bool = True,
     ) -> Manager:
-        """Open a registry, or with `create` make one where there is none.
+        """Open a registry, a folder or the URL of a team's; with `create`, make one where there is none.
 
-        Args:
-            location: its folder, or the URL of a team's (docs/registry.md).
-            backbone, router: of a new registry; an existing one keeps its own, and refuses others.
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-            methods: the table of methods, with rows of your own where its tasks have some; `METHODS` by default.
-            memory: how many bytes of tasks stay in memory; beyond, those used longest ago are read again when needed.
-            group: the processes that train a task together (docs/performance.md); each has a Manager of the registry.
-
-        Raises RegistryError where it cannot be opened, or there is none; ClAstError where the device is not there.
+        `cl_ast.inference.session.Session` explains the other arguments, and docs/performance.md `group`.
         """
         group = group or ALONE
         with group.main_first():
@@ -115,32 +100,13 @@ class Manager:
     def __enter__(self) -> Manager:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    # The backbone
-
-    @property
-    def methods(self) -> Mapping[str, Method]:
-        """The table of methods."""
-        return self.session.methods
-
-    @property
-    def backbone_name(self) -> str:
-        """The registry's backbone; of a new registry, the one that was chosen, or the best that is at hand."""
-        return self.session.backbone_name
 
     @property
     def backbone(self) -> Backbone:
-        """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
+        """The frozen backbone."""
         return self.session.backbone
-
-    @property
-    def space(self) -> RouterSpace:
-        """How the backbone describes clips to the router; measured once a registry and kept in it."""
-        return self.session.routing.space
 
     # The tasks
 
@@ -153,11 +119,11 @@ class Manager:
         return self.registry.task(name), self.registry.versions(name)
 
     def splits(self, name: str) -> VersionSplit:
-        """Return which clip is in which split of a task. Raises StreamError where its clips are not at hand."""
+        """Return which clip is in which split of a task."""
         return split_of(self.registry, self.registry.task(name).version)
 
     def rename(self, name: str, new: str) -> TaskRecord:
-        """Give a task another name. Raises TaskExistsError, and RegistryError for a name that cannot be one."""
+        """Give a task another name."""
         return self.registry.rename(name, new)
 
     def remove(self, name: str) -> None:
@@ -165,14 +131,10 @@ class Manager:
         self.registry.remove(name)
 
     def rollback(self, name: str, version: int | None = None) -> VersionRecord:
-        """Go back to a version of a task, by default to the one before. Raises RegistryError where there is none."""
+        """Go back to a version of a task, by default to the one before."""
         return self.registry.rollback(name, version)
 
     # Learning
-
-    def recipe(self, task: streams.Task) -> Recipe:
-        """Return how a task is trained here unless asked otherwise: method, pooling, epochs, batch and masks."""
-        return recipe_for(task.source.task, self.backbone)
 
     def add_task(
         self,
@@ -188,81 +150,61 @@ class Manager:
         store: str = "auto",
         negatives: str | Path | None = None,
         calibrate: bool = True,
-        progress: Progress = silent,
-        stop: Stop = never,
+        progress: Progress | None = None,
+        stop: Stop | None = None,
     ) -> Learned:
         """Train one more task, measure every task after it, and commit it all in one transaction.
 
-        Whatever stops it before the end leaves the registry as it was; a training of over a minute can then go on with
-        `resume`.
-
-        Args:
-            method, options, pooling: None, and what `options` leaves open, is the recipe's (`Manager.recipe`).
-            replace: make a new version of a task of that name, which else raises TaskExistsError.
-            evaluate: measure every task afterwards.
-            store: how the file holds its numbers, one of `STORES`; what is kept is what is measured.
-            stop: called after each step of the training; where it returns True, the best weights so far are kept.
-            negatives: a folder of sounds that are none of the classes, so that the router calls their like unknown.
-            calibrate: fit a temperature to validation clips, which calibrates the probabilities.
-
-        Warns with ClAstWarning where its routing could not be learned, or training clips are longer than it takes.
-        Raises MethodError, TrainingError, AudioError, StreamError and RegistryError, as each says.
+        What is None is decided by the recipe of the data set; `cl_ast.continual.planning.Request` explains each
+        argument. Once `stop()` is True, the training ends with its best weights so far. Warns with ClAstWarning.
         """
         folder = None if negatives is None else Path(negatives)
         request = Request(
             method, options, pooling, positions, store, replace, resume, evaluate, folder, calibrate=calibrate
         )
-        return add_task(self.session, task, request, group=self.group, progress=progress, stop=stop)
+        return add_task(self.session, task, request, group=self.group, progress=progress or silent, stop=stop or never)
 
     def relearn(
-        self, target: Manager, names: Sequence[str] = (), *, method: str | None = None, progress: Progress = silent
+        self,
+        target: Manager,
+        names: Sequence[str] = (),
+        *,
+        method: str | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[Learned | Skipped]:
-        """Train tasks (all by default) again in another registry, from their recorded sources and options.
-
-        Each task is yielded when it is done; one that is there already, or whose clips are not at hand, is skipped.
-        """
-        return relearn(self.tasks(names), self.registry, target.session, method, progress)
+        """Train tasks again in another registry, as they were recorded; yield each when it is done or skipped."""
+        return relearn(self.tasks(names), self.registry, target.session, method, progress or silent)
 
     def route(
         self,
         names: Sequence[str] = (),
-        progress: Progress = silent,
+        progress: Progress | None = None,
         *,
         clips: str | Path | None = None,
         tuning: Tuning | None = None,
     ) -> dict[str, str]:
-        """Rebuild the routing of tasks (all by default), each as a new version with the same adapter.
+        """Rebuild the routing of tasks from their clips or (of one task) from `clips`, each as a new version.
 
         Returns the tasks whose clips are not at hand, with the reason: from now on they answer by name only.
-
-        Args:
-            clips: a folder of clips that the routing of one task, such as an import, is learned from. Raises
-                StreamError, AudioError or NotFiniteError where it cannot be, and nothing is changed.
-            tuning: another limit for "unknown", or negatives; the limit alone changes at once, and needs no clips.
         """
         records = self.tasks(names)
         self.registry.require_writable()  # before the work, and not after it
-        return route(self.session, records, tuning or Tuning(), progress, clips=clips, named=bool(names))
+        return route(self.session, records, tuning or Tuning(), progress or silent, clips=clips, named=bool(names))
 
     # Measuring
 
     def evaluate(
-        self, names: Sequence[str] = (), *, auto: bool = True, progress: Progress = silent
+        self, names: Sequence[str] = (), *, auto: bool = True, progress: Progress | None = None
     ) -> tuple[list[Measured], dict[str, str]]:
-        """Measure tasks again (all by default), by name and, with `auto`, routed; and record it.
-
-        Returns what was measured, and the tasks that could not be with the reason.
-        """
-        return measure_again(self.session, self.tasks(names), auto=auto, progress=progress)
+        """Measure tasks again, by name and, with `auto`, routed; record it; return it, and why others could not be."""
+        return measure_again(self.session, self.tasks(names), auto=auto, progress=progress or silent)
 
     def evaluate_on(
-        self, name: str, folder: str | Path, *, auto: bool = True, progress: Progress = silent
+        self, name: str, folder: str | Path, *, auto: bool = True, progress: Progress | None = None
     ) -> FolderTest:
-        """Measure a task on a folder of labelled clips of your own, and record nothing.
-
-        Raises StreamError, AudioError or NotFiniteError where the folder, a clip or an answer cannot be used.
-        """
-        return measure_folder(self.session, self.registry.task(name), Path(folder), auto=auto, progress=progress)
+        """Measure a task on a folder of labelled clips of your own, and record nothing."""
+        record = self.registry.task(name)
+        return measure_folder(self.session, record, Path(folder), auto=auto, progress=progress or silent)
 
     def stats(self) -> dict[str, Any]:
         """Return accuracy matrix, forgetting, routing and storage, as `cl-ast stats --format json` prints them."""
@@ -271,21 +213,15 @@ class Manager:
     # Predicting
 
     def model(self, name: str) -> TaskModel:
-        """Return a task that is ready to answer. Raises CorruptRegistryError where its file is damaged."""
+        """Return a task that is ready to answer."""
         return self.session.model(name)
 
     def merged(self, name: str) -> TaskModel:
-        """Return a task with its adapter folded into a copy of the backbone: the same answers at no extra cost.
-
-        It is not stored. Raises MethodError where the method is no update of the backbone's weights.
-        """
+        """Return a task with its adapter folded into a copy of the backbone, where the method allows it; not stored."""
         return merged(self.model(name))
 
     def logits(self, waveforms: Sequence[Waveform], task: str) -> torch.Tensor:
-        """Return the logits (n, classes) of 16 kHz waveforms by name; of long ones, the first seconds.
-
-        Raises NotFiniteError.
-        """
+        """Return the logits (n, classes) of 16 kHz waveforms by name; of long ones, the first seconds."""
         return logits_of(self.model(task), waveforms)
 
     def predict(
@@ -299,17 +235,10 @@ class Manager:
         alpha: float | None = None,
         whole: bool = False,
     ) -> Iterator[Prediction | Failure]:
-        """Classify clips in order: a Prediction each (or one a window), or a Failure, whose `ok` is False.
+        """Classify clips in order: yield a Prediction each (or one a window), or a Failure, whose `ok` is False.
 
-        The windows of a clip that is longer than its task takes are joined into one answer (docs/long-recordings.md).
-
-        Args:
-            clips: one clip or several: paths, open binary files, or 16 kHz mono waveforms as arrays of floats.
-            task: a name, or "auto" to let the router choose.
-            top_k: how many labels; None for all.
-            every: with "auto", answer from every task that a clip is known to, or from the nearest.
-            alpha: with "auto", the p-value below which a clip is unknown; None for the limit of each task.
-            whole: of a longer clip, classify the first seconds only.
+        Clips are paths, open binary files, or 16 kHz mono waveforms as arrays of floats; one or several.
+        `cl_ast.inference.prediction.Query` explains the other arguments.
         """
         return self.answer(inputs_of(clips), Query(task, top_k, window, every, alpha, whole))
 
@@ -330,26 +259,15 @@ class Manager:
     # Sharing
 
     def export(self, name: str, folder: str | Path) -> Path:
-        """Write a task as a folder that another registry imports, and `peft` where the method is LoRA.
-
-        Raises RegistryError where the folder is not empty, or cannot be written.
-        """
+        """Write a task as a new folder that another registry imports, and `peft` where the method is LoRA."""
         return exchange.export(self.session, name, Path(folder))
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
-        """Import the task that a folder holds, as `export` or `peft` wrote it; its routing is left out.
-
-        It may come from anybody: nothing in it is run, and nothing is kept in part. The task answers by name only until
-        `route` learns its routing from clips here. `replace` makes it the next version of a task of that name, which
-        else raises TaskExistsError. Raises RegistryError or MethodError where the folder cannot be imported.
-        """
+        """Import the task that a folder holds, as `export` or `peft` wrote it; nothing in it is run."""
         return exchange.import_(self.session, Path(folder), name, replace)
 
     def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:
-        """Export a task to a repository on the Hugging Face hub, private unless `public`; return its address.
-
-        Raises RegistryError where the hub cannot be reached, or refuses.
-        """
+        """Export a task to a repository on the Hugging Face hub, private unless `public`; return its address."""
         return exchange.push(self.session, name, repository, public, endpoint)
 
     def pull(
@@ -361,6 +279,6 @@ class Manager:
         replace: bool = False,
         endpoint: str | None = None,
     ) -> TaskRecord:
-        """Import a task from the Hugging Face hub; as `import_`, and as little trusted."""
+        """Import a task from the Hugging Face hub, as `import_` does."""
         folder = hub.pull(repository, revision=revision, endpoint=endpoint)
         return self.import_(folder, name=name, replace=replace)

@@ -70,9 +70,9 @@ def _candidates(name: str, known: Sequence[str]) -> Sequence[str]:
 def suggestion(name: str, known: Sequence[str]) -> str:
     """Return the end of a message about a name that is not there: what was probably meant, and which names exist."""
     if not known:
-        return "the registry has no task yet"
+        return "it has no task yet"
     by_key = {key(other): other for other in known}
     wanted = key(name[:_LONGEST])
     close = difflib.get_close_matches(wanted, _candidates(wanted, list(by_key)), n=1)
-    meant = f'did you mean "{by_key[close[0]]}"? ' if close else ""
-    return f"{meant}its tasks are: {some_of(known, _SHOWN)}"
+    names = some_of(known, _SHOWN)
+    return f'did you mean "{by_key[close[0]]}"? The tasks are {names}' if close else f"its tasks are {names}"

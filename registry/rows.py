@@ -101,7 +101,7 @@ def problems(reader: Reader) -> list[str]:
 def missing(reader: Reader, name: str) -> TaskNotFoundError:
     """Return the error for a name that is not there, which says what the names are."""
     known = [row[0] for row in reader.query("SELECT name FROM tasks ORDER BY id") if row_checks.is_name(row[0])]
-    return TaskNotFoundError(f'no task "{name}" in the registry: {names.suggestion(name, known)}')
+    return TaskNotFoundError(f'no task "{name}" in the registry; {names.suggestion(name, known)}')
 
 
 def backbone(reader: Reader) -> BackboneRecord | None:

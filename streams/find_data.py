@@ -128,7 +128,7 @@ def check_complete(dataset: DataSet, root: Path) -> None:
         if not (root / need).exists():
             raise StreamError(
                 f"there is no {need}: {dataset.title} is missing or half unpacked; unpack the whole archive again"
-                f" (from {dataset.page}), or say where the data are with --data DIR"
+                f" (from {dataset.page}), or say where the data are with --data or --data-root"
             )
 
 

@@ -57,7 +57,9 @@ class Row(NamedTuple):
     def _filled(self, column: str) -> str:
         value = self.cells.get(column, "")
         if not value:
-            raise StreamError(f"{self.place}: no {column}; fill it in or take the row out")
+            raise StreamError(
+                f"{self.place}: no {column}; fill it in or take the row out (NA, null and the like count as empty)"
+            )
         return value
 
 

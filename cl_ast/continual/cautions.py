@@ -24,13 +24,13 @@ def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
     """
     found = []
     if tested:
-        few = _few(task.labels, task.test, FEWEST_TEST)
+        few = _few(task.labels, task.test, FEWEST_TEST, "test")
         if few:
-            found.append(f"{task.name}: {few} test clips, so the accuracy says little of them")
+            found.append(f"{task.name}: {few}, so the accuracy says little of them")
     if task.source.few_shot is None:
-        few = _few(task.labels, task.train, FEWEST_TRAINING)
+        few = _few(task.labels, task.train, FEWEST_TRAINING, "training")
         if few:
-            found.append(f"{task.name}: {few} training clips, which is seldom enough to learn a class")
+            found.append(f"{task.name}: {few}, which is seldom enough to learn a class")
     return found
 
 
@@ -56,12 +56,13 @@ def longer_clips(task: streams.Task, longer: Iterable[Place], seconds: float, cr
     )
 
 
-def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int) -> str:
+def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int, split: str) -> str:
     """Return which classes have fewer clips, as the beginning of a sentence; nothing where none has."""
     counts = Counter(clip.label for clip in clips)
     few = sorted((counts[label], label) for label in labels if counts[label] < fewest)
     shown = ", ".join(f"{label} {count}" for count, label in few[:_NAMED]) + (", …" if len(few) > _NAMED else "")
-    return f"{len(few)} of {len(labels)} classes have fewer than {fewest} ({shown})" if few else ""
+    have = "has" if len(few) == 1 else "have"
+    return f"{len(few)} of {len(labels)} classes {have} fewer than {fewest} {split} clips ({shown})" if few else ""
 
 
 def not_comparable(registry: Registry, former: VersionRecord, task: streams.Task, now: TaskRecord) -> list[str]:

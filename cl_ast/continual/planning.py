@@ -24,6 +24,8 @@ class Request:
     """How a task is to be added. What is None is decided by the recipe of its data set (training/recipes.py).
 
     Attributes:
+        method: a `--method` of the command line, or a spec that was made before.
+        options: epochs, learning rate and all else that a training is given; what it leaves open is the recipe's.
         pooling, positions: as `TaskSettings` has them.
         store: how the file holds its numbers, one of `STORES`.
         replace: make a new version of a task of that name.
@@ -63,7 +65,7 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     """Decide what the request leaves open, and refuse what cannot be committed later.
 
     Raises:
-        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: as `Manager.add_task` says.
+        TaskExistsError, RegistryError, MethodError, TrainingError, StreamError, AudioError: it cannot be committed.
     """
     session.refuse_other_choices()
     if request.evaluate:

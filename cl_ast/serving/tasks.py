@@ -152,7 +152,8 @@ def _import(manager: Manager, folder: Path, name: str | None, replace: bool) -> 
         raise Refusal("conflict", "a task of that name is there already; choose a ?name=, or ?replace=true") from None
     except (RegistryError, MethodError) as error:
         message = str(error)
-        places = {str(folder): "the upload", manager.registry.place: "the registry"}
-        for place, public in {**places, manager.backbone_name: public_name(manager.backbone_name)}.items():
+        backbone = manager.session.backbone_name
+        places = {str(folder): "the upload", manager.registry.place: "the registry", backbone: public_name(backbone)}
+        for place, public in places.items():
             message = message.replace(place, public)
         raise Refusal("invalid", message) from None

@@ -1,6 +1,5 @@
 """The steps of `cl-ast demo`: three small tasks are synthesised and learned one after another, offline, in minutes."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
 from cl_ast.training.options import TrainOptions
+from cl_ast.wording import some_of
 from registry import Registry
 from registry.adapter_files import is_own
 
@@ -25,7 +25,6 @@ OPTIONS = TrainOptions(epochs=6, batch_size=16)
 _CLIPS_A_CLASS = 30
 _SEED = 7
 _MARK = "made-by-cl-ast-demo.txt"
-_MADE = ("registry", "clips", "strangers")
 _DATABASE = frozenset({"registry.db", "registry.db-wal", "registry.db-shm"})
 
 
@@ -59,13 +58,13 @@ def make_room(folder: Path) -> None:
     mark is known by its registry, which has the demo's three tasks and no other, each learned from the clips beside it.
 
     Raises:
-        ClAstError: the folder has something that the demo did not make, or another registry is there.
+        ClAstError: the folder has anything that the demo did not make, such as somebody's recordings.
     """
     mark, home = folder / _MARK, folder / "registry"
-    there = [name for name in _MADE if os.path.lexists(folder / name)]
+    there = sorted(path.name for path in folder.glob("[!.]*"))
     if home.is_symlink() or (not mark.is_file() and there and not _is_former_demo(home)):
         raise ClAstError(
-            f"{folder} has {' and '.join(there)}, and no mark that the demo made it: use another folder for the demo"
+            f"{folder} has {some_of(there, 3)}, and no mark that the demo made it: use another folder for the demo"
         )
     _check_own(home)
     folder.mkdir(parents=True, exist_ok=True)

@@ -105,11 +105,12 @@ def learn_all(
 def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> Request:
     from cl_ast.adapters.spec import parse
     from cl_ast.continual.planning import Request
+    from cl_ast.training.recipes import recipe_for
 
-    recipe = manager.recipe(task)
-    spec = recipe.spec(options.method or recipe.method, manager.methods)
+    recipe = recipe_for(task.source.task, manager.backbone)
+    spec = recipe.spec(options.method or recipe.method, manager.session.methods)
     return Request(
-        method=parse(spec.text, manager.methods, from_layer=options.from_layer),
+        method=parse(spec.text, manager.session.methods, from_layer=options.from_layer),
         options=options.train,
         pooling=options.pooling,
         positions=options.positions,
@@ -133,7 +134,7 @@ def _announce(
     manager: Manager, display: ProgressDisplay, tasks: Sequence[streams.Task], options: LearningOptions
 ) -> None:
     if manager.registry.backbone is None:
-        display.say(f"new registry over the backbone {manager.backbone_name}")
+        display.say(f"new registry over the backbone {manager.session.backbone_name}")
     for task in tasks:
         counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
         seconds = manager.backbone.front_end(task.clip_seconds).seconds

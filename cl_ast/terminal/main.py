@@ -27,6 +27,10 @@ class Commands(click.Group):
         with _usage_escaped():
             return super().make_context(*arguments, **options)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the global options; without any word, show the help."""
+        return super().parse_args(ctx, args or ["--help"])
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its line."""
         try:

@@ -93,7 +93,12 @@ def note(line: str) -> None:
     text = escaped_line(without_home(line))
     log(text)
     with suppress(OSError):
-        click.echo(wrapped(text, sys.stderr), err=True)
+        _echo_beside_bars(wrapped(text, sys.stderr))
+
+
+def _echo_beside_bars(text: str) -> None:
+    """Print to standard error: while rich shows bars there, above them. `err=True` would write into a bar's line."""
+    click.echo(text, file=sys.stderr)
 
 
 def print_traceback(*, shown: bool) -> None:
@@ -106,7 +111,7 @@ def print_traceback(*, shown: bool) -> None:
     log(text)
     if shown:
         with suppress(OSError):
-            click.echo(text, err=True)
+            _echo_beside_bars(text)
 
 
 def usage(message: str) -> str:
@@ -127,7 +132,7 @@ def wrapped(line: str, stream: Any) -> str:
     from cl_ast.terminal.rendering.console import console
 
     width = console().width
-    first, *others = line.split(" ")
+    first, *others = re.split(r" (?!%)", line)  # a number stays with its %
     lines = [first]
     for word in others:
         longer = f"{lines[-1]} {word}"
@@ -245,4 +250,4 @@ def _show_warning(
         return
     with suppress(OSError):
         text = warnings.formatwarning(message, category, filename, lineno, line)
-        click.echo(escaped_lines(text.rstrip()), err=True)
+        _echo_beside_bars(escaped_lines(text.rstrip()))

@@ -29,6 +29,7 @@ def test_json_csv_and_a_table_of_one_task(run: Run, registry: Path, data: Path, 
     assert all(0 <= float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) <= 1 for row in table)
     shown = _compare(run, registry, backbone, *words)
     assert "test %" in shown and "Avg" not in shown
+    assert len(re.findall(r"^(?:linear|lora|ssf)\S* .* \d+ of \d+ ", shown, re.MULTILINE)) == 3  # of few clips a count
     assert [one["name"] for one in run(registry, "tasks", "--format", "json").json] == ["tones", "noises", "chirps"]
 
 

@@ -67,6 +67,11 @@ def _marked_and_own_registry(folder: Path, registry: Path) -> None:
     _own_registry(folder, registry)
 
 
+def _own_recordings(folder: Path, registry: Path) -> None:
+    (folder / "dog").mkdir(parents=True)
+    (folder / "dog" / "1.wav").write_bytes(b"a recording")
+
+
 def _marked_and_notes(folder: Path, registry: Path) -> None:
     demo.make_room(folder)
     with Registry.open(folder / "registry"):
@@ -80,7 +85,7 @@ def _link(folder: Path, registry: Path) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [_own_registry, _own_clips, _marked_and_own_registry, _marked_and_notes, _link],
+    [_own_registry, _own_clips, _own_recordings, _marked_and_own_registry, _marked_and_notes, _link],
     ids=lambda make: make.__name__,
 )
 def test_the_demo_leaves_alone_what_it_did_not_make(

@@ -40,11 +40,11 @@ def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: lis
     err = answer.err
     assert len(answer.json["notes"]) == 1
     assert answer.json["notes"][0] in err
-    assert "clips: 2 of 2 classes have fewer than 10 (high 2, low 2) test clips" in err
+    assert "clips: 2 of 2 classes have fewer than 10 test clips (high 2, low 2)" in err
     assert "training clips" not in err.replace("reading training clips", "").replace("over training clips", "")
     folder = clips("fewer", 6)
     err = run(tmp_path / "r", "add-task", folder, *quick, "--no-eval").fine().err
-    assert "fewer: 2 of 2 classes have fewer than 5 (high 4, low 4) training clips" in err
+    assert "fewer: 2 of 2 classes have fewer than 5 training clips (high 4, low 4)" in err
     assert "test clips" not in err
     err = run(tmp_path / "r", "add-task", folder, *quick, "--replace", "--few-shot", 2, "--no-eval").fine().err
     assert "fewer than" not in err

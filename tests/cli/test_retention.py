@@ -87,7 +87,7 @@ def test_another_task_does_not_change_how_well_clips_fit_a_task(
     def fits(task: str) -> tuple[Tensor, Tensor]:
         with Manager.open(stages[task], device="cpu") as manager:
             routing = manager.session.routing.tasks()["tones"]
-            return routing.state.fit(manager.space.describe(waveforms)), routing.calibration
+            return routing.state.fit(manager.session.routing.space.describe(waveforms)), routing.calibration
 
     first = fits("tones")
     for task in ("noises", "chirps"):

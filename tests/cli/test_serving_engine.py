@@ -234,7 +234,7 @@ def test_a_pinned_task_stays_in_memory_and_is_replaced_when_it_is(
 
 def test_an_errand_runs_between_batches(engine: Engine) -> None:
     engine.start()
-    assert engine.call(lambda manager: manager.backbone_name).result(20)
+    assert engine.call(lambda manager: manager.session.backbone_name).result(20)
     with pytest.raises(ZeroDivisionError):
         engine.call(lambda _: 1 / 0).result(20)
     assert engine.state == "ready"

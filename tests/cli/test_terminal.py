@@ -40,11 +40,19 @@ def test_tables_fit_and_no_number_or_word_is_torn(terminal: Terminal, command: l
     assert {word for line in lines for word in re.findall(r"[\w.-]+", line)} <= whole
 
 
+def test_a_pipe_gets_no_spaces_at_the_ends_of_lines(cl: Run) -> None:
+    """They would fill lines of their own in a narrow pager."""
+    for command in ("tasks", "stats", "doctor"):
+        out = cl(command).fine().out
+        assert out.endswith("\n") and [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
 def test_a_long_method_is_broken_after_its_commas(terminal: Terminal) -> None:
     lines = terminal(80, "tasks")
     (row,) = (number for number, line in enumerate(lines) if line.startswith("noises"))
-    assert lines[row].split()[1] == "bottleneck:"
+    assert lines[row].split()[1] == "bottleneck:pfeiffer,"
     assert "mhsa," in "".join(lines[row + 1 : row + 4])
+    assert re.search(r" [\d.]+ s +[\d.]+ kB .* \d{4}-\d\d-\d\d$", lines[row])  # a value and its unit stay whole
 
 
 def test_names_and_paths_are_printed_as_they_are(
@@ -108,13 +116,14 @@ def in_terminal(*words: object) -> list[str]:
 def test_sentences_are_broken_at_spaces_in_a_terminal_and_nowhere_else(
     cl: Run, registry: Path, data: Path, quick: list[object], tmp_path: Path
 ) -> None:
-    lines = in_terminal(
-        "--registry", registry, "--device", "cpu", "add-task", data / "tones", *quick, "--replace", "--no-eval"
-    )
+    words = ["add-task", data / "tones", *quick, "--replace", "--no-eval", "--max-seconds", 0.3]
+    lines = in_terminal("--registry", registry, "--device", "cpu", *words)
     assert max(map(cell_len, lines)) <= 80
     text = " ".join(" ".join(lines).split())
     assert re.search(r"tones: 2 classes; hears .* clips train, .* validate, .* test; ", text)  # progress
     assert re.search(r"tones trained in .*; \d+ parameters, [\d,]+ bytes", text)  # standard output
+    warnings = [line for line in lines if "cl-ast: tones: " in line]  # given while there is a bar, and not in its line
+    assert warnings and all(line.startswith("cl-ast: ") for line in warnings)
     place = tmp_path / ("a" * 90) / "b c"
     answer = cl("--registry", place, "tasks")
     (said,) = answer.err.splitlines()

@@ -141,7 +141,7 @@ def test_the_same_routing_draws_clips_where_it_is_believed(
     """So the attack is one. Its routing passes every check: no check can tell it from what clips have taught."""
     with Manager.open(registry, device="cpu") as manager:
         tensors = {key.removeprefix("router."): t for key, t in mimic.items() if key.startswith("router.")}
-        TaskRouting.from_tensors(tensors, manager.space.dimensions)
+        TaskRouting.from_tensors(tensors, manager.session.routing.space.dimensions)
     commit(registry, "tones", believing(mimic), new="mimic")
     found = [one for one in routed(run, registry, data) if one["task"] == "mimic"]
     assert len(found) > 20 and all(one["known"] for one in found)

@@ -18,7 +18,7 @@ from tests.cli.conftest import Run
 COMMANDS = {
     *("add-task", "stream", "predict", "evaluate", "stats"),
     *("tasks", "show", "rename", "remove", "rollback", "verify", "gc", "rebuild", "undo", "backup", "methods", "demo"),
-    "doctor",
+    *("doctor", "help"),
 }
 LEARNING = (
     "--method --backbone --epochs --batch-size --lr --fold --few-shot --max-seconds --seed --resume --replace --no-eval"
@@ -165,6 +165,28 @@ def test_a_place_without_a_registry_is_said_and_stays_empty(
     place.mkdir()  # as where a disk is not mounted
     run(place, "-q", *words).refused("there is no registry at")
     assert list(place.iterdir()) == []
+
+
+def test_help_is_also_a_command_and_what_no_word_shows() -> None:
+    def shown(*words: str) -> str:
+        result = CliRunner().invoke(cli.main, words, prog_name="cl-ast")
+        assert (result.exit_code, result.stderr) == (0, ""), words
+        return result.stdout
+
+    assert shown() == shown("help") == shown("--help")
+    assert shown("help", "predict") == shown("predict", "--help")
+
+
+def test_what_was_mistyped_is_named_with_the_nearest_command() -> None:
+    for words in (["predct"], ["help", "predct"]):
+        result = CliRunner().invoke(cli.main, words, prog_name="cl-ast")
+        assert result.exit_code == 2
+        assert "'predct'. Did you mean 'predict'?" in result.stderr
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "cl_ast", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: cl-ast [OPTIONS] COMMAND")
 
 
 def test_version() -> None:

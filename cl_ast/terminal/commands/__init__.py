@@ -11,6 +11,7 @@ from cl_ast.terminal.commands.evaluate import evaluate
 from cl_ast.terminal.commands.events import events
 from cl_ast.terminal.commands.export import export
 from cl_ast.terminal.commands.gc import gc
+from cl_ast.terminal.commands.help import help_
 from cl_ast.terminal.commands.import_task import import_task
 from cl_ast.terminal.commands.listen import listen
 from cl_ast.terminal.commands.methods import methods
@@ -48,6 +49,7 @@ COMMANDS = (
     events,
     export,
     gc,
+    help_,
     import_task,
     listen,
     methods,

@@ -15,6 +15,7 @@ from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, shared_training_options
 from cl_ast.terminal.output import print_json, print_text, table_or, warnings_as_lines
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     import streams
@@ -108,7 +109,8 @@ def baselines(
         setting = _setting(manager, stream, adapter, options)
         folder = stack.enter_context(kept_in(out))
         display.say(
-            f"{stream.title}, {scenario}: {len(chosen)} methods, {orders} orders, {seeds} repeats; {setting.text}"
+            f"{stream.title}, {scenario}: {plural(len(chosen), 'method')}, {plural(orders, 'order')}, "
+            f"{plural(seeds, 'repeat')}; {setting.text}"
         )
         backbone = manager.backbone
         comparison = Comparison(
@@ -159,9 +161,10 @@ def _setting(manager: Manager, stream: Stream, adapter: str | None, options: Lea
     """
     from cl_ast.adapters.spec import owned, parse
     from cl_ast.baselines.run import Setting
+    from cl_ast.training.recipes import recipe_for
 
-    recipe = manager.recipe(stream.blocks[0])
-    method = parse(adapter or recipe.method, manager.methods, from_layer=options.from_layer)
+    recipe = recipe_for(stream.blocks[0].source.task, manager.backbone)
+    method = parse(adapter or recipe.method, manager.session.methods, from_layer=options.from_layer)
     owned(method, manager.backbone.shape)  # One that does not fit is refused before any training.
     plain = replace(options.train, frequency_mask=0, time_mask=0)
     return Setting(

@@ -16,6 +16,7 @@ from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import opened_with
 from cl_ast.terminal.learning_options import LearningOptions, load, training_options
 from cl_ast.terminal.output import print_json, table_or
+from cl_ast.wording import plural
 
 if TYPE_CHECKING:
     import streams
@@ -189,7 +190,7 @@ def _grid(
     return Grid(
         tasks=by_name,
         variants=variants_of(
-            words, by_name, manager.backbone, manager.methods, sweep=sweep, from_layer=options.from_layer
+            words, by_name, manager.backbone, manager.session.methods, sweep=sweep, from_layer=options.from_layer
         ),
         seeds=range(start, start + seeds),
         few_shot=shots or (None,),
@@ -206,4 +207,4 @@ def _announce(display: ProgressDisplay, grid: Grid) -> None:
     for name, folds in grid.tasks.items():
         trainings = sum(cell.task == name for cell in grid.cells())
         protocol = next(iter(folds.values())).protocol if len(folds) == 1 else f"each of {len(folds)} folds tests"
-        display.say(f"{name}: {len(grid.variants)} methods, {trainings} trainings; {protocol}")
+        display.say(f"{name}: {plural(len(grid.variants), 'method')}, {plural(trainings, 'training')}; {protocol}")

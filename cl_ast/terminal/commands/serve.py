@@ -95,7 +95,10 @@ def _keys(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ClAstError(f"{path}: the keys cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise ClAstError(
+            f"{path}: the keys cannot be read ({getattr(error, 'strerror', None) or error}); give --api-key-file a "
+            "text file with a key a line"
+        ) from None
     if not lines or min(map(len, lines)) < _SHORTEST_KEY:
         raise ClAstError(
             f"{path}: needs a key a line of at least {_SHORTEST_KEY} characters; `openssl rand -hex 32` makes one"

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from cl_ast.evaluation.intervals import Interval
+from cl_ast.evaluation.shown_accuracy import counted
 from cl_ast.experiments.summary import Average, Compared
 from cl_ast.terminal.rendering.layout import Breakable, bare
 from cl_ast.terminal.rendering.tables import percent
@@ -53,7 +54,7 @@ def _task(lines: Sequence[Compared]) -> RenderableType:
             Breakable(line.method),
             *([_number(line.few_shot)] if shots else []),
             f"{line.trainable_parameters:,}",
-            percent(line.accuracy)
+            counted(line.accuracy, line.clips)
             if line.deviation is None
             else f"{percent(line.accuracy)} ± {percent(line.deviation)}",
             interval_text(line.interval),

@@ -70,7 +70,7 @@ def bare(*columns: str) -> EscapedTable:
     table = EscapedTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
         numeric = column.endswith(" %") or column in _NUMBERS
-        whole = numeric or column == "on"
+        whole = numeric or column in ("hears", "size", "on")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     return table
 

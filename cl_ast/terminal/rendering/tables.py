@@ -27,11 +27,17 @@ _MOST_RICH = 100  # rows; rich takes too long for more
 def show(*parts: RenderableType) -> None:
     """Print tables and lines to standard output; a part that is text becomes one line, escaped.
 
-    The width is that of the terminal, or 160 columns and more elsewhere.
+    The width is that of the terminal, or 160 columns and more elsewhere, without the spaces at the ends of lines.
     """
-    width = None if console().is_terminal else 160
-    shown = (line(part) if isinstance(part, str) else part for part in parts)
-    console(width=width).print(*shown, sep="\n", crop=False)
+    shown = [line(part) if isinstance(part, str) else part for part in parts]
+    if console().is_terminal:
+        console().print(*shown, sep="\n", crop=False)
+        return
+    wide = console(width=160)
+    with wide.capture() as captured:
+        wide.print(*shown, sep="\n", crop=False)
+    # What was captured is escaped already, and is not to be measured and wrapped again.
+    wide.file.write("\n".join(row.rstrip(" ") for row in captured.get().split("\n")))
 
 
 @lru_cache(maxsize=1_000)
@@ -83,7 +89,7 @@ def tasks(records: Sequence[TaskRecord], seconds: Mapping[str, float | None]) ->
     """
     if not records:
         return "no task yet; teach one with: cl-ast add-task TASK"
-    columns = ("task", "method", "classes", "hears", "parameters", "size", "v.", "test %", "on")
+    columns = ("task", "method", "classes", "hears", "size", "v.", "test %", "on")
     return listed(columns, [_task_cells(record.version, seconds[record.name]) for record in records])
 
 
@@ -113,7 +119,6 @@ def _task_cells(v: VersionRecord, seconds: float | None) -> tuple[str, ...]:
         v.method,
         str(v.classes),
         "–" if seconds is None else f"{seconds:g} s",
-        f"{v.trainable_parameters:,}",
         size(v.adapter_bytes),
         str(v.number),
         counted(v.learned_accuracy, clip_count(v.training, "test")),
