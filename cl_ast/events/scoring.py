@@ -23,7 +23,7 @@ from cl_ast.inference.prediction import Query
 from cl_ast.inference.session import Session
 from cl_ast.router import Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.tasks.thresholds import thresholds_of
+from cl_ast.tasks.thresholds import thresholds_of, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,18 @@ class WindowScorer:
         """Return all that the events depend on besides the recording, as plain values."""
         versions = {name: version.adapter_sha256 for name, version in sorted(self._versions.items())}
         return self.settings.to_json() | {"backbone": self._session.backbone.fingerprint, "versions": versions}
+
+    def cautions(self) -> list[str]:
+        """Return a line for each task whose thresholds were tuned for the scores of other windows than these."""
+        own = self.size / SAMPLE_RATE, self.hop / SAMPLE_RATE  # in seconds
+        wanted = {task for task, _ in self.settings.thresholds}
+        tuned = {name: windows_of(version) for name, version in self._versions.items() if name in wanted}
+        return [
+            f"the thresholds of {name} were tuned for windows of {one[0]:g} s with a hop of {one[1]:g} s, and these "
+            f"are of {own[0]:g} s with a hop of {own[1]:g} s, whose scores differ; give the same, or tune with these"
+            for name, one in sorted(tuned.items())
+            if one is not None and one != own
+        ]
 
     def prepare(self, windows: Sequence[Segment]) -> None:
         """Compute what windows share, in the thread that reads them, so that the backbone need not wait for it."""
