@@ -33,6 +33,13 @@ _OPTIONS = (
         metavar="X",
         help="With auto, a window is unknown where its p-value is below X: 0 (never), 0.01, …  [default: each task's]",
     ),
+    click.option(
+        "--route",
+        type=click.Choice(["every", "sticky"]),
+        default="every",
+        show_default=True,
+        help="With auto, route every window, or keep a task while it seems to fit (sticky): faster, and approximate.",
+    ),
     *_WINDOWS,
     click.option(
         "--on", type=_SCORE, help="The score at which an event begins. [default: 0.6, or what `tune` chose for a class]"
@@ -56,7 +63,7 @@ _OPTIONS = (
         help="Score every step in time within a window, at almost no cost; the hop may then be the window.",
     ),
 )
-NAMES = ("task", "alpha", "window", "hop", "on", "off", "median", "min_duration", "min_gap", "pad", "timeline")
+NAMES = ("task", "alpha", "route", "window", "hop", "on", "off", "median", "min_duration", "min_gap", "pad", "timeline")
 
 
 def event_options(command: Callable[..., Any]) -> Callable[..., Any]:
