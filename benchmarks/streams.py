@@ -5,7 +5,8 @@
 
 Soundscapes are made of the test clips of a task at known times, at 0 to 20 dB over coloured noise. All ways to find
 events get the same windows, so the same number of passes, and the threshold that is best for them on soundscapes of the
-validation clips. The router was taught noise of the same kind, so that it may call windows without a sound unknown.
+validation clips. The task was taught its training clips over noise of the same kind, and the router noise alone, so
+that it knows windows with a sound and may call those without one unknown.
 """
 
 import argparse
@@ -36,6 +37,7 @@ WINDOW = 0.96  # seconds: six steps of ast-mini
 HOPS = (0.96, 0.48, 0.16)
 THRESHOLDS = [round(0.3 + 0.05 * number, 2) for number in range(14)]
 RECORDING = 120.0  # seconds
+MOST_TAUGHT = 1_000  # clips of a split
 LOUDEST, QUIETEST = 20.0, 0.0  # dB over the background
 _BELOW_PEAK = 1e-3  # of a clip's power, 30 dB: what is quieter at its ends is no part of the event
 _BLOCK = 160
@@ -57,13 +59,36 @@ def soundscapes(clips: Sequence[data_sets.Clip], minutes: float, seed: int) -> l
             one = _sounding(waveforms[chosen])[: 4 * SAMPLE_RATE]
             if place + len(one) > len(samples):
                 break
-            level = 10 ** (random.uniform(QUIETEST, LOUDEST) / 20)
-            samples[place : place + len(one)] += one * (0.01 * level / max(1e-9, math.sqrt(float(np.mean(one**2)))))
+            samples[place : place + len(one)] += _at_level(one, random)
             at = place / SAMPLE_RATE
             sounds.append(Sound(str(number), at, at + len(one) / SAMPLE_RATE, clips[chosen].label))
             place += len(one) + round(random.uniform(1, 4) * SAMPLE_RATE)
         found.append((samples, sounds))
     return found
+
+
+def _at_level(sound: Waveform, random: np.random.Generator) -> Waveform:
+    """Return a sound at a random level between the quietest and the loudest over the noise."""
+    level = 10 ** (random.uniform(QUIETEST, LOUDEST) / 20)
+    found: Waveform = sound * np.float32(0.01 * level / max(1e-9, math.sqrt(float(np.mean(sound**2)))))
+    return found
+
+
+def over_noise(task: data_sets.Task, folder: Path) -> data_sets.Task:
+    """Write clips of a task over noise, and return a task of the same name that has learned how they sound there."""
+    random = np.random.default_rng(4)
+    splits = {"train": task.train, "validation": task.validation, "test": task.validation[:1]}
+    for split, clips in splits.items():
+        chosen = [clips[number] for number in random.permutation(len(clips))[:MOST_TAUGHT]]
+        for number, (clip, waveform) in enumerate(zip(chosen, read_all([one.place for one in chosen]), strict=True)):
+            sound = _sounding(waveform)[: 4 * SAMPLE_RATE]
+            samples = _noise(random, max(len(sound), round(WINDOW * SAMPLE_RATE)))
+            first = (len(samples) - len(sound)) // 2
+            samples[first : first + len(sound)] += _at_level(sound, random)
+            place = folder / task.name / split / clip.label / f"{number}.wav"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(place, samples, SAMPLE_RATE, subtype="FLOAT")
+    return replace(data_sets.load(folder / task.name), clip_seconds=WINDOW)
 
 
 def _noise(random: np.random.Generator, samples: int) -> Waveform:
@@ -83,9 +108,9 @@ def _sounding(waveform: Waveform) -> Waveform:
     return waveform if not len(loud) else waveform[loud[0] * _BLOCK : (loud[-1] + 1) * _BLOCK]
 
 
-def scored(manager: Manager, scapes: Sequence[Scape], hop: float, *, timeline: bool) -> Scored:
-    """Score the windows of soundscapes once; the router says which of them fit the task."""
-    scorer = WindowScorer(manager.session, EventSettings("auto", WINDOW, hop, timeline=timeline, tuned=False))
+def scored(manager: Manager, scapes: Sequence[Scape], settings: EventSettings) -> Scored:
+    """Score the windows of soundscapes once."""
+    scorer = WindowScorer(manager.session, settings)
     found = []
     for samples, _ in scapes:
         windows: list[ScoredWindow] = []
@@ -149,8 +174,9 @@ def _accuracy(manager: Manager, task: data_sets.Task, minutes: float) -> list[Ro
     scapes = [soundscapes(task.validation, minutes, 1), soundscapes(task.test, minutes, 2)]
     rows = []
     for hop in HOPS:
-        whole = [scored(manager, some, hop, timeline=False) for some in scapes]
-        steps = [scored(manager, some, hop, timeline=True) for some in scapes]
+        settings = EventSettings("auto", WINDOW, hop, tuned=False)
+        whole = [scored(manager, some, settings) for some in scapes]
+        steps = [scored(manager, some, replace(settings, timeline=True)) for some in scapes]
         plain = best_f1(merged, whole[0], whole[1], scapes)
         for what, find, given in (("hysteresis", detected, whole), ("timeline", detected, steps)):
             value = best_f1(find, given[0], given[1], scapes)
@@ -195,6 +221,28 @@ def _speed(manager: Manager, task: str, seconds: float) -> list[Row]:
         Row("events, hop 0.48 s", "real time", fast, fast, "x", "", "100 x or more", fast >= 100, clock),
         Row("events, hop 0.48 s", "hop 0.96 s", ratio, taken[0.96], "x", "", "0.75 or more", ratio >= 0.75, clock),
     ]
+
+
+def _routing(manager: Manager, task: str, scapes: Sequence[Scape]) -> list[Row]:
+    """Return how much longer it takes where the router chooses the task, of every window or of few."""
+    named = EventSettings(task, WINDOW, 0.48, tuned=False)
+    kinds = {"by name": named, "every": replace(named, task="auto")}
+    kinds["sticky"] = replace(kinds["every"], route="sticky")
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(4):
+        for kind, settings in kinds.items():
+            started = time.process_time()
+            scored(manager, scapes, settings)
+            times[kind].append(time.process_time() - started)
+    rows = []
+    for kind in ("every", "sticky"):
+        ratios = [one / name for one, name in zip(times[kind][1:], times["by name"][1:], strict=True)]
+        between = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        ratio = statistics.median(ratios)
+        value = statistics.median(times[kind][1:])
+        target = "1.1 x or less" if kind == "sticky" else ""
+        rows.append(Row(f"routed, {kind}", "by name", ratio, value, "s", between, target, ratio <= 1.1, "hop 0.48 s"))
+    return rows
 
 
 def _delay(manager: Manager, task: str, scapes: Sequence[Scape]) -> Row:
@@ -262,11 +310,14 @@ def measure(folders: Sequence[Path] = (), minutes: float = 4.0, hours: float = 0
         for task in _tasks(folders, Path(place)):
             home = Path(place) / "registries" / task.name
             with Manager.open(home, backbone="ast-mini", device="cpu") as manager:
-                manager.add_task(task, method="linear", pooling="mean", evaluate=False, negatives=quiet)
+                taught = over_noise(task, Path(place) / "taught")
+                manager.add_task(taught, method="linear", pooling="mean", evaluate=False, negatives=quiet)
                 rows += _accuracy(manager, task, minutes)
         with Manager.open(home, device="cpu") as manager:
             rows += _speed(manager, task.name, 60.0)
-            rows.append(_delay(manager, task.name, soundscapes(task.test, 2.0, 3)))
+            scapes = soundscapes(task.test, 2.0, 3)
+            rows += _routing(manager, task.name, scapes)
+            rows.append(_delay(manager, task.name, scapes))
         rows.append(_memory(home, task.name, hours))
     return rows
 

@@ -1,6 +1,7 @@
 """Tunes where events of a task begin: a threshold for each class, from validation clips and background recordings.
 
-The events are those that `cl-ast events` would find, with its usual settings: the same windows, grid, median and rules.
+The events are those that `cl-ast events` would find, with its usual settings or with another window and hop: the same
+grid, median and rules.
 Every window is scored once; what is tried is only where the scores become events.
 """
 
@@ -81,6 +82,7 @@ class Tuned:
 
     Attributes:
         hours: of background.
+        window, hop: of the scores that the thresholds are for, in seconds.
         classes: the thresholds, by label.
         unreached: the classes for which no threshold reaches the goal; they have the highest.
     """
@@ -88,6 +90,8 @@ class Tuned:
     goal: Goal
     background: Path
     hours: float
+    window: float
+    hop: float
     classes: Mapping[str, ClassThreshold]
     unreached: Sequence[str]
 
@@ -98,19 +102,31 @@ class Tuned:
             "precision": self.goal.precision,
             "background": str(self.background),
             "hours": round(self.hours, 4),
+            "window": self.window,
+            "hop": self.hop,
             "labels": {label: asdict(one) for label, one in self.classes.items()},
         }
 
 
-def tune(session: Session, record: TaskRecord, background: Path, goal: Goal, progress: Progress) -> Tuned:
+def tune(
+    session: Session,
+    record: TaskRecord,
+    background: Path,
+    goal: Goal,
+    progress: Progress,
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+) -> Tuned:
     """Give each class of a task the lowest threshold that reaches a goal, as a version that differs in nothing else.
 
     Args:
         background: a folder of recordings in which none of the classes sounds.
+        window, hop: as in `EventSettings`.
 
     Raises:
         StreamError: the background has no recordings, or the validation clips are not at hand.
-        AudioError: a recording or a clip cannot be read.
+        AudioError: a recording or a clip cannot be read, or the window or the hop cannot be used.
         RegistryError: the routing of the task would be lost.
         NotFiniteError: the task answers with values that are not numbers.
     """
@@ -118,9 +134,8 @@ def tune(session: Session, record: TaskRecord, background: Path, goal: Goal, pro
     if session.routing.is_unusable(record.version):
         raise RegistryError(f"the routing of {record.name} is of another release; run `cl-ast route` first")
     root = resolved(background)
+    scorer = WindowScorer(session, EventSettings(task=record.name, window=window, hop=hop, tuned=False))
     clips = reload_version(session.registry, record.version).validation
-    settings = EventSettings(task=record.name, tuned=False)
-    scorer = WindowScorer(session, settings)
     paths = audio_in(root)
     scored: list[_Scored] = []
     for number, path in enumerate(paths):
@@ -136,7 +151,8 @@ def tune(session: Session, record: TaskRecord, background: Path, goal: Goal, pro
     if not hours:
         raise StreamError(f"{root} has no sound; give recordings of the background")
     classes, unreached = _lowest(record, scored, scorer, _rule(goal, hours), progress)
-    tuned = Tuned(goal, root, hours, classes, unreached)
+    window, hop = scorer.size / SAMPLE_RATE, scorer.hop / SAMPLE_RATE
+    tuned = Tuned(goal, root, hours, window, hop, classes, unreached)
     routing = session.routing.tasks().get(record.name)
     tensors = {} if routing is None else routing.tensors()
     recommit(session, record, tensors, record.version.source, {KEY: tuned.to_json()})

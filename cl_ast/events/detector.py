@@ -38,6 +38,7 @@ class EventDetector:
         length = round(settings.median * SAMPLE_RATE / step)
         self._cuts: _Cuts = _Boxes(settings, length) if settings.method == "sebb" else _Hysteresis(settings, step)
         self._median = RunningMedian(1 if settings.method == "sebb" else length | 1)
+        self._route = "" if settings.route == "every" else settings.route
         self._waiting: list[Event] = []  # until the recording is as long as they are with their pads
 
     def add(self, window: ScoredWindow) -> list[Event]:
@@ -75,7 +76,7 @@ class EventDetector:
         """Return a region as an event, or as a candidate with the reason why it is none."""
         first, stop = region.first * self._step, region.stop * self._step
         if key is None:
-            return Event(self._path, first, stop, None, None, None, None, region.windows, UNKNOWN)
+            return Event(self._path, first, stop, None, None, None, None, region.windows, UNKNOWN, self._route)
         task, label = key
         why = ""
         if not region.reached:
@@ -86,7 +87,7 @@ class EventDetector:
             pad = round(self._settings.pad * SAMPLE_RATE)
             first, stop = max(0, first - pad), stop + pad
         peak, mean = round(region.peak, _DIGITS), round(region.mean, _DIGITS)
-        return Event(self._path, first, stop, label, task, peak, mean, region.windows, why)
+        return Event(self._path, first, stop, label, task, peak, mean, region.windows, why, self._route)
 
 
 class _Unknown:

@@ -53,6 +53,7 @@ class EventSettings:
         pad: how much earlier an event begins, and how much later it ends, than its scores say.
         timeline: whether each window has a score for every step in time of the backbone, and not one for all of it.
         alpha: with "auto", the p-value below which a window is unknown; None for the limit of each task.
+        route: with "auto", "every" routes each window; "sticky" keeps a task while it seems to fit (`events.sticky`).
         method: how events are cut out of the scores: "hysteresis", as described here, or "sebb".
         tuned: whether classes begin and end where `cl-ast tune` found, as far as it did and `thresholds` says no other;
             its thresholds are for hysteresis.
@@ -69,6 +70,7 @@ class EventSettings:
     pad: float = 0.0
     timeline: bool = False
     alpha: float | None = None
+    route: Literal["every", "sticky"] = "every"
     method: Literal["hysteresis", "sebb"] = "hysteresis"
     tuned: bool = True
 
@@ -77,11 +79,14 @@ class EventSettings:
             if not 0 <= getattr(self, name) <= _LONGEST:
                 shown = name.replace("_", "-")
                 raise ClAstError(f"--{shown} of {getattr(self, name):g} s cannot be used; give 0 to {_LONGEST:g} s")
+        if self.route != "every" and self.task != AUTO:
+            raise ClAstError("--route is for the router; leave out --task")
 
     def row(self) -> dict[str, Any]:
         """Return the settings that all classes have in common, as plain values."""
         names = ("window", "hop", "median", "min_duration", "min_gap", "pad", "timeline", "alpha", "method")
-        return {"on": self.threshold.on, "off": self.threshold.off, **{name: getattr(self, name) for name in names}}
+        found = {"on": self.threshold.on, "off": self.threshold.off, **{name: getattr(self, name) for name in names}}
+        return found | ({} if self.route == "every" else {"route": self.route})
 
     def to_json(self) -> dict[str, Any]:
         """Return all settings as plain values."""
@@ -105,6 +110,7 @@ class Event:
         score_max, score_mean: of its scores on the grid, after the median; None where no task fits.
         windows: how many windows cover a part of it.
         why: why it was rejected; empty for an event.
+        route: "sticky" where its windows were routed approximately; empty where each was routed, or tasks were named.
     """
 
     path: str
@@ -116,6 +122,7 @@ class Event:
     score_mean: float | None
     windows: int
     why: str = ""
+    route: str = ""
 
     @property
     def start(self) -> float:
@@ -128,7 +135,7 @@ class Event:
         return self.stop / SAMPLE_RATE
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that the command-line contract describes; a rejected one has `why`, too."""
+        """Return the object that the command-line contract describes; some have `why` and `route`, too."""
         found = {
             "path": self.path,
             "start": self.start,
@@ -139,11 +146,11 @@ class Event:
             "score_mean": self.score_mean,
             "windows": self.windows,
         }
-        return found | ({"why": self.why} if self.why else {})
+        return found | {name: value for name, value in (("why", self.why), ("route", self.route)) if value}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Event":
         """Return the event that `to_json` wrote. Raises KeyError or TypeError where it is none."""
         first, stop = (round(found[name] * SAMPLE_RATE) for name in ("start", "end"))
         kept = {name: found[name] for name in ("path", "label", "task", "score_max", "score_mean", "windows")}
-        return cls(first=first, stop=stop, why=found.get("why", ""), **kept)
+        return cls(first=first, stop=stop, why=found.get("why", ""), route=found.get("route", ""), **kept)

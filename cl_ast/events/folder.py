@@ -49,7 +49,8 @@ class ResultFolder:
         except (ValueError, KeyError, TypeError):
             raise ClAstError(f"{self._folder / INDEX}: is damaged; name another folder") from None
         if settings != self._settings:
-            names = sorted(name for name in self._settings if settings.get(name) != self._settings[name])
+            every = {*settings, *self._settings}
+            names = sorted(name for name in every if settings.get(name) != self._settings.get(name))
             raise ClAstError(
                 f"{self._folder}: its results were found with other settings ({', '.join(names)}); give the same ones, "
                 "or name another folder"

@@ -21,9 +21,11 @@ from cl_ast.inference.joining import cut_of, joined
 from cl_ast.inference.predicting import choice_of
 from cl_ast.inference.prediction import Query
 from cl_ast.inference.session import Session
-from cl_ast.router import Router, decide, part_to_describe
+from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.tasks.thresholds import thresholds_of
+from cl_ast.tasks.thresholds import thresholds_of, windows_of
+
+_APPROXIMATE = "--route sticky is approximate: a task that fits a window is kept for those after it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,10 @@ class WindowScorer:
         self._session = session
         query = Query(task=settings.task, alpha=settings.alpha)
         self._choice = None if settings.task == ALL else choice_of(session, query)
-        if self._choice is None or isinstance(self._choice, Router):
-            names = [one.name for one in session.registry.tasks()]
-        else:
+        if isinstance(self._choice, Route):
             names = [self._choice.task]
+        else:
+            names = [one.name for one in session.registry.tasks()]
         if not names:
             raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
         self._versions = session.versions(names)
@@ -65,7 +67,7 @@ class WindowScorer:
         assert self.settings.window is not None and self.settings.hop is not None
         self.size = round(self.settings.window * SAMPLE_RATE)
         self.hop = round(self.settings.hop * SAMPLE_RATE)
-        if settings.timeline and not isinstance(self._choice, Router):
+        if settings.timeline and self.router is None:
             for name in names:
                 self._model(name).check_timeline()
         self._names = names
@@ -77,19 +79,50 @@ class WindowScorer:
             NotFiniteError: a task answers with values that are not numbers.
             CorruptRegistryError: a task's file is damaged.
         """
-        if not isinstance(self._choice, Router):
+        if self.router is None:
             return self._by_names(windows)
+        return [window for _, window in self.routed(windows)]
+
+    @property
+    def router(self) -> Router | None:
+        """The router that chooses the task of each window; None where tasks are named."""
+        return self._choice if isinstance(self._choice, Router) else None
+
+    def routed(self, windows: Sequence[Segment]) -> list[tuple[Route, ScoredWindow]]:
+        """Return the routes of windows, and their scores by the tasks that they are sent to; raises as a call does."""
+        assert self.router is not None
         described = self._session.routing.space.describe([part_to_describe(one.waveform) for one in windows])
-        decided = decide(self._choice, described, lambda pairs: self._scored(windows, pairs))
-        return [
-            self._window(one, [(route.task, scored)] if route.known else [], None if route.known else route.task)
-            for one, (route, scored) in zip(windows, decided, strict=True)
-        ]
+        nothing = _Scored(torch.zeros(0), torch.zeros(0, 0))
+        decided = decide(self.router, described, lambda pairs: self._scored(windows, pairs), for_unknown=nothing)
+        found = []
+        for one, (route, scored) in zip(windows, decided, strict=True):
+            answers = [(route.task, scored)] if route.known else []
+            found.append((route, self._window(one, answers, None if route.known else route.task)))
+        return found
+
+    def by_task(self, windows: Sequence[Segment], task: str) -> list[tuple[Tensor, ScoredWindow]]:
+        """Return the logits (classes,) of windows by one task, and their scores; raises as a call does."""
+        found = self._scored(windows, [(row, task) for row in range(len(windows))])
+        each = zip(windows, found, strict=True)
+        return [(scored.logits, self._window(one, [(task, scored)], None)) for one, scored in each]
 
     def describe(self) -> dict[str, Any]:
         """Return all that the events depend on besides the recording, as plain values."""
         versions = {name: version.adapter_sha256 for name, version in sorted(self._versions.items())}
         return self.settings.to_json() | {"backbone": self._session.backbone.fingerprint, "versions": versions}
+
+    def cautions(self) -> list[str]:
+        """Return what is to be said of the scores: that they are approximate, or that thresholds are for others."""
+        lines = [] if self.settings.route == "every" else [_APPROXIMATE]
+        own = self.size / SAMPLE_RATE, self.hop / SAMPLE_RATE  # in seconds
+        wanted = {task for task, _ in self.settings.thresholds}
+        tuned = {name: windows_of(version) for name, version in self._versions.items() if name in wanted}
+        return lines + [
+            f"the thresholds of {name} were tuned for windows of {one[0]:g} s with a hop of {one[1]:g} s, and these "
+            f"are of {own[0]:g} s with a hop of {own[1]:g} s, whose scores differ; give the same, or tune with these"
+            for name, one in sorted(tuned.items())
+            if one is not None and one != own
+        ]
 
     def prepare(self, windows: Sequence[Segment]) -> None:
         """Compute what windows share, in the thread that reads them, so that the backbone need not wait for it."""

@@ -9,6 +9,7 @@ from cl_ast.events.detector import EventDetector
 from cl_ast.events.event import Event
 from cl_ast.events.grid import ScoredWindow
 from cl_ast.events.scoring import WindowScorer
+from cl_ast.events.sticky import StickyRouting
 
 
 def _ignored(_: ScoredWindow) -> None:
@@ -43,7 +44,7 @@ class StreamDetector:
         """
         self.cutter = WindowCutter(path, scorer.size, scorer.hop, group)
         self.detector = EventDetector(path, scorer.settings, scorer.step, scorer.hop)
-        self._scorer = scorer
+        self._score = StickyRouting(scorer) if scorer.settings.route == "sticky" else scorer
         self._watch = watch
 
     def add(self, samples: Waveform) -> list[Event]:
@@ -62,7 +63,7 @@ class StreamDetector:
     def take(self, windows: list[Segment]) -> list[Event]:
         """Take windows of this detector's cutter, which another thread may have cut; return as `add` does."""
         found = []
-        for window in self._scorer(windows):
+        for window in self._score(windows):
             found += self.detector.add(window)
             self._watch(window)
         return found

@@ -67,8 +67,9 @@ class Session:
         self._seconds: dict[str, float] = {}  # that a version takes of a clip, by the hash of its file
 
     def close(self) -> None:
-        """Stop reading ahead. The registry stays open."""
+        """Stop reading ahead, and close the recording that was read last. The registry stays open."""
         self._cache.close()
+        self.clips.close()
 
     # The backbone
 

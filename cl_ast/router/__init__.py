@@ -12,7 +12,7 @@ from cl_ast.router.router import Route, Router
 from cl_ast.router.sound import part_to_describe, sound_of
 from cl_ast.router.space import DIMENSIONS, RouterSpace
 from cl_ast.router.task_routing import TaskRouting
-from cl_ast.router.tie_break import decide, most_confident
+from cl_ast.router.tie_break import decide, head_p_value, most_confident
 
 __all__ = [
     "ALPHA",
@@ -25,6 +25,7 @@ __all__ = [
     "TaskRouting",
     "checked_alpha",
     "decide",
+    "head_p_value",
     "learn",
     "most_confident",
     "part_to_describe",

@@ -26,18 +26,31 @@ A = TypeVar("A", bound=HasLogits)
 
 
 def decide(
-    router: Router, described: Tensor, answers: Callable[[Sequence[tuple[int, str]]], Sequence[A]]
+    router: Router,
+    described: Tensor,
+    answers: Callable[[Sequence[tuple[int, str]]], Sequence[A]],
+    *,
+    for_unknown: A | None = None,
 ) -> list[tuple[Route, A]]:
     """Return the route of each described clip (n, d), with the answer of the task that it is sent to.
 
     Args:
         answers: computes the answers for pairs of a clip's row and a task's name, in the same order. A clip with a
             runner-up appears twice.
+        for_unknown: stands for the answer of a clip that no task fits, which then is not computed; its route is the
+            nearest, whose runner-up fits no better.
     """
     choices = [(route, route.runner_up) if route.runner_up else (route,) for route in router.choose(described)]
-    pairs = [(row, route.task) for row, several in enumerate(choices) for route in several]
+    wanted = [for_unknown is None or any(route.known for route in several) for several in choices]
+    pairs = [(row, route.task) for row, several in enumerate(choices) if wanted[row] for route in several]
     found = iter(answers(pairs))
-    return [most_confident(router, [(route, next(found)) for route in several]) for several in choices]
+    out = []
+    for several, is_wanted in zip(choices, wanted, strict=True):
+        if is_wanted or for_unknown is None:
+            out.append(most_confident(router, [(route, next(found)) for route in several]))
+        else:
+            out.append((several[0], for_unknown))
+    return out
 
 
 def most_confident(router: Router, answered: Sequence[tuple[Route, A]]) -> tuple[Route, A]:
@@ -67,6 +80,11 @@ def confidence(logits: Tensor) -> Tensor:
 def confidence_calibration(logits: Tensor) -> Tensor:
     """Return the order statistics (101,) of a head's confidence for the logits (n, classes) of validation clips."""
     return calibrate(confidence(logits)) if len(logits) else UNCALIBRATED.clone()
+
+
+def head_p_value(router: Router, task: str, logits: Tensor) -> float:
+    """Return the p-value of a head's confidence for logits (classes,), among that of the task's own clips."""
+    return float(p_values(router.confidence(task), confidence(logits[None])))
 
 
 def more_confident(first: Tensor, second: Tensor, calibrations: tuple[Tensor, Tensor]) -> bool:

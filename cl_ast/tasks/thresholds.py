@@ -21,3 +21,11 @@ def thresholds_of(version: VersionFacts) -> dict[str, float]:
         if isinstance(on, int | float) and 0 <= on <= 1:
             found[str(label)] = float(on)
     return found
+
+
+def windows_of(version: VersionFacts) -> tuple[float, float] | None:
+    """Return the window and the hop, in seconds, whose scores the thresholds are for; None where no record says so."""
+    record = version.training.get(KEY)
+    found = [record.get(name) if isinstance(record, Mapping) else None for name in ("window", "hop")]
+    window, hop = (float(one) if isinstance(one, int | float) and 0 < one < 1e6 else None for one in found)
+    return None if window is None or hop is None else (window, hop)

@@ -1,16 +1,25 @@
-"""The options that say how events are found, as `events` and `listen` have them."""
+"""The options that say how events are found, as `events` and `listen` have them; `tune` has those of windows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cl_ast.terminal.output import note
+
 if TYPE_CHECKING:
-    from cl_ast.events import EventSettings
+    from cl_ast.events import EventSettings, WindowScorer
+    from cl_ast.inference.session import Session
 
 _SCORE = click.FloatRange(0, 1)
+_WINDOWS = (
+    click.option(
+        "--window", type=float, metavar="S", help="Classify windows of S seconds. [default: what the task hears]"
+    ),
+    click.option("--hop", type=float, metavar="S", help="A window every S seconds. [default: half a window]"),
+)
 _OPTIONS = (
     click.option(
         "--task",
@@ -25,9 +34,13 @@ _OPTIONS = (
         help="With auto, a window is unknown where its p-value is below X: 0 (never), 0.01, …  [default: each task's]",
     ),
     click.option(
-        "--window", type=float, metavar="S", help="Classify windows of S seconds. [default: what the task hears]"
+        "--route",
+        type=click.Choice(["every", "sticky"]),
+        default="every",
+        show_default=True,
+        help="With auto, route every window, or keep a task while it seems to fit (sticky): faster, and approximate.",
     ),
-    click.option("--hop", type=float, metavar="S", help="A window every S seconds. [default: half a window]"),
+    *_WINDOWS,
     click.option(
         "--on", type=_SCORE, help="The score at which an event begins. [default: 0.6, or what `tune` chose for a class]"
     ),
@@ -50,14 +63,33 @@ _OPTIONS = (
         help="Score every step in time within a window, at almost no cost; the hop may then be the window.",
     ),
 )
-NAMES = ("task", "alpha", "window", "hop", "on", "off", "median", "min_duration", "min_gap", "pad", "timeline")
+NAMES = ("task", "alpha", "route", "window", "hop", "on", "off", "median", "min_duration", "min_gap", "pad", "timeline")
 
 
 def event_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options, which the command gets by their `NAMES`."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def window_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options `window` and `hop` alone."""
+    return _with(_WINDOWS, command)
+
+
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def scorer_of(session: Session, settings: EventSettings) -> WindowScorer:
+    """Return what scores the windows, and say where thresholds are for the scores of other windows."""
+    from cl_ast.events import WindowScorer
+
+    scorer = WindowScorer(session, settings)
+    for line in scorer.cautions():
+        note(line)
+    return scorer
 
 
 def settings_of(given: dict[str, Any], method: str = "hysteresis") -> EventSettings:

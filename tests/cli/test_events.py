@@ -188,6 +188,19 @@ def test_all_tasks_share_what_lies_below_their_adapters(
             np.testing.assert_allclose(singles["all"][0][task], singles[task][0][task], atol=1e-6)
 
 
+def test_sticky_routing_is_marked_as_approximate(cl: Run, recording: Path, tmp_path: Path) -> None:
+    words = ["events", recording, "--route", "sticky", "--on", 0.5, "--hop", 0.25]
+    answer = cl(*words, "--format", "jsonl", "--out", tmp_path / "out").fine()
+    assert "--route sticky is approximate" in " ".join(answer.err.split())
+    lines = [json.loads(line) for line in (tmp_path / "out" / "dawn.jsonl").read_text().splitlines()]
+    assert [one for one in lines if "why" not in one]
+    assert {one["route"] for one in lines} == {"sticky"}
+    rows = list(csv.DictReader(io.StringIO(cl(*words, "--format", "csv").fine().out)))
+    assert {row["route"] for row in rows} == {"sticky"}
+    cl(*words[:2], "--out", tmp_path / "out", "--resume", "-q").refused("other settings (hop, off, on, route)")
+    assert "--route is for the router" in cl(*words, "--task", "tones").err
+
+
 def test_wrong_usage_is_refused_in_one_line(cl: Run, recording: Path) -> None:
     assert cl("events", recording, "--resume").code == 2
     assert "--alpha is for the router" in cl("events", recording, "--task", "tones", "--alpha", 0.1).err

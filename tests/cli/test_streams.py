@@ -40,9 +40,18 @@ def _whole(scorer: WindowScorer, samples: Waveform, group: int = 1) -> list[Even
 
 
 @pytest.mark.parametrize("group", [1, 4])
-@pytest.mark.parametrize("task", ["tones", "auto", "all"])
-def test_pieces_of_any_length_give_the_same_events(manager: Manager, task: str, group: int) -> None:
-    scorer = WindowScorer(manager.session, EventSettings(task=task, median=0.3, min_duration=0.1, hop=0.2))
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        EventSettings(task="tones", median=0.3, min_duration=0.1, hop=0.2),
+        EventSettings(task="auto", median=0.3, min_duration=0.1, hop=0.2),
+        EventSettings(task="auto", median=0.3, min_duration=0.1, hop=0.2, route="sticky"),
+        EventSettings(task="all", median=0.3, min_duration=0.1, hop=0.2),
+    ],
+    ids=["tones", "auto", "sticky", "all"],
+)
+def test_pieces_of_any_length_give_the_same_events(manager: Manager, wanted: EventSettings, group: int) -> None:
+    scorer = WindowScorer(manager.session, wanted)
     samples = soundscape()
     whole = _whole(scorer, samples, group)
     assert whole

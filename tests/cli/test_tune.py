@@ -67,6 +67,26 @@ def test_thresholds_keep_to_the_false_alarms_and_are_used(registry: Path, run: R
     assert again["training"]["thresholds"] == recorded
 
 
+def test_thresholds_are_for_the_windows_that_they_were_tuned_with(registry: Path, run: Run, background: Path) -> None:
+    words = ["tune", "tones", "--background", background, "--false-alarms-per-hour", 180]
+    usual = run(registry, *words, "--format", "json").fine().json
+    windows = ["--window", 0.4, "--hop", 0.1]
+    found = run(registry, *words, *windows, "--format", "json").fine().json
+    assert (found["window"], found["hop"]) == (0.4, 0.1)
+    assert (found["window"], found["hop"]) != (usual["window"], usual["hop"])
+    events = _events(registry, background, window=0.4, hop=0.1)
+    assert {label: one["false_alarms"] for label, one in found["labels"].items()} == {
+        label: events.count(label) for label in ("high", "low")
+    }
+    assert "windows of 0.4 s, hop 0.1 s" in run(registry, "show", "tones").fine().out
+    searched = ["events", background, "--task", "tones"]
+    assert run(registry, *searched, *windows).fine().err == ""
+    other = " ".join(run(registry, *searched).fine().err.split())
+    assert "the thresholds of tones were tuned for windows of 0.4 s with a hop of 0.1 s" in other
+    assert run(registry, *searched, "--on", 0.6).fine().err == ""
+    run(registry, "-q", *words, "--hop", 9).refused("hop of 9 s")
+
+
 def test_a_precision_is_reached(registry: Path, run: Run, background: Path) -> None:
     words = ["tune", "tones", "--background", background, "--precision", 0.9, "--format", "csv"]
     rows = run(registry, *words).fine().out.splitlines()

@@ -11,7 +11,7 @@ import click
 
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.event_options import event_options, settings_of
+from cl_ast.terminal.event_options import event_options, scorer_of, settings_of
 from cl_ast.terminal.given import recordings_in
 from cl_ast.terminal.output import print_json, print_text, table_or, warn, written
 
@@ -89,10 +89,9 @@ def events(
     for problem in problems:
         warn(problem)
     with app.manager(backbone) as manager, app.progress(lines=False) as display:
-        from cl_ast.events import WindowScorer
         from cl_ast.events.folder import ResultFolder
 
-        scorer = WindowScorer(manager.session, settings)
+        scorer = scorer_of(manager.session, settings)
         folder = None if out is None else ResultFolder(out, scorer.describe(), resume=resume)
         search = _Search(scorer, wanted, folder, save_clips, display, at_once=kind == "jsonl" and out is None)
         try:

@@ -11,7 +11,7 @@ import click
 
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.event_options import event_options, settings_of
+from cl_ast.terminal.event_options import event_options, scorer_of, settings_of
 from cl_ast.terminal.output import print_line, print_text, warn, written
 from cl_ast.wording import plural
 
@@ -89,7 +89,7 @@ def listen(
     settings = settings_of(given)
     with app.manager(backbone) as manager:
         from cl_ast.audio.reading import SAMPLE_RATE
-        from cl_ast.events import StreamDetector, WindowScorer
+        from cl_ast.events import StreamDetector
         from cl_ast.events.raw_sound import Ring, SoundFormat
         from cl_ast.events.sources import default_rate
         from cl_ast.terminal.live import Actions, Listening, stop_on_ctrl_c, until
@@ -104,7 +104,7 @@ def listen(
         ring = Ring(rate if is_device or place == "-" else SAMPLE_RATE, keep)
         view = Listening(quiet=app.quiet)
         windows: list[ScoredWindow] = []
-        detector = StreamDetector(WindowScorer(manager.session, settings), place, watch=windows.append)
+        detector = StreamDetector(scorer_of(manager.session, settings), place, watch=windows.append)
         actions = Actions(ring, save_clips, program, Path(place).stem if not is_device else "live")
         with stop_on_ctrl_c() as stopped, view:
             trouble = None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.event_options import window_options
 from cl_ast.terminal.output import note, print_json, print_text, table_or, warn
 from cl_ast.wording import some_of
 
@@ -22,6 +23,7 @@ from cl_ast.wording import some_of
 )
 @click.option("--false-alarms-per-hour", type=float, metavar="X", help="At most X false events an hour of each class.")
 @click.option("--precision", type=float, metavar="P", help="At least this share of the detections of each class right.")
+@window_options
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @table_or("json", "csv")
 @pass_app
@@ -32,6 +34,8 @@ def tune(
     background: Path,
     false_alarms_per_hour: float | None,
     precision: float | None,
+    window: float | None,
+    hop: float | None,
     backbone: str | None,
     kind: str,
 ) -> None:
@@ -40,7 +44,7 @@ def tune(
     `cl-ast events` and `cl-ast listen` use it for TASK. Each class gets the lowest threshold that reaches the goal, so
     that as much as possible is found. False events are counted in the background. The validation clips of the task say
     how much of a class is still found and, for --precision, which clips of other classes are taken for it. The events
-    are those of the usual settings.
+    are those of the usual settings; give --window and --hop here if you give them to `events`.
 
     The thresholds are a new version of the task with the same adapter: `cl-ast show` has them, `cl-ast undo` or
     `rollback` takes them back, and `events --on` overrules them.
@@ -58,7 +62,7 @@ def tune(
     goal = Goal(false_alarms_per_hour, precision)
     with app.manager(backbone) as manager, app.progress() as display:
         record = manager.registry.task(task)
-        found = tuned_to(manager.session, record, background, goal, display)
+        found = tuned_to(manager.session, record, background, goal, display, window=window, hop=hop)
     if kind == "json":
         print_json({"task": record.name, **found.to_json(), "unreached": list(found.unreached)})
     elif kind == "csv":

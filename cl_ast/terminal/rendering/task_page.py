@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from cl_ast.evaluation.shown_accuracy import FEW, clip_count, counted, in_sentence, with_interval
 from cl_ast.excerpts import in_folder
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
-from cl_ast.tasks.thresholds import thresholds_of
+from cl_ast.tasks.thresholds import thresholds_of, windows_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
 from cl_ast.terminal.rendering.records import epochs, stopped
 from cl_ast.wording import duration, size
@@ -72,7 +72,9 @@ def _routing(v: VersionRecord) -> list[tuple[str, str]]:
 def _thresholds(v: VersionRecord) -> list[tuple[str, str]]:
     """Return the row about where events of the classes begin; none where `cl-ast tune` has not chosen that."""
     found = [f"{label} {on:.2f}" for label, on in thresholds_of(v).items()]
-    return [("events begin at", _listed(found))] if found else []
+    windows = windows_of(v)
+    of = "" if windows is None else f" (windows of {windows[0]:g} s, hop {windows[1]:g} s)"
+    return [("events begin at", _listed(found) + of)] if found else []
 
 
 def _alpha(v: VersionRecord) -> str:

@@ -25,4 +25,6 @@ def table(found: Mapping[str, Any]) -> RenderableType:
     if len(listed) > _MOST_CLASSES:
         shown.add_row(more(len(listed) - _MOST_CLASSES, "csv"))
     legend = "clips are those of validation; other clips are of another class and were taken for this one"
-    return Group(shown, "", line(legend, "dim"), line(f"{found['hours']:.2f} h of background in {found['background']}"))
+    windows = f"windows of {found['window']:g} s, hop {found['hop']:g} s"
+    background = f"{found['hours']:.2f} h of background in {found['background']}, {windows}"
+    return Group(shown, "", line(legend, "dim"), line(background))

@@ -1,13 +1,17 @@
 """Parts of recordings are the samples that the whole recording has there, whichever of them are read together."""
 
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from cl_ast.audio import reading
 from cl_ast.audio.cache import DecodedClips
 from cl_ast.audio.reading import SAMPLE_RATE, read, read_all
+from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.excerpts import Excerpt, Place, in_folder, short_name
 
@@ -47,6 +51,35 @@ def test_parts_of_one_recording_are_cached_one_by_one(recording: Path, monkeypat
     monkeypatch.setattr("cl_ast.audio.reading.stream", None)  # nothing is read again
     for one, again in zip(reversed(before), clips.read(parts[::-1]), strict=True):
         assert one is again
+
+
+def test_parts_in_the_order_of_their_time_are_read_in_one_pass(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    stream = reading.stream
+
+    def counted(path: Path) -> Generator[reading.Waveform, None, None]:
+        opened.append(path)
+        return stream(path)
+
+    monkeypatch.setattr(reading, "stream", counted)
+    whole = np.concatenate(list(stream(recording)))
+    # The second reaches far beyond the third, and two overlap across calls.
+    spans = [(0.5, 1.0), (1.0, 20.5), (1.5, 2.0), (2.0, 2.5), (9.8, 10.2), (21.0, 24.0), (23.5, 25.0)]
+    parts: list[Place] = [Excerpt(recording, *span) for span in spans]
+    reader = reading.ClipReader()
+    found = [one for part in chunks(len(parts), 2) for one in reader.read(parts[part.start : part.stop])]
+    for one, (start, end) in zip(found, spans, strict=True):
+        np.testing.assert_array_equal(one, whole[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)])
+    assert opened == [recording]
+    np.testing.assert_array_equal(reader.read(parts[:1])[0], found[0])  # from the beginning again
+    assert len(opened) == 2
+    os.utime(recording, ns=(1, 1))  # as if it were written again
+    reader.read(parts[1:2])
+    assert len(opened) == 3
+    reader.close()
+    assert len(reader.read(parts)) == len(parts)
 
 
 def test_a_part_is_named_with_its_time() -> None:

@@ -382,6 +382,27 @@ def _given(answers: dict[str, Logits], pairs: Sequence[tuple[int, str]]) -> list
     return [answers[task] for _, task in pairs]
 
 
+def test_a_clip_that_no_task_fits_needs_no_answer() -> None:
+    router = Router({f"task-{i}": routing(i, "discriminant") for i in range(2)})
+    described = torch.cat([points(5, 6, 0), points(6, 6, 9)])
+    given = {f"task-{i}": Logits(1.0, 0.0) for i in range(2)}
+    answered: list[int] = []
+
+    def answers(pairs: Sequence[tuple[int, str]]) -> list[Logits]:
+        answered.extend(row for row, _ in pairs)
+        return _given(given, pairs)
+
+    nothing = Logits()
+    found = decide(router, described, answers, for_unknown=nothing)
+    several = [(one, one.runner_up or one) for one in router.choose(described)]
+    fitted = {row for row, pair in enumerate(several) if any(one.known for one in pair)}
+    assert 0 < len(fitted) < 12
+    assert set(answered) == fitted
+    for row, (wanted, one) in enumerate(zip(decide(router, described, partial(_given, given)), found, strict=True)):
+        assert one[0].known == wanted[0].known
+        assert one == wanted if row in fitted else one[1] is nothing
+
+
 def test_scores_that_are_not_numbers_are_an_error() -> None:
     router = Router({"task": routing(1, "ridge")})
     for ask in (router.choose, router.fitting):
