@@ -175,3 +175,13 @@ class JobState(BaseModel):
     seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
+
+
+class RecordingState(BaseModel):
+    """A recording that stays for an hour."""
+
+    id: str
+    file: str
+    seconds: float
+    columns: Annotated[int, Field(description="Of a tile of its spectrogram.")]
+    loudest: Annotated[int, Field(description="The largest value of its spectrogram, of 0 to 255.")]

@@ -18,6 +18,7 @@ class Settings:
         drain: seconds that accepted requests get after SIGTERM.
         pinned: tasks that stay in memory.
         allow_changes: whether tasks may be imported and removed.
+        page: whether it has a page for people.
     """
 
     host: str = "127.0.0.1"
@@ -30,6 +31,7 @@ class Settings:
     drain: float = 10.0
     pinned: tuple[str, ...] = ()
     allow_changes: bool = False
+    page: bool = True
 
     @property
     def is_local(self) -> bool:
