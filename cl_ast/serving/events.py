@@ -170,20 +170,21 @@ async def _work(service: Service, upload: Upload, settings: EventSettings, job: 
 
 async def _lines(job: Job) -> AsyncIterator[str]:
     """Yield a job as server-sent events, from its beginning; the last is done or error."""
-    given, seconds = 0, -1.0
+    given, progress = 0, dict[str, Any]()
     while True:
         changed = job.changed
         for event in job.events[given:]:
             yield _sent("event", event)
         given = len(job.events)
-        if job.seconds != seconds:
-            seconds = job.seconds
-            yield _sent("progress", {"seconds": seconds})
+        now = {"seconds": job.seconds} if job.step is None else {"step": job.step}
+        if now != progress:
+            progress = now
+            yield _sent("progress", progress)
         if job.error is not None:
             yield _sent("error", job.error)
             return
         if job.state == "done":
-            yield _sent("done", {"events": given, "seconds": seconds})
+            yield _sent("done", {"events": given, "seconds": job.seconds})
             return
         await changed.wait()
 

@@ -113,6 +113,7 @@ class Tasks(BaseModel):
     """All tasks, in the order in which they were learned."""
 
     tasks: list[TaskAnswer]
+    changes: Annotated[bool, Field(description="Whether tasks can be added and removed here.")]
 
 
 class Model(BaseModel):
@@ -173,6 +174,9 @@ class JobState(BaseModel):
     id: str
     state: Literal["running", "done", "failed"]
     seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
+    step: Annotated[
+        dict[str, Any] | None, Field(description="Of a training: its stage, and how much of it is done.")
+    ] = None
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
 

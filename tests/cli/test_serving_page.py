@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +53,11 @@ def browser(recording: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def server(stages: Mapping[str, Path]) -> Iterator[Server]:
-    with served(stages["chirps"]) as found:
+def server(stages: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that may be changed, over a registry of this module's own."""
+    registry = tmp_path_factory.mktemp("page") / "registry"
+    shutil.copytree(stages["chirps"], registry)
+    with served(registry, "--allow-changes") as found:
         yield found
 
 
@@ -180,7 +184,12 @@ def test_it_plays_what_it_shows(opened: Open, server: Server, recording: Path) -
 def test_everybody_can_use_it(opened: Open, server: Server, recording: Path, scheme: str, width: int) -> None:
     page = opened(server, scheme=scheme, width=width)
     send(page, recording)
+    page.keyboard.press("j")
     check(page, scheme, width)
+    for screen, content in (("Tasks", "Taken for|Never taken"), ("Retention", "average accuracy")):
+        press(page, screen, role="link")
+        page.get_by_text(re.compile(content)).first.wait_for()
+        check(page, scheme, width)
 
 
 def check(page: Any, scheme: str, width: int) -> None:
@@ -216,6 +225,46 @@ def test_a_microphone_gives_the_events_of_the_library(opened: Open, server: Serv
     assert rows(page) == shown([{"start": a, "end": b, "label": c} for a, b, c in expected])
     seen = np.frombuffer(server.ask(f"{place}/tiles/0/0").body, np.uint8)
     assert np.abs(seen.astype(int) - np.frombuffer(columns, np.uint8)[: len(seen)]).max() <= 1
+
+
+def test_tasks_and_retention_are_what_the_registry_says(opened: Open, server: Server) -> None:
+    page = opened(server, "#tasks")
+    stats = server.ask("/v1/stats").json
+    for task in stats["tasks"]:
+        card = page.get_by_role("article", name=task["name"])
+        assert f"{100 * task['accuracy']:.1f} %" in card.inner_text()
+        assert f"{100 * task['auto_accuracy']:.1f} %" in card.inner_text()
+    press(page, "Retention", role="link")
+    page.get_by_text("Average accuracy and forgetting").wait_for()
+    for mode, title in (("oracle", "by name"), ("auto", "routed")):
+        cells = page.locator(f"table:has(caption:text('Accuracy {title}')) tbody td").all_inner_texts()
+        matrix = [one for row in stats["matrix"][mode] for one in row]
+        assert cells == ["" if one is None else f"{100 * one:.1f}" for one in matrix]
+    cells = page.locator("table:has(caption:text('Where the router')) tbody td").all_inner_texts()
+    assert cells == [str(count) for row in stats["routing"]["confusion"] for count in row]
+    moments = server.ask("/v1/retention").json["moments"]
+    cells = page.locator("table:has(caption:text('and forgetting')) tbody td").all_inner_texts()
+    assert cells[-4] == f"{100 * moments[-1]['average']['oracle']:.1f}" and len(cells) == 4 * len(moments)
+
+
+def test_a_task_is_trained_from_a_zip_of_class_folders(
+    opened: Open, server: Server, data: Path, tmp_path: Path
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "more"), "zip", data, "chirps"))
+    page = opened(server, "#tasks")
+    reach(page, page.get_by_label("Name").element_handle())
+    page.keyboard.type("more")
+    reach(page, page.get_by_label("or zip").element_handle())
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(archive)
+    press(page, "Train")
+    page.get_by_text("more is trained.").wait_for()
+    page.get_by_role("article", name="more").wait_for()
+    assert server.ask("/v1/tasks/more").json["labels"] == ["down", "up"]
+    press(page, "Train")  # without a name, the browser says what is missing
+    assert server.ask("/v1/trainings?name=more", archive.read_bytes()).status == 202
+    assert server.ask("/v1/trainings?name=another", archive.read_bytes()).code == "overloaded"
 
 
 def test_it_wants_the_key_once(opened: Open, stages: Mapping[str, Path], tmp_path: Path, recording: Path) -> None:

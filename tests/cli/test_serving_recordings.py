@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from cl_ast.audio.reading import Waveform, read
 from cl_ast.events import EventSettings, EventsOf, Threshold, WindowScorer
 from cl_ast.manager import Manager
 from cl_ast.serving.page import PATHS
+from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.spectrogram import LogMelColumns
+from cl_ast.serving.training import unpack_upload
+from cl_ast.serving.uploads import Upload
+from streams.catalog import Limit
 from tests.cli.served import Server, served
 
 LIMIT = 60_000  # bytes of the page
@@ -144,3 +149,26 @@ def test_the_page_is_small_and_lets_nothing_else_in(server: Server) -> None:
         assert reply.status == 200
         policy = reply.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def test_a_zip_leads_nowhere_else_is_no_bomb_and_trains_only_where_changes_are_allowed(
+    server: Server, tmp_path: Path
+) -> None:
+    reply = server.ask("/v1/trainings?name=more", zipped("a/b.wav", b""))
+    assert reply.code == "forbidden"
+    limit = Limit(1_000, 10)
+    for number, (content, reason) in enumerate(
+        ((zipped("../b.wav", b"x"), "leads outside"), (zipped("b.wav", bytes(10**6)), "more in it"), (b"x", "neither"))
+    ):
+        folder = tmp_path / str(number)
+        with pytest.raises(Refusal, match=reason) as refused:
+            unpack_upload(Upload("more.zip", content), folder, limit)
+        assert str(tmp_path) not in refused.value.message
+    assert not list(tmp_path.iterdir())

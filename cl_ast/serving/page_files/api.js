@@ -5,30 +5,21 @@ import { $ } from "./dom.js";
 const KEPT = "cl-ast-key";
 let asking = null;
 
-export class Refused extends Error {
-	constructor(code, message) {
-		super(message);
-		this.code = code;
-	}
-}
+export class Refused extends Error {} // whose message is for people
 
 async function ask(path, options = {}) {
 	const key = sessionStorage.getItem(KEPT);
 	const headers = key ? { ...options.headers, Authorization: `Bearer ${key}` } : options.headers;
-	let reply;
-	try {
-		reply = await fetch(path, { ...options, headers });
-	} catch (error) {
-		if (error.name === "AbortError") throw error;
-		throw new Refused("away", "The service cannot be reached. Is it still running?");
-	}
+	const reply = await fetch(path, { ...options, headers }).catch((error) => {
+		throw error.name === "AbortError" ? error : new Refused("The service cannot be reached. Is it still running?");
+	});
 	if (reply.status === 401) {
 		await wantKey(key);
 		return ask(path, options);
 	}
 	if (!reply.ok) {
-		const { error } = await reply.json().catch(() => ({ error: { code: "internal", message: reply.statusText } }));
-		throw new Refused(error.code, error.message);
+		const { error } = await reply.json().catch(() => ({ error: { message: reply.statusText } }));
+		throw new Refused(error.message);
 	}
 	return reply;
 }
@@ -66,12 +57,12 @@ export async function follow(job, on, signal) {
 	const reader = (await ask(`v1/jobs/${job}/stream`, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
 	for (let waiting = ""; ; ) {
 		const { value, done } = await reader.read();
-		if (done) throw new Refused("away", "The service has ended.");
+		if (done) throw new Refused("The service has ended.");
 		const blocks = (waiting + value).split("\n\n");
 		waiting = blocks.pop();
 		for (const block of blocks) {
 			const kind = block.match(/^event: (.*)$/m)[1], data = JSON.parse(block.match(/^data: (.*)$/m)[1]);
-			if (kind === "error") throw new Refused(data.code, data.message);
+			if (kind === "error") throw new Refused(data.message);
 			if (kind === "done") return;
 			on[kind]?.(data);
 		}
@@ -82,9 +73,7 @@ export function socket(path) {
 	const url = new URL(path, document.baseURI);
 	url.protocol = url.protocol.replace("http", "ws");
 	const key = sessionStorage.getItem(KEPT);
-	const made = new WebSocket(url, key ? ["cl-ast", `bearer.${encoded(key)}`] : []);
+	const made = new WebSocket(url, key ? ["cl-ast", `cl-ast.key.${btoa(key).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`] : []);
 	made.binaryType = "arraybuffer";
 	return made;
 }
-
-const encoded = (key) => btoa(key).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

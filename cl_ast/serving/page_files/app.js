@@ -22,27 +22,19 @@ async function show(moved) {
 	current = name;
 	for (const one of Object.keys(SCREENS)) {
 		$(one).hidden = one !== name;
-		const link = document.querySelector(`nav a[href="#${one}"]`);
-		if (one === name) link.setAttribute("aria-current", "page");
-		else link.removeAttribute("aria-current");
+		document.querySelector(`nav a[href="#${one}"]`).ariaCurrent = one === name ? "page" : null;
 	}
-	document.title = `${document.querySelector(`#${name} h2`).textContent} · cl-ast`;
+	document.title = `${$(name).ariaLabel} · cl-ast`;
 	trouble(null);
 	if (moved) $("main").focus({ preventScroll: true });
-	try {
-		await SCREENS[name].show();
-	} catch (error) {
-		trouble(error);
-	}
+	await Promise.all([SCREENS[name].show(), about()]);
 }
 
 async function about() {
 	const { tasks: found } = await api.json("v1/tasks");
-	const backbone = found[0]?.backbone;
-	$("about").textContent = plural(found.length, "task") + (backbone ? ` over ${backbone}` : "");
+	$("about").textContent = plural(found.length, "task") + (found.length ? ` over ${found[0].backbone}` : "");
 }
 
 addEventListener("hashchange", () => show(true));
 addEventListener("unhandledrejection", (event) => { event.preventDefault(); trouble(event.reason); });
 show(false);
-about().catch(trouble);

@@ -1,49 +1,36 @@
-// Cuts events out of the scores of a recording, as `cl-ast events` does: an event begins where the score of a class
-// reaches `on`, ends where it falls below `off`, and is joined to the next one where less than a gap lies between.
+// Cuts events out of scores as `cl-ast events` does: an event reaches `on`, ends where the score falls below `off`,
+// and is joined to the next one where less than a gap lies between.
 
-const BELOW_ON = 0.15;
+const BELOW_ON = 0.15, LITTLE = 1e-9;
 
-export const LEAST_ON = 0.2; // lower, and `off` would reach the scores that the service leaves out
+export const LEAST_ON = 0.2; // below 0.05 the service leaves scores out
 
 export function cut(scores, on = null) {
 	const found = [];
-	for (const one of scores.classes) {
-		const high = on ?? one.on, low = Math.max(0, high - BELOW_ON);
-		for (const [begin, values] of one.runs) {
-			for (const region of regions(values, high, low + 1e-9 * (low > 0 ? -1 : 0), scores.gap)) {
-				found.push(eventOf(scores, one, begin, values, region));
+	for (const { task, label, on: usual, runs } of scores.classes) {
+		for (const [begin, values] of runs) {
+			for (const [first, stop] of regions(values, on ?? usual, scores.gap)) {
+				if ((stop - first) * scores.step < scores.min_duration - LITTLE) continue;
+				const part = values.slice(first, stop), [start, end] = times(scores, begin + first, begin + stop);
+				found.push({ id: `${task} ${label} ${begin + first}`, task, label, start, end, score: Math.max(...part) });
 			}
 		}
 	}
-	return found.filter((one) => one.end - one.start >= scores.min_duration - 1e-9).sort((a, b) => a.start - b.start || a.end - b.end);
+	return found.sort((a, b) => a.start - b.start || a.end - b.end);
 }
 
-function regions(values, high, low, gap) {
-	const found = [];
+export const unknownParts = (scores) => scores.unknown.map((part) => times(scores, ...part)).map(([start, end]) => ({ start, end }));
+
+const times = ({ step, seconds }, first, stop) => [first * step, Math.min(stop * step, seconds)];
+
+function regions(values, on, gap) {
+	const found = [], off = on - BELOW_ON - LITTLE;
 	for (let first = 0, stop; first < values.length; first = stop + 1) {
-		stop = first;
 		let reached = false;
-		for (; stop < values.length && values[stop] >= low; stop++) reached ||= values[stop] >= high;
-		if (!reached) continue;
+		for (stop = first; values[stop] >= off; stop++) reached ||= values[stop] >= on;
 		const last = found.at(-1);
-		if (last && first - last[1] < gap) last[1] = stop;
-		else found.push([first, stop]);
+		if (reached && last && first - last[1] < gap) last[1] = stop;
+		else if (reached) found.push([first, stop]);
 	}
 	return found;
 }
-
-function eventOf(scores, one, begin, values, [first, stop]) {
-	const part = values.slice(first, stop);
-	return {
-		id: `${one.task} ${one.label} ${begin + first}`,
-		task: one.task,
-		label: one.label,
-		start: (begin + first) * scores.step,
-		end: Math.min((begin + stop) * scores.step, scores.seconds),
-		score: Math.max(...part),
-		mean: part.reduce((sum, value) => sum + value, 0) / part.length,
-	};
-}
-
-export const unknownParts = (scores) =>
-	scores.unknown.map(([first, stop]) => ({ start: first * scores.step, end: Math.min(stop * scores.step, scores.seconds) }));

@@ -1,21 +1,23 @@
-// Makes elements, and writes numbers for people. Text from elsewhere only ever becomes text.
+// Makes elements, whose content is only ever text, and writes numbers for people.
 
 export const $ = (id) => document.getElementById(id);
 
-export function el(tag, attributes = {}, ...children) {
-	const made = document.createElement(tag);
+// el("p.soft", { label: "for screen readers", onclick: act }, "text", …): the attributes may be left out.
+export function el(kind, ...children) {
+	const [tag, ...classes] = kind.split("."), made = document.createElement(tag);
+	made.classList.add(...classes);
+	const attributes = children[0]?.constructor === Object ? children.shift() : {};
 	for (const [name, value] of Object.entries(attributes)) {
 		if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-		else if (value === true) made.setAttribute(name, "");
-		else if (value !== false && value != null) made.setAttribute(name, value);
+		else if (value != null && value !== false) made.setAttribute(name === "label" ? "aria-label" : name, value === true ? "" : value);
 	}
-	made.append(...children.filter((one) => one != null));
+	made.append(...children);
 	return made;
 }
 
 export const percent = (share, digits = 0) => (share == null ? "–" : `${(100 * share).toFixed(digits)} %`);
 
-export const plural = (count, one, several = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : several}`;
+export const plural = (count, one) => `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
 
 export function size(bytes) {
 	if (bytes == null) return "–";

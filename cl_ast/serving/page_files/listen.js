@@ -1,12 +1,12 @@
-// The screen Listen: recordings that were dropped, chosen or recorded, one of which is open.
+// The screen Listen: recordings, one of which is open.
 
 import * as api from "./api.js";
 import { trouble } from "./app.js";
-import { $, clock, el } from "./dom.js";
+import { $, el } from "./dom.js";
 import { Live } from "./live.js";
 import { Opened } from "./opened.js";
 
-const queue = []; // of { file, opened, button }
+const queue = [];
 let current = null, live = null;
 
 async function show() {
@@ -29,23 +29,31 @@ function wanted() {
 }
 
 function add(files) {
-	const added = [...files].map((file) => {
-		const button = el("button", { "aria-pressed": "false", onclick: () => open(one) }, file.name);
-		const close = el("button", { class: "quiet", "aria-label": `Close ${file.name}`, onclick: () => drop(one) }, "×");
-		const one = { file, opened: null, button, item: el("li", {}, button, close) };
+	const first = queue.length;
+	for (const file of files) {
+		const button = el("button", { onclick: () => open(one) }, file.name);
+		const one = { file, button, item: el("li", button, el("button.quiet", { label: `Close ${file.name}`, onclick: () => drop(one) }, "×")) };
+		queue.push(one);
 		$("queue").append(one.item);
-		return one;
-	});
-	queue.push(...added);
+	}
 	$("queue").hidden = !queue.length;
-	if (added.length) open(added[0]);
+	if (first < queue.length) open(queue[first]);
+}
+
+function choose(one) {
+	current?.opened?.player.pause();
+	current = one;
+	for (const other of queue) other.button.ariaPressed = other === one;
+	$("drop").classList.add("small");
+}
+
+function put(root) {
+	$("result").replaceChildren(root);
+	$("result").hidden = false;
 }
 
 async function open(one) {
-	current?.opened?.pause();
-	current = one;
-	for (const other of queue) other.button.setAttribute("aria-pressed", String(other === one));
-	$("drop").classList.add("small");
+	choose(one);
 	trouble(null);
 	$("result").hidden = true;
 	try {
@@ -54,9 +62,7 @@ async function open(one) {
 			one.opened = new Opened(one.file, await api.sendFile("v1/recordings", one.file), say);
 		}
 		if (current !== one) return;
-		$("result").replaceChildren(one.opened.root);
-		$("result").hidden = false;
-		one.opened.spectrogram.draw();
+		put(one.opened.root);
 		await one.opened.search(wanted());
 	} catch (error) {
 		if (current !== one) return;
@@ -88,20 +94,14 @@ async function microphone() {
 		const stopping = live;
 		live = null;
 		lit(false);
-		const file = await stopping.stop();
-		if (file) add([file]);
-		return;
+		return add(await stopping.stop());
 	}
-	current?.opened?.pause();
-	const starting = new Live(wanted(), say, (error) => { trouble(error); if (live) microphone(); });
+	const starting = new Live(wanted(), say, (error) => live && microphone().then(() => trouble(error)));
 	live = starting;
 	try {
 		await starting.start();
-		current = null;
-		for (const other of queue) other.button.setAttribute("aria-pressed", "false");
-		$("drop").classList.add("small");
-		$("result").replaceChildren(starting.root);
-		$("result").hidden = false;
+		choose(null);
+		put(starting.root);
 		lit(true);
 	} catch (error) {
 		live = null;
@@ -110,7 +110,7 @@ async function microphone() {
 }
 
 function lit(on) {
-	$("live").setAttribute("aria-pressed", String(on));
+	$("live").ariaPressed = on;
 	$("live").textContent = on ? "Stop the microphone" : "Use the microphone";
 }
 
@@ -122,16 +122,15 @@ $("search").addEventListener("submit", (event) => {
 	if (current) open(current);
 });
 
-for (const kind of ["dragenter", "dragover"]) {
-	addEventListener(kind, (event) => {
-		event.preventDefault();
-		$("drop").classList.add("over");
-	});
-}
-addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
-addEventListener("drop", (event) => {
+function over(event, is) {
 	event.preventDefault();
-	$("drop").classList.remove("over");
+	$("drop").classList.toggle("over", is);
+}
+
+addEventListener("dragover", (event) => over(event, true));
+addEventListener("dragleave", (event) => over(event, false));
+addEventListener("drop", (event) => {
+	over(event, false);
 	if (!$("listen").hidden) add(event.dataTransfer.files);
 });
 

@@ -1,13 +1,13 @@
-// The microphone over the WebSocket: what sounds now, a spectrogram that moves on, and the events so far.
+// The microphone over the WebSocket: what sounds now, and the events so far.
 
 import * as api from "./api.js";
-import { bars } from "./answer.js";
+import { bars, verdict } from "./answer.js";
 import { clock, el, plural } from "./dom.js";
 import { EventList } from "./events.js";
 import { Spectrogram } from "./spectrogram.js";
+import { packed } from "./zip.js";
 
-const SHOWN = 20; // seconds
-const KEPT = 600; // seconds that can be opened as a recording afterwards
+const SHOWN = 20, KEPT = 600; // seconds that are in view, and that are opened as a recording afterwards
 const BANDS = 128, TILE = 512 * BANDS, MOST_TILES = 12;
 
 // The columns so far, in tiles of which the last minutes are kept.
@@ -37,25 +37,24 @@ class Columns {
 }
 
 export class Live {
+	sounding = new Map();
+	events = [];
+	sound = [];
+	source = new Columns();
+
 	constructor(wanted, say, failed) {
-		this.wanted = wanted;
-		this.say = say;
-		this.failed = failed;
-		this.sounding = new Map();
-		this.events = [];
-		this.sound = [];
-		this.source = new Columns();
-		this.spectrogram = new Spectrogram(this.source, "Spectrogram of the microphone, the last 20 seconds");
-		this.list = new EventList(this.spectrogram, { of: () => null }, () => {});
-		this.now = el("div", { class: "answer", "aria-live": "off" });
-		this.root = el("article", { "aria-label": "Microphone" }, this.now,
-			el("div", { class: "beside" }, el("div", {}, this.spectrogram.root, this.list.lanes), el("div", { class: "listing" }, this.list.root)));
+		Object.assign(this, { wanted, say, failed });
+		this.view = new Spectrogram(this.source, "Spectrogram of the last 20 seconds");
+		this.list = new EventList(this.view, { of() {} }, () => {});
+		this.now = el("div.answer", { "aria-live": "off" });
+		this.root = el("article", { label: "Microphone" }, this.now,
+			el("div.beside", el("div", this.view.root, this.list.lanes), el("div.listing", this.list.root)));
 	}
 
 	async start() {
-		if (!navigator.mediaDevices) throw new api.Refused("insecure", "The browser gives the microphone only to this machine itself or over https.");
+		if (!navigator.mediaDevices) throw new api.Refused("Browsers give a page the microphone at localhost and over https only.");
 		this.media = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } })
-			.catch(() => { throw new api.Refused("microphone", "There is no microphone, or the browser does not let this page use it."); });
+			.catch(() => { throw new api.Refused("There is no microphone, or this page may not use it."); });
 		try {
 			this.context = new AudioContext();
 			await this.context.audioWorklet.addModule("page/microphone.js");
@@ -83,7 +82,7 @@ export class Live {
 				this.take(message);
 			};
 			socket.onclose = () => {
-				const error = new api.Refused("closed", this.error?.message ?? "The service has closed the stream.");
+				const error = new api.Refused(this.error?.message ?? "The service has closed the stream.");
 				refused(error);
 				this.ended?.();
 				if (!this.stopping) this.failed(error);
@@ -101,26 +100,21 @@ export class Live {
 	columns(columns) {
 		this.source.add(columns);
 		const loudest = Math.max(this.source.loudest, ...columns);
-		if (loudest > this.source.loudest) {
-			this.source.loudest = loudest;
-			this.spectrogram.tiles.clear();
-		}
-		this.spectrogram.show(Math.max(0, this.source.seconds - SHOWN), SHOWN);
-		this.spectrogram.end = this.spectrogram.start + SHOWN;
+		if (loudest > this.source.loudest) this.view.tiles.clear();
+		this.source.loudest = loudest;
+		this.view.show(this.source.seconds - SHOWN, SHOWN);
 		this.list.place();
 	}
 
 	take(message) {
 		const key = `${message.task} ${message.label}`;
 		if (message.type === "window") {
-			const best = message.labels[0];
-			this.now.replaceChildren(
-				message.known ? el("p", { class: "verdict" }, el("strong", {}, best.label), el("span", { class: "soft" }, ` ${best.task}`)) : el("p", { class: "verdict unknown" }, el("strong", {}, "unknown"), el("span", { class: "soft" }, " no task fits")),
-				bars(message.labels, "Labels now"));
+			const { known, labels } = message;
+			this.now.replaceChildren(known ? verdict(labels[0].label, labels[0].task) : verdict(null, "no task fits"), bars(labels));
 			for (const one of this.sounding.values()) one.end = message.end;
 			this.say(`Listening: ${clock(message.end)}, ${plural(this.events.length, "event")}`);
 		} else if (message.type === "event.begin") {
-			this.sounding.set(key, { id: key, task: message.task, label: message.label, start: message.start, end: this.source.seconds, score: null });
+			this.sounding.set(key, { ...message, id: key, end: this.source.seconds });
 		} else if (message.type === "event.end") {
 			this.sounding.delete(key);
 			this.events.push({ ...message, id: `${key} ${message.start}`, score: message.score_max });
@@ -130,7 +124,7 @@ export class Live {
 		if (message.type !== "session.created") this.list.set([...this.events, ...this.sounding.values()], []);
 	}
 
-	// Ends the stream, and returns what was recorded as a file.
+	// Ends the stream, and returns the file that was recorded, if any.
 	async stop() {
 		this.stopping = true;
 		if (this.socket.readyState === WebSocket.OPEN) {
@@ -139,11 +133,9 @@ export class Live {
 			await Promise.race([ended, new Promise((done) => setTimeout(done, 10_000))]);
 			this.socket.close();
 		}
-		const rate = this.context.sampleRate;
 		this.release();
-		if (!this.sound.length) return null;
-		const time = new Date().toTimeString().slice(0, 8).replaceAll(":", "-");
-		return new File([wavHead(this.sound, rate), ...this.sound], `microphone ${time}.wav`, { type: "audio/wav" });
+		const time = new Date().toTimeString().slice(0, 8).replaceAll(":", "-"), sound = new Blob(this.sound);
+		return sound.size ? [new File([wavHead(sound.size, this.context.sampleRate), sound], `microphone ${time}.wav`)] : [];
 	}
 
 	release() {
@@ -152,11 +144,7 @@ export class Live {
 	}
 }
 
-function wavHead(sound, rate) {
-	const view = new DataView(new ArrayBuffer(44)), bytes = sound.reduce((sum, part) => sum + part.byteLength, 0);
-	const word = (at, name) => [...name].forEach((letter, place) => view.setUint8(at + place, letter.charCodeAt(0)));
-	word(0, "RIFF"); view.setUint32(4, 36 + bytes, true); word(8, "WAVEfmt "); view.setUint32(16, 16, true);
-	view.setUint16(20, 1, true); view.setUint16(22, 1, true); view.setUint32(24, rate, true); view.setUint32(28, 2 * rate, true);
-	view.setUint16(32, 2, true); view.setUint16(34, 16, true); word(36, "data"); view.setUint32(40, bytes, true);
-	return view.buffer;
+// The head of a WAV file: mono, 16 bits.
+function wavHead(bytes, rate) {
+	return packed([0x46464952, 4], [36 + bytes, 4], [0x45564157, 4], [0x20746d66, 4], [16, 4], [1, 2], [1, 2], [rate, 4], [2 * rate, 4], [2, 2], [16, 2], [0x61746164, 4], [bytes, 4]);
 }

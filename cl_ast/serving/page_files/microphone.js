@@ -1,4 +1,4 @@
-// In the audio thread: hands over what the microphone hears, a tenth of a second at a time, as 16-bit numbers.
+// In the audio thread: hands on a tenth of a second at a time, as 16-bit numbers.
 
 class Microphone extends AudioWorkletProcessor {
 	constructor() {

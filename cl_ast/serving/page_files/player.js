@@ -1,19 +1,17 @@
-// Plays a recording: the file itself, which the browser reads from its disk as it plays; where it cannot play that
-// kind of file, what the service has decoded.
+// Plays a file from the browser's disk; where it cannot play that kind of file, what the service has decoded.
 
 import * as api from "./api.js";
-import { trouble } from "./app.js";
 import { clock, el } from "./dom.js";
 
 export class Player {
+	until = null;
+
 	constructor(file, place, seconds, moved) {
-		this.seconds = seconds;
-		this.moved = moved;
-		this.until = null;
+		Object.assign(this, { seconds, moved });
 		this.url = URL.createObjectURL(file);
 		this.audio = el("audio", { preload: "metadata", src: this.url });
-		this.button = el("button", { class: "primary play", onclick: () => this.toggle() }, "Play");
-		this.shown = el("span", { class: "clock", role: "timer", "aria-live": "off" });
+		this.button = el("button.primary", { onclick: () => this.toggle() }, "Play");
+		this.shown = el("span.clock", { role: "timer", "aria-live": "off" });
 		this.audio.addEventListener("error", () => this.fetchDecoded(place), { once: true });
 		for (const kind of ["play", "pause", "seeked", "timeupdate"]) this.audio.addEventListener(kind, () => this.tick());
 		this.tick();
@@ -23,15 +21,11 @@ export class Player {
 	get playing() { return !this.audio.paused; }
 
 	async fetchDecoded(place) {
-		try {
-			const sound = await api.blob(place), at = this.audio.currentTime;
-			URL.revokeObjectURL(this.url);
-			this.audio.src = this.url = URL.createObjectURL(sound);
-			this.audio.currentTime = at;
-			if (this.wanted) this.play(at, this.until);
-		} catch (error) {
-			trouble(error);
-		}
+		const sound = await api.blob(place), at = this.audio.currentTime;
+		URL.revokeObjectURL(this.url);
+		this.audio.src = this.url = URL.createObjectURL(sound);
+		this.audio.currentTime = at;
+		if (this.wanted) this.play(at, this.until);
 	}
 
 	play(from, until = null) {

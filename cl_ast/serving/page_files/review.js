@@ -1,21 +1,19 @@
-// Judgements of events: yes, no or unsure. Those that were judged download as a folder for `cl-ast add-task`.
+// Judgements of events, which download as folders: cl-ast add-task clips/ --negatives negatives/
 
 import * as api from "./api.js";
-import { trouble } from "./app.js";
-import { el, plural, save } from "./dom.js";
+import { el, save } from "./dom.js";
 import { zip } from "./zip.js";
 
 const LONGEST = 60; // seconds of a clip
 
 export class Review {
+	judged = new Map(); // of an event's id: the event and what it was judged
+
 	constructor(place, file, changed) {
-		this.place = place;
-		this.stem = plain(file.replace(/\.\w+$/, ""));
-		this.changed = changed;
-		this.judged = new Map(); // of an event's id: the event and what it was judged
-		this.shown = el("span", { class: "soft", role: "status" });
-		this.button = el("button", { onclick: () => this.download().catch(trouble) }, "Download the clips");
-		this.root = el("p", { class: "buttons", hidden: true }, this.shown, this.button);
+		Object.assign(this, { place, changed, stem: plain(file.replace(/\.\w+$/, "")) });
+		this.shown = el("span.soft", { role: "status" });
+		this.button = el("button", { onclick: () => this.download() }, "Download the clips");
+		this.root = el("p.buttons", { hidden: true }, this.shown, this.button);
 	}
 
 	of(event) { return this.judged.get(event.id)?.what; }
@@ -31,15 +29,14 @@ export class Review {
 	}
 
 	async download() {
-		const wanted = [...this.judged.values()].filter((one) => one.what !== "unsure"), files = [];
-		for (const { event, what } of wanted) {
-			const end = Math.min(event.end, event.start + LONGEST);
-			const sound = await api.blob(`${this.place}/sound?start=${event.start}&end=${end}`);
-			const folder = what === "yes" ? `clips/${plain(event.label)}` : "negatives";
-			files.push({ name: `${folder}/${this.stem}_${event.start.toFixed(3)}-${end.toFixed(3)}_${plain(event.label)}.wav`, content: sound });
+		const files = [];
+		for (const { event, what } of this.judged.values()) {
+			if (what === "unsure") continue;
+			const { start } = event, end = Math.min(event.end, start + LONGEST), label = plain(event.label);
+			const content = await api.blob(`${this.place}/sound?${new URLSearchParams({ start, end })}`);
+			files.push({ name: `${what === "yes" ? `clips/${label}` : "negatives"}/${this.stem}_${start.toFixed(3)}-${end.toFixed(3)}_${label}.wav`, content });
 		}
-		const read = `${plural(wanted.length, "event")} of ${this.stem}. A task from them:\n\n    cl-ast add-task clips/ --name NAME${files.some((one) => one.name.startsWith("negatives")) ? " --negatives negatives/" : ""}\n`;
-		save(await zip([...files, { name: "README.txt", content: new Blob([read]) }]), `${this.stem}-reviewed.zip`);
+		save(await zip(files), `${this.stem}-reviewed.zip`);
 	}
 }
 

@@ -1,10 +1,9 @@
-// Puts files into a zip archive without compressing them. Contents stay where the browser has them: on its disk.
+// Puts files into a zip, uncompressed. Contents stay on the disk.
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, value) => {
 	for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
 	return value;
 });
-const MOST = 2 ** 32 - 1; // bytes; more would be another kind of zip
 
 async function checksum(blob) {
 	let sum = -1;
@@ -15,8 +14,8 @@ async function checksum(blob) {
 	return (sum ^ -1) >>> 0;
 }
 
-// `files` are of { name, content }, a path and a Blob; `tell` gets how many are in.
-export async function zip(files, tell = () => {}) {
+// `files` are of { name, content }, a path and a Blob.
+export async function zip(files) {
 	const parts = [], entries = [];
 	let place = 0;
 	for (const { name, content } of files) {
@@ -27,14 +26,14 @@ export async function zip(files, tell = () => {}) {
 		const head = packed([0x04034b50, 4], ...common);
 		parts.push(head, path, content);
 		place += head.length + path.length + content.size;
-		if (place > MOST || parts.length / 3 > 65535) throw new Error("This is too much for one zip: 4 GB or 65,535 files at most.");
-		tell(parts.length / 3);
+		if (place >= 2 ** 32 || parts.length / 3 > 65535) throw new Error("A zip holds 4 GB and 65,535 files at most.");
 	}
 	const length = entries.reduce((sum, one) => sum + one.length, 0), count = entries.length / 2;
 	return new Blob([...parts, ...entries, packed([0x06054b50, 4], [0, 2], [0, 2], [count, 2], [count, 2], [length, 4], [place, 4], [0, 2])], { type: "application/zip" });
 }
 
-function packed(...numbers) {
+// Returns numbers, each with its size in bytes, as a file has them.
+export function packed(...numbers) {
 	const view = new DataView(new ArrayBuffer(numbers.reduce((sum, [, size]) => sum + size, 0)));
 	let at = 0;
 	for (const [value, size] of numbers) {
