@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 import streams
-from cl_ast.errors import ClAstError, StreamError
+from cl_ast.errors import ClAstError, StreamError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
 from cl_ast.serving.events import only
@@ -69,23 +69,27 @@ def routes(service: Service) -> APIRouter:
         service.jobs.require_room()
         if busy:
             raise Refusal("overloaded", "another task is being trained; try again", 10.0)
-        busy = True
+        location = service.settings.location
         folder = service.spool.place(f"training-{time.monotonic_ns()}")
+
+        def wanted_of(manager: Manager) -> Wanted:
+            try:
+                free = manager.session.free_name(name, replace=replace)
+            except TaskExistsError:
+                raise Refusal("conflict", "a task of that name is there already; choose another name") from None
+            return Wanted(location, manager.backbone_name, str(manager.session.device), folder, free, replace)
 
         def cleanup() -> None:
             nonlocal busy
             busy = False
             shutil.rmtree(folder, ignore_errors=True)
 
+        busy = True
         try:
+            wanted = await service.on_engine(wanted_of)
             async with service.uploads(request, service.deadline()) as uploads:
                 limit = Limit(_TIMES * service.settings.most_bytes, _MOST_FILES)
                 await run_in_threadpool(unpack_upload, only(uploads), folder, limit)
-            wanted = await service.on_engine(
-                lambda manager: Wanted(
-                    service.settings.location, manager.backbone_name, str(manager.session.device), folder, name, replace
-                )
-            )
         except BaseException:
             cleanup()
             raise

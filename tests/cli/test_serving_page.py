@@ -263,8 +263,11 @@ def test_a_task_is_trained_from_a_zip_of_class_folders(
     page.get_by_role("article", name="more").wait_for()
     assert server.ask("/v1/tasks/more").json["labels"] == ["down", "up"]
     press(page, "Train")  # without a name, the browser says what is missing
-    assert server.ask("/v1/trainings?name=more", archive.read_bytes()).status == 202
-    assert server.ask("/v1/trainings?name=another", archive.read_bytes()).code == "overloaded"
+    assert server.ask("/v1/trainings?name=more", archive.read_bytes()).code == "conflict"
+    job = server.ask("/v1/trainings?name=another", archive.read_bytes())
+    assert server.ask("/v1/trainings?name=third", archive.read_bytes()).code == "overloaded"
+    assert server.ask(job.headers["location"], method="DELETE").status == 204
+    until(lambda: server.ask("/v1/trainings?name=third", b"no zip").code == "invalid")
 
 
 def test_it_wants_the_key_once(opened: Open, stages: Mapping[str, Path], tmp_path: Path, recording: Path) -> None:

@@ -1,8 +1,8 @@
-// Events: as buttons below the spectrogram, where they are, and as a table beside it.
+// Events: buttons below the spectrogram, where they are, and a table beside it.
 
 import { clock, el, percent, plural } from "./dom.js";
 
-const MOST_BUTTONS = 300, MOST_ROWS = 500, MOST_LANES = 6;
+const MOST_BUTTONS = 99, MOST_ROWS = 500, MOST_LANES = 6;
 const MARKS = { yes: "✓", no: "✗", unsure: "?" };
 
 export class EventList {
@@ -31,10 +31,11 @@ export class EventList {
 
 	place() {
 		const { start, end } = this.view;
-		const inside = (all) => all.filter((one) => one.end > start && one.start < end).slice(0, MOST_BUTTONS), free = [];
+		const inside = (all) => all.filter((one) => one.end > start && one.start < end), free = [], here = inside(this.all);
+		if (here.length > MOST_BUTTONS) return this.lanes.replaceChildren(el("span", `${plural(here.length, "event")}: zoom in`));
 		const focused = this.lanes.contains(document.activeElement) && document.activeElement.dataset.id;
-		const buttons = inside(this.all).map((one) => this.button(one, free)), below = free.length; // a lane for the unknown
-		this.lanes.replaceChildren(...buttons, ...inside(this.unknown).map((one) => this.put(el("span.unknown", { title: "no task fits" }, "unknown"), one, free, below)));
+		const buttons = here.map((one) => this.button(one, free)), below = free.length;
+		this.lanes.replaceChildren(...buttons, ...inside(this.unknown).slice(0, MOST_BUTTONS).map((one) => this.put(el("span.unknown", "unknown"), one, free, below)));
 		this.lanes.style.setProperty("--lanes", Math.max(1, Math.min(MOST_LANES, free.length)));
 		if (focused) this.lanes.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
 	}

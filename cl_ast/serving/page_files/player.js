@@ -1,4 +1,4 @@
-// Plays a file from the browser's disk; where it cannot play that kind of file, what the service has decoded.
+// Plays a file from the browser's disk, or where it cannot, what the service has decoded.
 
 import * as api from "./api.js";
 import { clock, el } from "./dom.js";
