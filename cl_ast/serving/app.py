@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
-from cl_ast.serving import classify, events, streams, tasks
+from cl_ast.serving import classify, events, page, recordings, streams, tasks, training
 from cl_ast.serving.gate import Gate, answer_of, request_id_of
 from cl_ast.serving.refusals import STATUS, Refusal, refusal_after_logging
 from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
@@ -37,6 +37,10 @@ def app_of(service: Service) -> Gate:
     app.include_router(tasks.routes(service))
     app.include_router(events.routes(service))
     app.include_router(streams.routes(service))
+    app.include_router(recordings.routes(service))
+    app.include_router(training.routes(service))
+    if service.settings.page:
+        app.include_router(page.routes())
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)
     return Gate(app, service)

@@ -62,7 +62,7 @@ def routes(service: Service) -> APIRouter:
             )
             if len(found) == 1 and isinstance(found[0], Refusal):
                 raise found[0]
-            return JSONResponse(_classified(request_id_of(request), task, uploads, found))
+            return JSONResponse(classified(request_id_of(request), task, uploads, found))
 
     @router.post(
         "/hf/{task}",
@@ -117,9 +117,10 @@ def _window(seconds: float | None, hop: float | None) -> Window | None:
         raise Refusal("invalid", str(error)) from None
 
 
-def _classified(
+def classified(
     request_id: str, task: str, uploads: Sequence[Upload], found: Sequence[Answered | Refusal]
 ) -> dict[str, Any]:
+    """Return the answer of /v1/classify, for uploads and what was found in each."""
     results: list[dict[str, Any]] = []
     answered = [one for one in found if isinstance(one, Answered)]
     for upload, one in zip(uploads, found, strict=True):

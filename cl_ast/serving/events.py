@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.windows import Segment
 from cl_ast.errors import AudioError, ClAstError, MethodError
-from cl_ast.events import Event, EventSettings, StreamDetector, Threshold, WindowScorer, writers
+from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, Threshold, WindowScorer, writers
 from cl_ast.events.cutting import WindowCutter
 from cl_ast.events.recordings import GROUP
 from cl_ast.inference.prediction import AUTO
@@ -80,19 +80,20 @@ def routes(service: Service) -> APIRouter:
         deadline = service.deadline()
         async with service.uploads(request, deadline) as uploads:
             found: list[Event] = []
-            finding = _find(service, _only(uploads), settings, deadline, lambda some, _: found.extend(some))
-            used, samples = await service.in_time(request, deadline, finding)
+            finding = find(service, only(uploads), settings, deadline, lambda some, _: found.extend(some))
+            scorer, samples = await service.in_time(request, deadline, finding)
         if format == "json":
-            kept = [_event(one) for one in found if not one.why]
-            return JSONResponse({"id": request_id_of(request), "events": kept, "settings": _shown(used)})
-        return Response(_text(writers.Found(uploads[0].name, samples, found), used, format), media_type="text/plain")
+            kept = [event_json(one) for one in found if not one.why]
+            return JSONResponse({"id": request_id_of(request), "events": kept, "settings": _shown(scorer.settings)})
+        text = text_of(writers.Found(uploads[0].name, samples, found), scorer.settings, format)
+        return Response(text, media_type="text/plain")
 
     @router.post("/v1/jobs", status_code=202, response_model=JobState, openapi_extra=BODY)
     async def start(request: Request, settings: Settings) -> JSONResponse:
         """Find the events of a long recording in the background."""
         jobs.require_room()
         async with service.uploads(request, service.deadline()) as uploads:
-            upload = service.spool.kept(_only(uploads))
+            upload = service.spool.kept(only(uploads))
             job = jobs.start(lambda job: _work(service, upload, settings, job), upload.delete)
         return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
@@ -116,27 +117,29 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-async def _find(
+async def find(
     service: Service,
     upload: Upload,
     settings: EventSettings,
     deadline: float,
     take: Callable[[Sequence[Event], float], None],
-) -> tuple[EventSettings, int]:
+    watch: Callable[[ScoredWindow], None] = lambda _: None,
+) -> tuple[WindowScorer, int]:
     """Find the events of an upload, 32 windows at a time, so that others can go between.
 
     Args:
         take: gets the events that are over, with the rejected candidates, and how many seconds have been scored.
+        watch: gets each window that was scored.
 
-    Returns the settings that were used, and how many samples there are.
+    Returns what scored the windows, and how many samples there are.
     """
     scorer = await scorer_of(service, settings)
-    detector = StreamDetector(scorer, upload.name, group=GROUP)
+    detector = StreamDetector(scorer, upload.name, group=GROUP, watch=watch)
     groups = _groups(upload, Limits(service.settings.most_seconds, deadline), detector.cutter)
     while group := await service.decoding(lambda: next(groups, None)):
         take(await _scored(service, detector, group), group[-1].end or 0.0)
     take(await service.on_engine(lambda _: detector.finish()), detector.cutter.samples / SAMPLE_RATE)
-    return scorer.settings, detector.cutter.samples
+    return scorer, detector.cutter.samples
 
 
 async def _scored(service: Service, detector: StreamDetector, windows: list[Segment]) -> list[Event]:
@@ -159,28 +162,29 @@ def _groups(upload: Upload, limits: Limits, cutter: WindowCutter) -> Iterator[li
 
 async def _work(service: Service, upload: Upload, settings: EventSettings, job: Job) -> None:
     def take(found: Sequence[Event], seconds: float) -> None:
-        job.add([_event(one) for one in found if not one.why], seconds)
+        job.add([event_json(one) for one in found if not one.why], seconds)
 
     with service.admission.stay():
-        await _find(service, upload, settings, inf, take)
+        await find(service, upload, settings, inf, take)
 
 
 async def _lines(job: Job) -> AsyncIterator[str]:
     """Yield a job as server-sent events, from its beginning; the last is done or error."""
-    given, seconds = 0, -1.0
+    given, progress = 0, dict[str, Any]()
     while True:
         changed = job.changed
         for event in job.events[given:]:
             yield _sent("event", event)
         given = len(job.events)
-        if job.seconds != seconds:
-            seconds = job.seconds
-            yield _sent("progress", {"seconds": seconds})
+        now = {"seconds": job.seconds} if job.step is None else {"step": job.step}
+        if now != progress:
+            progress = now
+            yield _sent("progress", progress)
         if job.error is not None:
             yield _sent("error", job.error)
             return
         if job.state == "done":
-            yield _sent("done", {"events": given, "seconds": seconds})
+            yield _sent("done", {"events": given, "seconds": job.seconds})
             return
         await changed.wait()
 
@@ -189,13 +193,14 @@ def _sent(kind: str, data: Mapping[str, Any]) -> str:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-def _only(uploads: Sequence[Upload]) -> Upload:
+def only(uploads: Sequence[Upload]) -> Upload:
+    """Return the upload of a request that takes one. Raises Refusal where there are several."""
     if len(uploads) != 1:
         raise Refusal("invalid", "send one recording")
     return uploads[0]
 
 
-def _event(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> dict[str, Any]:
     """Return an event as `cl-ast events --format json` has it, with the client's name of the file."""
     found = event.to_json()
     return {"file": found.pop("path"), **found}
@@ -208,7 +213,8 @@ def _shown(settings: EventSettings) -> dict[str, Any]:
     return {"task": settings.task, **row, "events": method}
 
 
-def _text(found: writers.Found, settings: EventSettings, format: Format) -> str:
+def text_of(found: writers.Found, settings: EventSettings, format: Format) -> str:
+    """Return events as text in a format other than json."""
     if format == "csv":
         return writers.as_csv([found], settings.row()) + "\n"
     if format == "raven":

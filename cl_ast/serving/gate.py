@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from cl_ast.serving import page
 from cl_ast.serving.refusals import Refusal, refusal_of
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import is_loopback
@@ -24,8 +25,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/livez", "/readyz", "/metrics"})
-"""Paths that need no key."""
+OPEN = frozenset({"/livez", "/readyz", "/metrics", *page.PATHS})
+"""Paths that need no key: nothing that they answer is of the registry."""
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 

@@ -23,6 +23,7 @@ class Job:
         state: "running", "done" or "failed".
         events: those found so far, as JSON has them.
         seconds: of sound, as far as it is.
+        step: of a training, as far as it is; None for other jobs.
         error: why it failed, as JSON has it.
         changed: is set at the next change, and another one is then put in its place.
     """
@@ -31,6 +32,7 @@ class Job:
     state: str = "running"
     events: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    step: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: float = 0.0
@@ -41,6 +43,11 @@ class Job:
         self.seconds = seconds
         self._change()
 
+    def advance(self, step: dict[str, Any]) -> None:
+        """Take note of a step of a training."""
+        self.step = step
+        self._change()
+
     def end(self, error: dict[str, Any] | None = None) -> None:
         """End it, with or without an error; only the first time counts."""
         if self.state == "running":
@@ -49,7 +56,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """Return its state."""
-        return {"id": self.id, "state": self.state, "seconds": self.seconds, "error": self.error}
+        return {"id": self.id, "state": self.state, "seconds": self.seconds, "step": self.step, "error": self.error}
 
     def _change(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()

@@ -113,6 +113,7 @@ class Tasks(BaseModel):
     """All tasks, in the order in which they were learned."""
 
     tasks: list[TaskAnswer]
+    changes: Annotated[bool, Field(description="Whether tasks can be added and removed here.")]
 
 
 class Model(BaseModel):
@@ -173,5 +174,18 @@ class JobState(BaseModel):
     id: str
     state: Literal["running", "done", "failed"]
     seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
+    step: Annotated[
+        dict[str, Any] | None, Field(description="Of a training: its stage, and how much of it is done.")
+    ] = None
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
+
+
+class RecordingState(BaseModel):
+    """A recording that stays for an hour."""
+
+    id: str
+    file: str
+    seconds: float
+    columns: Annotated[int, Field(description="Of a tile of its spectrogram.")]
+    loudest: Annotated[int, Field(description="The largest value of its spectrogram, of 0 to 255.")]

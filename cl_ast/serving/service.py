@@ -22,6 +22,7 @@ from cl_ast.serving.admission import Admission
 from cl_ast.serving.decoding import Limits, cut, decoded
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.jobs import Jobs
+from cl_ast.serving.kept import Recordings
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, late
 from cl_ast.serving.settings import Settings
@@ -89,6 +90,7 @@ class Service:
         self.admission = Admission(self.engine, self.metrics, settings.queue, _MOST_BODIES * settings.most_bytes)
         self.spool = Spool()
         self.jobs = Jobs(self.metrics, log)
+        self.recordings = Recordings(self.spool)
         self._memory = asyncio.Semaphore(_MOST_DECODED)
         self._decoders = ThreadPoolExecutor(min(_DECODERS, cpu_count() or 1), "cl-ast-decodes")
         self.metrics.gauge("queue_works", "Clips that wait for the engine.", lambda: self.engine.waiting)

@@ -17,7 +17,9 @@ class Settings:
         most_seconds: of sound in a recording, after it is decoded.
         drain: seconds that accepted requests get after SIGTERM.
         pinned: tasks that stay in memory.
-        allow_changes: whether tasks may be imported and removed.
+        allow_changes: whether tasks may be trained, imported and removed.
+        page: whether it has a page for people.
+        location: the registry's folder or URL, which a training opens in a process of its own.
     """
 
     host: str = "127.0.0.1"
@@ -30,6 +32,8 @@ class Settings:
     drain: float = 10.0
     pinned: tuple[str, ...] = ()
     allow_changes: bool = False
+    page: bool = True
+    location: str = ""
 
     @property
     def is_local(self) -> bool:

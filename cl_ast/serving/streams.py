@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from cl_ast.inference.prediction import AUTO
 from cl_ast.serving.events import scorer_of, settings_of
 from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
 from cl_ast.serving.service import Service
+from cl_ast.serving.spectrogram import LogMelColumns
 
 _SILENT = 60.0  # seconds without a frame, after which a stream is over
 _MOST_WAITING = 10.0  # seconds of sound that may wait; older windows are left out
@@ -46,10 +48,11 @@ class Update(BaseModel):
     min_gap: float = 0.3
     pad: float = 0.0
     alpha: Annotated[float | None, Field(ge=0, le=1)] = None
+    spectrogram: Annotated[bool, Field(description="Send its columns, as binary frames of 128 bytes each.")] = False
 
     def settings(self) -> EventSettings:
         """Return how events are found. Raises Refusal where that cannot be."""
-        return settings_of(**self.model_dump(exclude={"type", "sample_rate", "encoding", "channels"}))
+        return settings_of(**self.model_dump(exclude={"type", "sample_rate", "encoding", "channels", "spectrogram"}))
 
 
 class Frames:
@@ -124,8 +127,11 @@ class _Session:
         detector = StreamDetector(scorer, watch=self._windows.append)
         await self._send("session.created", window=scorer.settings.window, hop=scorer.settings.hop)
         receiving = asyncio.create_task(self._receive(Frames(update)))
+        columns = LogMelColumns()
         try:
             while (samples := await self._next()) is not None:
+                if update.spectrogram:
+                    await self._socket.send_bytes(await self._service.decoding(partial(columns.add, samples)))
                 for group in detector.cutter.add(samples):
                     await self._take(detector, group)
             await self._tell(await self._service.on_engine(lambda _: detector.finish()), [])

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from cl_ast.errors import MethodError, RegistryError, TaskExistsError
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
+from cl_ast.reporting.over_time import moments
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
@@ -42,7 +44,10 @@ def routes(service: Service) -> APIRouter:
     def tasks() -> dict[str, Any]:
         """List the tasks with what is known of them."""
         rows, backbone = {row["name"]: row for row in stats(registry)["tasks"]}, _backbone(registry)
-        return {"tasks": [_task(one, rows.get(one.name, {}), backbone) for one in registry.tasks()]}
+        return {
+            "tasks": [_task(one, rows.get(one.name, {}), backbone) for one in registry.tasks()],
+            "changes": service.settings.allow_changes,
+        }
 
     @router.get("/v1/tasks/{name}", response_model=TaskAnswer)
     def task(name: str, response: Response) -> dict[str, Any]:
@@ -60,6 +65,12 @@ def routes(service: Service) -> APIRouter:
             found["backbone"]["name"] = _backbone(registry)
         return found
 
+    @router.get("/v1/retention")
+    def retention() -> dict[str, Any]:
+        """Return `stats` and, as the report has it, the average accuracy and forgetting after each task."""
+        found = statistics()
+        return {"stats": found, "moments": [asdict(one) for one in moments(found)]}
+
     @router.post(
         "/v1/tasks",
         status_code=201,
@@ -72,7 +83,7 @@ def routes(service: Service) -> APIRouter:
         replace: Annotated[bool, Query(description="Make it the next version of a task of that name.")] = False,
     ) -> JSONResponse:
         """Import a task: the files of the folder that `cl-ast export` wrote. It answers by name only."""
-        _require_changes(service)
+        require_changes(service)
         deadline = service.deadline()
         async with service.uploads(request, deadline) as uploads:
             with service.spool.folder() as folder:
@@ -84,7 +95,7 @@ def routes(service: Service) -> APIRouter:
     @router.delete("/v1/tasks/{name}", status_code=204)
     def remove(name: str) -> Response:
         """Remove a task; `cl-ast undo` takes it back for 30 days."""
-        _require_changes(service)
+        require_changes(service)
         registry.remove(name)
         return Response(status_code=204)
 
@@ -126,7 +137,8 @@ def public_name(backbone: str) -> str:
     return Path(backbone).name if Path(backbone).is_absolute() else backbone
 
 
-def _require_changes(service: Service) -> None:
+def require_changes(service: Service) -> None:
+    """Raise Refusal where tasks cannot be changed."""
     if not service.settings.allow_changes:
         raise Refusal("forbidden", "tasks cannot be changed here: the service runs without --allow-changes")
 

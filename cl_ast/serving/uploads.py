@@ -66,6 +66,10 @@ class Spool:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             yield Path(folder)
 
+    def place(self, name: str) -> Path:
+        """Return where a file of this name lies in the folder; who writes it deletes it."""
+        return Path(self._folder.name, name)
+
     def kept(self, upload: Upload) -> Upload:
         """Return an upload that stays when its request ends, until its file is deleted."""
         if isinstance(upload.content, bytes):

@@ -34,7 +34,19 @@ def server(stages: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory,
     """One that takes little, and demands a key."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text(f"another-key-of-somebody-else\n{KEY}\n")
-    limits = ("--max-upload", "2MB", "--max-seconds", 90, "--queue", 8, "--timeout", 5, "--api-key-file", keys)
+    limits = (
+        "--max-upload",
+        "2MB",
+        "--max-seconds",
+        90,
+        "--queue",
+        8,
+        "--timeout",
+        5,
+        "--no-page",
+        "--api-key-file",
+        keys,
+    )
     with served(stages["chirps"], *limits, key=KEY, temporary=temporary) as found:
         yield found
 
@@ -58,6 +70,7 @@ def test_without_a_key_nothing_but_health_is_answered(server: Server, clip: byte
         assert server.ask("/openapi.json", Authorization=wrong).code == "unauthorized"
         for path in ("/livez", "/readyz", "/metrics"):
             assert server.ask(path, Authorization=wrong).status == 200
+        assert server.ask("/", Authorization=wrong).code == server.ask("/page/app.js").code == "not_found"
     assert server.ask("/v1/classify", clip).status == 200
     assert server.ask("/v1/classify", clip, Authorization="bearer another-key-of-somebody-else").status == 200
 

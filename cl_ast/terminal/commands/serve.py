@@ -50,7 +50,8 @@ class _Size(click.ParamType[int]):
     "--drain", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to finish at the end."
 )
 @click.option("--pin", multiple=True, metavar="TASK", help="A task that stays in memory; several times for several.")
-@click.option("--allow-changes", is_flag=True, help="Let clients import and remove tasks.")
+@click.option("--allow-changes", is_flag=True, help="Let clients train, import and remove tasks.")
+@click.option("--no-page", is_flag=True, help="Answer programs only: no page for people at /.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @pass_app
 def serve(
@@ -66,6 +67,7 @@ def serve(
     drain: float,
     pin: tuple[str, ...],
     allow_changes: bool,
+    no_page: bool,
     backbone: str | None,
 ) -> None:
     """Serve the tasks of the registry over HTTP (extra: serve).
@@ -84,7 +86,9 @@ def serve(
     except ModuleNotFoundError as missing:
         raise ClAstError(f"serving needs {missing.name}: pip install 'cl-ast[serve]'") from missing
     keys = () if api_key_file is None else _keys(api_key_file)
-    settings = Settings(host, port, keys, queue, timeout, max_upload, max_seconds, drain, pin, allow_changes)
+    settings = Settings(
+        host, port, keys, queue, timeout, max_upload, max_seconds, drain, pin, allow_changes, not no_page, app.location
+    )
     with app.manager(backbone) as manager:
         tasks = plural(len(manager.tasks()), "task")
         run(manager, settings, lambda address: print_line(f"serving {tasks} at {address}"), warn)
