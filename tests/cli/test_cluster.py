@@ -21,7 +21,6 @@ import soundfile
 
 from tests.cli.conftest import Run, Start, contents
 
-WITHOUT_RAY = "import sys; sys.modules['ray'] = None"
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'cl-ast[ray]'"
 )
@@ -107,11 +106,11 @@ def test_cells_of_a_comparison_on_two_workers(
 
 
 @pytest.mark.parametrize("command", ["predict", "stream", "compare", "baselines"])
-def test_without_ray(registry: Path, data: Path, process: Start, command: str) -> None:
-    refused = process(registry, command, data / "tones", "--engine", "ray", first=WITHOUT_RAY)
-    out, err = refused.communicate(timeout=60)
-    assert (refused.returncode, out) == (1, "")
-    assert err == "cl-ast: Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine\n"
+def test_without_ray(cl: Run, data: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    refused = cl(command, data / "tones", "--engine", "ray")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == "cl-ast: Ray is not installed; pip install 'cl-ast[ray]', or leave out --engine\n"
 
 
 @pytest.mark.parametrize("command", ["predict", "stream", "compare", "baselines"])

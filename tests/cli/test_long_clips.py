@@ -9,7 +9,8 @@ import soundfile
 
 import streams
 from cl_ast.audio import windows
-from tests.cli.conftest import RATE, SOUNDS, Run
+from tests.cli.conftest import Run
+from tests.cli.sounds import RATE, SOUNDS
 
 Call = Callable[..., Path]
 
