@@ -47,6 +47,7 @@ def _measured(run: Run, home: Path) -> dict[str, Any]:
     return dict(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 6, 20])
 def test_clips_that_came_later_are_not_measured(run: Run, home: Path, folder: Path, count: int) -> None:
     before = _measured(run, home)

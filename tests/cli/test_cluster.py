@@ -26,6 +26,7 @@ needs_ray = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_ray
 def test_two_workers_answer_as_one_process_does(
     registry: Path, data: Path, process: Start, run: Run, tmp_path: Path
@@ -75,6 +76,7 @@ def is_below(place: Path, ancestor: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says which workers there are")
 def test_two_workers_make_the_registry_of_one_process_though_one_is_killed(
@@ -90,6 +92,7 @@ def test_two_workers_make_the_registry_of_one_process_though_one_is_killed(
     assert contents(tmp_path / "cluster") == contents(tmp_path / "here")
 
 
+@pytest.mark.slow
 @needs_ray
 def test_cells_of_a_comparison_on_two_workers(
     data: Path, backbone: Path, process: Start, run: Run, tmp_path: Path
@@ -174,6 +177,7 @@ def without_ray_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says who listens")
 def test_a_cluster_that_is_started_here_answers_nobody_else(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def until(process: Forked, begin: str) -> str:
     pytest.fail(f"it ended without saying {begin!r}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent another way")
 def test_ctrl_c_twice_in_the_middle_of_training(
     registry: Path, fork: Fork, unchanged: Unchanged, run: Run, clips: MakeFolder, quick: list[object]
@@ -86,6 +87,7 @@ def test_ctrl_c_twice_in_the_middle_of_training(
     assert [task["name"] for task in run(registry, "tasks", "--format", "json").json][-1] == "clips"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
 def test_a_registry_that_can_only_be_read(
     registry: Path, fork: Fork, unchanged: Unchanged, clips: MakeFolder, quick: list[object], data: Path
@@ -123,6 +125,7 @@ def test_a_place_where_no_registry_can_be_made(tmp_path: Path, fork: Fork) -> No
     assert list((tmp_path / "locked").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
 def test_a_disk_too_full_for_the_adapter(
     registry: Path, fork: Fork, unchanged: Unchanged, run: Run, clips: MakeFolder, quick: list[object]
@@ -140,6 +143,7 @@ def test_a_disk_too_full_for_the_adapter(
     run(registry, *words).fine()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="limits are another matter")
 def test_a_disk_too_full_for_the_database(
     tmp_path: Path, fork: Fork, run: Run, clips: MakeFolder, quick: list[object]

@@ -39,6 +39,7 @@ def _whole(scorer: WindowScorer, samples: Waveform, group: int = 1) -> list[Even
     return detector.add(samples) + detector.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("task", ["tones", "auto", "all"])
 def test_pieces_of_any_length_give_the_same_events(manager: Manager, task: str, group: int) -> None:

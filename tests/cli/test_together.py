@@ -66,6 +66,7 @@ def weights(registry: Path) -> dict[str, Tensor]:
         return stored
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
 def test_two_processes_come_to_the_weights_of_one(
     tmp_path: Path, run: Run, data: Path, backbone: Path, shared: Path

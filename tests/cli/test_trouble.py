@@ -109,6 +109,7 @@ def test_whatever_a_decoder_raises(
     assert answer.err.startswith(f"cl-ast: {missing}: ")
 
 
+@pytest.mark.slow
 def test_standard_input_may_be_closed(registry: Path, data: Path) -> None:
     """In a process that the system starts: Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"

@@ -244,6 +244,7 @@ def nearly_noise(space: RouterSpace) -> NearlyNoise:
     return made, space.describe(own), space.describe(noises)
 
 
+@pytest.mark.slow
 @BOTH
 def test_noise_is_nobodys_where_a_task_is_nearly_noise(
     space: RouterSpace, nearly_noise: NearlyNoise, kind: str
@@ -268,6 +269,7 @@ SHORTCUTS: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", SHORTCUTS.values(), ids=SHORTCUTS)
 def test_no_task_owns_a_band_or_a_codec(space: RouterSpace, tasks: Tasks, change: Change) -> None:
     """One task has no treble; then no clip of any task has any."""
@@ -282,6 +284,7 @@ def test_no_task_owns_a_band_or_a_codec(space: RouterSpace, tasks: Tasks, change
 REAL = Path(os.environ.get("CL_AST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fsdd").is_dir(), reason="needs the real recordings")
 def test_real_speech_keeps_its_task_when_everything_is_telephone(space: RouterSpace) -> None:
     """Digits at 8 kHz against commands at 16: a few clips, so a loose bound; docs/routing.md has the figures."""

@@ -81,6 +81,7 @@ def record(backbone: Backbone) -> BackboneRecord:
     return BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 def test_an_export_comes_back_exactly(

@@ -13,6 +13,7 @@ from cl_ast.training.trainer import train
 from tests.cl_ast.conftest import Fresh, Toy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -> None:
     models = {}
