@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What tests write is in memory where there is room, since a disk takes milliseconds for each of ten thousands of fsyncs.
+MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail -k /dev/shm | tail -n 1)" -gt 3000000 && \
+	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
 # One torch thread a worker: two would wait for each other on two cores. In the order of their names the files that take
 # longest are not the last ones.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-fast lint types tests quick-tests bench clean
 
 help:
 	@echo "make demo       a few small audio tasks, learned one after another, offline"
 	@echo "make test       lint, types and tests"
-	@echo "make test-fast  lint, types and the tests that take under a second"
+	@echo "make test-fast  lint, types and the tests that are not slow"
 	@echo "make bench      measures beside transformers and peft, and writes benchmarks/RESULTS.md"
 
 # Installed once; again only when pyproject.toml changes. The pip that comes with Python 3.11 takes minutes to find which

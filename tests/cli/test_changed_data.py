@@ -57,6 +57,7 @@ def test_clips_that_came_later_are_not_measured(run: Run, home: Path, folder: Pa
     assert _measured(run, home)["accuracy"] == before["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [
     lambda folder: (folder / "low" / "00.wav").rename(folder / "high" / "moved.wav"),
     lambda folder: [path.unlink() for path in sorted((folder / "low").glob("*.wav"))[:18]],

@@ -103,6 +103,7 @@ def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
     return head
 
 
+@pytest.mark.slow
 def test_a_lora_of_peft_imports(backbone: Backbone, tmp_path: Path, features: Tensor) -> None:
     peft = pytest.importorskip("peft")
     options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}

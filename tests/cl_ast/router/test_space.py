@@ -122,6 +122,7 @@ def unchanged_and_others(space: RouterSpace, originals: list[Waveform]) -> tuple
     return space.describe(originals), space.describe(clips(synth.birds, 4, seed=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_padding_level_length_and_codec_do_not_move_a_clip(
     space: RouterSpace, originals: list[Waveform], unchanged_and_others: tuple[Tensor, Tensor], change: Change
@@ -219,6 +220,7 @@ def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part() -> None:
     assert all(np.isfinite(copy).all() for loud in (0.0, 1e-7, 50.0) for copy in copies(clip * np.float32(loud)))
 
 
+@pytest.mark.slow
 @BOTH
 def test_sounds_are_told_apart_and_strangers_are_nobodys(space: RouterSpace, tasks: Tasks, kind: str) -> None:
     router = Router(tasks[kind])

@@ -334,6 +334,7 @@ def refused(guest: Manager, folder: Path, reason: str) -> None:
     assert guest.registry.tasks() == [] and not list((Path(guest.registry.place) / "adapters").glob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_in_the_file_is_refused(guest: Manager, lying: Path, lie: str) -> None:
     change, reason = LIES[lie]

@@ -26,6 +26,7 @@ def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -
         assert not tensor.requires_grad
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_says_so_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.config
 
