@@ -3,26 +3,46 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What tests write is in memory where there is room, since a disk takes milliseconds for each of ten thousands of fsyncs.
+MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail -k /dev/shm | tail -n 1)" -gt 3000000 && \
+	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
+# One torch thread a worker: two would wait for each other on two cores. In the order of their names the files that take
+# longest are not the last ones.
+PYTEST := $(MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help install demo test test-fast lint types tests quick-tests bench clean
 
 help:
-	@echo "make demo   a few small audio tasks, learned one after another, offline"
-	@echo "make test   lint, types and tests"
-	@echo "make bench  measures beside transformers and peft, and writes benchmarks/RESULTS.md"
+	@echo "make demo       a few small audio tasks, learned one after another, offline"
+	@echo "make test       lint, types and tests"
+	@echo "make test-fast  lint, types and the tests that are not slow"
+	@echo "make bench      measures beside transformers and peft, and writes benchmarks/RESULTS.md"
 
-# Installed once; again only when pyproject.toml changes.
+# Installed once; again only when pyproject.toml changes. The pip that comes with Python 3.11 takes minutes to find which
+# releases fit together; what is not imported need not be compiled.
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $(STAMP)
+
+install: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/cl-ast demo
 
-# One torch thread a worker: two would wait for each other on two cores.
-test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# The types are checked while the tests run: pytest's workers wait for disks and processes now and then.
+test: $(STAMP)
+	$(MAKE) --jobs 2 lint types tests
+
+test-fast: $(STAMP)
+	$(MAKE) --jobs 2 lint types quick-tests
+
+tests: $(STAMP)
+	$(PYTEST)
+
+quick-tests: $(STAMP)
+	$(PYTEST) -m "not slow"
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

@@ -21,6 +21,7 @@ def test_it_can_be_imported(name: str) -> None:
     assert importlib.import_module(f"benchmarks.{name}")
 
 
+@pytest.mark.slow
 def test_the_pieces_for_a_gpu_run_on_a_cpu_with_a_tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft", reason="compares with peft: pip install '.[dev]'")
     from transformers import ASTConfig

@@ -16,10 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cl_ast", "registry", "streams")
 NEW_ENOUGH = (70, 1)  # setuptools that makes wheels by itself
 
-pytestmark = pytest.mark.skipif(
-    tuple(map(int, version("setuptools").split(".")[:2])) < NEW_ENOUGH,
-    reason="this setuptools makes no wheels: pip install 'setuptools>=77'",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        tuple(map(int, version("setuptools").split(".")[:2])) < NEW_ENOUGH,
+        reason="this setuptools makes no wheels: pip install 'setuptools>=77'",
+    ),
+]
 
 
 def call(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:

@@ -61,7 +61,12 @@ def _tokens(path: Path) -> Iterator[tokenize.TokenInfo]:
         yield from tokenize.tokenize(file.readline)
 
 
+ANY_PHRASE = re.compile("|".join(PHRASES), re.IGNORECASE)
+
+
 def _wrong(text: str) -> list[str]:
+    if not ANY_PHRASE.search(text):  # which is nearly always so
+        return []
     found = {phrase: re.search(phrase, text, re.IGNORECASE) for phrase in PHRASES}
     return [f"{match[0]!r}, say {PHRASES[phrase]!r}" for phrase, match in found.items() if match]
 

@@ -77,7 +77,7 @@ def routes(service: Service) -> APIRouter:
                 free = manager.session.free_name(name, replace=replace)
             except TaskExistsError:
                 raise Refusal("conflict", "a task of that name is there already; choose another name") from None
-            return Wanted(location, manager.backbone_name, str(manager.session.device), folder, free, replace)
+            return Wanted(location, manager.backbone.name, str(manager.session.device), folder, free, replace)
 
         def cleanup() -> None:
             nonlocal busy

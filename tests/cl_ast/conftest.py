@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import FAMILIES
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import ClipSet
+from tests.once import measured_once
 
 # Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
 TINY = {
@@ -93,6 +94,13 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No features in the user's own cache folder."""
     monkeypatch.setenv("CL_AST_CACHE", str(tmp_path / "user-cache"))
     monkeypatch.delenv("CL_AST_CACHE_GB", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _router_spaces(shared: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        measured_once(shared, patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,32 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from click.testing import CliRunner
 
 import cli
+from tests.cli.forked import Forked
+from tests.cli.sounds import SOUNDS, write_clips
+from tests.once import made_once, measured_once
 
-RATE = 16_000
-SECONDS = 0.5
 METHODS = {"tones": "linear", "noises": "bottleneck:r=2", "chirps": "linear"}
-
-Signal = Callable[[np.random.Generator, np.ndarray], np.ndarray]
-SOUNDS: Mapping[str, Mapping[str, Signal]] = {
-    "tones": {
-        "low": lambda random, t: np.sin(2 * np.pi * random.uniform(200, 400) * t),
-        "high": lambda random, t: np.sin(2 * np.pi * random.uniform(2000, 4000) * t),
-    },
-    "noises": {
-        "hiss": lambda random, t: 0.3 * random.normal(size=len(t)),
-        "clicks": lambda random, t: (random.random(len(t)) < 0.005) * random.uniform(0.5, 1, len(t)),
-    },
-    "chirps": {
-        "up": lambda random, t: np.sin(2 * np.pi * (300 * t + random.uniform(1000, 2000) * t**2)),
-        "down": lambda random, t: np.sin(2 * np.pi * (3000 * t - random.uniform(1000, 2000) * t**2)),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -72,6 +55,7 @@ class Answer:
 Run = Callable[..., Answer]  # `run`, and `cl`, which needs no registry
 MakeFolder = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]
+Fork = Callable[..., Forked]
 Unchanged = Callable[[Path], AbstractContextManager[None]]
 
 
@@ -85,25 +69,9 @@ def _offline() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _router_spaces(_offline: None) -> Iterator[None]:
-    """Measures the router space of a backbone once: it takes five seconds, and follows from backbone and kind alone.
-
-    A second new registry gets it as any opened registry does, from the bytes that the first one stored.
-    """
-    from cl_ast.router.space import RouterSpace
-
-    measure, measured = RouterSpace.of, dict[tuple[str, ...], bytes]()
-
-    def of(backbone: Any, *kind: str) -> RouterSpace:
-        key = (backbone.fingerprint, *kind)
-        if key in measured:
-            return RouterSpace.from_bytes(measured[key], backbone)
-        space = measure(backbone, *kind)
-        measured[key] = space.to_bytes()
-        return space
-
+def _router_spaces(_offline: None, shared: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RouterSpace, "of", of)
+        measured_once(shared, patch.setattr)
         yield
 
 
@@ -121,17 +89,6 @@ def _run(registry: Path, *words: object, stdin: bytes | None = None) -> Answer:
     arguments = ["--registry", str(registry), "--device", "cpu", *map(str, words)]
     result = CliRunner().invoke(cli.main, arguments, input=stdin, prog_name="cl-ast")
     return Answer(result.exit_code, result.stdout, result.stderr)
-
-
-def _write_clips(folder: Path, sounds: Mapping[str, Signal], clips: int = 10, seed: int = 0) -> Path:
-    random = np.random.default_rng(seed)
-    time = np.arange(round(SECONDS * RATE)) / RATE
-    for label, sound in sounds.items():
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for number in range(clips):
-            samples = (random.uniform(0.3, 0.6) * sound(random, time)).astype(np.float32)
-            soundfile.write(folder / label / f"{number:02}.wav", samples, RATE, subtype="PCM_16")
-    return folder
 
 
 def _save_backbone(folder: Path, seed: int) -> Path:
@@ -154,24 +111,26 @@ def _save_backbone(folder: Path, seed: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def backbone(shared: Path) -> Path:
     """A seeded AST of two narrow layers, as a folder in transformers' format."""
-    return _save_backbone(tmp_path_factory.mktemp("backbone") / "tiny", seed=0)
+    return made_once(shared / "tiny", lambda folder: _save_backbone(folder, seed=0))
 
 
 @pytest.fixture(scope="session")
-def other_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_backbone(shared: Path) -> Path:
     """The same with other weights."""
-    return _save_backbone(tmp_path_factory.mktemp("backbone") / "other", seed=1)
+    return made_once(shared / "other", lambda folder: _save_backbone(folder, seed=1))
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(shared: Path) -> Path:
     """A folder with the folders of labelled clips `tones`, `noises` and `chirps`; not to be changed."""
-    root = tmp_path_factory.mktemp("data")
-    for seed, (task, sounds) in enumerate(SOUNDS.items()):
-        _write_clips(root / task, sounds, seed=seed)
-    return root
+
+    def make(root: Path) -> None:
+        for seed, (task, sounds) in enumerate(SOUNDS.items()):
+            write_clips(root / task, sounds, seed=seed)
+
+    return made_once(shared / "data", make)
 
 
 @pytest.fixture
@@ -179,7 +138,7 @@ def clips(tmp_path: Path) -> MakeFolder:
     """clips(name="clips", clips=10): a new folder of labelled tones, to be changed at will."""
 
     def make(name: str = "clips", clips: int = 10) -> Path:
-        return _write_clips(tmp_path / name, SOUNDS["tones"], clips, seed=7)
+        return write_clips(tmp_path / name, SOUNDS["tones"], clips, seed=7)
 
     return make
 
@@ -191,17 +150,23 @@ def quick(backbone: Path) -> list[object]:
 
 
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory: pytest.TempPathFactory, data: Path, backbone: Path) -> Mapping[str, Path]:
-    """A registry after each task, by the task learned last; not to be changed."""
-    root = tmp_path_factory.mktemp("stages")
-    found: dict[str, Path] = {}
-    for task, method in METHODS.items():
-        home = root / task
-        if found:
-            shutil.copytree(list(found.values())[-1], home)
-        _run(home, "add-task", data / task, "--method", method, "--epochs", 2, "--backbone", backbone).fine()
-        found[task] = home
-    return found
+def stages(tmp_path_factory: pytest.TempPathFactory, shared: Path, data: Path, backbone: Path) -> Mapping[str, Path]:
+    """A registry after each task, by the task learned last; not to be changed.
+
+    Each process has its own copies: one may not copy what another one has open.
+    """
+
+    def make(root: Path) -> None:
+        before = None
+        for task, method in METHODS.items():
+            home = root / task
+            if before:
+                shutil.copytree(before, home)
+            _run(home, "add-task", data / task, "--method", method, "--epochs", 2, "--backbone", backbone).fine()
+            before = home
+
+    root = shutil.copytree(made_once(shared / "stages", make), tmp_path_factory.mktemp("stages") / "of-this-process")
+    return {task: root / task for task in METHODS}
 
 
 @pytest.fixture
@@ -246,6 +211,20 @@ def process(tmp_path: Path) -> Start:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    return start
+
+
+@pytest.fixture
+def fork(tmp_path: Path, shared: Path) -> Fork:
+    """fork(registry, "add-task", …, first="python code"): the same as `process`, and it starts at once."""
+    once = f"from pathlib import Path\nfrom tests.once import measured_once\nmeasured_once(Path({str(shared)!r}))\n"
+
+    def start(registry: Path, *words: object, first: str = "", **how: Any) -> Forked:
+        if os.name != "posix":
+            pytest.skip("no process can be forked")
+        options = ("--registry", registry, "--device", "cpu")
+        return Forked(*options, *words, first=once + first, **{"cwd": tmp_path, **how})
 
     return start
 

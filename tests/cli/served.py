@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.cli.forked import Forked
 
 PATIENCE = 60.0  # seconds
 
@@ -45,7 +46,7 @@ class Reply:
 class Server:
     """A process that serves, at a host and port."""
 
-    process: "subprocess.Popen[str]"
+    process: Forked
     url: str = ""
     key: str = ""
     errors: list[str] = field(default_factory=list)
@@ -90,18 +91,9 @@ class Server:
 @contextmanager
 def served(registry: Path, *words: object, key: str = "", temporary: Path | None = None) -> Iterator[Server]:
     """Serve a registry inside the block, and check that nothing unexpected was said."""
-    variables = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    if temporary is not None:
-        variables["TMPDIR"] = str(temporary)
-    command = [sys.executable, "-P", "-c", "import cli; cli.main(prog_name='cl-ast')", "--registry", str(registry)]
-    process = subprocess.Popen(
-        [*command, "--device", "cpu", "serve", "--port", "0", *map(str, words)],
-        cwd=registry.parent,
-        env=os.environ | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    variables = {} if temporary is None else {"TMPDIR": str(temporary)}
+    command = ("--registry", registry, "--device", "cpu", "serve", "--port", "0")
+    process = Forked(*command, *words, cwd=registry.parent, env=os.environ | variables)
     server = Server(process, key=key)
     try:
         assert process.stdout is not None

@@ -90,6 +90,7 @@ def test_predict_with_nothing_but_a_bad_clip_is_still_json(cl: Run, bad: Bad, tm
     assert cl("predict", tmp_path / "bad.wav", "--format", "json").refused(said).json == []
 
 
+@pytest.mark.slow
 def test_a_bad_clip_in_a_folder_to_learn(
     cl: Run, registry: Path, unchanged: Unchanged, bad: Bad, clips: MakeFolder, quick: list[object]
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_bad_clip_in_a_folder_to_learn(
         cl("-q", "add-task", folder, *quick).refused(str(clip.relative_to(folder)), said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 def test_a_bad_clip_is_met_in_whichever_split_it_falls(
     cl: Run, registry: Path, unchanged: Unchanged, clips: MakeFolder, quick: list[object], number: int

@@ -47,6 +47,7 @@ def _measured(run: Run, home: Path) -> dict[str, Any]:
     return dict(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 6, 20])
 def test_clips_that_came_later_are_not_measured(run: Run, home: Path, folder: Path, count: int) -> None:
     before = _measured(run, home)
@@ -56,6 +57,7 @@ def test_clips_that_came_later_are_not_measured(run: Run, home: Path, folder: Pa
     assert _measured(run, home)["accuracy"] == before["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [
     lambda folder: (folder / "low" / "00.wav").rename(folder / "high" / "moved.wav"),
     lambda folder: [path.unlink() for path in sorted((folder / "low").glob("*.wav"))[:18]],

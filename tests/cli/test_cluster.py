@@ -113,6 +113,7 @@ def cluster(started: Started) -> Iterator[Started]:
         yield started
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_started_here_answers_nobody_else(started: Started) -> None:
     found = started.found
     if sys.platform == "linux":  # /proc says who listens
@@ -123,6 +124,7 @@ def test_a_cluster_that_is_started_here_answers_nobody_else(started: Started) ->
     assert not (started.home / ".ray").exists()  # where Ray would write a token that all can read
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # Ray's own, which only pytest shows
 def test_two_workers_answer_as_one_process_does(
     cluster: Started, registry: Path, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,6 +174,7 @@ def is_below(place: Path, ancestor: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says which workers there are")
 def test_two_workers_make_the_registry_of_one_process_though_one_is_killed(
     cluster: Started, stage: MakeFolder, data: Path, quick: list[object], run: Run
@@ -189,6 +192,7 @@ def test_two_workers_make_the_registry_of_one_process_though_one_is_killed(
         assert [len(registry.versions(task.name)) for task in registry.tasks()] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_cells_of_a_comparison_on_a_worker(
     cluster: Started, data: Path, backbone: Path, run: Run, tmp_path: Path
 ) -> None:

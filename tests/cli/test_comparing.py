@@ -56,6 +56,7 @@ def test_several_tasks_have_an_average_and_the_same_command_goes_on(
     assert [row["accuracy"] for row in again.json] == accuracies
 
 
+@pytest.mark.slow
 def test_plots_against_parameters_a_swept_option_and_few_clips(
     run: Run, registry: Path, data: Path, backbone: Path, tmp_path: Path
 ) -> None:

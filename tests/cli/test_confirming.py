@@ -54,6 +54,7 @@ def names(registry: Path) -> list[str]:
         return [task.name for task in opened.tasks()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["n\n", ENTER, "yess\n", CTRL_C, CTRL_D])
 def test_anything_but_yes_changes_nothing(terminal: Terminal, registry: Path, typed: str) -> None:
     code, shown, out = terminal(typed, "remove", "tones")
@@ -73,6 +74,7 @@ def test_what_is_not_there_is_said_before_a_question(terminal: Terminal) -> None
     assert code == 1 and "[y/N]" not in shown and 'did you mean "tones"?' in shown
 
 
+@pytest.mark.slow
 def test_gc_says_what_is_lost_and_asks_only_then(
     terminal: Terminal, registry: Path, cl: Run, data: Path, quick: list[object]
 ) -> None:
@@ -94,6 +96,7 @@ def test_gc_says_what_is_lost_and_asks_only_then(
     assert len(list((registry / "adapters").glob("*.safetensors"))) == 3
 
 
+@pytest.mark.slow
 def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> None:
     code, shown, _ = terminal("n\n", "rebuild")
     assert code == 1 and "Replace the database" in shown and "Measurements and rollbacks are lost" in shown
@@ -109,6 +112,7 @@ def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> 
     assert names(registry) == ["tones", "noises", "chirps"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [subprocess.DEVNULL, subprocess.PIPE, None])
 def test_a_script_is_not_asked(registry: Path, how: int | None) -> None:
     """Neither without a terminal, nor with standard input closed, nor with a terminal as standard input alone."""

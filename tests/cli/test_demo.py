@@ -20,6 +20,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_CLIPS_A_CLASS", 8)
 
 
+@pytest.mark.slow
 def test_the_demo_learns_predicts_and_ends_with_statistics_and_can_be_run_again(short: None, tmp_path: Path) -> None:
     for _ in range(2):
         told = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])

@@ -91,6 +91,7 @@ def test_a_cache_a_device_and_a_version_that_will_not_do(
     assert unwell(answer)["soxr"].startswith("pip install 'soxr>=")
 
 
+@pytest.mark.slow
 def test_it_answers_where_torch_does_not_import(registry: Path, process: Start, tmp_path: Path) -> None:
     (tmp_path / "broken" / "torch").mkdir(parents=True)
     (tmp_path / "broken" / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: cannot open it')")

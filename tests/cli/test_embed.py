@@ -75,6 +75,7 @@ def test_clips_need_no_registry_and_no_labels(data: Path, backbone: Path, run: R
         assert np.array_equal(found["vectors"][0, 3], found["vectors"][0, -1])  # the same clip, labelled and not
 
 
+@pytest.mark.slow
 def test_their_maps_are_side_by_side_with_a_shade_and_a_marker_for_each_class(cl: Run, tmp_path: Path) -> None:
     for library in ("sklearn", "matplotlib"):
         pytest.importorskip(library)

@@ -9,25 +9,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Fork
+
 ENCODINGS = ["utf-8:strict", "cp1252", "cp437", "latin-1", "ascii", "koi8-r", "shift_jis"]
+COMMANDS = [("show", "tones"), ("stats",), ("show", "tones", "--format", "json")]
 Output = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 @pytest.fixture
-def output(registry: Path) -> Output:
+def output(registry: Path, fork: Fork) -> Output:
     """output(encoding, "show", "tones"): what a process of its own writes under that encoding, in bytes."""
 
-    def run(encoding: str, *words: object, home: Path = registry) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-c", "import cli; cli.main(prog_name='cl-ast')", "--registry", home, *words]
-        environment = os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
-        return subprocess.run([os.fsencode(str(word)) if not isinstance(word, bytes) else word for word in command],
-                              capture_output=True, env=environment, check=False)  # fmt: skip
+    def run(encoding: str, *words: object) -> subprocess.CompletedProcess[bytes]:
+        process = fork(registry, *words, env=os.environ | {"PYTHONIOENCODING": encoding})
+        out, err = (os.fsencode(text) for text in process.communicate())
+        return subprocess.CompletedProcess([], process.wait(), out, err)
 
     return run
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("command", [("tasks",), ("show", "tones"), ("stats",), ("show", "tones", "--format", "json")])
+def test_python_sets_the_encoding_and_the_command_ends_well(registry: Path, encoding: str) -> None:
+    """In a process that the system starts; those of the other tests set it as Python does."""
+    code = "import cli; cli.main(prog_name='cl-ast')"
+    command = [sys.executable, "-c", code, "--registry", str(registry), "tasks"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"tones" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_ends_well_under_every_encoding(output: Output, encoding: str, command: tuple[str, ...]) -> None:
     done = output(encoding, *command)
     assert done.returncode == 0, done.stderr

@@ -102,6 +102,7 @@ COMMANDS: list[list[str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", COMMANDS, ids=[" ".join(words).encode("unicode_escape").decode() for words in COMMANDS]
 )

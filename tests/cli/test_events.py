@@ -13,7 +13,8 @@ import torch
 
 from cl_ast.events import EventSettings, StreamDetector, WindowScorer
 from cl_ast.manager import Manager
-from tests.cli.conftest import RATE, MakeFolder, Run
+from tests.cli.conftest import MakeFolder, Run
+from tests.cli.sounds import RATE
 from tests.cli.test_streams import soundscape
 
 OPTIONS = ["--task", "tones", "--on", 0.5, "--median", 0, "--min-duration", 0.1, "--hop", 0.25]

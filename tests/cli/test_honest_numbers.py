@@ -85,6 +85,7 @@ def _logits(home: Path, folder: Path) -> list[list[float]]:
     return [[float(value) for value in row] for row in found]
 
 
+@pytest.mark.slow
 def test_probabilities_are_calibrated_and_logits_are_not_changed(
     run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def _softmax(logits: list[float], temperature: float) -> dict[str, float]:
     return {"high": high, "low": low}
 
 
+@pytest.mark.slow
 def test_the_temperature_goes_with_an_export_and_a_wrong_one_is_refused(
     run: Run, clips: MakeFolder, quick: list[object], stage: MakeFolder, tmp_path: Path
 ) -> None:

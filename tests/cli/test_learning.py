@@ -184,6 +184,7 @@ def test_replace_makes_a_new_version(stage: MakeFolder, run: Run, data: Path, qu
     assert len(run(registry, "tasks", "--format", "json").json) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "bottleneck:r=2", "conformer:r=2,k=3", "lora:q,r=1"])
 def test_a_seed_gives_the_same_task_twice(
     stage: MakeFolder, run: Run, data: Path, quick: list[object], method: str

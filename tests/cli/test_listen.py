@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from cl_ast.audio.reading import Waveform
 from cl_ast.events.raw_sound import RawSound, Resampler, Ring, SoundFormat
-from tests.cli.conftest import RATE, Run, Start
+from tests.cli.conftest import Fork, Run
+from tests.cli.sounds import RATE
 from tests.cli.test_events import OPTIONS
 from tests.cli.test_streams import soundscape
 
@@ -141,7 +142,7 @@ def test_a_microphone_needs_an_extra(cl: Run, monkeypatch: pytest.MonkeyPatch) -
     cl("listen", "--input", "-", "--rate", 5, "-q", stdin=b"").refused("5 samples a second")
 
 
-def test_ctrl_c_closes_the_last_event(process: Start, registry: Path, tmp_path: Path) -> None:
+def test_ctrl_c_closes_the_last_event(fork: Fork, registry: Path, tmp_path: Path) -> None:
     """Python interrupts itself when the first window was scored, while the pipe stays open."""
     read = (
         "import io, os, signal, sys, time, numpy as np\n"
@@ -160,7 +161,7 @@ def test_ctrl_c_closes_the_last_event(process: Start, registry: Path, tmp_path: 
         "    buffer = Pipe()\n"
         "sys.stdin = Stdin()\n"
     )
-    running = process(registry, "listen", "--input", "-", *OPTIONS, "--on", 0.3, "--format", "jsonl", first=read)
+    running = fork(registry, "listen", "--input", "-", *OPTIONS, "--on", 0.3, "--format", "jsonl", first=read)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 0, err
     assert any(end == 1.92 for _, end, *_ in _spans(out))

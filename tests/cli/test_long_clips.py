@@ -9,7 +9,8 @@ import soundfile
 
 import streams
 from cl_ast.audio import windows
-from tests.cli.conftest import RATE, SOUNDS, Run
+from tests.cli.conftest import Run
+from tests.cli.sounds import RATE, SOUNDS
 
 Call = Callable[..., Path]
 
@@ -101,6 +102,7 @@ def test_short_clips_answer_exactly_as_with_whole(cl: Run, data: Path) -> None:
     assert cl(*words).fine().json == cl(*words, "--whole").fine().json
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", ["loudest", "start", "all"])
 def test_longer_training_clips_are_named_and_cut_where_they_sound(
     run: Run, calls: Path, quick: list[object], tmp_path: Path, crop: str

@@ -12,6 +12,7 @@ from tests.cli.conftest import MakeFolder, Run, Unchanged
 OPTIONS = ["--method", "conformer:r=2,k=3", "--epochs", 3, "--batch-size", 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--store", "int8"], ["--method", "linear"]], ids=str)
 def test_it_says_what_the_task_then_takes(run: Run, stage: MakeFolder, data: Path, more: list[object]) -> None:
     home = stage("tones")

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,21 @@ def _recorded(run: Run, registry: Path, task: str) -> dict[str, Any]:
     return {"method": found["method"], **found["versions"][-1]["training"]}
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch, backbone: Path) -> int:
+    """The number of epochs of ESC-50's recipe, which are as few here as show that it is the recipe's."""
+    from cl_ast.backbone import pretrained
+    from cl_ast.training import recipes
+
+    assert recipes.recipe_for("esc50", pretrained.load(str(backbone))).epochs == 50
+    row = replace(recipes._DATA_SETS["esc50"], epochs=3)
+    monkeypatch.setattr(recipes, "_DATA_SETS", {**recipes._DATA_SETS, "esc50": row})
+    return row.epochs
+
+
 @pytest.mark.parametrize("asked_for", [{}, {"epochs": 1}], ids=["nothing", "epochs"])
 def test_all_four_train_a_data_set_by_its_recipe(
-    asked_for: dict[str, int], run: Run, esc50: Path, backbone: Path, tmp_path: Path
+    asked_for: dict[str, int], short: int, run: Run, esc50: Path, backbone: Path, tmp_path: Path
 ) -> None:
     words = [word for name, value in asked_for.items() for word in (f"--{name}", value)]
     run(tmp_path / "added", "add-task", "esc50", "--data", esc50, "--backbone", backbone, *words).fine()
@@ -60,7 +73,7 @@ def test_all_four_train_a_data_set_by_its_recipe(
         assert {name: one[name] for name in ("method", *DECIDED)} == {
             name: found[0][name] for name in ("method", *DECIDED)
         }
-    assert found[0]["epochs"] == asked_for.get("epochs", 50)
+    assert found[0]["epochs"] == asked_for.get("epochs", short)
     assert (found[0]["frequency_mask"], found[0]["time_mask"]) == (24, 80)
     assert found[0]["method"].endswith("k=8")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import Run, Start
+from tests.cli.conftest import Fork, Run
 from tests.cli.test_processes import WITHOUT_ROOT_RIGHTS
 
 QUICK = ["--method", "linear", "--epochs", 1]
@@ -87,12 +87,12 @@ def test_a_class_folder_whose_name_is_no_text(run: Run, backbone: Path, data: Pa
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are another matter")
 @pytest.mark.parametrize("command", ["evaluate", "route"])
-def test_a_registry_that_cannot_be_written(registry: Path, process: Start, command: str) -> None:
+def test_a_registry_that_cannot_be_written(registry: Path, fork: Fork, command: str) -> None:
     folders = [registry, registry / "adapters"]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        refused = process(registry, command, first=WITHOUT_ROOT_RIGHTS)
+        refused = fork(registry, command, first=WITHOUT_ROOT_RIGHTS)
         out, err = refused.communicate(timeout=120)
     finally:
         for folder in folders:

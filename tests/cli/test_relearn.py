@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., Any]
 
 
@@ -11,6 +13,7 @@ def _tasks(run: Run, home: Path) -> dict[str, Any]:
     return {task["name"]: task for task in run(home, "tasks", "--format", "json").fine().json}
 
 
+@pytest.mark.slow
 def test_every_task_is_trained_again_over_another_backbone(
     registry: Path, run: Run, other_backbone: Path, tmp_path: Path, unchanged: Callable[[Path], Any]
 ) -> None:

@@ -104,6 +104,7 @@ def test_it_can_be_run_again_as_the_page_says(registry: Path, report: Report, da
     assert "random split" in page or "stratified" in page
 
 
+@pytest.mark.slow
 def test_clips_that_have_moved_are_said_and_the_rest_is_shown(
     registry: Path, run: Run, report: Report, tmp_path: Path
 ) -> None:
@@ -152,12 +153,14 @@ def test_names_and_labels_are_text_and_nothing_else(registry: Path, report: Repo
     assert f"linear{MARKUP}" in found.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("audio", [False, True])
 def test_sound_is_embedded_only_if_wanted(registry: Path, report: Report, audio: bool) -> None:
     page = report(registry, *["--with-audio"] * audio)
     assert ("data:audio/mpeg;base64," in page) is audio
 
 
+@pytest.mark.slow
 def test_fifty_tasks_fit_in_a_megabyte(registry: Path, report: Report) -> None:
     with Registry.open(registry) as reg:
         (tones, *_) = reg.tasks()

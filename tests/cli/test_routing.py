@@ -95,6 +95,7 @@ def test_a_task_whose_clips_are_gone_answers_by_its_name_only(
     run(home, "predict", clip, "--task", "gone").fine()
 
 
+@pytest.mark.slow
 def test_a_registry_keeps_its_router(tmp_path: Path, run: Run, data: Path, quick: list[object], clip: Path) -> None:
     home = tmp_path / "home"
     run(home, "add-task", data / "tones", *quick, "--router", "prototypes").fine()

@@ -230,6 +230,7 @@ def test_nothing_of_an_upload_stays(server: Server, temporary: Path) -> None:
     assert list(temporary.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_at_the_end_it_answers_what_it_has_accepted(stages: Mapping[str, Path], clip: bytes) -> None:
     long = sound(40, loud=0.1, form="OGG")
     with served(stages["chirps"]) as server, ThreadPoolExecutor(8) as pool:
@@ -245,6 +246,7 @@ def test_at_the_end_it_answers_what_it_has_accepted(stages: Mapping[str, Path], 
         assert server.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_the_second_signal_leaves_at_once(stages: Mapping[str, Path]) -> None:
     long = sound(80, loud=0.1, form="OGG")
     with served(stages["chirps"], "--drain", DRAIN) as server, ThreadPoolExecutor(1) as pool:
@@ -259,6 +261,7 @@ def test_the_second_signal_leaves_at_once(stages: Mapping[str, Path]) -> None:
         assert asked.exception() is not None or asked.result().status != 200
 
 
+@pytest.mark.slow
 def test_whatever_the_schema_allows_is_answered_as_it_says(server: Server) -> None:
     schemathesis = pytest.importorskip("schemathesis", reason="pip install '.[dev]'")
     from schemathesis import checks as known

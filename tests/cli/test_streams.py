@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cl_ast.audio.reading import Waveform
 from cl_ast.events import Event, EventSettings, EventsOf, StreamDetector, Threshold, WindowScorer
 from cl_ast.manager import Manager
-from tests.cli.conftest import RATE, SOUNDS
+from tests.cli.sounds import RATE, SOUNDS
 
 EAGER = EventSettings(task="tones", threshold=Threshold.of(0.5), median=0.3, min_duration=0.1, min_gap=0.1, hop=0.2)
 
@@ -39,6 +39,7 @@ def _whole(scorer: WindowScorer, samples: Waveform, group: int = 1) -> list[Even
     return detector.add(samples) + detector.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize(
     "wanted",

@@ -2,9 +2,8 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import soundfile
 from rich.cells import cell_len
 
 from tests.cli.conftest import MakeFolder, Run
+from tests.cli.forked import Forked
 
 ODD = ":dog: [b]größer"
 
@@ -99,16 +99,14 @@ def in_terminal(*words: object) -> list[str]:
     """Run a command in a real terminal of 80 columns; return the lines that it shows, without colours and bars."""
     pty = pytest.importorskip("pty")
     shown, terminal = pty.openpty()
-    command = [sys.executable, "-P", "-c", "import cli; cli.main(prog_name='cl-ast')", *map(str, words)]
     environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment):
-        os.close(terminal)
-        text = b""
-        try:
-            while more := os.read(shown, 10_000):
-                text += more
-        except OSError:  # the end, on Linux
-            pass
+    process = Forked(*words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    text = b""
+    with suppress(OSError):  # the end, on Linux
+        while more := os.read(shown, 10_000):
+            text += more
+    process.wait()
     os.close(shown)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode()).replace("\r", "\n").splitlines()
 

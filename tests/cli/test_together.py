@@ -37,9 +37,13 @@ RECIPE = [
 METHOD = "conformer+mosa"
 
 
-def launch(folder: Path, registry: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def launch(folder: Path, shared: Path, registry: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in two processes, as torchrun starts them (`accelerate launch` calls the same)."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
+    (folder / "command.py").write_text(
+        "from pathlib import Path\nfrom tests.once import measured_once\nimport cli\n"
+        f"measured_once(Path({str(shared)!r}))\ncli.main(prog_name='cl-ast')\n"
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "command.py"]
     return subprocess.run(
         [*launcher, "--registry", registry, "--device", "cpu", *map(str, words)],
         cwd=folder,
@@ -62,8 +66,11 @@ def weights(registry: Path) -> dict[str, Tensor]:
         return stored
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
-def test_two_processes_come_to_the_weights_of_one(tmp_path: Path, run: Run, data: Path, backbone: Path) -> None:
+def test_two_processes_come_to_the_weights_of_one(
+    tmp_path: Path, run: Run, data: Path, backbone: Path, shared: Path
+) -> None:
     words = [
         "add-task",
         data / "tones",
@@ -76,7 +83,7 @@ def test_two_processes_come_to_the_weights_of_one(tmp_path: Path, run: Run, data
         *RECIPE,
     ]
     alone = run(tmp_path / "alone", *words).fine()
-    both = launch(tmp_path, tmp_path / "both", *words)
+    both = launch(tmp_path, shared, tmp_path / "both", *words)
     assert both.returncode == 0, both.stderr
     assert both.stdout.count("tones trained") == alone.out.count("tones trained") == 1  # one speaks
     assert both.stderr.count("reading training clips 14/14") == 1

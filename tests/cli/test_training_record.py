@@ -90,6 +90,7 @@ def test_what_a_version_of_an_older_release_lacks_is_not_made_up(run: Run, home:
     assert "epochs" not in run(home, "show", "tones").fine().out
 
 
+@pytest.mark.slow
 def test_a_very_long_training_is_not_refused_after_it(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
     words = ["--method", "linear", "--epochs", 1300, "--few-shot", 1, "--no-eval"]
     run(tmp_path / "home", "add-task", data / "tones", "--backbone", backbone, *words).fine()

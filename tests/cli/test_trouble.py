@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Fork, Run
 
 RATE = 16_000
 
@@ -109,38 +109,43 @@ def test_whatever_a_decoder_raises(
     assert answer.err.startswith(f"cl-ast: {missing}: ")
 
 
-def _process(registry: Path, *words: object, **how: Any) -> subprocess.CompletedProcess[str]:
-    code = "import cli; cli.main(prog_name='cl-ast')"
-    command = [sys.executable, "-P", "-c", code, "--registry", str(registry), "--device", "cpu", *map(str, words)]
-    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **how)
-
-
+@pytest.mark.slow
 def test_standard_input_may_be_closed(registry: Path, data: Path) -> None:
+    """In a process that the system starts: Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"
-    run = _process(
-        registry, "predict", good, "-", "--format", "csv", preexec_fn=lambda: os.close(0), stdout=subprocess.PIPE
+    code = "import cli; cli.main(prog_name='cl-ast')"
+    words = ["--registry", str(registry), "--device", "cpu", "predict", str(good), "-", "--format", "csv"]
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code, *words],
+        preexec_fn=lambda: os.close(0),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert run.returncode == 1
     assert run.stdout.count(str(good)) == 2
     assert run.stderr == "cl-ast: standard input: it is closed; give the path of a clip\n"
 
 
-def test_standard_input_that_cannot_be_read(registry: Path, data: Path, tmp_path: Path) -> None:
+def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fork, tmp_path: Path) -> None:
     good = data / "tones" / "low" / "00.wav"
     with (tmp_path / "to-write").open("wb") as only_to_write:
-        run = _process(registry, "predict", "-", good, "--format", "csv", stdin=only_to_write, stdout=subprocess.PIPE)
-    assert run.returncode == 1
-    assert run.stdout.count(str(good)) == 2
-    assert "cl-ast: standard input: cannot be read" in run.stderr
+        predict = fork(registry, "predict", "-", good, "--format", "csv", stdin=only_to_write.fileno())
+    out, err = predict.communicate()
+    assert predict.returncode == 1
+    assert out.count(str(good)) == 2
+    assert "cl-ast: standard input: cannot be read" in err
 
 
 @pytest.mark.parametrize("kind", ["table", "json", "jsonl", "csv", "audacity"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str) -> None:
+def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, fork: Fork, kind: str) -> None:
     with Path("/dev/full").open("w") as full:
-        run = _process(registry, "predict", data / "tones" / "low", "--format", kind, stdout=full)
-    assert run.returncode == 1
-    assert run.stderr == (
+        predict = fork(registry, "predict", data / "tones" / "low", "--format", kind, stdout=full.fileno())
+    _, said = predict.communicate()
+    assert predict.returncode == 1
+    assert said == (
         "cl-ast: the output cannot be written (No space left on device); free some space or write it elsewhere\n"
     )
 

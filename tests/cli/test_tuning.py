@@ -87,6 +87,7 @@ def test_a_limit_for_one_query(registry: Path, run: Run, data: Path, silence: Pa
     assert "leave out --task" in run(registry, "predict", silence, "--alpha", 0.1, "--task", "tones").err
 
 
+@pytest.mark.slow
 def test_a_limit_is_stored_and_kept(
     registry: Path, run: Run, data: Path, quick: list[object], stage: MakeFolder
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_limit_that_anybody_wrote_into_the_database_is_shown_and_does_nothing(
         assert "\x1b[2J" not in answer.out
 
 
+@pytest.mark.slow
 def test_negatives_become_unknown_and_stay_so(registry: Path, run: Run, data: Path, mid: Path) -> None:
     others = answers(run, registry, data / "noises")
     before = answers(run, registry, mid)

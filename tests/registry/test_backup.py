@@ -250,6 +250,7 @@ def hook() -> Iterator[Callable[[Callable[[str], None]], None]]:
     crash_points.hook = None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("former", [False, True])
 def test_a_killed_backup_is_none_or_the_former_one_and_the_next_goes_on(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import places
+import pytest
 from living import World, look
 from places import Place
 
@@ -37,6 +38,7 @@ with log.open("w") as out:
 """
 
 
+@pytest.mark.slow
 def test_each_is_whole_and_a_state_that_there_was(
     place: Place, reg: Registry, tmp_path: Path, python: Callable[..., "subprocess.Popen[str]"]
 ) -> None:

@@ -40,6 +40,7 @@ print(len(seen), seen[0], seen[-1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
 def test_who_may_only_read_sees_whole_states_while_the_owner_writes(
     folder: Place, local: Registry, adapter: Make, new: New, python: Python, tmp_path_factory: pytest.TempPathFactory

@@ -36,6 +36,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_no_space_for_the_adapter(
     place: Place, reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion], python: Python
 ) -> None:
@@ -67,6 +68,7 @@ for i in range(1000):
 """
 
 
+@pytest.mark.slow
 def test_no_space_for_the_database(local: Registry, python: Python) -> None:
     """SQLite's: a server's disk is not this process's to fill."""
     reg = local
@@ -94,6 +96,7 @@ for i in range(8):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_processes_at_once_on_a_registry_that_none_has_made(place: Place, python: Python) -> None:
     processes = [python(WORKER, place.location, who) for who in "ab"]

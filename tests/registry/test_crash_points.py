@@ -68,6 +68,7 @@ def stop_at(number: int, how: Callable[[], None]) -> Callable[[str], None]:
     return lambda step: how() if next(count) == number else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: "-".join(map(str, operation)))
 def test_dying_at_every_step(
     started: tuple[Path, World],
@@ -105,6 +106,7 @@ def test_dying_at_every_step(
         assert operation[0] == "gc" or look(places.folder(place), last) != world.seen()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: "-".join(map(str, operation)))
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_an_error_at_every_step(

@@ -64,6 +64,7 @@ def some_claim(data: bytes, dice: random.Random) -> bytes:
     return len(encoded).to_bytes(8, "little") + encoded + data[8 + size :]
 
 
+@pytest.mark.slow
 def test_a_mutated_file_is_kept_whole_or_not_at_all(
     folder: Place,
     local: Registry,

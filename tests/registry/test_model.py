@@ -22,6 +22,7 @@ class _Task:
         self.current = self.last = 0
 
 
+@pytest.mark.slow
 def test_the_registry_is_a_dictionary_on_disk(
     place: Place,
     adapter: Callable[..., bytes],

@@ -47,6 +47,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda words: "-".join(words.split('"')[1::2]))
 def test_power_is_lost_at_any_moment(
     operation: str,

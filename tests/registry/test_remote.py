@@ -153,6 +153,7 @@ def test_a_flipped_byte_in_the_bucket_concerns_one_task(
     assert shared.read_adapter(good.version) and [path.name for path in cache.iterdir()] == [file_of(good)]
 
 
+@pytest.mark.slow
 def test_rebuild_from_the_bucket_alone(
     place: Place, team: str, shared: Registry, bucket: Bucket, adapter: Make, new: New
 ) -> None:
@@ -202,6 +203,7 @@ Registry.open(sys.argv[1]).commit("a", make_adapter(1), make_new())
 """
 
 
+@pytest.mark.slow
 def test_dying_between_the_upload_and_the_row(team: str, shared: Registry, bucket: Bucket, python: Python) -> None:
     process = python(DIES, team)
     _, errors = process.communicate(timeout=60)

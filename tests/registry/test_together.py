@@ -47,6 +47,7 @@ for i in range(rounds):
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_lose_nothing(
     place: Place,
     reg: Registry,

@@ -67,6 +67,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SAID)
 def test_each_change_is_taken_back_and_done_again(
     place: Place, started: Registry, kind: str, adapter: Make, new: New
@@ -91,6 +92,7 @@ def test_each_change_is_taken_back_and_done_again(
     assert reg.task("later").version.id == highest and reg.gc(dry_run=True).unnamed == ()
 
 
+@pytest.mark.slow
 def test_any_sequence_of_changes(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     """A plain list of former states is the model: undo gives the one before the last change."""
     dice, done = random.Random(1), set()
@@ -208,6 +210,7 @@ NASTY: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_last_change_that_cannot_be_fails_alone(place: Place, started: Registry, adapter: Make, new: New) -> None:
     """Every value of the JSON replaced by another: refused, or done as what it says, and nothing else is touched."""
     reg = started

@@ -194,6 +194,7 @@ def test_a_journal_that_names_another_file_is_not_played(folder: Place, local: R
         Registry.open(home)
 
 
+@pytest.mark.slow
 def test_a_circle_of_pages_ends(folder: Place, local: Registry, adapter: Make, new: New) -> None:
     """Pages that name each other make millions of rows of a few kilobytes."""
     path = folder.adapters.parent / "registry.db"
@@ -268,6 +269,7 @@ def everything(home: Path, adapter: Make, new: New) -> Iterator[Callable[[], obj
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_databases_changed_at_random(
     tmp_path: Path,
     guard: Path,
@@ -314,6 +316,7 @@ def _fuzzed(tmp_path: Path, good: Path, adapter: Make, new: New) -> tuple[int, i
     return refused, done
 
 
+@pytest.mark.slow
 def test_the_bound_grows_with_what_is_written(
     folder: Place, local: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,7 @@ def test_listing_imports_neither_sqlalchemy_nor_alembic(
     assert output == "set()\n", errors
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_two_processes_upgrade_once(
     old: Place, next_release: Callable[..., None], python: Callable[..., "subprocess.Popen[str]"]
@@ -224,6 +225,7 @@ def test_two_processes_upgrade_once(
     assert schema(old)[0] == SCHEMA_VERSION + 2
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 @pytest.mark.parametrize("old", [1], indirect=True)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")

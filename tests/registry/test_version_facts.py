@@ -120,6 +120,7 @@ BOUNDS: dict[str, tuple[object, object, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BOUNDS)
 def test_every_field_is_bounded_on_every_way_in(
     what: str, reg: Registry, place: Place, adapter: Callable[..., bytes], new: New, backbone: BackboneRecord

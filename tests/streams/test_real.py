@@ -23,6 +23,7 @@ def check_disjoint(task: streams.Task, values: dict[Path, str]) -> list[set[str]
     return parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_labels", "n"), [("fsdd", 10, 2500), ("asc", 12, 2880), ("emodb", 7, 408)])
 def test_speakers_are_unseen(name: str, n_labels: int, n: int) -> None:
     task = streams.load(DATA / name)

@@ -151,6 +151,7 @@ def test_a_fresh_task_is_the_plain_backbone_where_the_method_starts_at_zero(
     assert difference < 1e-5 if parse(text).starts_plain else difference > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SPECS)
 def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str
@@ -172,6 +173,7 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
     assert all(torch.equal(tensor, kept[name]) for name, tensor in backbone.tensors().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SPECS)
 def test_saved_and_loaded_it_gives_exactly_the_same_logits(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str
@@ -188,6 +190,7 @@ def test_saved_and_loaded_it_gives_exactly_the_same_logits(
     assert len(data) - 8 - int.from_bytes(data[:8], "little") == price.bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SPECS)
 def test_it_trains_in_half_precision_with_its_own_tensors_in_single(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str
@@ -252,6 +255,7 @@ def test_what_is_no_update_of_weights_cannot_be_merged(fresh: Fresh, text: str, 
 # Many tasks in a batch: one set of weights a row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [text for text in SPECS if parse(text).trains != "backbone"])
 def test_weights_of_its_own_for_each_row_are_each_row_alone(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str

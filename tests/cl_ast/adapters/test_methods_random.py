@@ -49,6 +49,7 @@ one = st.sampled_from(list(METHODS.values())).flatmap(_row)
 several = st.lists(one, min_size=1, max_size=3).map("+".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.one_of(one, several))
 def test_a_spec_trains_a_step_or_says_which_field_is_wrong(

@@ -117,6 +117,7 @@ def _predict(registry: Path, folder: Path, *words: str) -> tuple[int, list[str],
     return exit_code, paths, run.stderr.splitlines(), seconds, peak * 1_024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", range(-(-FILES // BATCH)))
 def test_mutated_files_are_answered_or_named(
     batch: int, registry: Path, seeds: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -208,6 +208,7 @@ def setting(adapter: str = "bottleneck:r=2,from=1") -> Setting:
     return Setting(parse_method(adapter), OPTIONS, None, "mean")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["til", "cil", "dil"])
 def test_every_method_runs_in_every_scenario(
     folder: Path, backbone: Backbone, scenario: str, space: RouterSpace, monkeypatch: pytest.MonkeyPatch

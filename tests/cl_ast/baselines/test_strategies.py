@@ -76,6 +76,7 @@ STRATEGIES: dict[str, Callable[[int], Naive]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_last_accuracy_is_avalanches_within_a_standard_deviation(name: str) -> None:
     theirs = json.loads(AVALANCHE.read_text(encoding="utf-8"))["accuracies"][name]

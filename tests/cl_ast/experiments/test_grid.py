@@ -309,6 +309,7 @@ def test_the_average_is_the_mean_of_the_tasks(clips: Path, backbone: Backbone, t
 # A table of one's own
 
 
+@pytest.mark.slow
 def test_a_table_with_a_row_of_ones_own_reaches_the_manager_and_its_stored_tasks(
     clips: Path, backbone_folder: Path, tmp_path: Path
 ) -> None:

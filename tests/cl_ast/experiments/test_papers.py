@@ -26,6 +26,7 @@ def test_the_printed_mean_is_the_mean_of_the_printed_numbers(published: Publishe
             assert sum(row.printed) / len(row.printed) == pytest.approx(row.average, abs=0.0051), row
 
 
+@pytest.mark.slow
 @EVERY
 def test_methods_have_as_many_parameters_as_is_printed(published: Published) -> None:
     shape, parameters = sizes("ast-base")

@@ -50,6 +50,7 @@ def answers() -> Any:
     return json.loads((DATA / "last_release" / "answers.json").read_text())
 
 
+@pytest.mark.slow
 def test_its_registry_opens_and_answers_as_before(home: Path, tone: Waveform, answers: Any, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tone.wav", tone, 16_000, subtype="FLOAT")
     with Manager.open(home, device="cpu") as manager:

@@ -94,6 +94,7 @@ def _check(session: Session, models: dict[str, TaskModel], names: list[str]) -> 
         torch.testing.assert_close(one.logits, joined_logits_of(models[name], [waveform])[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [0, 50_000, 2**30])
 def test_each_clip_is_answered_by_its_task_in_order_whatever_fits_into_memory(
     session: Callable[..., Session], models: dict[str, TaskModel], memory: int

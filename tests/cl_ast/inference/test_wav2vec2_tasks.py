@@ -70,6 +70,7 @@ def _registry(folder: Path, backbone: Backbone) -> Registry:
     return registry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora:qkvo,r=3,s=0.7", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25", "conformer:r=2,k=3"])
 def test_an_export_comes_back_exactly_and_peft_reads_a_lora(
     home: Callable[[str], Manager], backbone: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
@@ -102,6 +103,7 @@ def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
     return head
 
 
+@pytest.mark.slow
 def test_a_lora_of_peft_imports(backbone: Backbone, tmp_path: Path, features: Tensor) -> None:
     peft = pytest.importorskip("peft")
     options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}

@@ -106,6 +106,7 @@ def per_clip(batch: Batch) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frames", "hard"), GOLDEN)
 def test_distributions_are_those_of_the_first_augmenter(frames: int, hard: float) -> None:
     augmenter = Augmenter(varied_clips(), stride=16)

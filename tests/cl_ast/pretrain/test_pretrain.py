@@ -39,6 +39,7 @@ def clips() -> cache.Clips:
     return joined(silent_speech("word", 4), silent_speech("phrase", 4), cache.render_chunk(1, "sound", 1, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sounds.NAMES)
 def test_a_family_gives_finite_sound_of_the_length_asked_for_and_the_same_for_a_seed(family: str) -> None:
     one, two = (sounds.render(np.random.default_rng(7), family, 41_200) for _ in range(2))
@@ -146,6 +147,7 @@ def test_speech_is_short_enough_and_labelled_the_same_for_a_seed(kind: str) -> N
     np.testing.assert_array_equal(one.table[:, 1:], two.table[:, 1:])
 
 
+@pytest.mark.slow
 @needs_espeak
 def test_speech_of_a_fresh_process_is_exactly_the_same(tmp_path: Path) -> None:
     for name in ("one", "two"):

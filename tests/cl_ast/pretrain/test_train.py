@@ -69,6 +69,7 @@ def stopping_after(steps: int, take: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_exactly_the_same_weights_and_log(
     clips: cache.Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ def test_what_cannot_be_resumed_is_refused(clips: cache.Clips, tmp_path: Path) -
             train(clips, clips, tmp_path, OPTIONS, resume=True)
 
 
+@pytest.mark.slow
 def test_several_processes_train_together_and_resume(
     clips: cache.Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ class OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_a_step_on_a_gpu_neither_waits_for_it_nor_copies(clips: cache.Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     # FakeTensorMode knows the shape and the device of each tensor but has no values. So reading one raises an error,

@@ -154,6 +154,7 @@ def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind: str) -
         assert 1 >= route.score == route.nearest[0][1] >= route.nearest[1][1] >= 0
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_thousand_tasks_are_one_matrix(kind: str) -> None:
     made = [routing(i, kind) for i in range(5)]
@@ -173,6 +174,7 @@ def test_the_p_value_is_the_conformal_one_rounded_down_to_a_hundredth(validation
         assert (mine < i / 100 - 1e-6) == (below < (rank if i < 5 else max(1, rank)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 19, 20, 40, 150])
 def test_own_clips_are_refused_no_more_often_than_stated(count: int) -> None:
     """Exactly floor(alpha (n + 1)) / (n + 1) of fits without ties, over draws of the calibration too."""

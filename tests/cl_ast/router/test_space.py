@@ -111,12 +111,26 @@ def _rewritten(clip: Waveform) -> Waveform:
     return audio.read(file.getvalue())
 
 
+@pytest.fixture(scope="module")
+def originals() -> list[Waveform]:
+    return clips(synth.engine, 4, seed=1, seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def unchanged_and_others(space: RouterSpace, originals: list[Waveform]) -> tuple[Tensor, Tensor]:
+    """The descriptions of the originals, and of other clips."""
+    return space.describe(originals), space.describe(clips(synth.birds, 4, seed=2))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_padding_level_length_and_codec_do_not_move_a_clip(space: RouterSpace, change: Change) -> None:
-    originals = clips(synth.engine, 4, seed=1, seconds=1.0)
+def test_padding_level_length_and_codec_do_not_move_a_clip(
+    space: RouterSpace, originals: list[Waveform], unchanged_and_others: tuple[Tensor, Tensor], change: Change
+) -> None:
+    unchanged, others = unchanged_and_others
     changed = space.describe([change(clip).astype(np.float32) for clip in originals])
-    same = (space.describe(originals) * changed).sum(dim=1)
-    other = (changed @ space.describe(clips(synth.birds, 4, seed=2)).T).amax(dim=1)
+    same = (unchanged * changed).sum(dim=1)
+    other = (changed @ others.T).amax(dim=1)
     assert (same - other).min() > 0.2
 
 
@@ -206,6 +220,7 @@ def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part() -> None:
     assert all(np.isfinite(copy).all() for loud in (0.0, 1e-7, 50.0) for copy in copies(clip * np.float32(loud)))
 
 
+@pytest.mark.slow
 @BOTH
 def test_sounds_are_told_apart_and_strangers_are_nobodys(space: RouterSpace, tasks: Tasks, kind: str) -> None:
     router = Router(tasks[kind])
@@ -217,17 +232,31 @@ def test_sounds_are_told_apart_and_strangers_are_nobodys(space: RouterSpace, tas
     assert sum(route.known for route in router.choose(space.describe(strangers))) <= 1
 
 
-@BOTH
-def test_noise_is_nobodys_where_a_task_is_nearly_noise(kind: str) -> None:
-    space = RouterSpace.of(checkpoints.load("ast-mini"), kind)
+NearlyNoise = tuple[dict[str, tuple[Tensor, Tensor]], Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def nearly_noise(space: RouterSpace) -> NearlyNoise:
+    """The descriptions of two tasks to learn, of further clips of them, and of noises, for every kind of router."""
     recordings = {name: clips(maker, 60, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
     made = {name: described(space, each[:24], each[24:44]) for name, each in recordings.items()}
-    router = Router({name: learned(kind, *both, space.noise) for name, both in made.items()}, space.noise)
-    own = router.choose(space.describe([clip for each in recordings.values() for clip in each[44:]]))
-    assert np.mean([route.known for route in own]) > 0.75
     noises = [_noise(length, 0.2).astype(np.float32) for length in range(16_000, 48_000, 4_000)]
     noises += [low_passed(noise) for noise in noises]
-    assert not any(route.known for route in router.choose(space.describe(noises)))
+    own = [clip for each in recordings.values() for clip in each[44:]]
+    return made, space.describe(own), space.describe(noises)
+
+
+@pytest.mark.slow
+@BOTH
+def test_noise_is_nobodys_where_a_task_is_nearly_noise(
+    space: RouterSpace, nearly_noise: NearlyNoise, kind: str
+) -> None:
+    made, own, noises = nearly_noise
+    of_kind = RouterSpace.of(space.backbone, kind)
+    torch.testing.assert_close(of_kind.describe([_noise(16_000, 0.2).astype(np.float32)]), noises[:1])
+    router = Router({name: learned(kind, *both, of_kind.noise) for name, both in made.items()}, of_kind.noise)
+    assert np.mean([route.known for route in router.choose(own)]) > 0.75
+    assert not any(route.known for route in router.choose(noises))
 
 
 SHORTCUTS: dict[str, Change] = {
@@ -242,6 +271,7 @@ SHORTCUTS: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", SHORTCUTS.values(), ids=SHORTCUTS)
 def test_no_task_owns_a_band_or_a_codec(space: RouterSpace, tasks: Tasks, change: Change) -> None:
     """One task has no treble; then no clip of any task has any."""
@@ -256,6 +286,7 @@ def test_no_task_owns_a_band_or_a_codec(space: RouterSpace, tasks: Tasks, change
 REAL = Path(os.environ.get("CL_AST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "fsdd").is_dir(), reason="needs the real recordings")
 def test_real_speech_keeps_its_task_when_everything_is_telephone(space: RouterSpace) -> None:
     """Digits at 8 kHz against commands at 16: a few clips, so a loose bound; docs/routing.md has the figures."""

@@ -113,6 +113,7 @@ def guest(tmp_path: Path, backbone: Backbone) -> Manager:
     return Manager(registry, device="cpu")
 
 
+@pytest.mark.slow
 def test_an_import_warns_and_a_fingerprint_says_more_than_a_name(guest: Manager, theirs: Path) -> None:
     _describe(theirs)
     with pytest.warns(ClAstWarning, match="someone/model"):

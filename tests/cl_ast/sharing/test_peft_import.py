@@ -142,6 +142,7 @@ HONOURED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HONOURED)
 def test_a_lora_computes_what_peft_computes(tmp_path: Path, deep: Backbone, name: str) -> None:
     head = write_lora(tmp_path / "theirs", deep, **HONOURED[name])
@@ -203,6 +204,7 @@ _KEYS = st.sampled_from([
 ])  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     targets=st.sets(st.sampled_from(["q_proj", "k_proj", "v_proj", "o_proj", "mlp"]), min_size=1),
@@ -247,6 +249,7 @@ def test_any_patterns_compute_what_peft_computes(
     torch.testing.assert_close(found(folder, deep), logits, rtol=1e-4, atol=1e-5 * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern"]
 )
@@ -402,6 +405,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", REFUSED)
 def test_a_setting_that_changes_the_sum_is_refused_by_name(tmp_path: Path, deep: Backbone, reason: str) -> None:
     write_lora(tmp_path / "theirs", deep)

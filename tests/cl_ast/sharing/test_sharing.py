@@ -81,6 +81,7 @@ def record(backbone: Backbone) -> BackboneRecord:
     return BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
 def test_an_export_comes_back_exactly(
@@ -333,6 +334,7 @@ def refused(guest: Manager, folder: Path, reason: str) -> None:
     assert guest.registry.tasks() == [] and not list((Path(guest.registry.place) / "adapters").glob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_in_the_file_is_refused(guest: Manager, lying: Path, lie: str) -> None:
     change, reason = LIES[lie]

@@ -38,6 +38,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conformer:r=1,k=3", "lora:qv,r=1"])
 def test_a_mutated_folder_answers_or_is_refused(
     tmp_path: Path,

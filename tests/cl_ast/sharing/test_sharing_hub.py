@@ -127,6 +127,7 @@ def manager(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomi
     return home, make("guest")
 
 
+@pytest.mark.slow
 def test_there_and_back(hub: Hub, manager: tuple[Manager, Manager], features: Tensor) -> None:
     home, guest = manager
     assert home.push("toy", "me/birds", endpoint=hub.address) == f"{hub.address}/me/birds"

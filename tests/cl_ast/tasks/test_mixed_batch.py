@@ -61,6 +61,7 @@ def _inference() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_in_one_batch_answers_as_it_does_alone(task: Tasks) -> None:
     _check(_batch([task(text, seed) for seed in range(3) for text in SPECS]))
 
@@ -72,6 +73,7 @@ def test_tasks_of_one_method_answer_as_each_does_alone(task: Tasks, text: str) -
     assert not torch.allclose(mixed_batch.logits(batch)[0], task(text, 0).logits(batch[2][1][None])[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(SPECS), st.integers(0, 5)), min_size=1, max_size=8))
 def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tuple[str, int]]) -> None:

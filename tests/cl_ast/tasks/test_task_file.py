@@ -179,6 +179,7 @@ def test_a_file_cut_short_anywhere_is_refused(fresh: Fresh, backbone: Backbone) 
             from_bytes(data[:length], backbone)
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(backbone_folder: Path, backbone: Backbone, fresh: Fresh) -> None:
     """Nothing of a file may hang on the order of a set or of a hash."""
     script = (

@@ -192,6 +192,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory is used")
 def test_the_memory_of_a_training_does_not_grow_with_its_clips(backbone_folder: Path) -> None:
     """20,000 clips have 164 MB of features. What is more than the budget of 1 MiB goes to a file."""

@@ -13,6 +13,7 @@ from cl_ast.training.trainer import train
 from tests.cl_ast.conftest import Fresh, Toy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -> None:
     models = {}
@@ -25,6 +26,7 @@ def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -
         assert not tensor.requires_grad
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_says_so_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.config
 
@@ -34,4 +36,5 @@ def test_a_machine_without_a_compiler_says_so_once_and_goes_on(tmp_path: Path, m
     with pytest.warns(ClAstWarning, match=r"goes on without a compiled step.*no-such-compiler|goes on without") as said:
         assert torch.equal(step(torch.ones(3)), torch.ones(3).sin() + 1)
         step(torch.ones(3))
-    assert len(said) == 1
+    # Torch warns of its own while it is imported for this.
+    assert len([one for one in said if issubclass(one.category, ClAstWarning)]) == 1

@@ -212,6 +212,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_several_processes_use_one_folder_at_once(tmp_path: Path) -> None:
     running = [
         subprocess.Popen([sys.executable, "-c", _BESIDE, str(tmp_path)], stdout=subprocess.PIPE, text=True)

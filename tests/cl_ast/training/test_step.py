@@ -103,6 +103,7 @@ def test_no_frozen_weight_is_cast_in_a_step(
     assert found.cast and not stored & set(found.cast) and computing not in found.cast
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_one_graph_forward_and_in_training(fresh: Fresh, method: str) -> None:
     torch._dynamo.reset()

@@ -24,6 +24,7 @@ LABELS = ("tone", "noise")
 SHORT = Hyperparameters(epochs=2, batch_size=8, seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "rate"),
     [("linear", 1e-2), ("bottleneck", None), ("conformer:k=8", None), ("lora", None), ("full", 1e-3)],

@@ -73,6 +73,7 @@ def killed_in(epoch: int) -> Callable[[Step], None]:
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_resumed_weights_are_those_of_an_uninterrupted_training(
     backbone: Backbone, clips: list[Path], tmp_path: Path, epoch: int
@@ -112,6 +113,7 @@ def test_short_trainings_keep_nothing(backbone: Backbone, clips: list[Path], tmp
     assert not checkpoint.path.exists()
 
 
+@pytest.mark.slow
 def test_bf16_trains_with_adapters_in_single_precision(backbone: Backbone, clips: list[Path]) -> None:
     options = Hyperparameters(epochs=6, batch_size=4, precision="bf16")
     trained, weights = run(backbone, clips, options=options)
