@@ -78,8 +78,8 @@ def _handlers(service: Service) -> dict[Any, Handler]:
 
     async def refused(request: Request, error: Exception) -> Response:
         request_id = request_id_of(request)
-        name = request.path_params.get("name", "")
-        return answer_of(refusal_after_logging(error, service.log, request_id, name), request_id)
+        task = request.path_params.get("name") or request.path_params.get("task") or request.query_params.get("task")
+        return answer_of(refusal_after_logging(error, service.log, request_id, task or ""), request_id)
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -165,6 +165,7 @@ class EventsFound(BaseModel):
     id: str
     events: list[EventAnswer]
     settings: Annotated[dict[str, Any], Field(description="The settings that were used, as the query spells them.")]
+    left_out: Annotated[list[str], Field(description="Tasks that did not answer, since their files are damaged.")]
 
 
 class JobState(BaseModel):
@@ -173,5 +174,8 @@ class JobState(BaseModel):
     id: str
     state: Literal["running", "done", "failed"]
     seconds: Annotated[float, Field(description="Of sound, as far as the job is.")]
+    left_out: Annotated[
+        list[str], Field(description="Tasks that did not answer, since their files are damaged; known at the end.")
+    ]
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
