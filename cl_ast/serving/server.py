@@ -13,6 +13,7 @@ import uvicorn
 from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.serving.app import app_of
+from cl_ast.serving.connections import bounded_protocol
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
 from cl_ast.wording import first_line
@@ -20,6 +21,7 @@ from cl_ast.wording import first_line
 _TICK = 0.05  # seconds
 _LARGEST_FRAME = 2**20  # bytes
 _MOST_CONNECTIONS = 2**12
+_HEAD_SECONDS = 10.0  # that the head of a request may take
 _CLOSING = 5  # seconds that connections get to receive the end of their answers
 
 
@@ -56,6 +58,7 @@ async def _serve(
         lifespan="off",
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSING,
+        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout)),
         ws_max_size=_LARGEST_FRAME,
         ws="websockets-sansio",
     )

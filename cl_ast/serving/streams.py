@@ -16,6 +16,7 @@ from cl_ast.events import Event, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
 from cl_ast.serving.event_queries import EventQuery
 from cl_ast.serving.events import detecting, scorer_of
+from cl_ast.serving.gate import SUBPROTOCOL
 from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
 from cl_ast.serving.service import Service
 
@@ -65,7 +66,7 @@ def routes(service: Service) -> APIRouter:
     @router.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         nonlocal open_streams
-        await socket.accept()
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
         open_streams += 1
         session = _Session(service, socket)
         try:
