@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Lifespan
 
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
@@ -22,9 +23,14 @@ _CODES = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsuppor
 _CLIENT_LEFT = 499  # which nobody receives
 
 
-def app_of(service: Service) -> Gate:
-    """Return the app of a service, as ASGI has it."""
+def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
+    """Return the app of a service, as ASGI has it.
+
+    Args:
+        lifespan: a context around all requests, where the server calls for one.
+    """
     app = FastAPI(
+        lifespan=lifespan,
         title="cl-ast",
         version=package_versions().get("cl-ast", "0"),
         description="Classifies recordings with many tasks over one frozen backbone.",

@@ -36,11 +36,11 @@ _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-sto
 
 
 class Gate:
-    """Lets requests through to the app, or answers them with a refusal."""
+    """Lets requests through to the app of a service, or answers them with a refusal."""
 
     def __init__(self, app: App, service: Service) -> None:
+        self.service = service
         self._app = app
-        self._service = service
         self._keys = [hashlib.sha256(key.encode()).digest() for key in service.settings.keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,16 +74,16 @@ class Gate:
                 message = {**message, "headers": [*message.get("headers", ()), own, *_HEADERS]}
             await send(message)
 
-        with self._service.admission.body() as take:
-            bounded = _Bounded(receive, self._service.settings.most_bytes, take)
+        with self.service.admission.body() as take:
+            bounded = _Bounded(receive, self.service.settings.most_bytes, take)
             try:
                 await app(scope, bounded, counted)
             except Exception as error:
-                self._service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
+                self.service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
                 if not status:
                     await _refusing(refusal_of(error))(scope, receive, counted)
         route = getattr(scope.get("route"), "path", "other")
-        self._service.metrics.request(route, status, time.monotonic() - started)
+        self.service.metrics.request(route, status, time.monotonic() - started)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise Refusal for a request of a foreign web page, one without a key, and a body that is too large."""
@@ -96,8 +96,8 @@ class Gate:
         if self._keys and scope["path"] not in OPEN and not self._has_key(scope, headers):
             raise Refusal("unauthorized", "send a key of this service as `Authorization: Bearer KEY`")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._service.settings.most_bytes:
-            raise _too_large(self._service.settings.most_bytes)
+        if length.isdecimal() and int(length) > self.service.settings.most_bytes:
+            raise _too_large(self.service.settings.most_bytes)
 
     def _has_key(self, scope: Scope, headers: Headers) -> bool:
         """Return whether a key came, in a time that says nothing about which or how much of one fits."""

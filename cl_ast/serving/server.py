@@ -34,11 +34,7 @@ def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log:
 
     Raises ClAstError where the address cannot be used, and whatever keeps the backbone from being loaded.
     """
-    if not settings.is_local and not settings.keys:
-        raise ClAstError(
-            f"{settings.host} can be reached from other machines: give --api-key-file, or leave out --host"
-        )
-    with _listening(settings) as listening, _logged(log):
+    with listening_at(settings) as listening, _logged(log):
         asyncio.run(_serve(manager, settings, listening, say, log))
 
 
@@ -64,7 +60,7 @@ async def _serve(
     )
     server = _Server(config)
     service.engine.start()
-    watching = asyncio.create_task(_watch(server, service, _address(settings.host, listening), say))
+    watching = asyncio.create_task(_watch(server, service, address_of(settings.host, listening.getsockname()[1]), say))
     try:
         await server.serve(sockets=[listening])
     finally:
@@ -117,7 +113,8 @@ class _Server(uvicorn.Server):
         self.stop_wanted = True
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listening_at(settings: Settings) -> socket.socket:
+    """Return a socket that listens at the address. Raises ClAstError where it cannot be used."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=2048)
@@ -127,9 +124,10 @@ def _listening(settings: Settings) -> socket.socket:
         ) from None
 
 
-def _address(host: str, listening: socket.socket) -> str:
+def address_of(host: str, port: int) -> str:
+    """Return the URL of a service."""
     shown = f"[{host.strip('[]')}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+    return f"http://{shown}:{port}"
 
 
 @contextmanager

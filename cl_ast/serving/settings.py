@@ -3,10 +3,14 @@
 import ipaddress
 from dataclasses import dataclass
 
+from cl_ast.errors import ClAstError
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the service listens, whom it lets in, and how much it takes.
+
+    Raises ClAstError for an address that other machines can reach, without keys.
 
     Attributes:
         host, port: the address; port 0 takes a free one.
@@ -18,6 +22,7 @@ class Settings:
         drain: seconds that accepted requests get after SIGTERM.
         pinned: tasks that stay in memory.
         allow_changes: whether tasks may be imported and removed.
+        jobs: whether there are any. They live in one process, so that there are none where others may be asked later.
     """
 
     host: str = "127.0.0.1"
@@ -30,11 +35,13 @@ class Settings:
     drain: float = 10.0
     pinned: tuple[str, ...] = ()
     allow_changes: bool = False
+    jobs: bool = True
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return is_loopback(self.host)
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host) and not self.keys:
+            raise ClAstError(
+                f"{self.host} can be reached from other machines: give --api-key-file, or leave out --host"
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -52,6 +52,14 @@ class _Size(click.ParamType[int]):
 @click.option("--pin", multiple=True, metavar="TASK", help="A task that stays in memory; several times for several.")
 @click.option("--allow-changes", is_flag=True, help="Let clients import and remove tasks.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray serves with a Ray cluster whose nodes all reach the registry (extra: ray).",
+)
+@click.option("--replicas", type=click.IntRange(1), help="Of the cluster, a CPU or GPU each. [default: 1]")
 @pass_app
 def serve(
     app: App,
@@ -67,6 +75,8 @@ def serve(
     pin: tuple[str, ...],
     allow_changes: bool,
     backbone: str | None,
+    engine: str,
+    replicas: int | None,
 ) -> None:
     """Serve the tasks of the registry over HTTP (extra: serve).
 
@@ -78,6 +88,8 @@ def serve(
     curl --data-binary @clip.wav 'http://127.0.0.1:8321/v1/classify?task=auto'
     cl-ast serve --host 0.0.0.0 --api-key-file keys.txt
     """
+    if replicas is not None and engine == "local":
+        raise click.UsageError("--replicas needs --engine ray")
     try:
         from cl_ast.serving.server import serve as run
         from cl_ast.serving.settings import Settings
@@ -87,7 +99,18 @@ def serve(
     settings = Settings(host, port, keys, queue, timeout, max_upload, max_seconds, drain, pin, allow_changes)
     with app.manager(backbone) as manager:
         tasks = plural(len(manager.tasks()), "task")
-        run(manager, settings, lambda address: print_line(f"serving {tasks} at {address}"), warn)
+
+        def say(address: str) -> None:
+            print_line(f"serving {tasks} at {address}")
+
+        if engine == "local":
+            run(manager, settings, say, warn)
+            return
+        from cl_ast.serving import replicas as cluster
+
+        for task in pin:
+            manager.registry.task(task)  # Said here, and not in the log of a replica.
+        cluster.serve(app.place(backbone), settings, replicas or 1, say)
 
 
 def _keys(path: Path) -> tuple[str, ...]:
