@@ -129,7 +129,7 @@ class Candidate:
         )
         inside = starts < samples  # a shorter clip was padded
         scores = (torch.cat(self.steps)[inside] / self.model.settings.temperature).softmax(dim=1)
-        return Timeline(step / SAMPLE_RATE, first + starts[inside] / SAMPLE_RATE, scores)
+        return Timeline(step / SAMPLE_RATE, first + starts[inside].double() / SAMPLE_RATE, scores)
 
 
 Row = tuple[Candidate, Segment]
