@@ -127,8 +127,8 @@ def measure(seconds: float = 10.0, requests: int = 10_000) -> list[Row]:
                 return f"/v1/classify?task={task}", clip, {}
 
             rows = [_beside_predict(registry, port, clip, request), *_loads(port, request, seconds)]
-            many = Load(port, request, _CLIENTS, seconds, _any_task)
             rows.append(_memory(port, process, request, requests))
+            many = Load(port, request, _CLIENTS, seconds, _any_task)  # last, so that it is near LitServe's in time
         return [*rows, *_beside_litserve(registry, clip, many, seconds)]
 
 
