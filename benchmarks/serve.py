@@ -7,9 +7,13 @@ take time from the same cores as the service.
 """
 
 import argparse
+import base64
 import http.client
 import io
+import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -17,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +36,10 @@ _TASKS = 16
 _CLIENTS = 16
 _QUEUE = 32
 _ROUNDS = 100
+_PATIENCE = 120.0  # seconds for LitServe to be ready
+
+Request = Callable[[str], tuple[str, bytes, dict[str, str]]]
+"""Returns the path, the body and the headers with which a task is asked."""
 
 
 class Load:
@@ -43,10 +51,11 @@ class Load:
     """
 
     def __init__(
-        self, port: int, clip: bytes, clients: int, seconds: float, task: Callable[[int], str], period: float = 0.0
+        self, port: int, request: Request, clients: int, seconds: float, task: Callable[[int], str], period: float = 0.0
     ) -> None:
         """
         Args:
+            request: says how a task is asked.
             task: names the task of a request by its number.
             period: each client asks once in so many seconds; 0 for as soon as it has an answer.
         """
@@ -59,7 +68,7 @@ class Load:
             while time.monotonic() < end:
                 count += 1
                 started = time.monotonic()
-                status = _ask(connection, clip, task(count))
+                status = _ask(connection, *request(task(count)))
                 taken = time.monotonic() - started
                 (self.answered if status == 200 else self.refused).append(taken)
                 time.sleep(max(0.0, period - taken))
@@ -76,8 +85,8 @@ class Load:
         return sorted(self.answered)[int(0.99 * len(self.answered))]
 
 
-def _ask(connection: http.client.HTTPConnection, clip: bytes, task: str) -> int:
-    connection.request("POST", f"/v1/classify?task={task}", clip)
+def _ask(connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> int:
+    connection.request("POST", path, body, headers)
     reply = connection.getresponse()
     reply.read()
     return reply.status
@@ -113,21 +122,28 @@ def measure(seconds: float = 10.0, requests: int = 10_000) -> list[Row]:
         attach.fill(registry, pretrained.load(pretrained.MINI, device="cpu"), _TASKS)
         with served(registry, "--queue", _QUEUE) as (port, process):
             clip = file.getvalue()
-            return [
-                _beside_predict(registry, port, clip),
-                *_loads(port, clip, seconds),
-                _memory(port, process, clip, requests),
-            ]
+
+            def request(task: str) -> tuple[str, bytes, dict[str, str]]:
+                return f"/v1/classify?task={task}", clip, {}
+
+            rows = [_beside_predict(registry, port, clip, request), *_loads(port, request, seconds)]
+            rows.append(_memory(port, process, request, requests))
+            many = Load(port, request, _CLIENTS, seconds, _any_task)  # last, so that it is near LitServe's in time
+        return [*rows, *_beside_litserve(registry, clip, many, seconds)]
 
 
-def _beside_predict(registry: Path, port: int, clip: bytes) -> Row:
+def _any_task(count: int) -> str:
+    return f"t{count % _TASKS}"
+
+
+def _beside_predict(registry: Path, port: int, clip: bytes, request: Request) -> Row:
     """Return how much longer a clip takes over HTTP than in this process; the two take turns."""
     ours, theirs = [], []
     connection = http.client.HTTPConnection("127.0.0.1", port)
     with Manager.open(registry, device="cpu") as manager:
         for number in range(_ROUNDS + 10):
             started = time.perf_counter()
-            _ask(connection, clip, "t0")
+            _ask(connection, *request("t0"))
             middle = time.perf_counter()
             list(manager.predict(io.BytesIO(clip), task="t0"))
             if number >= 10:
@@ -140,16 +156,16 @@ def _beside_predict(registry: Path, port: int, clip: bytes) -> Row:
     )
 
 
-def _loads(port: int, clip: bytes, seconds: float) -> list[Row]:
+def _loads(port: int, request: Request, seconds: float) -> list[Row]:
     def first(_: int) -> str:
         return "t0"
 
-    Load(port, clip, _CLIENTS, seconds / 5, lambda count: f"t{count % _TASKS}")  # all tasks are in memory then
-    alone = Load(port, clip, 1, seconds, first)
-    one = Load(port, clip, _CLIENTS, seconds, first)
-    many = Load(port, clip, _CLIENTS, seconds, lambda count: f"t{count % _TASKS}")
-    full = Load(port, clip, _QUEUE, seconds, first)
-    over = Load(port, clip, 4 * _QUEUE, seconds, first, 4 * _QUEUE / (4 * full.rate))
+    Load(port, request, _CLIENTS, seconds / 5, _any_task)  # all tasks are in memory then
+    alone = Load(port, request, 1, seconds, first)
+    one = Load(port, request, _CLIENTS, seconds, first)
+    many = Load(port, request, _CLIENTS, seconds, _any_task)
+    full = Load(port, request, _QUEUE, seconds, first)
+    over = Load(port, request, 4 * _QUEUE, seconds, first, 4 * _QUEUE / (4 * full.rate))
     service = statistics.median(alone.answered)
     refused = statistics.median(over.refused) if over.refused else 0.0
     note = f"{len(over.refused):,} refusals"
@@ -172,16 +188,61 @@ def _loads(port: int, clip: bytes, seconds: float) -> list[Row]:
     ]
 
 
-def _memory(port: int, process: int, clip: bytes, requests: int) -> Row:
+def _memory(port: int, process: int, request: Request, requests: int) -> Row:
     """Return the growth of the service's memory from the first tenth of some requests to the last."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     sizes = []
     for tenth in range(10):
         for number in range(requests // 10):
-            _ask(connection, clip, f"t{number % _TASKS}")
+            _ask(connection, *request(_any_task(number)))
         if tenth in (0, 9):
             sizes.append(_resident(process))
     return _row(f"memory after {requests:,} requests", "the first tenth", sizes[1] / sizes[0], sizes[1], "MB", 1.02, "")
+
+
+def _beside_litserve(registry: Path, clip: bytes, ours: Load, seconds: float) -> list[Row]:
+    """Return how many more clips of many tasks are answered than by LitServe, with batches or without, the better."""
+
+    def request(task: str) -> tuple[str, bytes, dict[str, str]]:
+        body = json.dumps({"task": task, "audio": base64.b64encode(clip).decode()}).encode()
+        return "/predict", body, {"Content-Type": "application/json"}
+
+    rates = {}
+    for rows in (1, 8):
+        with _litserve(registry, rows) as port:
+            Load(port, request, _CLIENTS, seconds / 5, _any_task)
+            rates[rows] = Load(port, request, _CLIENTS, seconds, _any_task).rate
+    best = max(rates, key=lambda rows: rates[rows])
+    note = f"LitServe {rates[best]:.0f} clips/s, in batches of {best}"
+    what = f"{_TASKS} tasks, {_CLIENTS} clients"
+    return [_row(what, "LitServe", ours.rate / rates[best], ours.rate, "clips/s", 1.5, note, least=True)]
+
+
+@contextmanager
+def _litserve(registry: Path, rows: int) -> Iterator[int]:
+    """Serve a registry with LitServe inside the block; yield the port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["-m", "benchmarks.litserve_app", str(registry), str(port), str(rows)]
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + _PATIENCE
+        while not _is_healthy(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("LitServe did not start")
+            time.sleep(0.2)
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # with the process that has the model
+        process.wait()
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with suppress(OSError):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    return False
 
 
 def _resident(process: int) -> float:

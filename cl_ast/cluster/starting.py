@@ -27,7 +27,7 @@ def imported(device: str, *modules: str) -> Any:
     if ":" in device:
         raise ClAstError(f"a cluster chooses the GPU of each worker, and not {device}; use --device cuda")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
-    if _is_own():
+    if is_own():
         _close_to_others()
     try:
         import ray
@@ -49,7 +49,7 @@ def start(ray: Any) -> None:
         ClAstError: the cluster cannot be reached.
     """
     # Without an address Ray would take whatever cluster another user's file in the temporary folder names.
-    place = {"address": "local", "_node_ip_address": _LOOPBACK} if _is_own() else {}
+    place = {"address": "local", "_node_ip_address": _LOOPBACK} if is_own() else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # about settings that are not used here
@@ -87,7 +87,7 @@ def last_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
-def _is_own() -> bool:
+def is_own() -> bool:
     """Return whether the cluster is one that is started here."""
     return os.environ.get("RAY_ADDRESS", "") in ("", "local")
 

@@ -1,5 +1,6 @@
 """Scores windows: by one task, by the task that the router chooses for each, or by all tasks."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.recordings import MUCH
 from cl_ast.audio.windows import LONGEST, SHORTEST, Segment, Window
-from cl_ast.errors import AudioError, TaskNotFoundError
+from cl_ast.errors import AudioError, ClAstError, TaskNotFoundError
 from cl_ast.events.event import ALL, EventSettings, Threshold
 from cl_ast.events.grid import ScoredWindow, TaskScores
 from cl_ast.inference.answering import batch_size, features_of, not_finite, shared_log_mel
@@ -21,6 +22,7 @@ from cl_ast.inference.joining import cut_of, joined
 from cl_ast.inference.predicting import choice_of
 from cl_ast.inference.prediction import Query
 from cl_ast.inference.session import Session
+from cl_ast.progress import ClAstWarning
 from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.tasks.thresholds import thresholds_of, windows_of
@@ -30,10 +32,16 @@ _APPROXIMATE = "--route sticky is approximate: a task that fits a window is kept
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """What one task says of one window: `logits` (classes,), and `steps` (n, classes), whose mean they are."""
+    """What one task says of one window: `logits` (classes,), and `steps` (n, classes), whose mean they are.
+
+    Both have no numbers (0,) where the task was left out.
+    """
 
     logits: Tensor
     steps: Tensor
+
+
+_NOTHING = _Scored(torch.zeros(0), torch.zeros(0))
 
 
 class WindowScorer:
@@ -43,41 +51,50 @@ class WindowScorer:
         settings: with the window and the hop that are used.
         size, hop: the window and the hop, in samples.
         step: of the grid, in samples: the backbone's own.
+        left_out: tasks that do not answer, since their files cannot be used; only with `skip_damaged`.
     """
 
-    def __init__(self, session: Session, settings: EventSettings) -> None:
+    def __init__(self, session: Session, settings: EventSettings, *, skip_damaged: bool = False) -> None:
         """
+        Args:
+            skip_damaged: with "auto" and "all", leave out a task whose file is damaged or missing, or that answers
+                with values that are not numbers, with a warning.
+
         Raises:
             TaskNotFoundError: there is no such task, or none at all.
             AudioError: the window or the hop cannot be used.
             MethodError: a timeline is wanted of a task that has none.
+            CorruptRegistryError: a task's file is damaged or missing.
         """
         self._session = session
+        self._skip_damaged = skip_damaged
+        self.left_out: list[str] = []
         query = Query(task=settings.task, alpha=settings.alpha)
-        self._choice = None if settings.task == ALL else choice_of(session, query)
+        self._choice = None if settings.task == ALL else choice_of(session, query, skip_damaged=skip_damaged)
         if isinstance(self._choice, Route):
-            names = [self._choice.task]
+            self._names = [self._choice.task]
         else:
-            names = [one.name for one in session.registry.tasks()]
-        if not names:
+            self._names = [one.name for one in session.registry.tasks()]
+        if not self._names:
             raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
-        self._versions = session.versions(names)
+        self._versions = session.versions(self._names)
         self.step = session.backbone.time_step
-        self.settings = _with_window(self._with_thresholds(settings), self._shortest(names), self.step)
+        self.settings = _with_window(self._with_thresholds(settings), self._shortest(), self.step)
         assert self.settings.window is not None and self.settings.hop is not None
         self.size = round(self.settings.window * SAMPLE_RATE)
         self.hop = round(self.settings.hop * SAMPLE_RATE)
         if settings.timeline and self.router is None:
-            for name in names:
-                self._model(name).check_timeline()
-        self._names = names
+            for name in self._names:
+                if model := self._usable(name):
+                    model.check_timeline()
 
     def __call__(self, windows: Sequence[Segment]) -> list[ScoredWindow]:
         """Return the scores of windows of one recording.
 
         Raises:
             NotFiniteError: a task answers with values that are not numbers.
-            CorruptRegistryError: a task's file is damaged.
+            CorruptRegistryError: a task's file is damaged; with `skip_damaged`, that of the only task.
+            MethodError: a timeline is wanted of a task that the router chose and that has none.
         """
         if self.router is None:
             return self._by_names(windows)
@@ -92,8 +109,10 @@ class WindowScorer:
         """Return the routes of windows, and their scores by the tasks that they are sent to; raises as a call does."""
         assert self.router is not None
         described = self._session.routing.space.describe([part_to_describe(one.waveform) for one in windows])
-        nothing = _Scored(torch.zeros(0), torch.zeros(0, 0))
-        decided = decide(self.router, described, lambda pairs: self._scored(windows, pairs), for_unknown=nothing)
+        router = self.router
+        decided = decide(router, described, lambda pairs: self._scored(windows, pairs), for_unknown=_NOTHING)
+        if self._choice is not router:  # A task was left out meanwhile, and its windows go to others.
+            return self.routed(windows)
         found = []
         for one, (route, scored) in zip(windows, decided, strict=True):
             answers = [(route.task, scored)] if route.known else []
@@ -137,7 +156,7 @@ class WindowScorer:
         found = self._scored(windows, pairs)
         each = (found[row * len(names) : (row + 1) * len(names)] for row in range(len(windows)))
         return [
-            self._window(one, list(zip(names, scored, strict=True)), None)
+            self._window(one, [pair for pair in zip(names, scored, strict=True) if len(pair[1].logits)], None)
             for one, scored in zip(windows, each, strict=True)
         ]
 
@@ -156,15 +175,18 @@ class WindowScorer:
 
         Tasks that take the same features share them, and the layers below their adapters.
         """
-        groups: dict[Any, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        groups: dict[Any, dict[str, list[int]]] = defaultdict(dict)
+        rows: dict[str, list[int]] = defaultdict(list)
         for row, name in pairs:
-            model = self._model(name)
-            key = id(model.backbone), model.settings.front_end, model.settings.positions
-            groups[key][name].append(row)
+            rows[name].append(row)
+        for name, own in rows.items():
+            if model := self._usable(name):
+                key = id(model.backbone), model.settings.front_end, model.settings.positions
+                groups[key][name] = own
         found: dict[tuple[int, str], _Scored] = {}
         for by_name in groups.values():
             self._score_group(windows, by_name, found)
-        return [found[pair] for pair in pairs]
+        return [_NOTHING if pair[1] in self.left_out else found[pair] for pair in pairs]
 
     def _score_group(
         self, windows: Sequence[Segment], by_name: dict[str, list[int]], found: dict[tuple[int, str], _Scored]
@@ -215,7 +237,7 @@ class WindowScorer:
                 each = model.timeline(own) if self.settings.timeline else model.classify(own)[:, None]
                 on_cpu = each.float().cpu()
                 if not torch.isfinite(on_cpu).all():
-                    raise not_finite(name)
+                    self._leave_out(name, not_finite(name))
                 out += [(name, place, _Scored(one.mean(dim=0), one)) for place, one in zip(places, on_cpu, strict=True)]
         return out
 
@@ -233,9 +255,35 @@ class WindowScorer:
     def _model(self, name: str) -> TaskModel:
         return self._session.version(name, self._versions[name]).model
 
-    def _shortest(self, names: Sequence[str]) -> float:
+    def _usable(self, name: str) -> TaskModel | None:
+        """Return a task; None after it was left out."""
+        try:
+            return self._model(name)
+        except ClAstError as error:
+            self._leave_out(name, error)
+            return None
+
+    def _leave_out(self, name: str, error: ClAstError) -> None:
+        """Go on without a task that cannot answer. Raises its error where nothing may be left out, or no other is."""
+        if name in self.left_out:
+            return
+        others = [one for one in self._names if one != name]
+        router = self._choice.without(name) if isinstance(self._choice, Router) else self._choice
+        if not self._skip_damaged or not others or (router is None and self._choice is not None):
+            raise error
+        self._names, self._choice = others, router
+        self.left_out.append(name)
+        warnings.warn(f"{error}; {name} is left out", ClAstWarning, stacklevel=2)
+
+    def _shortest(self) -> float:
         """Return the shortest length that a task takes, in seconds."""
-        return min(self._session.takes(name, self._versions[name]) for name in names)
+        found = []
+        for name in self._names:
+            try:
+                found.append(self._session.takes(name, self._versions[name]))
+            except ClAstError as error:
+                self._leave_out(name, error)
+        return min(found)
 
 
 def _with_window(settings: EventSettings, takes: float, step: int) -> EventSettings:

@@ -199,6 +199,25 @@ def logits_together(rows: Sequence[tuple[TaskModel, Segment]]) -> list[Tensor]:
     return list(torch.split(together, [len(one) for one in found]))
 
 
+def steps_together(rows: Sequence[tuple[TaskModel, Segment]]) -> list[tuple[Tensor, Tensor]]:
+    """Return the logits (classes,) of segments, each under the task beside it, and those of each of its steps in time.
+
+    The logits of the steps (n, classes) are those of `TaskModel.timeline`; n is 0 where the task has no timeline. Rows
+    of one task share a pass through the backbone. All are float32 on the CPU.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    features = _rows_of(rows)
+    with torch.inference_mode():
+        for model in {id(one): one for one, _ in rows}.values():
+            own = [row for row, (other, _) in enumerate(rows) if other is model]
+            with model.backbone.precision():
+                tokens = model.tokens(torch.stack([features[row][1] for row in own]))
+                logits = model.classify(tokens).float().cpu()
+                steps = model.timeline(tokens).float().cpu() if model.has_timeline else logits.new_zeros(len(own), 0, 0)
+            found |= {row: (logits[place], steps[place]) for place, row in enumerate(own)}
+    return [found[row] for row in range(len(rows))]
+
+
 def _urgency(session: Session, versions: dict[str, VersionRecord], name: str) -> tuple[bool, str, str]:
     """Return the place of a task in the order of work: what is in memory first, equal methods side by side."""
     version = versions.get(name)

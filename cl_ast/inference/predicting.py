@@ -73,11 +73,15 @@ def _groups(cut: Iterable[Segment | Recording | Failure], most: int) -> Iterator
         yield group
 
 
-def choice_of(session: Session, query: Query) -> Router | Route:
-    """Return the router, or the one route of a query by name."""
+def choice_of(session: Session, query: Query, *, skip_damaged: bool = False) -> Router | Route:
+    """Return the router, or the one route of a query by name.
+
+    Args:
+        skip_damaged: the router leaves out a task whose file is damaged or missing, with a warning.
+    """
     try:
         if query.task == AUTO:
-            return _with_alpha(session.routing.router(), query.alpha)
+            return _with_alpha(session.routing.router(skip_damaged=skip_damaged), query.alpha)
         return Route(session.model(query.task).settings.name, 1.0, True, ())
     except TaskNotFoundError as error:
         if session.registry.tasks():

@@ -77,6 +77,11 @@ class Router:
         other._alpha = None if alpha is None else checked_alpha(alpha)
         return other
 
+    def without(self, task: str) -> "Router | None":
+        """Return a router over the other tasks, with the same limit; None where there are none."""
+        others = {name: routing for name, routing in self._tasks.items() if name != task}
+        return Router(others, self._noise).with_alpha(self._alpha) if others else None
+
     def choose(self, described: Tensor, *, nearest: int = 5) -> list[Route]:
         """Return the route of each described clip (n, d) to its nearest task; equal scores are ordered by name.
 

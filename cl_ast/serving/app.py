@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Lifespan
 
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
@@ -22,9 +23,14 @@ _CODES = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsuppor
 _CLIENT_LEFT = 499  # which nobody receives
 
 
-def app_of(service: Service) -> Gate:
-    """Return the app of a service, as ASGI has it."""
+def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
+    """Return the app of a service, as ASGI has it.
+
+    Args:
+        lifespan: a context around all requests, where the server calls for one.
+    """
     app = FastAPI(
+        lifespan=lifespan,
         title="cl-ast",
         version=package_versions().get("cl-ast", "0"),
         description="Classifies recordings with many tasks over one frozen backbone.",
@@ -37,10 +43,11 @@ def app_of(service: Service) -> Gate:
     app.include_router(tasks.routes(service))
     app.include_router(events.routes(service))
     app.include_router(streams.routes(service))
-    app.include_router(recordings.routes(service))
-    app.include_router(training.routes(service))
-    if service.settings.page:
-        app.include_router(page.routes())
+    if service.settings.jobs:  # Recordings and trainings live in one process, as jobs do, and the page needs them.
+        app.include_router(recordings.routes(service))
+        app.include_router(training.routes(service))
+        if service.settings.page:
+            app.include_router(page.routes())
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)
     return Gate(app, service)
@@ -82,8 +89,8 @@ def _handlers(service: Service) -> dict[Any, Handler]:
 
     async def refused(request: Request, error: Exception) -> Response:
         request_id = request_id_of(request)
-        name = request.path_params.get("name", "")
-        return answer_of(refusal_after_logging(error, service.log, request_id, name), request_id)
+        task = request.path_params.get("name") or request.path_params.get("task") or request.query_params.get("task")
+        return answer_of(refusal_after_logging(error, service.log, request_id, task or ""), request_id)
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

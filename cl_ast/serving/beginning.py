@@ -58,13 +58,13 @@ class Beginning:
         started = time.monotonic()
         for work in works:
             work.queue_seconds = started - work.submitted
-        routed = [work for work in works if work.routed]
+        routed = [work for work in works if work.question.routed]
         router, described, choices = self._routed(routed)
         for work in routed:
             work.route_seconds += time.monotonic() - started
         for work in works:
-            if not work.routed:
-                choices[id(work)] = [[Route(work.query.task, 1.0, True, ())] for _ in work.clips]
+            if not work.question.routed:
+                choices[id(work)] = [[Route(work.question.query.task, 1.0, True, ())] for _ in work.clips]
         names = {route.task for each in choices.values() for several in each for route in several}
         versions = self._versions(names)
         for work in works:
@@ -73,7 +73,7 @@ class Beginning:
             try:
                 candidates = self._candidates(work, choices[id(work)], versions)
                 if candidates:
-                    work.begin(candidates, router if work.routed else None, described.get(id(work)))
+                    work.begin(candidates, router if work.question.routed else None, described.get(id(work)))
             except Exception as error:
                 self._fail(work, error)
 
@@ -124,13 +124,13 @@ class Beginning:
             own, broken = [], None
             for route in several:
                 if route.task not in versions:
-                    if not work.routed:
+                    if not work.question.routed:
                         self._session.registry.task(route.task)  # raises, with the names that are there
                     continue
                 try:
                     version, model = self._model(route.task, versions[route.task])
                 except TaskNotFoundError:
-                    if not work.routed:
+                    if not work.question.routed:
                         raise
                     continue
                 except Exception as error:
@@ -138,7 +138,7 @@ class Beginning:
                     broken = broken or refusal_of(error, route.task)
                     continue
                 cut = None if _is_whole(work) else cut_of(work.clips[clip], model.settings.front_end.seconds)
-                name = route.task if work.routed else version.task  # as the task spells it
+                name = route.task if work.question.routed else version.task  # as the task spells it
                 own.append(Candidate(clip, replace(route, task=name), model, version, cut))
             if not own:
                 if broken is not None:
@@ -163,4 +163,4 @@ class Beginning:
 
 def _is_whole(work: Work) -> bool:
     """Return whether a clip is classified by its first seconds: asked for, or since it is a window itself."""
-    return work.query.whole or work.query.window is not None
+    return work.question.query.whole or work.question.query.window is not None

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from torch import Tensor
 
 from cl_ast.audio.windows import Window
 from cl_ast.errors import AudioError
@@ -19,9 +20,9 @@ from cl_ast.inference import prediction
 from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.refusals import Refusal, refusal_after_logging
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
-from cl_ast.serving.service import Answered, Question, Service
+from cl_ast.serving.service import Answered, Service
 from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type
-from cl_ast.serving.work import Outcome
+from cl_ast.serving.work import Outcome, Question
 from cl_ast.tasks.task_model import label_scores
 
 _JSON = {"schema": HubRequest.model_json_schema(ref_template="#/components/schemas/{model}")}
@@ -50,12 +51,15 @@ def routes(service: Service) -> APIRouter:
         deterministic: Annotated[
             bool, Query(description="Share no pass with others: exactly the answer of `cl-ast predict --task NAME`.")
         ] = False,
+        timeline: Annotated[
+            bool, Query(description="The scores of every step in time of the backbone, too; shares no pass, either.")
+        ] = False,
         timeout_ms: Annotated[int | None, Query(ge=1, description="Give up after so long.")] = None,
     ) -> JSONResponse:
         """Classify one recording (the body) or several (a form with `file`, any number of times)."""
         deadline = service.deadline(timeout_ms)
         query = prediction.Query(task, top_k, _window(window, hop))
-        question = Question(query, deterministic, deadline)
+        question = Question(query, deterministic, timeline, deadline)
         async with service.uploads(request, deadline) as uploads:
             found = await service.in_time(
                 request, deadline, asyncio.gather(*[_answered(service, request, one, question) for one in uploads])
@@ -83,7 +87,7 @@ def routes(service: Service) -> APIRouter:
             upload, wanted = uploads[0], Parameters()
             if media_type(request) == "application/json":
                 upload, wanted = _from_json(upload)
-            question = Question(prediction.Query(task, 1), False, deadline)
+            question = Question(prediction.Query(task, 1), deadline=deadline)
             found = await service.in_time(request, deadline, service.answer(upload, question))
         (outcome,) = found.outcomes
         headers = {
@@ -146,12 +150,25 @@ def classified(
 def _result(outcome: Outcome) -> dict[str, Any]:
     """Return an answer as `cl-ast predict --format json` has it, with the version that gave it."""
     found = outcome.prediction.to_json()
+    if outcome.timeline is not None:
+        found["timeline"] = {
+            "step": outcome.timeline.step,
+            "labels": list(outcome.settings.labels),
+            "starts": _rounded(outcome.timeline.starts),
+            "scores": _rounded(outcome.timeline.scores),
+        }
     return {
         "file": found.pop("path"),
         **found,
         "version": outcome.version.number,
         "sha256": outcome.version.adapter_sha256,
     }
+
+
+def _rounded(values: Tensor) -> list[Any]:
+    """Return numbers with as many digits as a score over time needs, so that the answer stays small."""
+    found: list[Any] = values.double().round(decimals=4).tolist()
+    return found
 
 
 def _from_json(upload: Upload) -> tuple[Upload, Parameters]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.errors import AudioError, ClAstError, TaskNotFoundError
-from cl_ast.inference.answering import BATCH, batch_size, logits_together
+from cl_ast.inference.answering import BATCH, batch_size, logits_together, steps_together
 from cl_ast.inference.inputs import inputs_of
 from cl_ast.inference.predicting import predict
 from cl_ast.inference.prediction import AUTO, Query
@@ -152,7 +152,7 @@ class Engine:
                 work = self._waiting[0]
                 if work.is_over():
                     self._metrics.rejected("dropped" if work.outcome.cancelled() else "deadline")
-                elif taken and (work.alone or taken[0].alone):
+                elif taken and (work.question.alone or taken[0].question.alone):
                     break
                 else:
                     taken.append(work)
@@ -199,8 +199,15 @@ class Engine:
             return
         started = time.monotonic()
         works = list({id(work): work for work, _ in rows}.values())
+        pairs = [(candidate.model, segment) for _, (candidate, segment) in rows]
         try:
-            found = logits_together([(candidate.model, segment) for _, (candidate, segment) in rows])
+            if works[0].question.timeline:  # then it is alone
+                for (_, (candidate, _)), (logits, steps) in zip(rows, steps_together(pairs), strict=True):
+                    candidate.logits.append(logits)
+                    candidate.steps.append(steps)
+            else:
+                for (_, (candidate, _)), logits in zip(rows, logits_together(pairs), strict=True):
+                    candidate.logits.append(logits)
         except Exception as error:
             if len(works) == 1:
                 self._fail(works[0], error)
@@ -208,8 +215,6 @@ class Engine:
             for one in works:
                 self._compute([(work, row) for work, row in rows if work is one])
             return
-        for (_, (candidate, _)), logits in zip(rows, found, strict=True):
-            candidate.logits.append(logits)
         seconds = time.monotonic() - started
         for work in works:
             work.compute_seconds += seconds
@@ -255,5 +260,5 @@ class Engine:
     def _fail(self, work: Work, error: Exception) -> None:
         """Answer a work with an error, and say what is no fault of the client's."""
         if not isinstance(error, Refusal | AudioError | TaskNotFoundError):
-            self._log(f"{work.query.task}: {first_line(error)}")
+            self._log(f"{work.question.query.task}: {first_line(error)}")
         work.fail(error)

@@ -3,20 +3,21 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.windows import Segment
-from cl_ast.errors import AudioError, ClAstError, MethodError
-from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, Threshold, WindowScorer, writers
+from cl_ast.errors import AudioError, MethodError
+from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, WindowScorer, writers
 from cl_ast.events.cutting import WindowCutter
 from cl_ast.events.recordings import GROUP
-from cl_ast.inference.prediction import AUTO
+from cl_ast.manager import Manager
 from cl_ast.serving.decoding import Limits, blocks, named_as_sent
+from cl_ast.serving.event_queries import EventsRequest, Format, RecordingQuery
 from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.jobs import Job
 from cl_ast.serving.refusals import Refusal
@@ -24,50 +25,7 @@ from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import BODY, Upload
 
-Format = Literal["json", "jsonl", "csv", "audacity", "raven", "srt"]
-
-
-def settings_of(
-    task: Annotated[
-        str, Query(max_length=200, description="A task's name, auto, or all for every task by name.")
-    ] = AUTO,
-    window: Annotated[float | None, Query(description="Seconds; by default what the task takes.")] = None,
-    hop: Annotated[float | None, Query(description="Seconds; by default half a window.")] = None,
-    on: Annotated[
-        float | None, Query(ge=0, le=1, description="Where an event begins; by default what was tuned, else 0.6.")
-    ] = None,
-    off: Annotated[float | None, Query(ge=0, le=1, description="Where it ends; by default 0.15 less.")] = None,
-    median: Annotated[float, Query(description="Seconds.")] = 0.5,
-    min_duration: Annotated[float, Query(description="Seconds; shorter events are dropped.")] = 0.25,
-    min_gap: Annotated[float, Query(description="Seconds; nearer events of a class are one.")] = 0.3,
-    pad: Annotated[float, Query(description="Seconds before and after.")] = 0.0,
-    timeline: Annotated[bool, Query(description="A score for every step in time of the backbone.")] = False,
-    alpha: Annotated[
-        float | None, Query(ge=0, le=1, description="With auto, a window with a lower p-value is unknown.")
-    ] = None,
-    events: Annotated[Literal["hysteresis", "sebb"], Query(description="How events are cut out.")] = "hysteresis",
-) -> EventSettings:
-    """Return how events are found, as the query of a request says."""
-    try:
-        return EventSettings(
-            task=task,
-            window=window,
-            hop=hop,
-            threshold=Threshold.of(on, off),
-            median=median,
-            min_duration=min_duration,
-            min_gap=min_gap,
-            pad=pad,
-            timeline=timeline,
-            alpha=alpha,
-            method=events,
-            tuned=on is None and off is None,
-        )
-    except ClAstError as error:
-        raise Refusal("invalid", str(error)) from None
-
-
-Settings = Annotated[EventSettings, Depends(settings_of)]
+T = TypeVar("T")
 
 
 def routes(service: Service) -> APIRouter:
@@ -75,26 +33,29 @@ def routes(service: Service) -> APIRouter:
     router, jobs = APIRouter(), service.jobs
 
     @router.post("/v1/events", response_model=EventsFound, openapi_extra=BODY)
-    async def events(request: Request, settings: Settings, format: Format = "json") -> Response:
+    async def events(request: Request, query: Annotated[EventsRequest, Query()]) -> Response:
         """Find what sounds from when to when in a recording; with another format than json, as text."""
-        deadline = service.deadline()
+        deadline, settings = service.deadline(), query.settings()
         async with service.uploads(request, deadline) as uploads:
             found: list[Event] = []
             finding = find(service, only(uploads), settings, deadline, lambda some, _: found.extend(some))
             scorer, samples = await service.in_time(request, deadline, finding)
-        if format == "json":
-            kept = [event_json(one) for one in found if not one.why]
-            return JSONResponse({"id": request_id_of(request), "events": kept, "settings": _shown(scorer.settings)})
-        text = text_of(writers.Found(uploads[0].name, samples, found), scorer.settings, format)
-        return Response(text, media_type="text/plain")
+        if query.format != "json":
+            text = text_of(writers.Found(uploads[0].name, samples, found), scorer.settings, query.format)
+            return Response(text, media_type="text/plain")
+        answer = {"id": request_id_of(request), "events": [event_json(one) for one in found if not one.why]}
+        return JSONResponse(answer | {"settings": _shown(scorer.settings), "left_out": scorer.left_out})
 
     @router.post("/v1/jobs", status_code=202, response_model=JobState, openapi_extra=BODY)
-    async def start(request: Request, settings: Settings) -> JSONResponse:
+    async def start(request: Request, query: Annotated[RecordingQuery, Query()]) -> JSONResponse:
         """Find the events of a long recording in the background."""
+        settings = query.settings()
+        if not service.settings.jobs:
+            raise Refusal("forbidden", "there are no jobs with several replicas, which do not know each other's")
         jobs.require_room()
         async with service.uploads(request, service.deadline()) as uploads:
             upload = service.spool.kept(only(uploads))
-            job = jobs.start(lambda job: _work(service, upload, settings, job), upload.delete)
+            job = jobs.start(lambda job: _work(service, upload, settings, job), upload.delete, settings.task)
         return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     @router.get("/v1/jobs/{job}", response_model=JobState)
@@ -138,19 +99,31 @@ async def find(
     groups = _groups(upload, Limits(service.settings.most_seconds, deadline), detector.cutter)
     while group := await service.decoding(lambda: next(groups, None)):
         take(await _scored(service, detector, group), group[-1].end or 0.0)
-    take(await service.on_engine(lambda _: detector.finish()), detector.cutter.samples / SAMPLE_RATE)
+    take(await detecting(service, detector.finish), detector.cutter.samples / SAMPLE_RATE)
     return scorer, detector.cutter.samples
 
 
 async def _scored(service: Service, detector: StreamDetector, windows: list[Segment]) -> list[Event]:
-    return await service.on_engine(lambda _: detector.take(windows))
+    return await detecting(service, lambda: detector.take(windows))
 
 
 async def scorer_of(service: Service, settings: EventSettings) -> WindowScorer:
     """Return what scores windows by these settings. Raises Refusal where they do not go together."""
+
+    def made(manager: Manager) -> WindowScorer:
+        return WindowScorer(manager.session, settings, skip_damaged=True)
+
     try:
-        return await service.on_engine(lambda manager: WindowScorer(manager.session, settings))
+        return await service.on_engine(made)
     except (AudioError, MethodError) as error:
+        raise Refusal("invalid", str(error)) from None
+
+
+async def detecting(service: Service, detect: Callable[[], T]) -> T:
+    """Return what a detector returns, which runs between two batches. Raises Refusal where a task has no timeline."""
+    try:
+        return await service.on_engine(lambda _: detect())
+    except MethodError as error:
         raise Refusal("invalid", str(error)) from None
 
 
@@ -165,7 +138,8 @@ async def _work(service: Service, upload: Upload, settings: EventSettings, job: 
         job.add([event_json(one) for one in found if not one.why], seconds)
 
     with service.admission.stay():
-        await find(service, upload, settings, inf, take)
+        scorer, _ = await find(service, upload, settings, inf, take)
+        job.left_out = scorer.left_out
 
 
 async def _lines(job: Job) -> AsyncIterator[str]:

@@ -1,11 +1,13 @@
 """What every request passes: a request id, the key, no foreign web page, a bound on its body, and the counters."""
 
+import base64
 import hashlib
 import hmac
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,16 +29,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN = frozenset({"/livez", "/readyz", "/metrics", *page.PATHS})
 """Paths that need no key: nothing that they answer is of the registry."""
+SUBPROTOCOL = "cl-ast"
+"""What a client of a WebSocket may speak, beside which a web page sends its key: it cannot send a header."""
+_KEY_PREFIX = f"{SUBPROTOCOL}.key."
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
 class Gate:
-    """Lets requests through to the app, or answers them with a refusal."""
+    """Lets requests through to the app of a service, or answers them with a refusal."""
 
     def __init__(self, app: App, service: Service) -> None:
+        self.service = service
         self._app = app
-        self._service = service
         self._keys = [hashlib.sha256(key.encode()).digest() for key in service.settings.keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,16 +75,16 @@ class Gate:
                 message = {**message, "headers": [*message.get("headers", ()), own, *_HEADERS]}
             await send(message)
 
-        with self._service.admission.body() as take:
-            bounded = _Bounded(receive, self._service.settings.most_bytes, take)
+        with self.service.admission.body() as take:
+            bounded = _Bounded(receive, self.service.settings.most_bytes, take)
             try:
                 await app(scope, bounded, counted)
             except Exception as error:
-                self._service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
+                self.service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
                 if not status:
                     await _refusing(refusal_of(error))(scope, receive, counted)
         route = getattr(scope.get("route"), "path", "other")
-        self._service.metrics.request(route, status, time.monotonic() - started)
+        self.service.metrics.request(route, status, time.monotonic() - started)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise Refusal for a request of a foreign web page, one without a key, and a body that is too large."""
@@ -89,18 +94,29 @@ class Gate:
             raise Refusal("forbidden", "this service answers to names of this machine only, unless it has keys")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal("forbidden", "requests from other web pages are not answered")
-        if self._keys and scope["path"] not in OPEN and not self._has_key(headers):
+        if self._keys and scope["path"] not in OPEN and not self._has_key(scope, headers):
             raise Refusal("unauthorized", "send a key of this service as `Authorization: Bearer KEY`")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._service.settings.most_bytes:
-            raise _too_large(self._service.settings.most_bytes)
+        if length.isdecimal() and int(length) > self.service.settings.most_bytes:
+            raise _too_large(self.service.settings.most_bytes)
 
-    def _has_key(self, headers: Headers) -> bool:
+    def _has_key(self, scope: Scope, headers: Headers) -> bool:
         """Return whether a key came, in a time that says nothing about which or how much of one fits."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
-        fits = [hmac.compare_digest(given, own) for own in self._keys]
-        return scheme.lower() == "bearer" and any(fits)
+        given = [hashlib.sha256(key).digest() for key in _keys_in(scope, headers)]
+        fits = [hmac.compare_digest(one, own) for one in given for own in self._keys]  # all, whichever fits
+        return any(fits)
+
+
+def _keys_in(scope: Scope, headers: Headers) -> Iterator[bytes]:
+    """Yield the keys that came with a request: as a header, or in base64url as a subprotocol of a WebSocket."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield key.strip().encode("utf-8", "surrogatepass")
+    for one in scope.get("subprotocols", ()):
+        if one.startswith(_KEY_PREFIX):
+            text = one.removeprefix(_KEY_PREFIX)
+            with suppress(ValueError):
+                yield base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class _Bounded:

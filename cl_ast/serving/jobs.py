@@ -24,6 +24,7 @@ class Job:
         events: those found so far, as JSON has them.
         seconds: of sound, as far as it is.
         step: of a training, as far as it is; None for other jobs.
+        left_out: tasks that did not answer, since their files cannot be used; known at the end.
         error: why it failed, as JSON has it.
         changed: is set at the next change, and another one is then put in its place.
     """
@@ -33,6 +34,7 @@ class Job:
     events: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     step: dict[str, Any] | None = None
+    left_out: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: float = 0.0
@@ -56,7 +58,8 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """Return its state."""
-        return {"id": self.id, "state": self.state, "seconds": self.seconds, "step": self.step, "error": self.error}
+        found = {"id": self.id, "state": self.state, "seconds": self.seconds, "step": self.step}
+        return found | {"left_out": self.left_out, "error": self.error}
 
     def _change(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()
@@ -77,12 +80,17 @@ class Jobs:
         if len(self._running) >= _MOST_RUNNING:
             raise Refusal("overloaded", f"{_MOST_RUNNING} jobs are running already; try again", 1.0)
 
-    def start(self, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None]) -> Job:
-        """Start a job. `cleanup` is called when it has ended."""
+    def start(self, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str = "") -> Job:
+        """Start a job.
+
+        Args:
+            cleanup: is called when it has ended.
+            task: which an error of the job names.
+        """
         self._forget()
         job = Job()
         self._jobs[job.id] = job
-        self._running[job.id] = asyncio.create_task(self._run(job, work, cleanup))
+        self._running[job.id] = asyncio.create_task(self._run(job, work, cleanup, task))
         return job
 
     def one(self, job: str) -> Job:
@@ -103,14 +111,16 @@ class Jobs:
         for task in self._running.values():
             task.cancel()
 
-    async def _run(self, job: Job, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None]) -> None:
+    async def _run(
+        self, job: Job, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str
+    ) -> None:
         try:
             await work(job)
             job.end()
         except asyncio.CancelledError:
             job.end(Refusal("draining", "the job was stopped").to_json())
         except Exception as error:
-            job.end(refusal_after_logging(error, self._log, f"job {job.id}").to_json())
+            job.end(refusal_after_logging(error, self._log, f"job {job.id}", task).to_json())
         finally:
             del self._running[job.id]
             cleanup()

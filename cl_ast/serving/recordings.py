@@ -21,9 +21,10 @@ from cl_ast.serving.kept import Recording, Scored, excerpt
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Classified, JobState, RecordingState
 from cl_ast.serving.scores import scores_json
-from cl_ast.serving.service import Question, Service
+from cl_ast.serving.service import Service
 from cl_ast.serving.spectrogram import COLUMNS, DEEPEST, tile
 from cl_ast.serving.uploads import BODY
+from cl_ast.serving.work import Question
 
 _MOST_WINDOWS = 100_000  # whose scores are kept with a recording
 _MOST_SECONDS = 60.0  # of a part that is cut out
@@ -88,7 +89,7 @@ def routes(service: Service) -> APIRouter:
     async def classify(request: Request, recording: str, task: Annotated[str, _TASK] = prediction.AUTO) -> JSONResponse:
         """Classify a recording as /v1/classify does."""
         upload, deadline = recordings.one(recording).upload, service.deadline()
-        question = Question(prediction.Query(task, TOP_K), False, deadline)
+        question = Question(prediction.Query(task, TOP_K), deadline=deadline)
         with service.admission.enter():
             found = await service.in_time(request, deadline, service.answer(upload, question))
         return JSONResponse(classified(request_id_of(request), task, [upload], [found]))
@@ -105,7 +106,7 @@ def routes(service: Service) -> APIRouter:
         service.jobs.require_room()
         found = recordings.one(recording)
         settings = EventSettings(task=task, window=window, hop=hop, timeline=timeline)
-        job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None)
+        job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, task)
         return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     @router.get("/v1/recordings/{recording}/scores")
@@ -150,6 +151,7 @@ async def _search(service: Service, recording: Recording, settings: EventSetting
 
     with service.admission.stay():
         scorer, samples = await find(service, recording.upload, settings, inf, take, watch)
+    job.left_out = scorer.left_out
     recording.scored = Scored(scorer.settings, scorer.step, scorer.hop, samples, windows)
 
 

@@ -11,6 +11,8 @@ from cl_ast.errors import (
     TaskExistsError,
     TaskNotFoundError,
 )
+from cl_ast.events import ALL
+from cl_ast.inference.prediction import AUTO
 from cl_ast.wording import first_line
 
 STATUS = {
@@ -75,7 +77,7 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
     """Return what a client is told of an error; what concerns this machine alone is left out.
 
     Args:
-        task: the one that was to answer, where its name is known.
+        task: the one that was to answer, or "auto" or "all"; empty where no task was named.
     """
     if isinstance(error, Refusal):
         return error
@@ -85,7 +87,7 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
         return Refusal("unknown_task", str(error))
     if isinstance(error, TaskExistsError):
         return Refusal("conflict", f"a task of that name is there already; give another name, or replace: {task}")
-    which = f"the task {task}" if task else "a task"
+    which = "a task" if task in ("", AUTO, ALL) else f"the task {task}"
     if isinstance(error, NotFiniteError):
         return Refusal("broken_task", f"{which} answers with values that are not numbers; ask for another version")
     if isinstance(error, CorruptRegistryError):

@@ -35,6 +35,15 @@ class Near(BaseModel):
     p_value: float | None = None
 
 
+class TimelineAnswer(BaseModel):
+    """The probabilities over time: a row of scores, in the order of the labels, for each step."""
+
+    step: Annotated[float, Field(description="Seconds that a step is long.")]
+    labels: list[str]
+    starts: Annotated[list[float], Field(description="Seconds at which the steps begin.")]
+    scores: list[list[float]]
+
+
 class Result(BaseModel):
     """The answer for one file or one window of it, or the error of one file of several."""
 
@@ -48,6 +57,7 @@ class Result(BaseModel):
     known: Annotated[bool | None, Field(description="False where no task fits; `task` is then the nearest.")] = None
     tasks: Annotated[list[Near] | None, Field(description="With auto, the nearest tasks.")] = None
     labels: list[Label] | None = None
+    timeline: TimelineAnswer | None = None
     version: Annotated[int | None, Field(description="The version of the task that answered.")] = None
     sha256: Annotated[str | None, Field(description="The hash of the file of that version.")] = None
     error: Problem | None = None
@@ -166,6 +176,7 @@ class EventsFound(BaseModel):
     id: str
     events: list[EventAnswer]
     settings: Annotated[dict[str, Any], Field(description="The settings that were used, as the query spells them.")]
+    left_out: Annotated[list[str], Field(description="Tasks that did not answer, since their files are damaged.")]
 
 
 class JobState(BaseModel):
@@ -177,6 +188,9 @@ class JobState(BaseModel):
     step: Annotated[
         dict[str, Any] | None, Field(description="Of a training: its stage, and how much of it is done.")
     ] = None
+    left_out: Annotated[
+        list[str], Field(description="Tasks that did not answer, since their files are damaged; known at the end.")
+    ]
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
 

@@ -13,6 +13,7 @@ import uvicorn
 from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.serving.app import app_of
+from cl_ast.serving.connections import bounded_protocol
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
 from cl_ast.wording import first_line
@@ -20,6 +21,7 @@ from cl_ast.wording import first_line
 _TICK = 0.05  # seconds
 _LARGEST_FRAME = 2**20  # bytes
 _MOST_CONNECTIONS = 2**12
+_HEAD_SECONDS = 10.0  # that the head of a request may take
 _CLOSING = 5  # seconds that connections get to receive the end of their answers
 
 
@@ -32,11 +34,7 @@ def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log:
 
     Raises ClAstError where the address cannot be used, and whatever keeps the backbone from being loaded.
     """
-    if not settings.is_local and not settings.keys:
-        raise ClAstError(
-            f"{settings.host} can be reached from other machines: give --api-key-file, or leave out --host"
-        )
-    with _listening(settings) as listening, _logged(log):
+    with listening_at(settings) as listening, _logged(log):
         asyncio.run(_serve(manager, settings, listening, say, log))
 
 
@@ -56,12 +54,13 @@ async def _serve(
         lifespan="off",
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSING,
+        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout)),
         ws_max_size=_LARGEST_FRAME,
         ws="websockets-sansio",
     )
     server = _Server(config)
     service.engine.start()
-    watching = asyncio.create_task(_watch(server, service, _address(settings.host, listening), say))
+    watching = asyncio.create_task(_watch(server, service, address_of(settings.host, listening.getsockname()[1]), say))
     try:
         await server.serve(sockets=[listening])
     finally:
@@ -114,19 +113,25 @@ class _Server(uvicorn.Server):
         self.stop_wanted = True
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listening_at(settings: Settings) -> socket.socket:
+    """Return a socket that listens at the address. Raises ClAstError where it cannot be used."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=2048)
+        found = socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=2048)
     except OSError as error:
         raise ClAstError(
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); choose another --port"
         ) from None
+    # Else a body that follows its head in a packet of its own waits 40 ms for the client's acknowledgement of the head:
+    # asyncio sets this only for sockets that were made with the protocol's number. Connections inherit it.
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
 
 
-def _address(host: str, listening: socket.socket) -> str:
+def address_of(host: str, port: int) -> str:
+    """Return the URL of a service."""
     shown = f"[{host.strip('[]')}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+    return f"http://{shown}:{port}"
 
 
 @contextmanager

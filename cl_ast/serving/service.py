@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from cl_ast.audio.reading import Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.inference.answering import SEGMENTS
-from cl_ast.inference.prediction import AUTO, Query
 from cl_ast.manager import Manager
 from cl_ast.router import part_to_describe
 from cl_ast.serving.admission import Admission
@@ -27,39 +26,28 @@ from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, late
 from cl_ast.serving.settings import Settings
 from cl_ast.serving.uploads import Spool, Upload
-from cl_ast.serving.work import Outcome, Work
+from cl_ast.serving.work import Outcome, Question, Work
 
 T = TypeVar("T")
 _DECODERS = 4
 _MOST_DECODED = 64  # clips in memory at once; others wait as they came
 _MOST_WINDOWS = 10_000  # of one answer
+_MOST_SCORES = 2_000_000  # of its timelines
 _MOST_BODIES = 16  # times the largest body, for all uploads at once
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a request wants of its uploads.
-
-    Attributes:
-        alone: whether the rows share no pass with those of others.
-        deadline: until when, as `time.monotonic` counts.
-    """
-
-    query: Query
-    alone: bool
-    deadline: float
-
-    @property
-    def routed(self) -> bool:
-        """Whether the router chooses the task."""
-        return self.query.task == AUTO
 
 
 @dataclass(slots=True)
 class Answered:
-    """The answers for one upload, one or one a window; how long it is, and what they took, in seconds."""
+    """The answers for one upload, one or one a window.
+
+    Attributes:
+        scores: how many their timelines have.
+        audio: how long the upload is, in seconds.
+        decode, queue, route, compute: what the answers took, in seconds.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    scores: int = 0
     audio: float = 0.0
     decode: float = 0.0
     queue: float = 0.0
@@ -67,8 +55,11 @@ class Answered:
     compute: float = 0.0
 
     def add(self, work: Work, outcomes: list[Outcome]) -> None:
-        """Add the outcomes of a work."""
+        """Add the outcomes of a work. Raises Refusal where their timelines are too large for one answer."""
         self.outcomes += outcomes
+        self.scores += sum(one.timeline.scores.numel() for one in outcomes if one.timeline is not None)
+        if self.scores > _MOST_SCORES:
+            raise Refusal("too_large", f"timelines of more than {_MOST_SCORES:,} scores: send less, or ask for events")
         self.queue += work.queue_seconds
         self.route += work.route_seconds
         self.compute += work.compute_seconds
@@ -163,7 +154,7 @@ class Service:
         clip = await self.decoding(lambda: decoded(upload, limits, routed=question.routed))
         found.audio, found.decode = clip.seconds, time.monotonic() - started
         parts = [] if clip.part is None else [clip.part]
-        work = Work([clip.clip], question.query, parts, question.alone, question.deadline)
+        work = Work([clip.clip], question, parts)
         found.add(work, await self._computed(work))
 
     async def _answer_windows(self, upload: Upload, question: Question, limits: Limits, found: Answered) -> None:
@@ -178,7 +169,7 @@ class Service:
                 return
             if len(found.outcomes) + len(some) > _MOST_WINDOWS:
                 raise Refusal("too_large", f"more than {_MOST_WINDOWS:,} windows: choose a larger hop, or send less")
-            work = Work(some, question.query, parts, question.alone, question.deadline)
+            work = Work(some, question, parts)
             found.add(work, await self._computed(work))
             found.audio = some[-1].end or 0.0
 

@@ -3,10 +3,14 @@
 import ipaddress
 from dataclasses import dataclass
 
+from cl_ast.errors import ClAstError
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the service listens, whom it lets in, and how much it takes.
+
+    Raises ClAstError for an address that other machines can reach, without keys.
 
     Attributes:
         host, port: the address; port 0 takes a free one.
@@ -20,6 +24,7 @@ class Settings:
         allow_changes: whether tasks may be trained, imported and removed.
         page: whether it has a page for people.
         location: the registry's folder or URL, which a training opens in a process of its own.
+        jobs: whether there are any. They live in one process, so that there are none where others may be asked later.
     """
 
     host: str = "127.0.0.1"
@@ -34,11 +39,13 @@ class Settings:
     allow_changes: bool = False
     page: bool = True
     location: str = ""
+    jobs: bool = True
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return is_loopback(self.host)
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host) and not self.keys:
+            raise ClAstError(
+                f"{self.host} can be reached from other machines: give --api-key-file, or leave out --host"
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
-from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector
+from cl_ast.events import Event, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
-from cl_ast.inference.prediction import AUTO
-from cl_ast.serving.events import scorer_of, settings_of
+from cl_ast.serving.event_queries import EventQuery
+from cl_ast.serving.events import detecting, scorer_of
+from cl_ast.serving.gate import SUBPROTOCOL
 from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
 from cl_ast.serving.service import Service
 from cl_ast.serving.spectrogram import LogMelColumns
@@ -29,7 +30,7 @@ _LABELS = 5
 _CLOSED = {"draining": 1001, "overloaded": 1013, "not_ready": 1013, "internal": 1011, "broken_task": 1011}
 
 
-class Update(BaseModel):
+class Update(EventQuery):
     """The first message of a client: how its sound comes, and how events are found."""
 
     model_config = ConfigDict(extra="forbid")
@@ -38,21 +39,7 @@ class Update(BaseModel):
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = SAMPLE_RATE
     encoding: Encoding = "pcm_s16le"
     channels: Annotated[int, Field(ge=1, le=32)] = 1
-    task: Annotated[str, Field(max_length=200)] = AUTO
-    window: float | None = None
-    hop: float | None = None
-    on: Annotated[float | None, Field(ge=0, le=1)] = None
-    off: Annotated[float | None, Field(ge=0, le=1)] = None
-    median: float = 0.5
-    min_duration: float = 0.25
-    min_gap: float = 0.3
-    pad: float = 0.0
-    alpha: Annotated[float | None, Field(ge=0, le=1)] = None
     spectrogram: Annotated[bool, Field(description="Send its columns, as binary frames of 128 bytes each.")] = False
-
-    def settings(self) -> EventSettings:
-        """Return how events are found. Raises Refusal where that cannot be."""
-        return settings_of(**self.model_dump(exclude={"type", "sample_rate", "encoding", "channels", "spectrogram"}))
 
 
 class Frames:
@@ -82,15 +69,16 @@ def routes(service: Service) -> APIRouter:
     @router.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         nonlocal open_streams
-        await socket.accept()
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
         open_streams += 1
+        session = _Session(service, socket)
         try:
             with service.admission.enter():
-                await _Session(service, socket).run()
+                await session.run()
         except WebSocketDisconnect:
             return
         except Exception as error:
-            refusal = refusal_after_logging(error, service.log, socket.state.request_id)
+            refusal = refusal_after_logging(error, service.log, socket.state.request_id, session.task)
             await _close(socket, {"type": "error", "error": refusal.to_json()}, _CLOSED.get(refusal.code, 1008))
         else:
             await _close(socket, {"type": "session.done"}, 1000)
@@ -111,9 +99,14 @@ async def _close(socket: WebSocket, last: dict[str, Any], code: int) -> None:
 
 
 class _Session:
-    """One stream. A task receives frames while windows are scored, so that what waits is known."""
+    """One stream. A task receives frames while windows are scored, so that what waits is known.
+
+    Attributes:
+        task: the one that answers, or "auto" or "all"; empty before the client has said it.
+    """
 
     def __init__(self, service: Service, socket: WebSocket) -> None:
+        self.task = ""
         self._service = service
         self._socket = socket
         self._frames: asyncio.Queue[Waveform | Exception | None] = asyncio.Queue()  # None is the end of the sound
@@ -123,9 +116,11 @@ class _Session:
     async def run(self) -> None:
         """Answer until the client ends its sound, leaves, or sends none for a minute. Raises Refusal."""
         update = await self._update()
+        self.task = update.task
         scorer = await scorer_of(self._service, update.settings())
         detector = StreamDetector(scorer, watch=self._windows.append)
-        await self._send("session.created", window=scorer.settings.window, hop=scorer.settings.hop)
+        used = {"window": scorer.settings.window, "hop": scorer.settings.hop, "left_out": scorer.left_out}
+        await self._send("session.created", **used)
         receiving = asyncio.create_task(self._receive(Frames(update)))
         columns = LogMelColumns()
         try:
@@ -134,7 +129,7 @@ class _Session:
                     await self._socket.send_bytes(await self._service.decoding(partial(columns.add, samples)))
                 for group in detector.cutter.add(samples):
                     await self._take(detector, group)
-            await self._tell(await self._service.on_engine(lambda _: detector.finish()), [])
+            await self._tell(await detecting(self._service, detector.finish), [])
         finally:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
@@ -194,7 +189,7 @@ class _Session:
 
     async def _take(self, detector: StreamDetector, group: list[Segment]) -> None:
         """Score windows, say what is known now, and leave windows out where too many wait."""
-        ended = await self._service.on_engine(lambda _: detector.take(group))
+        ended = await detecting(self._service, lambda: detector.take(group))
         await self._tell(ended, detector.sounding)
         late = (detector.cutter.waiting - detector.cutter.size) / SAMPLE_RATE
         if late > _MOST_WAITING:

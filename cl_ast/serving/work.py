@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
 
+import torch
 from torch import Tensor
 
-from cl_ast.audio.reading import Waveform
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.recordings import Recording
 from cl_ast.audio.windows import Segment
+from cl_ast.errors import MethodError
 from cl_ast.inference.answering import SEGMENTS, Answer, NoAnswer, checked
 from cl_ast.inference.joining import Cut, joined
 from cl_ast.inference.predicting import prediction_of
@@ -24,6 +26,47 @@ from registry import VersionRecord
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What is wanted of clips.
+
+    Attributes:
+        deterministic: whether the answer is exactly that of `predict --task`, which shares no pass with other clips.
+        timeline: whether the scores of each step in time are wanted, too.
+        deadline: when nobody waits for it any more, as `time.monotonic` counts.
+    """
+
+    query: Query
+    deterministic: bool = False
+    timeline: bool = False
+    deadline: float = inf
+
+    @property
+    def routed(self) -> bool:
+        """Whether the router chooses the task."""
+        return self.query.task == AUTO
+
+    @property
+    def alone(self) -> bool:
+        """Whether its rows share no pass with those of others."""
+        return self.deterministic or self.timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """How a clip was classified over time.
+
+    Attributes:
+        step: how long each step is, in seconds.
+        starts: (n,) where the steps begin, in seconds.
+        scores: (n, classes) the probabilities of the task's labels.
+    """
+
+    step: float
+    starts: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The answer for one clip: what is said of it, its logits (classes,), and the task and version that gave them."""
 
@@ -31,6 +74,7 @@ class Outcome:
     logits: Tensor
     settings: TaskSettings
     version: VersionRecord
+    timeline: Timeline | None = None
 
 
 @dataclass(eq=False)
@@ -43,6 +87,7 @@ class Candidate:
         clip: the place of the clip in its work.
         cut: the windows of the clip that it is classified by; None for the clip as it is.
         logits: of the windows that have run, each (classes,).
+        steps: of the same windows, those of each step in time (n, classes), where they are wanted.
     """
 
     clip: int
@@ -51,6 +96,7 @@ class Candidate:
     version: VersionRecord
     cut: Cut | None
     logits: list[Tensor] = field(default_factory=list)
+    steps: list[Tensor] = field(default_factory=list)
 
     def windows(self, clip: Segment | Recording) -> Iterator[Segment]:
         """Yield what of the clip is classified. Raises AudioError where its file cannot be read."""
@@ -69,6 +115,22 @@ class Candidate:
         one = checked(joined(self.logits), self.model.settings, self.version.task)
         return replace(one, cut=self.cut) if isinstance(one, Answer) else one
 
+    def timeline(self, clip: Segment | Recording) -> Timeline:
+        """Return the timeline, when all windows have run. Raises Refusal where the task has none."""
+        try:
+            self.model.check_timeline()
+        except MethodError as error:
+            raise Refusal("invalid", str(error)) from None
+        step, first = self.model.backbone.time_step, (clip.start or 0.0) if isinstance(clip, Segment) else 0.0
+        samples = len(clip.waveform) if isinstance(clip, Segment) else clip.samples
+        windows = [0] if self.cut is None else self.cut.starts
+        starts = torch.cat(
+            [begin + step * torch.arange(len(one)) for begin, one in zip(windows, self.steps, strict=True)]
+        )
+        inside = starts < samples  # a shorter clip was padded
+        scores = (torch.cat(self.steps)[inside] / self.model.settings.temperature).softmax(dim=1)
+        return Timeline(step / SAMPLE_RATE, first + starts[inside].double() / SAMPLE_RATE, scores)
+
 
 Row = tuple[Candidate, Segment]
 
@@ -80,17 +142,13 @@ class Work:
     Attributes:
         clips: what is to be answered.
         parts: what the router reads of each clip; none by name.
-        alone: whether its rows share no pass with others', so that the answer is exactly that of `predict --task`.
-        deadline: when nobody waits for it any more, as `time.monotonic` counts.
         outcome: receives an answer a clip, or the error; a cancelled one is dropped before it is computed.
         queue_seconds, route_seconds, compute_seconds: how long it has waited, and taken.
     """
 
     clips: Sequence[Segment | Recording]
-    query: Query
+    question: Question
     parts: Sequence[Waveform] = ()
-    alone: bool = False
-    deadline: float = inf
     outcome: "Future[list[Outcome]]" = field(default_factory=Future)
     submitted: float = field(default_factory=time.monotonic)
     queue_seconds: float = 0.0
@@ -101,11 +159,6 @@ class Work:
     _candidates: list[Candidate] = field(default_factory=list)
     _ready: deque[Row] = field(default_factory=deque)
     _coming: Iterator[Row] | None = None
-
-    @property
-    def routed(self) -> bool:
-        """Whether the router chooses the task."""
-        return self.query.task == AUTO
 
     @property
     def begun(self) -> bool:
@@ -146,7 +199,7 @@ class Work:
 
     def is_over(self) -> bool:
         """Return whether nobody waits for it, or no longer; who still waits is told."""
-        if not self.outcome.done() and time.monotonic() >= self.deadline:
+        if not self.outcome.done() and time.monotonic() >= self.question.deadline:
             self.fail(late())
         return self.outcome.done()
 
@@ -156,7 +209,7 @@ class Work:
             self.outcome.set_exception(error)
 
     def finish(self) -> None:
-        """Answer. Raises Refusal where the logits are not numbers."""
+        """Answer. Raises Refusal where the logits are not numbers, or a timeline is wanted of a task that has none."""
         chosen = [self._chosen(clip) for clip in range(len(self.clips))]
         routes = [candidate.route for candidate, _ in chosen]
         if self._router is not None and self._described is not None:
@@ -165,8 +218,9 @@ class Work:
         for clip, route, (candidate, one) in zip(self.clips, routes, chosen, strict=True):
             if isinstance(one, NoAnswer):
                 raise Refusal("broken_task", str(one.error))
-            prediction = prediction_of(clip, route, one, self.query.top_k, routed=self.routed)
-            found.append(Outcome(prediction, one.logits, one.settings, candidate.version))
+            prediction = prediction_of(clip, route, one, self.question.query.top_k, routed=self.question.routed)
+            timeline = candidate.timeline(clip) if self.question.timeline else None
+            found.append(Outcome(prediction, one.logits, one.settings, candidate.version, timeline))
         if self.outcome.set_running_or_notify_cancel():
             self.outcome.set_result(found)
 

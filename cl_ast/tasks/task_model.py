@@ -162,9 +162,14 @@ class TaskModel:
         by_step = ours.reshape(len(ours), rows, -1, ours.shape[-1]).sum(dim=1)
         return (by_step * by_step.shape[1] + others.sum(dim=1, keepdim=True)) / each.shape[1]
 
+    @property
+    def has_timeline(self) -> bool:
+        """Whether the task pools by the mean, without which there is no timeline."""
+        return self.settings.pooling == "mean"
+
     def check_timeline(self) -> None:
         """Raise MethodError where the task pools in another way than by the mean, so that it has no timeline."""
-        if self.settings.pooling != "mean":
+        if not self.has_timeline:
             raise MethodError(
                 f"the task {self.settings.name} pools by {self.settings.pooling}, and a deviation over time has no "
                 "timeline; leave out --timeline, or train the task again with --pooling mean"

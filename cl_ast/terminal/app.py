@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cl_ast.cluster.predicting import Cluster
+    from cl_ast.cluster.predicting import Cluster, Place
     from cl_ast.manager import Manager
     from cl_ast.terminal.rendering.progress import ProgressDisplay
     from cl_ast.training.distributed import Group
@@ -67,9 +67,15 @@ class App:
 
     def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
         """Start or join a Ray cluster that answers with the registry."""
-        from cl_ast.cluster.predicting import Cluster, Place
+        from cl_ast.cluster.predicting import Cluster
 
-        return Cluster(Place(self.location, backbone, self.device, Path.cwd()), workers)
+        return Cluster(self.place(backbone), workers)
+
+    def place(self, backbone: str | None) -> Place:
+        """Return what the processes of a Ray cluster open."""
+        from cl_ast.cluster.predicting import Place
+
+        return Place(self.location, backbone, self.device, Path.cwd())
 
     def registry(self) -> Registry:
         """Open the registry without a backbone. It is never made: at a misspelt place that would say all is well."""

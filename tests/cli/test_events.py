@@ -11,8 +11,13 @@ import pytest
 import soundfile
 import torch
 
+from cl_ast.errors import CorruptRegistryError, NotFiniteError
 from cl_ast.events import EventSettings, StreamDetector, WindowScorer
+from cl_ast.events.cutting import WindowCutter
 from cl_ast.manager import Manager
+from cl_ast.progress import ClAstWarning
+from cl_ast.terminal.commands.events import events
+from cl_ast.terminal.event_options import settings_of
 from tests.cli.conftest import MakeFolder, Run
 from tests.cli.sounds import RATE
 from tests.cli.test_streams import soundscape
@@ -202,9 +207,52 @@ def test_sticky_routing_is_marked_as_approximate(cl: Run, recording: Path, tmp_p
     assert "--route is for the router" in cl(*words, "--task", "tones").err
 
 
+def test_the_options_have_the_defaults_of_the_library() -> None:
+    assert settings_of(events.make_context("events", ["dawn.wav"]).params) == EventSettings()
+
+
 def test_wrong_usage_is_refused_in_one_line(cl: Run, recording: Path) -> None:
     assert cl("events", recording, "--resume").code == 2
     assert "--alpha is for the router" in cl("events", recording, "--task", "tones", "--alpha", 0.1).err
     assert cl("events", recording, "--on", 0.4, "--off", 0.5).code == 2
     cl("events", recording, "--task", "nothing", "-q").refused("nothing")
     cl("events", recording, "--hop", 9, "-q").refused("hop of 9 s")
+
+
+@pytest.mark.parametrize("task", ["all", "auto"])
+def test_a_task_whose_file_is_lost_meanwhile_is_left_out_where_that_is_wanted(registry: Path, task: str) -> None:
+    settings = EventSettings(task=task, hop=0.25, alpha=0)
+    with Manager.open(registry, device="cpu", memory=0) as manager:
+        record = manager.registry.task("tones")
+        path = registry / "adapters" / f"{record.version.adapter_sha256}.safetensors"
+        strict = WindowScorer(manager.session, settings)
+        scorer = WindowScorer(manager.session, settings, skip_damaged=True)
+        windows = [one for group in WindowCutter("-", scorer.size, scorer.hop, 4).add(soundscape()) for one in group]
+        before = scorer(windows)
+        assert "tones" in {one.task for window in before for one in window.tasks}
+        manager.session.model("noises")  # the one task in memory
+        path.unlink()
+        with pytest.raises(CorruptRegistryError, match="tones"):
+            strict(windows)
+        with pytest.warns(ClAstWarning, match="tones is left out"):
+            after = scorer(windows)
+        assert scorer.left_out == ["tones"]
+        found = {one.task for window in after for one in window.tasks}
+        assert found and found <= {"noises", "chirps"}
+
+
+def test_a_task_whose_scores_are_no_numbers_is_left_out_of_all(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Manager.open(registry, device="cpu") as manager:
+        scorer = WindowScorer(manager.session, EventSettings(task="all", hop=0.25), skip_damaged=True)
+        windows = [one for group in WindowCutter("-", scorer.size, scorer.hop, 4).add(soundscape()) for one in group]
+        expected = scorer(windows)
+        monkeypatch.setitem(manager.session.model("tones").head, "head.bias", torch.full((2,), torch.nan))
+        with pytest.warns(ClAstWarning, match="not numbers"):
+            found = scorer(windows)
+        for one, other in zip(found, expected, strict=True):
+            assert [task.task for task in one.tasks] == ["noises", "chirps"]
+            for task, same in zip(one.tasks, other.tasks[1:], strict=True):
+                np.testing.assert_allclose(task.scores, same.scores, atol=1e-5)
+        named = WindowScorer(manager.session, EventSettings(task="tones", hop=0.25), skip_damaged=True)
+        with pytest.raises(NotFiniteError):
+            named(windows)

@@ -143,6 +143,16 @@ def test_windows_are_those_of_predict(server: Server, home: Path, clips: list[Pa
     ]
 
 
+def test_a_timeline_has_a_row_of_scores_for_each_step(server: Server, clips: list[Path]) -> None:
+    body = clips[0].read_bytes()
+    result = server.ask("/v1/classify?task=noises&timeline=true&top_k=1", body).json["results"][0]
+    found = result["timeline"]
+    assert found["labels"] == ["clicks", "hiss"] and found["starts"][:2] == [0.0, found["step"]]
+    assert len(found["scores"]) == len(found["starts"]) > 1
+    assert all(sum(row) == pytest.approx(1, abs=1e-3) for row in found["scores"])
+    assert "timeline" not in server.ask("/v1/classify?task=noises", body).json["results"][0]
+
+
 def test_what_is_there_is_listed_and_nothing_of_the_machine(server: Server, home: Path, backbone: Path) -> None:
     models = server.ask("/v1/models").json["data"]
     assert [one["id"] for one in models] == [*TASKS, "auto"]

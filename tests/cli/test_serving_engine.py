@@ -12,15 +12,16 @@ from cl_ast.audio.reading import Waveform, read
 from cl_ast.audio.recordings import Recording
 from cl_ast.audio.windows import Segment, Window, segments
 from cl_ast.errors import TaskNotFoundError
+from cl_ast.events import EventSettings, WindowScorer
 from cl_ast.inference.prediction import AUTO, Prediction, Query
 from cl_ast.manager import Manager
 from cl_ast.router import part_to_describe
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal
-from cl_ast.serving.work import Outcome, Work
+from cl_ast.serving.work import Outcome, Question, Work
 from registry import Registry
-from tests.cli.conftest import MakeFolder
+from tests.cli.conftest import MakeFolder, Run
 
 Ask = Callable[..., "Future[list[Outcome]]"]
 TASKS = ("tones", "noises", "chirps")
@@ -50,7 +51,7 @@ def engine(registry: Path) -> Iterator[Engine]:
 def work(path: Path, task: str, **settings: object) -> Work:
     waveform = read(path)
     parts = [part_to_describe(waveform)] if task == AUTO else []
-    return Work([Segment(str(path), waveform)], Query(task), parts, **settings)  # type: ignore[arg-type]
+    return Work([Segment(str(path), waveform)], Question(Query(task), **settings), parts)  # type: ignore[arg-type]
 
 
 def same(found: Prediction, expected: Prediction) -> None:
@@ -93,7 +94,7 @@ def test_alone_it_is_exactly_what_predict_answers(
     expected = {(path, task): predicted(registry, [path], task)[0] for path in (clips[0], long) for task in TASKS}
     works = {}
     for (path, task), _ in expected.items():
-        works[path, task] = work(path, task, alone=True)
+        works[path, task] = work(path, task, deterministic=True)
         for one in (works[path, task], work(clips[1], task), work(clips[2], AUTO)):
             engine.submit(one)
     engine.start()
@@ -121,7 +122,7 @@ def test_a_recording_that_is_read_in_blocks_answers_as_the_same_clip_in_memory(
     for task in ("tones", AUTO):
         recording = Recording(str(long), lambda notes: stream(long, notes=notes))
         parts = [part_to_describe(recording)] if task == AUTO else []
-        one = Work([recording], Query(task), parts)
+        one = Work([recording], Question(Query(task)), parts)
         engine.submit(one)
         same(one.outcome.result(20)[0].prediction, predicted(registry, [long], task)[0])
 
@@ -131,10 +132,49 @@ def test_windows_answer_as_by_predict(engine: Engine, registry: Path, long: Path
     with Manager.open(registry, device="cpu") as manager:
         expected = list(manager.predict([long], task="noises", window=window))[:32]
     cut = [one for one in segments([long], window) if isinstance(one, Segment)][:32]
-    one = Work(cut, Query("noises", window=window), alone=True)
+    one = Work(cut, Question(Query("noises", window=window), deterministic=True))
     engine.submit(one)
     engine.start()
     assert [outcome.prediction for outcome in one.outcome.result(20)] == expected
+
+
+def test_a_timeline_is_that_of_events_and_changes_nothing_else(
+    engine: Engine, registry: Path, long: Path, clips: list[Path]
+) -> None:
+    window = Window(0.5, 0.25)
+    cut = [one for one in segments([long], window) if isinstance(one, Segment)][:8]
+    with Manager.open(registry, device="cpu") as manager:
+        scorer = WindowScorer(manager.session, EventSettings("noises", 0.5, 0.25, timeline=True))
+        scored = scorer(cut)
+    one = Work(cut, Question(Query("noises", window=window), timeline=True))
+    whole, named = work(long, "noises", timeline=True), work(clips[0], "tones", timeline=True, deterministic=True)
+    for each in (one, whole, named):
+        engine.submit(each)
+    engine.start()
+    for outcome, expected in zip(one.outcome.result(20), scored, strict=True):
+        found = outcome.timeline
+        assert found is not None
+        np.testing.assert_allclose(found.scores, expected.tasks[0].scores[: len(found.scores)], atol=1e-5)
+        steps = expected.first / 16_000 + found.step * np.arange(len(found.scores))
+        np.testing.assert_allclose(found.starts, steps, atol=1e-6)
+        assert len(steps) > 1 and steps[-1] < expected.stop / 16_000
+    (joined,) = whole.outcome.result(20)
+    same(joined.prediction, predicted(registry, [long], "noises")[0])
+    assert joined.timeline is not None and joined.timeline.starts[-1] > 19
+    assert named.outcome.result(20)[0].prediction == predicted(registry, clips[:1], "tones")[0]
+
+
+def test_a_timeline_of_a_task_that_has_none_is_refused(
+    engine: Engine, cl: Run, clips: list[Path], data: Path, quick: list[object]
+) -> None:
+    cl("add-task", data / "tones", *quick, "--name", "spread-out", "--pooling", "mean+std").fine()
+    one, other = work(clips[0], "spread-out", timeline=True), work(clips[0], "spread-out")
+    for each in (one, other):
+        engine.submit(each)
+    engine.start()
+    with pytest.raises(Refusal, match=r"pools by mean\+std"):
+        one.outcome.result(20)
+    assert other.outcome.result(20)
 
 
 def test_who_left_and_who_is_late_cost_no_pass(engine: Engine, clips: list[Path]) -> None:
@@ -246,6 +286,6 @@ def silence(seconds: float) -> Waveform:
 
 def test_silence_is_answered_too(engine: Engine) -> None:
     engine.start()
-    one = Work([Segment("silence", silence(3))], Query(AUTO), [silence(3)])
+    one = Work([Segment("silence", silence(3))], Question(Query(AUTO)), [silence(3)])
     engine.submit(one)
     assert not one.outcome.result(20)[0].prediction.known

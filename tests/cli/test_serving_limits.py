@@ -1,6 +1,8 @@
 """What the service refuses, and that this costs nobody else an answer: keys, foreign pages, overload, the end."""
 
+import base64
 import io
+import json
 import signal
 import socket
 import time
@@ -14,6 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from cl_ast.serving.uploads import safe_name
 from tests.cli.conftest import Run
@@ -73,6 +78,32 @@ def test_without_a_key_nothing_but_health_is_answered(server: Server, clip: byte
         assert server.ask("/", Authorization=wrong).code == server.ask("/page/app.js").code == "not_found"
     assert server.ask("/v1/classify", clip).status == 200
     assert server.ask("/v1/classify", clip, Authorization="bearer another-key-of-somebody-else").status == 200
+
+
+def test_a_web_page_sends_the_key_of_a_stream_as_a_subprotocol(server: Server) -> None:
+    url = server.url.replace("http", "ws") + "/v1/stream"
+
+    def offered(key: str) -> list[Subprotocol]:
+        text = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+        return [Subprotocol("cl-ast"), Subprotocol(f"cl-ast.key.{text}")]
+
+    for key in (KEY, "another-key-of-somebody-else"):
+        with connect(url, subprotocols=offered(key)) as socket:
+            assert socket.subprotocol == "cl-ast"  # and the key does not come back
+            socket.send('{"type": "session.update"}')
+            assert json.loads(socket.recv(20))["type"] == "session.created"
+    with connect(url, additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+        assert socket.subprotocol is None
+    for wrong in (
+        offered(f"{KEY}x"),
+        offered("")[:1],
+        [Subprotocol("cl-ast.key.%%%")],
+        [Subprotocol("plain-key-1234567890")],
+    ):
+        with pytest.raises(InvalidStatus, match="403"), connect(url, subprotocols=wrong):
+            pass
+    name = offered(KEY)[1]
+    assert server.ask("/v1/models", Authorization="", Sec_WebSocket_Protocol=name).code == "unauthorized"
 
 
 def test_the_hubs_client_sends_the_key_as_its_token(
@@ -200,6 +231,33 @@ def test_a_slow_upload_is_given_up_and_who_leaves_leaves_nothing(server: Server,
             raw.sendall(f"{head}Content-Length: {len(clip)}\r\n\r\n".encode() + clip[: len(clip) // 2])
     until(lambda: b"cl_ast_requests_inside 0.0" in server.ask("/metrics").body)
     assert server.ask("/v1/classify", clip).status == 200
+
+
+def test_a_connection_without_a_whole_head_is_closed(server: Server) -> None:
+    """Whatever trickles in: nothing, a head that does not end, or more of a body that was answered already."""
+    answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    sockets = {
+        start: socket.create_connection(server.address) for start in (b"", b"GET /livez HTTP/1.1\r\nX: ", answered)
+    }
+    started = time.monotonic()
+    for start, raw in sockets.items():
+        raw.sendall(start)
+        raw.settimeout(0.2)
+    open_now = dict(sockets)
+    while open_now:
+        assert time.monotonic() - started < 20
+        for start, raw in list(open_now.items()):
+            try:
+                raw.sendall(b"x" if start else b"")
+                if not raw.recv(2**16):
+                    del open_now[start]
+            except TimeoutError:
+                continue
+            except (BrokenPipeError, ConnectionResetError):
+                del open_now[start]
+    assert time.monotonic() - started > 4  # the service has a --timeout of 5 s
+    for raw in sockets.values():
+        raw.close()
 
 
 def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_answered(

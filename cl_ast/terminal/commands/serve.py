@@ -53,6 +53,14 @@ class _Size(click.ParamType[int]):
 @click.option("--allow-changes", is_flag=True, help="Let clients train, import and remove tasks.")
 @click.option("--no-page", is_flag=True, help="Answer programs only: no page for people at /.")
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray serves with a Ray cluster whose nodes all reach the registry (extra: ray).",
+)
+@click.option("--replicas", type=click.IntRange(1), help="Of the cluster, a CPU or GPU each. [default: 1]")
 @pass_app
 def serve(
     app: App,
@@ -69,6 +77,8 @@ def serve(
     allow_changes: bool,
     no_page: bool,
     backbone: str | None,
+    engine: str,
+    replicas: int | None,
 ) -> None:
     """Serve the tasks of the registry over HTTP (extra: serve).
 
@@ -80,6 +90,8 @@ def serve(
     curl --data-binary @clip.wav 'http://127.0.0.1:8321/v1/classify?task=auto'
     cl-ast serve --host 0.0.0.0 --api-key-file keys.txt
     """
+    if replicas is not None and engine == "local":
+        raise click.UsageError("--replicas needs --engine ray")
     try:
         from cl_ast.serving.server import serve as run
         from cl_ast.serving.settings import Settings
@@ -91,7 +103,18 @@ def serve(
     )
     with app.manager(backbone) as manager:
         tasks = plural(len(manager.tasks()), "task")
-        run(manager, settings, lambda address: print_line(f"serving {tasks} at {address}"), warn)
+
+        def say(address: str) -> None:
+            print_line(f"serving {tasks} at {address}")
+
+        if engine == "local":
+            run(manager, settings, say, warn)
+            return
+        from cl_ast.serving import replicas as cluster
+
+        for task in pin:
+            manager.registry.task(task)  # Said here, and not in the log of a replica.
+        cluster.serve(app.place(backbone), settings, replicas or 1, say)
 
 
 def _keys(path: Path) -> tuple[str, ...]:

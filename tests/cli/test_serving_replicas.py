@@ -1,0 +1,42 @@
+"""`cl-ast serve --engine ray`: two replicas on a cluster of this machine answer as one process does."""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from cl_ast.manager import Manager
+from tests.cli.conftest import Run
+from tests.cli.served import served
+
+
+def test_two_replicas_answer_as_one_process(stages: Mapping[str, Path], data: Path) -> None:
+    pytest.importorskip("ray.serve", reason="pip install 'cl-ast[ray]'", exc_type=ImportError)
+    clips = sorted((data / "noises").rglob("0[0-3].wav"))
+    with Manager.open(stages["chirps"], device="cpu") as manager:
+        expected = [list(one.labels) for one in manager.predict(clips, task="noises") if one.ok]
+    with served(stages["chirps"], "--engine", "ray", "--replicas", 2) as server:
+
+        def labels(clip: Path) -> list[tuple[str, float]]:
+            reply = server.ask("/v1/classify?task=noises&deterministic=true", clip.read_bytes())
+            return [(one["label"], one["score"]) for one in reply.json["results"][0]["labels"]]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(labels, clips)) == expected
+        with connect(server.url.replace("http", "ws") + "/v1/stream", subprotocols=[Subprotocol("cl-ast")]) as socket:
+            socket.send('{"type": "session.update", "task": "noises"}')
+            assert json.loads(socket.recv(20))["type"] == "session.created"
+            socket.send('{"type": "session.finish"}')
+            assert json.loads(socket.recv(20))["type"] == "session.done"
+        assert server.ask("/v1/jobs", clips[0].read_bytes()).code == "forbidden"
+        assert server.ask("/v1/classify?task=nothing", clips[0].read_bytes()).code == "unknown_task"
+        assert server.ask("/readyz").json["ready"]
+        assert server.end() == 0
+
+
+def test_replicas_are_those_of_a_cluster(stages: Mapping[str, Path], run: Run) -> None:
+    assert run(stages["chirps"], "serve", "--replicas", 2).code == 2
