@@ -27,7 +27,7 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import ALPHA, KINDS, TaskRouting, learn
-from cl_ast.router.copies import COPIES, coded, copies, low_passed, silence_around
+from cl_ast.router.copies import COPIES, coded, copies, low_passed
 from cl_ast.router.kinds import State, noise_fits
 from cl_ast.router.moments import shrunk
 from cl_ast.router.sound import BLOCK, LEVEL, SHORTEST, STEP, crossfaded, repeated, sound_of, without_silence
@@ -36,6 +36,11 @@ from cl_ast.router.space import DIMENSIONS
 PARTS = 4
 KIND = "discriminant"
 _LONGEST = 3 * SAMPLE_RATE
+
+
+def silence_around(clip: Waveform) -> Waveform:
+    """Add half a second of digital silence before the clip and a second after it."""
+    return np.pad(clip, (SAMPLE_RATE // 2, SAMPLE_RATE))
 
 
 def long_silence_around(clip: Waveform) -> Waveform:
@@ -95,8 +100,8 @@ GROUPS: Mapping[str, Callable[[str], str]] = {
     "emodb": lambda name: name[:2],
 }
 COPIED = {
-    "five": tuple(f"copy {number}" for number in range(5)),  # those of the releases before: none has padding
-    "seven": tuple(f"copy {number}" for number in range(COPIES)),
+    "five": tuple(f"copy {number}" for number in range(5)),  # those of the releases before: none has noise around it
+    "six": tuple(f"copy {number}" for number in range(COPIES)),
 }
 REJECTED = ("plain", "band", "its middle second")  # views for which rejecting is measured
 CALIBRATED = ("clips", "and copies")  # what calibrates: validation clips as they are, or with their copies

@@ -2,7 +2,7 @@
 
 Without them a router recognises a task by how its clips were recorded. If only one task was recorded at 8 kHz, the
 missing treble identifies it, and a clip of another task that comes over the telephone is sent there; if only one task
-has short clips, or clips that begin in silence, a clip of another task that was cut or padded is sent there.
+has short clips, or clips without noise around them, a clip of another task that was cut or padded is sent there.
 """
 
 import io
@@ -67,11 +67,6 @@ def noise_around(clip: Waveform) -> Waveform:
     before, after = random.integers(0, SAMPLE_RATE, 2)
     noise = random.normal(size=before + after) * level
     return np.concatenate([noise[:before], clip, noise[before:]]).astype(np.float32)
-
-
-def silence_around(clip: Waveform) -> Waveform:
-    """Add half a second of digital silence before the clip, and a second after it."""
-    return np.pad(clip, (SAMPLE_RATE // 2, SAMPLE_RATE))
 
 
 ALTERATIONS: tuple[Callable[[Waveform], Waveform], ...] = (

@@ -62,7 +62,7 @@ def learn(
         itself = fits_of(state, clips, noise_fits(noise, clips), own)
         return state.fit(unseen) - (itself.noise | itself.negatives).float().repeat(copies)
 
-    fits = fits_to(state, own, validation)
+    fits = [fits_to(state, own, validation)]
     if len(validation) < _FEWEST * copies:
         order = torch.randperm(len(labels), generator=generator)
         for fold in range(min(_FOLDS, len(labels) - 1)):
@@ -70,11 +70,12 @@ def learn(
             others = order[~in_fold]
             fold_state = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
             fold_own = None if own is None else Negatives(kind, fold_state, own.state)
-            fits = torch.cat([fits, fits_to(fold_state, fold_own, training[with_copies(order[in_fold])])])
-    if not len(fits) or bool(fits.min() == fits.max()):
+            fits.append(fits_to(fold_state, fold_own, training[with_copies(order[in_fold])]))
+    of_clips = torch.cat([each[: len(each) // copies] for each in fits])  # without copies, which always differ
+    if not len(of_clips) or bool(of_clips.min() == of_clips.max()):
         raise StreamError("all its clips sound alike to the router, so it cannot learn what belongs to the task")
     confidence = confidence_calibration(torch.zeros(0, 1) if logits is None else logits)
-    return TaskRouting(kind, state, calibrate(fits), confidence, description_id, alpha, own)
+    return TaskRouting(kind, state, calibrate(torch.cat(fits)), confidence, description_id, alpha, own)
 
 
 def unknown_negatives(routing: TaskRouting, negatives: Tensor, copies: int, noise: State | None = None) -> int:

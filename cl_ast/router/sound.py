@@ -11,6 +11,7 @@ SHORTEST = 3 * SAMPLE_RATE // 10
 STEP = SAMPLE_RATE // 10  # lengths are multiples of this, so that many clips have the same length and form a batch
 _SILENCE = 50.0  # blocks this many dB below the loudest block are silence
 _SILENCE_AT_ENDS = 40.0  # the same for both ends of a clip, where faint noise may be padding
+_DIGITAL_SILENCE = 80.0  # the same for silence that no microphone records
 _MARGIN = 25  # blocks of silence that stay before and after each sound
 LEVEL = 0.05  # the RMS of every sound
 BLOCK = SAMPLE_RATE // 100  # 10 ms
@@ -22,10 +23,11 @@ _ROWS = 2**13  # blocks whose power is computed at once
 def sound_of(clip: Waveform) -> Waveform:
     """Return the sound in a clip, in whole tenths of a second; a sound shorter than 0.3 s is repeated.
 
-    Of silence only half a second is left, and of silent ends a quarter. Of a sound longer than three seconds, one
-    second each from the beginning, the middle and the end is used. The result does not depend on the level of the clip
-    and on long padding. It does depend on the clip's length and on short padding, which is why a task also learns from
-    parts of its clips and from clips with silence and noise around them (`copies`).
+    Digital silence is dropped. Of other silence a quarter of a second stays beside each sound, and as much of the faint
+    ends. Of a sound longer than three seconds, one second each from the beginning, the middle and the end is used. The
+    result does not depend on the level of the clip, on digital silence around it, or on more than a quarter of a second
+    of faint noise. It does depend on its length and on faint noise, which is why a task also learns from parts of its
+    clips and from clips with noise around them (`copies`).
     """
     sound = without_silence(clip, _MARGIN)
     if len(sound) > _LONGEST:
@@ -57,7 +59,7 @@ def without_silence(clip: Waveform, margin: int = 0) -> Waveform:
     """Return the clip without silence and without faint ends, which may be padding; a silent clip is returned whole.
 
     Args:
-        margin: how many blocks of 10 ms of silence stay before and after each sound.
+        margin: how many blocks of 10 ms of silence stay before and after each sound; digital silence never does.
     """
     return crossfaded(_audible_parts(clip, margin))
 
@@ -85,7 +87,8 @@ def _audible_parts(clip: Waveform, margin: int) -> list[Waveform]:
     audible = power > loudest * 10 ** (-_SILENCE / 10)
     audible[: loud[0]] = audible[loud[-1] + 1 :] = False
     if margin:
-        audible = np.convolve(audible, np.ones(2 * margin + 1), "same") > 0.5
+        near = np.convolve(audible, np.ones(2 * margin + 1))[margin:-margin] > 0.5
+        audible = near & (power > loudest * 10 ** (-_DIGITAL_SILENCE / 10))
     edges = np.flatnonzero(np.diff(np.pad(audible, 1).astype(int))).reshape(-1, 2)
     return [clip[start * BLOCK : end * BLOCK] for start, end in edges]
 

@@ -85,7 +85,7 @@ def test_what_is_described_is_at_most_three_seconds_of_finite_sound(length: int,
 
 @given(st.integers(1, 8), st.integers(1, 8), st.sampled_from([0.0, 0.003]))
 @settings(max_examples=10, deadline=None)
-def test_of_padding_a_quarter_of_a_second_is_left(before: int, after: int, level: float) -> None:
+def test_of_faint_noise_a_quarter_of_a_second_is_left(before: int, after: int, level: float) -> None:
     """However long the silence or the faint noise around a call is, the call is what is described."""
     (call,) = clips(synth.dog, 1, seed=3, seconds=1.0)
     faint = _noise((before + after) * SAMPLE_RATE, level * float(np.std(call)))
@@ -94,6 +94,8 @@ def test_of_padding_a_quarter_of_a_second_is_left(before: int, after: int, level
     assert len(sound) <= 1.5 * SAMPLE_RATE
     peak = int(np.abs(call).argmax())
     assert abs(int(np.abs(sound).argmax()) - peak - SAMPLE_RATE // 4) < SAMPLE_RATE // 4 + SAMPLE_RATE // 100
+    if not level:
+        np.testing.assert_allclose(sound, sound_of(call), atol=1e-6)
 
 
 def test_where_pieces_of_a_clip_meet_no_treble_appears() -> None:
@@ -210,9 +212,9 @@ def test_a_quarter_of_the_layers_describes_a_clip(depth: int, layers: int) -> No
     assert layers_of(depth) == layers
 
 
-def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part_or_padded() -> None:
+def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part_or_have_noise_around() -> None:
     (clip,) = clips(synth.rain, 1, 3, seconds=2.5)
-    same, dull, lossy, second, part, noisy, padded = copies(clip)
+    same, dull, lossy, second, part, noisy = copies(clip)
     assert len(copies(clip)) == COPIES
     assert same is clip
     assert len(second) == SAMPLE_RATE
@@ -223,8 +225,6 @@ def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part_or_padded()
     above = spectrum[int(3400 * len(clip) / SAMPLE_RATE) + 2 :]
     assert above.max() < 1e-3 * spectrum.max()
     assert lossy.dtype == np.float32 and abs(len(lossy) - len(clip)) < 4000
-    assert np.array_equal(padded[SAMPLE_RATE // 2 : -SAMPLE_RATE], clip)
-    assert not padded[: SAMPLE_RATE // 2].any() and not padded[-SAMPLE_RATE:].any()
     assert np.array_equal(noisy, copies(clip)[5])
     before = int(np.flatnonzero(noisy == clip[0])[0])
     assert np.array_equal(noisy[before : before + len(clip)], clip)
