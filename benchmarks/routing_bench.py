@@ -57,7 +57,8 @@ class Bench:
         if key not in self._learned:
             training, targets = self.training(task, seed)
             held_out = self.features[task[0]]["validation"]
-            validation = held_out.views["plain"][rows_of(held_out, task[1])]
+            rows = rows_of(held_out, task[1])
+            validation = torch.cat([held_out.views[f"copy {number}"][rows] for number in range(COPIES)])
             generator = torch.Generator().manual_seed(seed)
             self._learned[key] = learn(
                 training, targets, validation, generator=generator, kind=kind, copies=COPIES, noise=self.noise[kind]

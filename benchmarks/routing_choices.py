@@ -27,10 +27,10 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import ALPHA, KINDS, TaskRouting, learn
-from cl_ast.router.copies import coded, copies, low_passed
+from cl_ast.router.copies import COPIES, coded, copies, low_passed
 from cl_ast.router.kinds import State, noise_fits
 from cl_ast.router.moments import shrunk
-from cl_ast.router.sound import BLOCK, LEVEL, SHORTEST, STEP, crossfaded, repeated, sound_of
+from cl_ast.router.sound import BLOCK, LEVEL, SHORTEST, STEP, crossfaded, repeated, sound_of, without_silence
 from cl_ast.router.space import DIMENSIONS
 
 PARTS = 4
@@ -43,11 +43,25 @@ def silence_around(clip: Waveform) -> Waveform:
     return np.pad(clip, (SAMPLE_RATE // 2, SAMPLE_RATE))
 
 
+def long_silence_around(clip: Waveform) -> Waveform:
+    """Add three seconds of digital silence before the clip and five after it."""
+    return np.pad(clip, (3 * SAMPLE_RATE, 5 * SAMPLE_RATE))
+
+
+def long_noise_around(clip: Waveform) -> Waveform:
+    """Add three seconds of noise before the clip and five after it, 40 dB under the clip."""
+    level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-40 / 20)
+    noise = np.random.default_rng(len(clip)).normal(size=8 * SAMPLE_RATE) * level
+    return np.concatenate([noise[: 3 * SAMPLE_RATE], clip, noise[3 * SAMPLE_RATE :]]).astype(np.float32)
+
+
 VIEWS: Mapping[str, Callable[[Waveform], Waveform]] = {
     "plain": lambda clip: clip,
     "band": low_passed,
     **ALTERED,
     "silence around": silence_around,
+    "long silence": long_silence_around,
+    "long noise": long_noise_around,
 }
 
 
@@ -60,6 +74,11 @@ def in_pieces(clip: Waveform) -> Waveform:
     return repeated(clip, max(SHORTEST, len(clip) // STEP * STEP))
 
 
+def without_any_silence(clip: Waveform) -> Waveform:
+    """Return the sound of a clip as the releases before described it, at one level."""
+    return levelled(without_silence(clip))
+
+
 def levelled(clip: Waveform) -> Waveform:
     """Return the same at one level."""
     clip = in_pieces(clip)
@@ -68,9 +87,9 @@ def levelled(clip: Waveform) -> Waveform:
 
 
 DESCRIBED: Mapping[str, Callable[[Waveform], Waveform]] = {
-    "its sound": sound_of,
-    "all of it, at one level": levelled,
-    "as it is": in_pieces,
+    "no silence": without_any_silence,
+    "little silence": sound_of,
+    "all of it": levelled,
 }
 # The speaker or the recording of a clip, from the name of its file.
 GROUPS: Mapping[str, Callable[[str], str]] = {
@@ -80,26 +99,15 @@ GROUPS: Mapping[str, Callable[[str], str]] = {
     "fsdd": lambda name: name.split("_")[1],
     "emodb": lambda name: name[:2],
 }
-FIVE = tuple(f"copy {number}" for number in range(5))  # those of `cl_ast.router.copies`
-COPIES = {"five": FIVE, "and noise around": (*FIVE, "noise"), "and other levels": (*FIVE, "noise", "level")}
+COPIED = {
+    "five": tuple(f"copy {number}" for number in range(5)),  # those of the releases before: none has noise around it
+    "six": tuple(f"copy {number}" for number in range(COPIES)),
+}
+REJECTED = ("plain", "band", "its middle second")  # views for which rejecting is measured
+CALIBRATED = ("clips", "and copies")  # what calibrates: validation clips as they are, or with their copies
 POOLINGS = ("mean+std", "mean")
 LAYERS = (1, 2, 3)
 Pooled = dict[tuple[int, str], Tensor]  # by number of layers and pooling: (n, values)
-
-
-def noise_around(clip: Waveform) -> Waveform:
-    """Add up to a second of noise before and after a clip, 30 to 60 dB under it; the same for the same clip."""
-    random = np.random.default_rng(len(clip) + int(1e6 * float(np.abs(clip).mean())))
-    level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-random.uniform(30, 60) / 20)
-    before, after = random.integers(0, SAMPLE_RATE, 2)
-    noise = random.normal(size=before + after) * level
-    return np.concatenate([noise[:before], clip, noise[before:]]).astype(np.float32)
-
-
-def other_level(clip: Waveform) -> Waveform:
-    """Return the clip up to 30 dB quieter or 10 dB louder."""
-    gain = np.random.default_rng(len(clip) + 1 + int(1e6 * float(np.abs(clip).mean()))).uniform(-30, 10)
-    return (clip * np.float32(10 ** (gain / 20))).clip(-1, 1)
 
 
 def pooled_layers(backbone: Backbone, clips: Sequence[Waveform]) -> Pooled:
@@ -153,8 +161,6 @@ def described_clips(data: Path, backbone: Backbone, cache: Path, how: str) -> di
                 views = {view: [change(clip) for clip in clips] for view, change in VIEWS.items()}
                 each = zip(*(copies(clip) for clip in clips), strict=True)
                 views |= {f"copy {number}": list(one) for number, one in enumerate(each)}
-                views["noise"] = [noise_around(clip) for clip in clips]
-                views["level"] = [silence_around(other_level(clip)) for clip in clips]
             made = {view: pooled_layers(backbone, [prepare(clip) for clip in some]) for view, some in views.items()}
             torch.save(made, path)
             print("ready:", path.name, flush=True)
@@ -193,18 +199,19 @@ def measured(
     parts: Mapping[str, Tensor],
     key: tuple[int, str],
     copied: Sequence[str],
+    calibrated: str,
 ) -> dict[str, list[float]]:
-    """Return for each part the task accuracy by view, and the AUROC of a task, or a pair, that is left out."""
+    """Return for each part the task accuracy by view, what is rejected, and the AUROC of a task that is left out."""
     describe = space(found["background"]["plain"][key], DIMENSIONS)
     noises = describe(found["background"]["noise"][key])
     noise = KINDS[KIND].learn(noises, torch.zeros(len(noises), dtype=torch.long), generator())
     described = {task: {view: describe(pooled[key]) for view, pooled in found[task].items()} for task in NAMES}
-    out: dict[str, list[float]] = {view: [] for view in (*VIEWS, "left out", "own rejected")}
+    out: dict[str, list[float]] = {}
     for part in range(PARTS):
         for name, value in choosing(described, parts, part, copied).items():
-            out[name].append(value)
-        for name, value in rejecting(described, parts, part, copied, noise).items():
-            out[name].append(value)
+            out.setdefault(name, []).append(value)
+        for name, value in rejecting(described, parts, part, copied, calibrated, noise).items():
+            out.setdefault(name, []).append(value)
     return out
 
 
@@ -227,7 +234,7 @@ def choosing(described: Described, parts: Mapping[str, Tensor], part: int, copie
 
 
 def rejecting(
-    described: Described, parts: Mapping[str, Tensor], part: int, copied: Sequence[str], noise: State
+    described: Described, parts: Mapping[str, Tensor], part: int, copied: Sequence[str], calibrated: str, noise: State
 ) -> dict[str, float]:
     """Return the mean AUROC of a task, or of ESC-10 and US8K, that is left out; and the share of own clips rejected.
 
@@ -237,23 +244,28 @@ def rejecting(
     for task in NAMES:
         calibrates = parts[task] == (part + 1) % PARTS
         teaches = (parts[task] != part) & ~calibrates
+        calibrating = copied if calibrated == "and copies" else ["plain"] * len(copied)
         routing[task] = learn(
             torch.cat([described[task][name][teaches] for name in copied]),
             [0] * int(teaches.sum()),
-            described[task]["plain"][calibrates],
+            torch.cat([described[task][name][calibrates] for name in calibrating]),
             generator=generator(),
             kind=KIND,
             copies=len(copied),
             noise=noise,
         )
-    unseen = {task: described[task]["plain"][parts[task] == part] for task in NAMES}
-    each = []
-    for left_out in ({"asc"}, {"fsdd"}, {"emodb"}, ALIKE):
-        rest = {task: one for task, one in routing.items() if task not in left_out}
-        inside = trust(rest, noise, torch.cat([unseen[task] for task in rest]))
-        each.append(auroc(inside, trust(rest, noise, torch.cat([unseen[task] for task in sorted(left_out)]))))
-    own = trust(routing, noise, torch.cat(list(unseen.values())))
-    return {"left out": statistics.mean(each), "own rejected": float((own < ALPHA).float().mean())}
+    found: dict[str, float] = {}
+    for view in REJECTED:
+        unseen = {task: described[task][view][parts[task] == part] for task in NAMES}
+        each = []
+        for left_out in ({"asc"}, {"fsdd"}, {"emodb"}, ALIKE):
+            rest = {task: one for task, one in routing.items() if task not in left_out}
+            inside = trust(rest, noise, torch.cat([unseen[task] for task in rest]))
+            each.append(auroc(inside, trust(rest, noise, torch.cat([unseen[task] for task in sorted(left_out)]))))
+        own = trust(routing, noise, torch.cat(list(unseen.values())))
+        found[f"left out, {view}"] = statistics.mean(each)
+        found[f"own rejected, {view}"] = float((own < ALPHA).float().mean())
+    return found
 
 
 def trust(routing: Mapping[str, TaskRouting], noise: State, clips: Tensor) -> Tensor:
@@ -271,23 +283,22 @@ def generator() -> torch.Generator:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--described", multiple=True, type=click.Choice(list(DESCRIBED)), help="Only these.  [default: all]")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where pooled clips are cached between runs.")
-def main(data: Path, cache: Path | None) -> None:
+def main(data: Path, described: tuple[str, ...], cache: Path | None) -> None:
     """Print the table of choices."""
     torch.set_num_threads(1)
     cache = cache or Path(tempfile.gettempdir()) / "cl-ast-routing-choices"
     backbone = pretrained.load("ast-mini", device="cpu")
     parts = {name: parts_of(data / name) for name in NAMES}
     rows: Rows = []
-    for how in DESCRIBED:
+    for how in described or tuple(DESCRIBED):
         found = described_clips(data, backbone, cache, how)
-        for copied, pooling, layers in product(COPIES, POOLINGS, LAYERS):
-            each = measured(found, parts, (layers, pooling), COPIES[copied])
+        for copied, calibrated, pooling, layers in product(COPIED, CALIBRATED, POOLINGS, LAYERS):
+            each = measured(found, parts, (layers, pooling), COPIED[copied], calibrated)
             both = [statistics.mean(pair) for pair in zip(each["plain"], each["band"], strict=True)]
-            rows.append(
-                {"described": how, "copies": copied, "pooling": pooling, "layers": layers, "plain and band": both}
-                | dict(each)
-            )
+            setting = {"described": how, "copies": copied, "calibrated": calibrated, "pooling": pooling}
+            rows.append({**setting, "layers": layers, "plain and band": both, **each})
     table("Task accuracy % of clips that share no speaker or recording with what is learned", rows)
 
 

@@ -69,13 +69,12 @@ def _compute(
     decoded = read_all([clip.path for clip in chosen])
     decoded = [change(clip) for clip in decoded] if change else decoded
     views: dict[str, list[Waveform]]
-    if split == "train":
+    views = {} if split == "train" else {"plain": decoded, "band": [low_passed(clip) for clip in decoded]}
+    if split != "test":
         each = zip(*(copies(clip) for clip in decoded), strict=True)
-        views = {f"copy {number}": list(one) for number, one in enumerate(each)}
-    else:
-        views = {"plain": decoded, "band": [low_passed(clip) for clip in decoded]}
-        if split == "test" and change is None:
-            views |= {name: [alter(clip) for clip in decoded[:ALTERED_CLIPS]] for name, alter in ALTERED.items()}
+        views |= {f"copy {number}": list(one) for number, one in enumerate(each)}
+    elif change is None:
+        views |= {name: [alter(clip) for clip in decoded[:ALTERED_CLIPS]] for name, alter in ALTERED.items()}
     labels = torch.tensor([task.labels.index(clip.label) for clip in chosen])
     logits = {}
     if registry and change is None and split != "train":

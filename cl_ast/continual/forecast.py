@@ -20,7 +20,7 @@ import torch
 import streams
 from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.planning import Plan, Request, planned
-from cl_ast.continual.routing_clips import MOST, RoutingClips, clips_of
+from cl_ast.continual.routing_clips import MOST, MOST_VALIDATION, RoutingClips, clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.environment import package_versions
 from cl_ast.inference.session import Session
@@ -243,16 +243,16 @@ def _any_routing(session: Session, clips: RoutingClips) -> TaskRouting:
     generator = torch.Generator().manual_seed(0)
     dimensions = dimensions_of(session.backbone.shape)
 
-    def described(some: Sequence[streams.Clip], copies: int) -> torch.Tensor:
-        return torch.randn(copies * max(2, min(len(some), MOST)), dimensions, generator=generator)
+    def described(some: Sequence[streams.Clip], most: int) -> torch.Tensor:
+        return torch.randn(COPIES * max(2, min(len(some), most)), dimensions, generator=generator)
 
-    training, index = described(clips.training, COPIES), {label: n for n, label in enumerate(clips.labels)}
+    training, index = described(clips.training, MOST), {label: n for n, label in enumerate(clips.labels)}
     targets = [index[clip.label] for clip in clips.training[: len(training) // COPIES]]
     targets += [0] * (len(training) // COPIES - len(targets))
     return learn(
         training,
         targets,
-        described(clips.validation, 1),
+        described(clips.validation, MOST_VALIDATION),
         generator=generator,
         kind=session.routing.kind,
         copies=COPIES,

@@ -15,7 +15,7 @@ import streams
 from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
 from cl_ast.continual.negatives import NegativeClips
-from cl_ast.continual.routing_clips import MOST, RoutingClips
+from cl_ast.continual.routing_clips import MOST, MOST_VALIDATION, RoutingClips
 from cl_ast.inference.answering import joined_logits_of
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
@@ -61,7 +61,7 @@ def learn_routing(
     negatives: NegativeClips | None = None,
     alpha: float = ALPHA,
 ) -> LearnedRouting:
-    """Learn a task's routing from training clips and altered copies of them, and from validation clips.
+    """Learn a task's routing from training clips and validation clips, and from altered copies of all of them.
 
     Of a clip that is longer than 10.24 s, the part is used that the router describes when such a clip is classified.
 
@@ -75,13 +75,14 @@ def learn_routing(
         NotFiniteError: the task answers with values that are not numbers.
     """
     generator = torch.Generator().manual_seed(seed)
-    training, validation = (_sample(some, generator) for some in (clips.training, clips.validation))
+    training = _sample(clips.training, MOST, generator)
+    validation = _sample(clips.validation, MOST_VALIDATION, generator)
     index = {label: position for position, label in enumerate(clips.labels)}
     # Said before it begins: the router space of a new registry takes seconds to measure.
     progress(Step(_LEARNING, 0, len(training)))
     space = session.routing.space
     others = None if negatives is None else _negatives(session, negatives, model.settings.front_end.seconds, progress)
-    described = _described(session, training, _LEARNING, progress, altered=True)
+    described = _described(session, training, _LEARNING, progress)
     progress(Step(_LIMIT, 0, len(validation)))
     logits = joined_logits_of(model, session.clips.read([clip.place for clip in validation]))
     routing = learn(
@@ -117,17 +118,15 @@ def _negatives(session: Session, negatives: NegativeClips, seconds: float, progr
     return torch.cat([torch.cat(described) for described in out])
 
 
-def _described(
-    session: Session, clips: Sequence[streams.Clip], stage: str, progress: Progress, *, altered: bool = False
-) -> Tensor:
-    """Return the descriptions (n, d) of clips, or (copies · n, d) of their altered copies, one kind after another."""
+def _described(session: Session, clips: Sequence[streams.Clip], stage: str, progress: Progress) -> Tensor:
+    """Return the descriptions (copies · n, d) of clips and of their altered copies, one kind after another."""
     space = session.routing.space
-    out: list[list[Tensor]] = [[space.describe([])] for _ in range(COPIES if altered else 1)]
+    out: list[list[Tensor]] = [[space.describe([])] for _ in range(COPIES)]
     parts = list(chunks(len(clips), _GPU_CHUNK if session.backbone.device.type == "cuda" else _CHUNK))
 
     def versions(part: range) -> Sequence[Sequence[Waveform]]:
         waveforms = [part_to_describe(one) for one in session.clips.read([clips[index].place for index in part])]
-        return list(zip(*pool.map(copies, waveforms), strict=True)) if altered else [waveforms]
+        return list(zip(*pool.map(copies, waveforms), strict=True))
 
     with (
         ThreadPoolExecutor(cpu_count() or 1) as pool,
@@ -140,6 +139,6 @@ def _described(
     return torch.cat([torch.cat(described) for described in out])
 
 
-def _sample(clips: Sequence[streams.Clip], generator: torch.Generator) -> list[streams.Clip]:
-    order = torch.randperm(len(clips), generator=generator)[:MOST].sort().values.tolist()
+def _sample(clips: Sequence[streams.Clip], most: int, generator: torch.Generator) -> list[streams.Clip]:
+    order = torch.randperm(len(clips), generator=generator)[:most].sort().values.tolist()
     return [clips[index] for index in order]

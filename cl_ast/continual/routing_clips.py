@@ -14,7 +14,8 @@ from registry import VersionRecord
 from streams.metadata import has_metadata
 from streams.walk import EXTENSIONS, Obstacle, audio_files
 
-MOST = 600  # clips of training, and of validation, that are used
+MOST = 600  # training clips that are used
+MOST_VALIDATION = 200  # and validation clips
 FEWEST = 10  # clips of a folder; with fewer, more than one in eleven of the task's own clips would be called unknown
 _SHARE = 4  # one in so many clips without a split is left to the calibration
 
@@ -36,7 +37,7 @@ class RoutingClips:
     @property
     def used(self) -> int:
         """How many clips are used."""
-        return min(len(self.training), MOST) + min(len(self.validation), MOST)
+        return min(len(self.training), MOST) + min(len(self.validation), MOST_VALIDATION)
 
 
 def clips_of(task: streams.Task) -> RoutingClips:

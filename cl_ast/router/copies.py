@@ -2,11 +2,12 @@
 
 Without them a router recognises a task by how its clips were recorded. If only one task was recorded at 8 kHz, the
 missing treble identifies it, and a clip of another task that comes over the telephone is sent there; if only one task
-has short clips, a clip of another task that was cut is sent there.
+has short clips, or clips without noise around them, a clip of another task that was cut or padded is sent there.
 """
 
 import io
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import soundfile
@@ -17,12 +18,13 @@ from cl_ast.router.sound import SHORTEST, repeated, without_silence
 
 BAND = 3_400  # Hz; telephones and all sampling rates in use transmit the frequencies below
 _COMPRESSION = 0.9  # soundfile's compression level, from 0 to 1: a low bit rate
-COPIES = 5  # the number of clips that `copies` returns
+_FAINTEST, _LOUDEST = 60.0, 30.0  # how many dB noise around a clip is under it
+COPIES = 6  # the number of clips that `copies` returns
 
 
 def copies(clip: Waveform) -> tuple[Waveform, ...]:
-    """Return `COPIES` clips: the clip itself, without treble, through a lossy codec, as one second, and a part."""
-    return clip, low_passed(clip), coded(clip), second_of(clip), part_of(clip)
+    """Return `COPIES` clips: the clip itself, and each of `ALTERATIONS` of it."""
+    return clip, *(alter(clip) for alter in ALTERATIONS)
 
 
 def low_passed(clip: Waveform, band: float = BAND) -> Waveform:
@@ -51,8 +53,31 @@ def second_of(clip: Waveform) -> Waveform:
 def part_of(clip: Waveform) -> Waveform:
     """Return a random part of the sound, of 0.3 s up to all of it; the same clip always gives the same part."""
     sound = without_silence(clip)
-    random = np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))
+    random = _chance_of(clip)
     shortest = min(len(sound), SHORTEST)
     length = round(np.exp(random.uniform(np.log(max(1, shortest)), np.log(max(1, len(sound))))))
     start = int(random.integers(0, max(0, len(sound) - length) + 1))
     return sound[start : start + length]
+
+
+def noise_around(clip: Waveform) -> Waveform:
+    """Add up to a second of white noise before the clip and after it, 30 to 60 dB under it; always the same."""
+    random = _chance_of(clip)
+    level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-random.uniform(_LOUDEST, _FAINTEST) / 20)
+    before, after = random.integers(0, SAMPLE_RATE, 2)
+    noise = random.normal(size=before + after) * level
+    return np.concatenate([noise[:before], clip, noise[before:]]).astype(np.float32)
+
+
+ALTERATIONS: tuple[Callable[[Waveform], Waveform], ...] = (
+    low_passed,
+    coded,
+    second_of,
+    part_of,
+    noise_around,
+)
+
+
+def _chance_of(clip: Waveform) -> np.random.Generator:
+    """Return a generator that is the same for the same clip, so that a task's routing does not hang on chance."""
+    return np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))

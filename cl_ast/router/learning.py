@@ -35,10 +35,11 @@ def learn(
     Args:
         training: (copies · n, d) described training clips: first all clips as they are, then all of each altered copy.
         targets: (n,) their classes.
-        validation: (m, d) described clips that the state is not learned from. If there are fewer than 20, the
-            calibration also uses the training clips, by 5-fold cross-validation.
+        validation: (copies · m, d) described clips that the state is not learned from, and altered copies of them, as
+            in `training`, so that a clip which was cut or padded is not unknown for that. If there are fewer than 20,
+            the calibration also uses the training clips, by 5-fold cross-validation.
         description_id: that of the router space in which the clips were described.
-        copies: how many copies of each clip `training` has, with the clip itself.
+        copies: how many copies of each clip there are, with the clip itself.
         logits: (m, classes) the output of the task's head for the validation clips.
         noise: `RouterSpace.noise`.
         negatives: (copies · k, d) described clips of none of the classes, and copies of them, as in `training`.
@@ -56,21 +57,25 @@ def learn(
     own = None if negatives is None else _negatives(kind, state, negatives)
 
     def fits_to(state: State, own: Negatives | None, unseen: Tensor) -> Tensor:
-        return fits_of(state, unseen, noise_fits(noise, unseen), own).values
+        # Many copies are nearer to noise than their clip. If they counted as that, noise would be accepted.
+        clips = unseen[: len(unseen) // copies]
+        itself = fits_of(state, clips, noise_fits(noise, clips), own)
+        return state.fit(unseen) - (itself.noise | itself.negatives).float().repeat(copies)
 
-    fits = fits_to(state, own, validation)
-    if len(validation) < _FEWEST:
+    fits = [fits_to(state, own, validation)]
+    if len(validation) < _FEWEST * copies:
         order = torch.randperm(len(labels), generator=generator)
         for fold in range(min(_FOLDS, len(labels) - 1)):
             in_fold = torch.arange(len(labels)) % _FOLDS == fold
             others = order[~in_fold]
             fold_state = router.learn(training[with_copies(others)], labels[others].repeat(copies), generator)
             fold_own = None if own is None else Negatives(kind, fold_state, own.state)
-            fits = torch.cat([fits, fits_to(fold_state, fold_own, training[order[in_fold]])])
-    if not len(fits) or bool(fits.min() == fits.max()):
+            fits.append(fits_to(fold_state, fold_own, training[with_copies(order[in_fold])]))
+    of_clips = torch.cat([each[: len(each) // copies] for each in fits])  # without copies, which always differ
+    if not len(of_clips) or bool(of_clips.min() == of_clips.max()):
         raise StreamError("all its clips sound alike to the router, so it cannot learn what belongs to the task")
     confidence = confidence_calibration(torch.zeros(0, 1) if logits is None else logits)
-    return TaskRouting(kind, state, calibrate(fits), confidence, description_id, alpha, own)
+    return TaskRouting(kind, state, calibrate(torch.cat(fits)), confidence, description_id, alpha, own)
 
 
 def unknown_negatives(routing: TaskRouting, negatives: Tensor, copies: int, noise: State | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Extracts the sound that describes a clip to the router: at a fixed level, without silence, at most three seconds."""
+"""Extracts the sound that describes a clip to the router: at a fixed level, at most three seconds, little silence."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ SHORTEST = 3 * SAMPLE_RATE // 10
 STEP = SAMPLE_RATE // 10  # lengths are multiples of this, so that many clips have the same length and form a batch
 _SILENCE = 50.0  # blocks this many dB below the loudest block are silence
 _SILENCE_AT_ENDS = 40.0  # the same for both ends of a clip, where faint noise may be padding
+_DIGITAL_SILENCE = 80.0  # the same for silence that no microphone records
+_MARGIN = 25  # blocks of silence that stay before and after each sound
 LEVEL = 0.05  # the RMS of every sound
 BLOCK = SAMPLE_RATE // 100  # 10 ms
 _WHOLE = 10.24  # seconds; the longest clip that is described whole, as no task on a folder of clips takes more
@@ -21,11 +23,13 @@ _ROWS = 2**13  # blocks whose power is computed at once
 def sound_of(clip: Waveform) -> Waveform:
     """Return the sound in a clip, in whole tenths of a second; a sound shorter than 0.3 s is repeated.
 
-    Of a sound longer than three seconds, one second each from the beginning, the middle and the end is used. The result
-    does not depend on the padding and the level of the clip. It does depend on the clip's length, which is why a task
-    also learns from parts of its clips (`copies`).
+    Digital silence is dropped. Of other silence a quarter of a second stays beside each sound, and as much of the faint
+    ends. Of a sound longer than three seconds, one second each from the beginning, the middle and the end is used. The
+    result does not depend on the level of the clip, on digital silence around it, or on more than a quarter of a second
+    of faint noise. It does depend on its length and on faint noise, which is why a task also learns from parts of its
+    clips and from clips with noise around them (`copies`).
     """
-    sound = without_silence(clip)
+    sound = without_silence(clip, _MARGIN)
     if len(sound) > _LONGEST:
         piece = _LONGEST // 3 + BLOCK  # 10 ms more than a second, for the crossfades
         starts = (0, (len(sound) - piece) // 2, len(sound) - piece)
@@ -51,9 +55,13 @@ def part_to_describe(clip: Recording | Waveform) -> Waveform:
     return crossfaded(list(clip.cut(chosen, _SECOND)))[:_LONGEST]
 
 
-def without_silence(clip: Waveform) -> Waveform:
-    """Return the clip without silence and without faint ends, which may be padding; a silent clip is returned whole."""
-    return crossfaded(_audible_parts(clip))
+def without_silence(clip: Waveform, margin: int = 0) -> Waveform:
+    """Return the clip without silence and without faint ends, which may be padding; a silent clip is returned whole.
+
+    Args:
+        margin: how many blocks of 10 ms of silence stay before and after each sound; digital silence never does.
+    """
+    return crossfaded(_audible_parts(clip, margin))
 
 
 def repeated(clip: Waveform, samples: int) -> Waveform:
@@ -66,8 +74,8 @@ def repeated(clip: Waveform, samples: int) -> Waveform:
     return crossfaded([clip] * (times + 1))[:samples]
 
 
-def _audible_parts(clip: Waveform) -> list[Waveform]:
-    """Return the parts of the clip that are not silent, in whole 10 ms blocks."""
+def _audible_parts(clip: Waveform, margin: int) -> list[Waveform]:
+    """Return the parts of the clip that are not silent, in whole 10 ms blocks, with `margin` blocks around each."""
     whole = len(clip) // BLOCK * BLOCK
     if not whole:
         return [clip]
@@ -76,9 +84,12 @@ def _audible_parts(clip: Waveform) -> list[Waveform]:
     if loudest <= 0:
         return [clip]
     loud = np.flatnonzero(power > loudest * 10 ** (-_SILENCE_AT_ENDS / 10))
-    first, last = loud[0], loud[-1] + 1
-    audible = np.concatenate([[False], power[first:last] > loudest * 10 ** (-_SILENCE / 10), [False]])
-    edges = np.flatnonzero(np.diff(audible.astype(int))).reshape(-1, 2) + first
+    audible = power > loudest * 10 ** (-_SILENCE / 10)
+    audible[: loud[0]] = audible[loud[-1] + 1 :] = False
+    if margin:
+        near = np.convolve(audible, np.ones(2 * margin + 1))[margin:-margin] > 0.5
+        audible = near & (power > loudest * 10 ** (-_DIGITAL_SILENCE / 10))
+    edges = np.flatnonzero(np.diff(np.pad(audible, 1).astype(int))).reshape(-1, 2)
     return [clip[start * BLOCK : end * BLOCK] for start, end in edges]
 
 

@@ -24,7 +24,7 @@ from cl_ast.router.moments import shrunk
 from cl_ast.router.sound import sound_of
 from registry import header as safetensors_header
 
-DESCRIPTION_VERSION = 3  # must be increased whenever a release describes the same clip differently
+DESCRIPTION_VERSION = 4  # must be increased whenever a release describes the same clip differently
 DIMENSIONS = 512  # the most that a description has; a narrow backbone gives fewer
 _BACKGROUND_CLIPS = 512
 _NOISES = 100
