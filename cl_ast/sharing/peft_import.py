@@ -63,9 +63,9 @@ class Foreign:
         naming = _naming_of(patterns, halves.keys(), [naming, self.layout.naming, *self.layout.older], depth)
         patterns.check_used(naming.modules(depth).values())
         updates: dict[Place, _Update] = {}
-        for place, both in halves.items():
+        for place in sorted(halves):  # safetensors keeps no order, and errors name the first
             module = naming.module(place)
-            updates[place] = _update(both, *_size(self.config, patterns, module), module, self._sides)
+            updates[place] = _update(halves[place], *_size(self.config, patterns, module), module, self._sides)
         method, tensors = _unified(updates, depth)
         return method, {**norm, **tensors}
 
