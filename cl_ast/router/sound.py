@@ -49,6 +49,8 @@ def part_to_describe(clip: Recording | Waveform) -> Waveform:
         if len(clip) <= _WHOLE * SAMPLE_RATE:
             return clip
         clip = Recording.of(clip)
+    elif clip.samples <= _WHOLE * SAMPLE_RATE:
+        return next(clip.cut([0], clip.samples))
     starts = range(0, max(0, clip.samples - _SECOND) + 1, SAMPLE_RATE)
     loud = sounding(clip.loudness, starts, _SECOND)
     chosen = [loud[0], loud[len(loud) // 2], loud[-1]] if len(loud) > 3 else loud

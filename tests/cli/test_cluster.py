@@ -284,5 +284,5 @@ def test_one_without_a_token_is_not_started(tmp_path: Path, version: str, first:
 def test_the_extra_asks_for_a_release_that_can_demand_a_token() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (wanted,) = project["optional-dependencies"]["ray"]
-    floor = re.fullmatch(r"ray\[data\]>=(\d+)\.(\d+)(\.\d+)?", wanted)
+    floor = re.fullmatch(r"ray\[data,serve\]>=(\d+)\.(\d+)(\.\d+)?", wanted)
     assert floor and (int(floor[1]), int(floor[2])) >= (2, 52)

@@ -31,9 +31,9 @@ def tone(data: Path) -> Path:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Path:
-    """A clip of no task: a word."""
-    path = tmp_path / "word.wav"
-    soundfile.write(path, synth.render(synth.COMMANDS["ba-di"], np.random.default_rng(3), 0.8), 16_000)
+    """A clip of no task: an engine."""
+    path = tmp_path / "engine.wav"
+    soundfile.write(path, synth.render(synth.engine, np.random.default_rng(3), 0.8), 16_000)
     return path
 
 
