@@ -143,7 +143,7 @@ def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fo
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str) -> None:
     """In a process that the system starts, since the standard output of a fork is written once more at its end."""
-    words = [sys.executable, "-m", "cl_ast", "--registry", registry, "--device", "cpu", "predict"]
+    words: list[str | Path] = [sys.executable, "-m", "cl_ast", "--registry", registry, "--device", "cpu", "predict"]
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
             [*words, data / "tones" / "low", "--format", kind],
