@@ -132,8 +132,10 @@ def test_a_recording_is_searched_cut_again_reviewed_and_downloaded_by_keyboard(
     opened: Open, server: Server, recording: Path, tmp_path: Path
 ) -> None:
     page = opened(server)
+    page.locator("#task option[value=noises]").wait_for(state="attached")
     reach(page, page.locator("#task").element_handle())
     page.keyboard.type("noises")
+    until(lambda: page.locator("#task").input_value() == "noises")
     send(page, recording)
     sent = server.ask("/v1/events?task=noises", recording.read_bytes()).json["events"]
     assert len(sent) > 3 and rows(page) == shown(sent)
