@@ -25,13 +25,17 @@ from transformers import (
     WavLMConfig,
 )
 
+import streams
 from cl_ast.adapters.spec import parse
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import FAMILIES
+from cl_ast.router import RouterSpace
+from cl_ast.router.space import dimensions_of
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import ClipSet
+from registry import BackboneRecord, Registry
 from tests.once import measured_once
 
 # Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
@@ -75,10 +79,12 @@ STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias
 Fresh = Callable[..., TaskModel]
 Randomise = Callable[[TaskModel], TaskModel]
 BackboneOf = Callable[[str], Backbone]
+RegistryOf = Callable[[Path, Backbone], Registry]
 SaveModel = Callable[..., Path]
 Scramble = Callable[..., Any]
 Sine = Callable[..., Waveform]
 Toy = Callable[[int, int], ClipSet]
+ToyTasks = tuple[streams.Task, streams.Task]
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +169,25 @@ def backbone_of(
         return made[family]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def registry_of() -> RegistryOf:
+    """registry_of(folder, backbone): an empty registry, for tests that route nothing: its space is not measured.
+
+    That would take seconds for each backbone, also where a task is only imported.
+    """
+
+    def make(folder: Path, backbone: Backbone) -> Registry:
+        size = dimensions_of(backbone.shape)
+        space = RouterSpace(backbone, torch.zeros(size), torch.eye(size)).to_bytes()
+        registry = Registry.open(folder)
+        registry.set_backbone(
+            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, space)
+        )
+        return registry
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -257,6 +282,16 @@ def toy_clips(tmp_path_factory: pytest.TempPathFactory, sine: Sine) -> list[Path
         paths.append(folder / f"{number:02}.wav")
         soundfile.write(paths[-1], clip, 16_000)
     return paths
+
+
+@pytest.fixture
+def toy_tasks(toy_clips: list[Path], tmp_path: Path) -> ToyTasks:
+    """Two tasks of those clips, tones and noise, each of two classes that do not differ."""
+    for number, clip in enumerate(toy_clips):
+        place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / clip.name).write_bytes(clip.read_bytes())
+    return streams.load(str(tmp_path / "tones")), streams.load(str(tmp_path / "noise"))
 
 
 @pytest.fixture(scope="module")

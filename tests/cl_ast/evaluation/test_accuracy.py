@@ -12,12 +12,12 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.evaluation.accuracy import measure
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.session import Session
-from cl_ast.router import Route, RouterSpace
+from cl_ast.router import Route
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from registry import BackboneRecord, NewVersion, Registry
+from registry import NewVersion
 from streams import Clip
-from tests.cl_ast.conftest import Fresh
+from tests.cl_ast.conftest import Fresh, RegistryOf
 
 LABELS = ("tone", "noise")
 
@@ -49,15 +49,10 @@ def model(fresh: Fresh) -> TaskModel:
 
 
 @pytest.fixture
-def session(tmp_path: Path, backbone: Backbone, model: TaskModel) -> Iterator[Session]:
+def session(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, model: TaskModel) -> Iterator[Session]:
     """A session of a registry with the tasks "toy", "other" and "third", all of them the same model."""
     new = NewVersion(method="linear", labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0)
-    with Registry.open(tmp_path / "registry") as registry:
-        # The router's space is not measured here, since no description is read: it would take seconds.
-        space = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()
-        registry.set_backbone(
-            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, space)
-        )
+    with registry_of(tmp_path / "registry", backbone) as registry:
         for name in ("toy", "other", "third"):
             registry.commit(name, to_bytes(model, backbone, {}, {}), new)
         one = Session(registry, backbone=backbone, device="cpu")

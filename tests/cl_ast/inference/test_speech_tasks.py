@@ -1,6 +1,7 @@
 """Tasks over the relatives of Wav2Vec 2.0: learned and routed in a registry, and shared with users of peft."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import streams
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.inference.prediction import Prediction
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.training.options import TrainOptions
-from registry import BackboneRecord, NewVersion, Registry
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise
+from registry import NewVersion
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, ToyTasks
 
 RELATIVES = ("hubert", "unispeech", "unispeech-sat", "data2vec-audio", "wavlm")
-
-
-def _manager(folder: Path, backbone: Backbone) -> Manager:
-    registry = Registry.open(folder)
-    # Its background is not measured, since nothing is routed: it would take seconds.
-    record = BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, b"background")
-    registry.set_backbone(record)
-    return Manager(registry, device="cpu")
+Exported = Callable[[Backbone, str], tuple[Path, Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +28,18 @@ def backbone(backbone_of: BackboneOf) -> Backbone:
     return backbone_of("wavlm")
 
 
+@pytest.fixture
+def guest(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone) -> Manager:
+    """An empty registry for WavLM."""
+    return Manager(registry_of(tmp_path / "guest", backbone), device="cpu")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hubert", "wavlm-stable"])
 def test_tasks_are_learned_and_routed_over_it(
-    tmp_path: Path, backbone_of: BackboneOf, toy_clips: list[Path], kind: str
+    tmp_path: Path, backbone_of: BackboneOf, toy_clips: list[Path], toy_tasks: ToyTasks, kind: str
 ) -> None:
-    for number, clip in enumerate(toy_clips):
-        place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / clip.name).write_bytes(clip.read_bytes())
-    tones, noise = (streams.load(str(tmp_path / name)) for name in ("tones", "noise"))
+    tones, noise = toy_tasks
     options = TrainOptions(epochs=1, batch_size=12)
     with Manager.open(tmp_path / "registry", backbone=backbone_of(kind).name, device="cpu") as manager:
         manager.add_task(tones, method="conformer:r=2,k=3", options=options)
@@ -54,17 +50,19 @@ def test_tasks_are_learned_and_routed_over_it(
         assert manager.stats()["metrics"]["oracle"]["forgetting"] == 0
 
 
-def _exported(
-    tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise, features: Tensor, method: str
-) -> tuple[Path, Tensor]:
-    """Export a task, and return the folder and its logits."""
-    model = randomise(fresh(method, backbone=backbone))
-    manager = _manager(tmp_path / "home", backbone)
-    labels, numbers = model.settings.labels, model.trainable_parameters()
-    new = NewVersion(method=method, labels=labels, trainable_parameters=numbers, seed=0, seconds=1.0)
-    manager.registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
-    folder = manager.export("toy", tmp_path / "out")
-    return folder, model.logits(features)
+@pytest.fixture
+def exported(tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: Randomise, features: Tensor) -> Exported:
+    """exported(backbone, method): the folder of an exported task, and the task's logits."""
+
+    def export(backbone: Backbone, method: str) -> tuple[Path, Tensor]:
+        model = randomise(fresh(method, backbone=backbone))
+        registry = registry_of(tmp_path / "home", backbone)
+        labels, numbers = model.settings.labels, model.trainable_parameters()
+        new = NewVersion(method=method, labels=labels, trainable_parameters=numbers, seed=0, seconds=1.0)
+        registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
+        return Manager(registry, device="cpu").export("toy", tmp_path / "out"), model.logits(features)
+
+    return export
 
 
 def _logits_by_peft(folder: Path, backbone: Backbone, features: Tensor) -> Tensor:
@@ -79,12 +77,10 @@ def _logits_by_peft(folder: Path, backbone: Backbone, features: Tensor) -> Tenso
 
 
 @pytest.mark.parametrize("kind", RELATIVES)
-def test_peft_reads_a_lora_of_it(
-    tmp_path: Path, backbone_of: BackboneOf, fresh: Fresh, randomise: Randomise, features: Tensor, kind: str
-) -> None:
+def test_peft_reads_a_lora_of_it(exported: Exported, backbone_of: BackboneOf, features: Tensor, kind: str) -> None:
     backbone = backbone_of(kind)
     method = "lora:ffn,r=2,s=0.7" + ("" if kind == "wavlm" else "+lora:qv,r=3,s=2")
-    folder, expected = _exported(tmp_path, backbone, fresh, randomise, features, method)
+    folder, expected = exported(backbone, method)
     torch.testing.assert_close(_logits_by_peft(folder, backbone, features), expected, rtol=0, atol=1e-5)
     mapping = json.loads((folder / "adapter_config.json").read_text())["auto_mapping"]
     stock = backbone.family.model_class()
@@ -94,12 +90,11 @@ def test_peft_reads_a_lora_of_it(
 
 
 def test_a_lora_inside_the_attention_of_wavlm_is_not_exported_as_one_of_peft(
-    tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise, features: Tensor
+    exported: Exported, guest: Manager, backbone: Backbone, features: Tensor
 ) -> None:
     """peft would load it, and it would not act."""
-    folder, expected = _exported(tmp_path, backbone, fresh, randomise, features, "lora:qv,r=2")
+    folder, expected = exported(backbone, "lora:qv,r=2")
     assert json.loads((folder / "adapter_config.json").read_text())["peft_type"] == "CL_AST"
-    guest = _manager(tmp_path / "guest", backbone)
     guest.import_(folder)
     assert torch.equal(guest.model("toy").logits(features), expected)
 
@@ -117,9 +112,8 @@ def _lora_of_peft(folder: Path, backbone: Backbone, **options: Any) -> Any:
 
 
 def test_a_lora_of_peft_at_the_ffn_of_wavlm_imports_and_one_that_never_acted_is_refused(
-    tmp_path: Path, backbone: Backbone, features: Tensor
+    tmp_path: Path, guest: Manager, backbone: Backbone, features: Tensor
 ) -> None:
-    guest = _manager(tmp_path / "guest", backbone)
     model, head = _lora_of_peft(tmp_path / "ffn", backbone, target_modules=["intermediate_dense", "output_dense"])
     guest.import_(tmp_path / "ffn")
     with torch.inference_mode():

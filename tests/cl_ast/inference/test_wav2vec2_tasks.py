@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Wav2Vec2Model
 
-import streams
 from cl_ast.audio.windows import Failure, Window
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError
@@ -22,8 +21,8 @@ from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
-from registry import BackboneRecord, NewVersion, Registry
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, SaveModel
+from registry import NewVersion
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, SaveModel, ToyTasks
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +39,14 @@ def folder(tmp_path: Path, save_wav2vec2: SaveModel) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise) -> Callable[[str], Manager]:
+def home(
+    tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fresh, randomise: Randomise
+) -> Callable[[str], Manager]:
     """home(method): a manager whose one task, toy, was learned with that method."""
 
     def make(method: str) -> Manager:
         model = randomise(fresh(method, frames=60))
-        registry = _registry(tmp_path / "home", backbone)
+        registry = registry_of(tmp_path / "home", backbone)
         labels = model.settings.labels
         new = NewVersion(
             method=model.settings.method.text,
@@ -60,25 +61,26 @@ def home(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise)
     return make
 
 
-def _registry(folder: Path, backbone: Backbone) -> Registry:
-    registry = Registry.open(folder)
-    # Not measured here, since nothing is routed: it would take seconds.
-    background = b"background"
-    registry.set_backbone(
-        BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
-    )
-    return registry
+@pytest.fixture
+def guest(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone) -> Manager:
+    """An empty registry for the same backbone."""
+    return Manager(registry_of(tmp_path / "guest", backbone), device="cpu")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora:qkvo,r=3,s=0.7", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25", "conformer:r=2,k=3"])
 def test_an_export_comes_back_exactly_and_peft_reads_a_lora(
-    home: Callable[[str], Manager], backbone: Backbone, stock: Any, tmp_path: Path, features: Tensor, method: str
+    home: Callable[[str], Manager],
+    guest: Manager,
+    backbone: Backbone,
+    stock: Any,
+    tmp_path: Path,
+    features: Tensor,
+    method: str,
 ) -> None:
     manager = home(method)
     folder = manager.export("toy", tmp_path / "out")
     assert "Wav2Vec 2.0" in (folder / "README.md").read_text()
-    guest = Manager(_registry(tmp_path / "guest", backbone), device="cpu")
     guest.import_(folder)
     expected = manager.model("toy").logits(features)
     assert torch.equal(guest.model("toy").logits(features), expected)
@@ -104,13 +106,12 @@ def _write_head(folder: Path, front_end: dict[str, Any]) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-def test_a_lora_of_peft_imports(backbone: Backbone, tmp_path: Path, features: Tensor) -> None:
+def test_a_lora_of_peft_imports(guest: Manager, backbone: Backbone, tmp_path: Path, features: Tensor) -> None:
     peft = pytest.importorskip("peft")
     options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "out_proj"], "init_lora_weights": False}
     torch.manual_seed(0)
     model = peft.get_peft_model(Wav2Vec2Model.from_pretrained(backbone.name), peft.LoraConfig(**options)).eval()
     model.save_pretrained(tmp_path / "theirs")
-    guest = Manager(_registry(tmp_path / "guest", backbone), device="cpu")
     for wrong in ({"frames": 128}, {"kind": "smell", "samples": 9_600}, {"kind": "waveform", "samples": "many"}):
         _write_head(tmp_path / "theirs", wrong)
         with pytest.raises(ClAstError):
@@ -135,14 +136,11 @@ def _answers(found: Iterable[Prediction | Failure]) -> list[Prediction]:
     return answers
 
 
+@pytest.mark.slow
 def test_tasks_are_learned_routed_and_measured_over_it(
-    tmp_path: Path, backbone_folder: Path, folder: Path, toy_clips: list[Path]
+    tmp_path: Path, backbone_folder: Path, folder: Path, toy_clips: list[Path], toy_tasks: ToyTasks
 ) -> None:
-    for number, clip in enumerate(toy_clips):
-        place = tmp_path / ("noise" if number % 2 else "tones") / f"class-{number // 2 % 2}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / clip.name).write_bytes(clip.read_bytes())
-    tones, noise = (streams.load(str(tmp_path / name)) for name in ("tones", "noise"))
+    tones, noise = toy_tasks
     options = TrainOptions(epochs=1, batch_size=6)
     step = [np.ones(4_800, dtype=np.float32)]
     with Manager.open(tmp_path / "registry", backbone=str(folder), device="cpu") as manager:
@@ -168,8 +166,10 @@ def test_tasks_are_learned_routed_and_measured_over_it(
         other.add_task(tones, method="linear", options=options, replace=True)
 
 
-def test_a_registry_of_an_ast_refuses_it(tmp_path: Path, backbone_of: BackboneOf, folder: Path) -> None:
-    _registry(tmp_path / "ast", backbone_of("ast")).close()
+def test_a_registry_of_an_ast_refuses_it(
+    tmp_path: Path, registry_of: RegistryOf, backbone_of: BackboneOf, folder: Path
+) -> None:
+    registry_of(tmp_path / "ast", backbone_of("ast")).close()
     manager = Manager.open(tmp_path / "ast", backbone=str(folder), device="cpu")
     with manager, pytest.raises(RegistryError, match="is another"):
         assert manager.backbone

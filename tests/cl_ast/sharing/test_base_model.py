@@ -16,7 +16,7 @@ from cl_ast.progress import ClAstWarning
 from cl_ast.sharing import base_model
 from cl_ast.sharing.accept import known_backbone
 from cl_ast.sharing.folder import read
-from registry import BackboneRecord, Registry
+from tests.cl_ast.conftest import RegistryOf
 
 AST = "MIT/ast-finetuned-audioset-10-10-0.4593"
 CACHED = "/home/ann/.cache/huggingface/hub/models--MIT--ast-finetuned-audioset-10-10-0.4593/snapshots/f826b80d/"
@@ -107,10 +107,8 @@ def _describe(folder: Path, **more: object) -> None:
 
 
 @pytest.fixture
-def guest(tmp_path: Path, backbone: Backbone) -> Manager:
-    registry = Registry.open(tmp_path / "guest")
-    registry.set_backbone(BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, b""))
-    return Manager(registry, device="cpu")
+def guest(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone) -> Manager:
+    return Manager(registry_of(tmp_path / "guest", backbone), device="cpu")
 
 
 @pytest.mark.slow

@@ -11,10 +11,9 @@ import torch
 
 from cl_ast.backbone import pretrained
 from cl_ast.manager import Manager
-from cl_ast.router import RouterSpace
 from cl_ast.tasks.task_file import to_bytes
-from registry import BackboneRecord, NewVersion, Registry
-from tests.cl_ast.conftest import Fresh, Randomise
+from registry import NewVersion
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
 
 PAGE = Path(__file__).parents[3] / "docs" / "registry.md"
 
@@ -27,16 +26,12 @@ def snippet() -> str:
 
 
 @pytest.fixture
-def manager(tmp_path: Path, fresh: Fresh, randomise: Randomise, frames: int) -> Manager:
+def manager(tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: Randomise, frames: int) -> Manager:
     """A manager whose one task, birds, is a LoRA over ast-mini in half precision."""
     backbone = pretrained.load("ast-mini")
     model = randomise(fresh("lora:qv,r=2", backbone=backbone, frames=frames, pooling=backbone.pooling))
     model.round("fp16")
-    registry = Registry.open(tmp_path / "registry")
-    background = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()  # nothing is routed here
-    registry.set_backbone(
-        BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
-    )
+    registry = registry_of(tmp_path / "registry", backbone)
     version = NewVersion(
         method=model.settings.method.text,
         labels=model.settings.labels,

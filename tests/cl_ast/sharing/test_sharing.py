@@ -17,13 +17,13 @@ from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
 from cl_ast.manager import Manager
-from cl_ast.router import RouterSpace, learn
+from cl_ast.router import learn
 from cl_ast.router.space import description_id
 from cl_ast.tasks.number_formats import Kind
 from cl_ast.tasks.origin import by_name_only
 from cl_ast.tasks.task_file import to_bytes
-from registry import BackboneRecord, NewVersion, Registry
-from tests.cl_ast.conftest import Fresh, Randomise
+from registry import NewVersion
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
 PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
@@ -41,14 +41,13 @@ def routing(backbone: Backbone) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise, record: BackboneRecord) -> Home:
+def home(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fresh, randomise: Randomise) -> Home:
     """home(method, store="fp32", **settings): a manager whose one task, toy, was learned with that method."""
 
     def make(method: str, store: Kind = "fp32", **settings: Any) -> Manager:
         model = randomise(fresh(method, frames=128, **settings))
         model.round(store)
-        registry = Registry.open(tmp_path / "home")
-        registry.set_backbone(record)
+        registry = registry_of(tmp_path / "home", backbone)
         new = NewVersion(
             method=model.settings.method.text,
             labels=model.settings.labels,
@@ -67,18 +66,9 @@ def home(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise,
 
 
 @pytest.fixture
-def guest(tmp_path: Path, record: BackboneRecord) -> Manager:
+def guest(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone) -> Manager:
     """An empty registry for the same backbone."""
-    registry = Registry.open(tmp_path / "guest")
-    registry.set_backbone(record)
-    return Manager(registry, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def record(backbone: Backbone) -> BackboneRecord:
-    # Not measured here, since nothing is routed: it would take seconds.
-    background = RouterSpace(backbone, torch.zeros(64), torch.eye(64)).to_bytes()
-    return BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, background)
+    return Manager(registry_of(tmp_path / "guest", backbone), device="cpu")
 
 
 @pytest.mark.slow

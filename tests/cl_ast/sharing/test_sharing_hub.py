@@ -22,8 +22,8 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import RegistryError
 from cl_ast.manager import Manager
 from cl_ast.tasks.task_file import to_bytes
-from registry import BackboneRecord, NewVersion, Registry
-from tests.cl_ast.conftest import Fresh, Randomise
+from registry import NewVersion
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
 
 SHA = "a" * 40
 
@@ -110,21 +110,16 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def manager(tmp_path: Path, backbone: Backbone, fresh: Fresh, randomise: Randomise) -> tuple[Manager, Manager]:
-    def make(place: str) -> Manager:
-        registry = Registry.open(tmp_path / place)
-        registry.set_backbone(
-            BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes, b"x")
-        )
-        return Manager(registry, device="cpu")
-
-    home = make("home")
+def manager(
+    tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fresh, randomise: Randomise
+) -> tuple[Manager, Manager]:
+    home, guest = (Manager(registry_of(tmp_path / place, backbone), device="cpu") for place in ("home", "guest"))
     model = randomise(fresh("lora:qv,r=2"))
     new = NewVersion(
         method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
     )
     home.registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
-    return home, make("guest")
+    return home, guest
 
 
 @pytest.mark.slow
