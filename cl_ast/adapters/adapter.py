@@ -110,13 +110,10 @@ class Adapter:
         """Return the trained adapter with the forms that a file has (`MethodSpec.finished`)."""
         spec, shape = self.spec.finished(), self._backbone.shape
         made: dict[str, Tensor] = {}
-        for layer in range(shape.depth):
-            for one, new in zip(self.spec.placements, spec.placements, strict=True):
-                if one.acts_in(layer):
-                    params = params_of(self.tensors, shape, layer, one)
-                    kept = one.form.finish(params) if isinstance(one.form, ForTraining) else params
-                    weights = new.form.weights(*shape.of(new.site))
-                    made |= {stored_name(layer, new, local, weight): kept[local] for local, weight in weights.items()}
+        for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
+            form, params = one.placement.form, one.own(self.tensors)
+            kept = form.finish(params) if isinstance(form, ForTraining) else params
+            made |= {name: kept[local] for local, name in new.names}
         return Adapter(spec, self._backbone, made)
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
@@ -150,13 +147,8 @@ class Adapter:
 
     def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
         """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
-        for layer in range(self._backbone.shape.depth):
-            for one in self.spec.placements:
-                if one.acts_in(layer):
-                    reads = one.form.reads if isinstance(one.form, ReadsBackbone) else ()
-                    stock = self._backbone.stock(layer, one.site) if reads else {}
-                    read = {f"stock.{kind}": stock[kind] for kind in reads}
-                    yield one, {**params_of(self.tensors, self._backbone.shape, layer, one), **read}
+        for one in _placed(self.spec, self._backbone.shape):
+            yield one.placement, one.own(self.tensors) | one.read(self._backbone.stock)
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)
@@ -172,10 +164,7 @@ def parts_of(
     """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
     for one in _placed(spec, backbone.shape):
-        params = {local: tensors[name] for local, name in one.names}
-        if one.reads:
-            stock = backbone.computing_with(one.layer, one.placement.site)
-            params |= {f"stock.{kind}": stock[kind] for kind in one.reads}
+        params = one.own(tensors) | one.read(backbone.computing_with)
         at = one.layer, one.placement.site
         parts[at] = (*parts.get(at, ()), Part(one.placement, params, one.single))
     return parts
@@ -189,6 +178,15 @@ class _Placed(NamedTuple):
     names: tuple[tuple[str, str], ...]
     single: frozenset[str]
     reads: tuple[str, ...]
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return its tensors, by the names that its form uses; `tensors` are those of the adapter by stored name."""
+        return {local: tensors[name] for local, name in self.names}
+
+    def read(self, stock: Callable[[int, str], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the backbone's tensors that its form reads, as `stock.NAME`; `stock` returns those of a site."""
+        found = stock(self.layer, self.placement.site) if self.reads else {}
+        return {f"stock.{kind}": found[kind] for kind in self.reads}
 
 
 @lru_cache(maxsize=256)
