@@ -106,9 +106,10 @@ def _translated(incoming: Incoming, backbone: Backbone, methods: Mapping[str, Me
     if not isinstance(stated, Mapping) or "fingerprint" not in stated:
         base_model.check(lora.config, backbone.name)
     method, tensors = lora.translated(backbone.shape.depth)
-    _check_reached(parse(method, methods), backbone)
+    own = parse(method, methods)
+    _check_reached(own, backbone)
     written = str(incoming.facts.get("method", method))[:1_000]
-    if not agree(parse(written, methods, stored=True), method, methods):
+    if not agree(parse(written, methods, stored=True), own):
         raise MethodError(
             f"the method is {written[:200]!r} in {TASK} and {method[:200]} in {CONFIG}: one of the two files is of "
             "another task; export it again"

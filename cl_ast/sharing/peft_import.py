@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.forms import Decomposed, LowRank
-from cl_ast.adapters.method import Method
-from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.adapters.spec import MethodSpec
 from cl_ast.errors import MethodError
 from cl_ast.sharing import peft_settings
 from cl_ast.sharing.peft import DORA, PREFIX, SIDES, Layout, Naming, Place, is_lora
@@ -58,31 +57,28 @@ class Foreign:
             MethodError: it has a site or module that cl-ast does not have, or its two files contradict each other.
         """
         norm = _norm(self.config, self.tensors, self.layout)
-        naming, halves = _halves(self.tensors, self.layout)
+        naming, parts = _parts(self.tensors, self.layout)
         patterns = Patterns(self.config)
-        naming = _naming_of(patterns, halves.keys(), [naming, self.layout.naming, *self.layout.older], depth)
+        naming = _naming_of(patterns, parts.keys(), [naming, self.layout.naming, *self.layout.older], depth)
         patterns.check_used(naming.modules(depth).values())
         updates: dict[Place, _Update] = {}
-        for place in sorted(halves):  # safetensors keeps no order, and errors name the first
+        for place in sorted(parts):  # safetensors keeps no order, and errors name the first
             module = naming.module(place)
-            updates[place] = _update(halves[place], *_size(self.config, patterns, module), module, self._sides)
+            updates[place] = _update(parts[place], *_size(self.config, patterns, module), module, self._sides)
         method, tensors = _unified(updates, depth)
         return method, {**norm, **tensors}
 
 
-def agree(stated: MethodSpec, method: str, methods: Mapping[str, Method]) -> bool:
-    """Return whether the method that a task states has the sites, ranks and scales that its LoRA has."""
-    found = {one.site: one for one in parse(method, methods).placements}
+def agree(stated: MethodSpec, own: MethodSpec) -> bool:
+    """Return whether the method that a task states has the kind, sites, ranks and scales of its LoRA's own method."""
+    found = {one.site: one for one in own.placements}
     if not is_lora(stated) or found.keys() != {one.site for one in stated.placements}:
         return False
     for one in stated.placements:
         form, other = one.form, found[one.site].form
         assert isinstance(form, LowRank | Decomposed) and isinstance(other, LowRank | Decomposed)
-        if (
-            form.label != other.label
-            or form.rank != other.rank
-            or not math.isclose(form.scale, other.scale, rel_tol=1e-6)
-        ):
+        same_size = form.rank == other.rank and math.isclose(form.scale, other.scale, rel_tol=1e-6)
+        if type(form) is not type(other) or not same_size:
             return False
     return True
 
@@ -156,9 +152,9 @@ def _norm(config: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: Layo
     return found
 
 
-def _halves(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[Naming, dict[Place, dict[str, Tensor]]]:
-    """Return the tensors a and b of each linear map, and the naming that they have."""
-    halves: dict[Place, dict[str, Tensor]] = {}
+def _parts(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[Naming, dict[Place, dict[str, Tensor]]]:
+    """Return the tensors of each linear map by the names of `SIDES`, and the naming that they have."""
+    parts: dict[Place, dict[str, Tensor]] = {}
     used: list[Naming] = []
     for name, tensor in tensors.items():
         if name.startswith(f"{PREFIX}{layout.norm}."):
@@ -168,12 +164,12 @@ def _halves(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[Naming, dict
             raise MethodError(f"the LoRA has {name[:100]!r}, which is no q, k, v, o or FFN map of {layout.model}")
         naming, place, side = found
         used += [] if naming in used else [naming]
-        halves.setdefault(place, {})[side] = _single(name, tensor)
+        parts.setdefault(place, {})[side] = _single(name, tensor)
     if not used:
         raise MethodError("the LoRA has no low-rank update at all")
     if len(used) > 1:
         raise MethodError("the LoRA mixes module names of two releases of transformers; save it again with one of them")
-    return used[0], halves
+    return used[0], parts
 
 
 def _located(name: str, layout: Layout) -> tuple[Naming, Place, str] | None:
