@@ -196,7 +196,7 @@ class Backbone:
         Args:
             features: normalised log-mel (batch, frames, 128) of at least 16 frames, or samples (batch, n).
             positions: "resize" fits the trained position embeddings to the input's length; "zeros" leaves them out, as
-                the papers' published code does by mistake (docs/architecture.md).
+                the papers' published code does by mistake (docs/design-notes.md).
 
         Raises:
             BackboneError: the input is too short for one token.

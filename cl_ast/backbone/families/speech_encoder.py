@@ -8,7 +8,7 @@ block's residual sum, and none follows the last layer. The "stable layer norm" v
 AST. In both, `norm_mhsa` is the LayerNorm of the attention block and `norm_ffn` that of the FFN block.
 
 Masking, dropout and layer drop are only used in pretraining, never here. There is no attention mask: clips are cut or
-zero-padded to the task's length, as for AST, and the model takes the padding for silence (docs/architecture.md).
+zero-padded to the task's length, as for AST, and the model takes the padding for silence (docs/design-notes.md).
 """
 
 import math
