@@ -108,7 +108,10 @@ class WindowScorer:
         return found
 
     def by_task(self, windows: Sequence[Segment], task: str) -> list[tuple[Tensor, ScoredWindow]]:
-        """Return the logits (classes,) of windows by one task, and their scores; raises as a call does."""
+        """Return the logits (classes,) of windows by one task, and their scores; raises as a call does.
+
+        There are no logits (0,) and no scores where the task was left out.
+        """
         found = self._scored(windows, [(row, task) for row in range(len(windows))])
         each = zip(windows, found, strict=True)
         return [(scored.logits, self._window(one, [(task, scored)], None)) for one, scored in each]
@@ -144,15 +147,18 @@ class WindowScorer:
         found = self._scored(windows, pairs)
         each = (found[row * len(names) : (row + 1) * len(names)] for row in range(len(windows)))
         return [
-            self._window(one, [pair for pair in zip(names, scored, strict=True) if len(pair[1].logits)], None)
+            self._window(one, list(zip(names, scored, strict=True)), None)
             for one, scored in zip(windows, each, strict=True)
         ]
 
     def _window(self, segment: Segment, answers: Sequence[tuple[str, _Scored]], nearest: str | None) -> ScoredWindow:
+        """Return a window with the answers of tasks, without those that were left out."""
         assert segment.start is not None
         first = round(segment.start * SAMPLE_RATE)
         tasks = []
         for name, scored in answers:
+            if not len(scored.logits):
+                continue
             settings = self._tasks.model(name).settings
             scores = (scored.steps / settings.temperature).softmax(dim=-1).numpy().astype(np.float64)
             tasks.append(TaskScores(name, settings.labels, scores, self.step if len(scores) > 1 else self.size))
