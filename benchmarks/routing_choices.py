@@ -23,7 +23,8 @@ import streams
 from benchmarks.routing_features import ALTERED, COUNTS, NAMES, SHARED
 from benchmarks.routing_metrics import ALIKE, Rows, auroc, table
 from cl_ast.audio import synthesis
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.clip_reader import read_all
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import ALPHA, KINDS, TaskRouting, learn

@@ -10,7 +10,8 @@ from torch import Tensor
 
 import streams
 from cl_ast.audio import reading as audio
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.clip_reader import read_all
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of

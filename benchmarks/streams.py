@@ -27,7 +27,8 @@ import soundfile
 import streams as data_sets
 from benchmarks.rows import Row
 from cl_ast import Manager
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.clip_reader import read_all
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.evaluation.event_lists import EventList, Sound
 from cl_ast.evaluation.event_score import score
 from cl_ast.events import EventDetector, EventSettings, ScoredWindow, StreamDetector, Threshold, WindowScorer
