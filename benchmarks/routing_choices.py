@@ -10,6 +10,7 @@ routed by what the other three teach. No test clip is read. The table is in docs
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,76 +21,41 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import streams
-from benchmarks.routing_features import ALTERED, COUNTS, NAMES, SHARED
+from benchmarks.routing_features import ALTERED, COUNTS, NAMES, drawn, noise_around
 from benchmarks.routing_metrics import ALIKE, Rows, auroc, table
-from cl_ast.audio import synthesis
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.clip_reader import read_all
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.router import ALPHA, KINDS, TaskRouting, learn
-from cl_ast.router.copies import COPIES, coded, copies, low_passed
+from cl_ast.router.copies import COPIES, copies, low_passed
 from cl_ast.router.kinds import State, noise_fits
-from cl_ast.router.moments import shrunk
-from cl_ast.router.sound import BLOCK, LEVEL, SHORTEST, STEP, crossfaded, repeated, sound_of, without_silence
-from cl_ast.router.space import DIMENSIONS
+from cl_ast.router.sound import shaped, sound_of, without_silence
+from cl_ast.router.space import mean_and_whitening, projection, synthetic_clips
 
 PARTS = 4
 KIND = "discriminant"
-_LONGEST = 3 * SAMPLE_RATE
 
 
-def silence_around(clip: Waveform) -> Waveform:
-    """Add half a second of digital silence before the clip and a second after it."""
-    return np.pad(clip, (SAMPLE_RATE // 2, SAMPLE_RATE))
-
-
-def long_silence_around(clip: Waveform) -> Waveform:
-    """Add three seconds of digital silence before the clip and five after it."""
-    return np.pad(clip, (3 * SAMPLE_RATE, 5 * SAMPLE_RATE))
-
-
-def long_noise_around(clip: Waveform) -> Waveform:
-    """Add three seconds of noise before the clip and five after it, 40 dB under the clip."""
-    level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-40 / 20)
-    noise = np.random.default_rng(len(clip)).normal(size=8 * SAMPLE_RATE) * level
-    return np.concatenate([noise[: 3 * SAMPLE_RATE], clip, noise[3 * SAMPLE_RATE :]]).astype(np.float32)
+def silence_around(clip: Waveform, before: float, after: float) -> Waveform:
+    """Add digital silence before and after the clip, so many seconds each."""
+    return np.pad(clip, (round(before * SAMPLE_RATE), round(after * SAMPLE_RATE)))
 
 
 VIEWS: Mapping[str, Callable[[Waveform], Waveform]] = {
     "plain": lambda clip: clip,
     "band": low_passed,
     **ALTERED,
-    "silence around": silence_around,
-    "long silence": long_silence_around,
-    "long noise": long_noise_around,
+    "silence around": partial(silence_around, before=0.5, after=1.0),
+    "long silence": partial(silence_around, before=3.0, after=5.0),
+    "long noise": partial(noise_around, before=3.0, after=5.0),
 }
 
 
-def in_pieces(clip: Waveform) -> Waveform:
-    """Return a clip in whole tenths of a second; of more than three seconds, its beginning, middle and end."""
-    if len(clip) > _LONGEST:
-        piece = _LONGEST // 3 + BLOCK
-        starts = (0, (len(clip) - piece) // 2, len(clip) - piece)
-        clip = crossfaded([clip[start : start + piece] for start in starts])[:_LONGEST]
-    return repeated(clip, max(SHORTEST, len(clip) // STEP * STEP))
-
-
-def without_any_silence(clip: Waveform) -> Waveform:
-    """Return the sound of a clip as the releases before described it, at one level."""
-    return levelled(without_silence(clip))
-
-
-def levelled(clip: Waveform) -> Waveform:
-    """Return the same at one level."""
-    clip = in_pieces(clip)
-    level = max(float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))), 1e-8)
-    return (clip * (LEVEL / level)).astype(np.float32)
-
-
 DESCRIBED: Mapping[str, Callable[[Waveform], Waveform]] = {
-    "no silence": without_any_silence,
+    "no silence": lambda clip: shaped(without_silence(clip)),  # as the releases before described it
     "little silence": sound_of,
-    "all of it": levelled,
+    "all of it": shaped,
 }
 # The speaker or the recording of a clip, from the name of its file.
 GROUPS: Mapping[str, Callable[[str], str]] = {
@@ -152,10 +118,7 @@ def described_clips(data: Path, backbone: Backbone, cache: Path, how: str) -> di
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
             if name == "background":
-                random = np.random.default_rng(20260101)
-                views = {"plain": [synthesis.background(random).astype(np.float32) for _ in range(512)]}
-                noises = [synthesis.noise(random).astype(np.float32) for _ in range(100)]
-                views["noise"] = [copy for one in noises for copy in (one, low_passed(one), coded(one))]
+                views = dict(zip(("plain", "noise"), synthetic_clips(), strict=True))
             else:
                 clips = read_all([clip.path for clip in chosen(data / name)])
                 views = {view: [change(clip) for clip in clips] for view, change in VIEWS.items()}
@@ -171,24 +134,14 @@ def described_clips(data: Path, backbone: Backbone, cache: Path, how: str) -> di
 def chosen(data: Path) -> list[streams.Clip]:
     """Return at most 210 training and validation clips of a task, the same in each run."""
     task = streams.load(str(data))
-    clips = [clip for clip in (*task.train, *task.validation) if clip.path.stem not in SHARED]
-    order = np.random.default_rng(0).permutation(len(clips))[: COUNTS["train"] + COUNTS["validation"]]
-    return [clips[i] for i in order]
+    return drawn((*task.train, *task.validation), COUNTS["train"] + COUNTS["validation"])
 
 
-def space(background: Tensor, dimensions: int) -> Callable[[Tensor], Tensor]:
+def space(background: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the map from pooled clips to descriptions, as `RouterSpace.of` makes it from a background."""
-    generator = torch.Generator().manual_seed(1)
-    width = background.shape[1]
-    basis = torch.eye(width)
-    if width > dimensions:
-        basis = torch.linalg.qr(torch.randn(width, dimensions, generator=generator, dtype=torch.float64))[0].float()
-    projected = (background @ basis).double()
-    mean = projected.mean(dim=0)
-    covariance = (projected - mean).T @ (projected - mean) / len(projected)
-    values, vectors = torch.linalg.eigh(shrunk(covariance, 0.1))
-    whitening = (vectors @ torch.diag((covariance.diagonal().mean() / values).sqrt()) @ vectors.T).float()
-    return lambda pooled: normalize((pooled @ basis - mean.float()) @ whitening, dim=1)
+    basis = projection(background.shape[1])
+    mean, whitening = (one.float() for one in mean_and_whitening(background @ basis))
+    return lambda pooled: normalize((pooled @ basis - mean) @ whitening, dim=1)
 
 
 Described = Mapping[str, Mapping[str, Tensor]]  # by task, by view or copy: (n, dimensions)
@@ -202,7 +155,7 @@ def measured(
     calibrated: str,
 ) -> dict[str, list[float]]:
     """Return for each part the task accuracy by view, what is rejected, and the AUROC of a task that is left out."""
-    describe = space(found["background"]["plain"][key], DIMENSIONS)
+    describe = space(found["background"]["plain"][key])
     noises = describe(found["background"]["noise"][key])
     noise = KINDS[KIND].learn(noises, torch.zeros(len(noises), dtype=torch.long), generator())
     described = {task: {view: describe(pooled[key]) for view, pooled in found[task].items()} for task in NAMES}

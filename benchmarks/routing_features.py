@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 
 import streams
 from cl_ast.audio import reading as audio
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.clip_reader import read_all
+from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.manager import Manager
 from cl_ast.router import RouterSpace
 from cl_ast.router.copies import coded, copies, low_passed, second_of
@@ -63,9 +65,7 @@ def _compute(
     data: Path, split: str, registry: Path | None, space: RouterSpace, change: Callable[[Waveform], Waveform] | None
 ) -> dict[str, object]:
     task = streams.load(str(data))
-    clips = [clip for clip in getattr(task, split) if clip.path.stem not in SHARED]
-    order = np.random.default_rng(0).permutation(len(clips))[: COUNTS[split]]
-    chosen = [clips[i] for i in order]
+    chosen = drawn(getattr(task, split), COUNTS[split])
     decoded = read_all([clip.path for clip in chosen])
     decoded = [change(clip) for clip in decoded] if change else decoded
     views: dict[str, list[Waveform]]
@@ -84,6 +84,12 @@ def _compute(
     return {"views": {n: space.describe(v) for n, v in views.items()}, "labels": labels, "logits": logits}
 
 
+def drawn(clips: Sequence[streams.Clip], most: int) -> list[streams.Clip]:
+    """Return at most so many clips, the same in each run, without those of which other clips are kept apart."""
+    own = [clip for clip in clips if clip.path.stem not in SHARED]
+    return [own[place] for place in np.random.default_rng(0).permutation(len(own))[:most]]
+
+
 def faster(clip: Waveform) -> Waveform:
     """Play a clip a third faster, and so a fourth higher: another sound, as another speaker is (Ko et al. 2015)."""
     places = np.arange(0, len(clip) - 1, FASTER)
@@ -91,11 +97,12 @@ def faster(clip: Waveform) -> Waveform:
     return out
 
 
-def _noise_around(clip: Waveform) -> Waveform:
-    """Add half a second of noise before the clip and a second after it, 40 dB under the clip."""
+def noise_around(clip: Waveform, before: float, after: float) -> Waveform:
+    """Add noise before and after the clip, so many seconds each, 40 dB under the clip."""
     level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-40 / 20)
-    noise = np.random.default_rng(len(clip)).normal(size=3 * SAMPLE_RATE // 2) * level
-    return np.concatenate([noise[:8000], clip, noise[8000:]]).astype(np.float32)
+    first, rest = round(before * SAMPLE_RATE), round(after * SAMPLE_RATE)
+    noise = np.random.default_rng(len(clip)).normal(size=first + rest) * level
+    return np.concatenate([noise[:first], clip, noise[first:]]).astype(np.float32)
 
 
 class WholeClips(RouterSpace):
@@ -109,7 +116,7 @@ ALTERED: Mapping[str, Callable[[Waveform], Waveform]] = {
     "mp3": coded,
     "ogg": lambda clip: coded(clip, "OGG", 0.9),
     "trimmed": lambda clip: clip[len(clip) // 10 : -(len(clip) // 10) or None],
-    "noise around": _noise_around,
+    "noise around": partial(noise_around, before=0.5, after=1.0),
     "its middle second": second_of,
     "half of it": lambda clip: clip[len(clip) // 4 : -(len(clip) // 4) or None],
     "twice": lambda clip: np.tile(clip, 2),

@@ -10,102 +10,34 @@ that it knows windows with a sound and may call those without one unknown.
 """
 
 import argparse
-import math
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 import streams as data_sets
 from benchmarks.rows import Row
+from benchmarks.soundscapes import WINDOW, Scape, noise, noise_alone, over_noise, soundscapes
+from benchmarks.timing import in_turns, ratio
 from cl_ast import Manager
-from cl_ast.audio.reading import SAMPLE_RATE, Waveform, read_all
+from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.evaluation.event_lists import EventList, Sound
 from cl_ast.evaluation.event_score import score
 from cl_ast.events import EventDetector, EventSettings, ScoredWindow, StreamDetector, Threshold, WindowScorer
 from cl_ast.terminal.demo_story import make_clips
 
-WINDOW = 0.96  # seconds: six steps of ast-mini
 HOPS = (0.96, 0.48, 0.16)
 THRESHOLDS = [round(0.3 + 0.05 * number, 2) for number in range(14)]
-RECORDING = 120.0  # seconds
-MOST_TAUGHT = 1_000  # clips of a split
-LOUDEST, QUIETEST = 20.0, 0.0  # dB over the background
-_BELOW_PEAK = 1e-3  # of a clip's power, 30 dB: what is quieter at its ends is no part of the event
-_BLOCK = 160
+ROUNDS = 3  # of what is timed
 
-Scape = tuple[Waveform, list[Sound]]
 Scored = tuple[WindowScorer, list[tuple[list[ScoredWindow], int]]]
-
-
-def soundscapes(clips: Sequence[data_sets.Clip], minutes: float, seed: int) -> list[Scape]:
-    """Return recordings of two minutes with sounds at known times."""
-    random = np.random.default_rng(seed)
-    waveforms = read_all([clip.place for clip in clips])
-    found = []
-    for number in range(max(1, round(60 * minutes / RECORDING))):
-        samples = _noise(random, round(RECORDING * SAMPLE_RATE))
-        sounds, place = [], round(random.uniform(1, 4) * SAMPLE_RATE)
-        while True:
-            chosen = int(random.integers(len(clips)))
-            one = _sounding(waveforms[chosen])[: 4 * SAMPLE_RATE]
-            if place + len(one) > len(samples):
-                break
-            samples[place : place + len(one)] += _at_level(one, random)
-            at = place / SAMPLE_RATE
-            sounds.append(Sound(str(number), at, at + len(one) / SAMPLE_RATE, clips[chosen].label))
-            place += len(one) + round(random.uniform(1, 4) * SAMPLE_RATE)
-        found.append((samples, sounds))
-    return found
-
-
-def _at_level(sound: Waveform, random: np.random.Generator) -> Waveform:
-    """Return a sound at a random level between the quietest and the loudest over the noise."""
-    level = 10 ** (random.uniform(QUIETEST, LOUDEST) / 20)
-    found: Waveform = sound * np.float32(0.01 * level / max(1e-9, math.sqrt(float(np.mean(sound**2)))))
-    return found
-
-
-def over_noise(task: data_sets.Task, folder: Path) -> data_sets.Task:
-    """Write clips of a task over noise, and return a task of the same name that has learned how they sound there."""
-    random = np.random.default_rng(4)
-    splits = {"train": task.train, "validation": task.validation, "test": task.validation[:1]}
-    for split, clips in splits.items():
-        chosen = [clips[number] for number in random.permutation(len(clips))[:MOST_TAUGHT]]
-        for number, (clip, waveform) in enumerate(zip(chosen, read_all([one.place for one in chosen]), strict=True)):
-            sound = _sounding(waveform)[: 4 * SAMPLE_RATE]
-            samples = _noise(random, max(len(sound), round(WINDOW * SAMPLE_RATE)))
-            first = (len(samples) - len(sound)) // 2
-            samples[first : first + len(sound)] += _at_level(sound, random)
-            place = folder / task.name / split / clip.label / f"{number}.wav"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(place, samples, SAMPLE_RATE, subtype="FLOAT")
-    return replace(data_sets.load(folder / task.name), clip_seconds=WINDOW)
-
-
-def _noise(random: np.random.Generator, samples: int) -> Waveform:
-    """Return noise of RMS 0.01 that has less power at high frequencies, like wind or a room."""
-    spectrum = np.fft.rfft(random.normal(size=samples))
-    spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50.0))
-    noise = np.fft.irfft(spectrum, samples)
-    found: Waveform = (0.01 * noise / noise.std()).astype(np.float32)
-    return found
-
-
-def _sounding(waveform: Waveform) -> Waveform:
-    """Return a clip without what is silent at its beginning and end, to 10 ms."""
-    blocks = waveform[: len(waveform) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
-    powers = np.square(blocks).mean(axis=1)
-    loud = np.flatnonzero(powers >= _BELOW_PEAK * powers.max(initial=0.0))
-    return waveform if not len(loud) else waveform[loud[0] * _BLOCK : (loud[-1] + 1) * _BLOCK]
 
 
 def scored(manager: Manager, scapes: Sequence[Scape], settings: EventSettings) -> Scored:
@@ -180,7 +112,7 @@ def _accuracy(manager: Manager, task: data_sets.Task, minutes: float) -> list[Ro
         plain = best_f1(merged, whole[0], whole[1], scapes)
         for what, find, given in (("hysteresis", detected, whole), ("timeline", detected, steps)):
             value = best_f1(find, given[0], given[1], scapes)
-            ratio = value / plain if plain else None
+            gain = value / plain if plain else None
             target = "1.3 x or more" if what == "timeline" and hop == WINDOW else ""
             name = f"{task.name}: event F1, {what}, hop {hop:g} s"
             against = f"windows merged, same hop: {100 * plain:.1f} %"
@@ -189,12 +121,12 @@ def _accuracy(manager: Manager, task: data_sets.Task, minutes: float) -> list[Ro
                 Row(
                     name,
                     against,
-                    ratio,
+                    gain,
                     100 * value,
                     "%",
                     "",
                     target,
-                    not target or (ratio is not None and ratio >= 1.3),
+                    not target or (gain is not None and gain >= 1.3),
                     note,
                 )
             )
@@ -203,23 +135,15 @@ def _accuracy(manager: Manager, task: data_sets.Task, minutes: float) -> list[Ro
 
 def _speed(manager: Manager, task: str, seconds: float) -> list[Row]:
     """Return how many times faster than real time a recording is searched, on one core."""
-    noise = _noise(np.random.default_rng(0), round(seconds * SAMPLE_RATE))
-    taken = {}
-    for hop in (0.48, 0.96):
-        scorer = WindowScorer(manager.session, EventSettings(task, WINDOW, hop, tuned=False))
-        times = []
-        for _ in range(4):
-            detector = StreamDetector(scorer, group=32)
-            started = time.process_time()
-            detector.add(noise)
-            detector.finish()
-            times.append(seconds / (time.process_time() - started))
-        taken[hop] = statistics.median(times[1:])
-    fast, ratio = taken[0.48], taken[0.48] / taken[0.96]
+    recording: Scape = noise(np.random.default_rng(0), round(seconds * SAMPLE_RATE)), []
+    settings = {f"{hop:g}": EventSettings(task, WINDOW, hop, tuned=False) for hop in (0.48, 0.96)}
+    times = in_turns({hop: partial(scored, manager, [recording], one) for hop, one in settings.items()}, ROUNDS)
+    fast, slow = (seconds / statistics.median(each) for each in times.values())
+    gain = fast / slow
     clock = "processor time of one thread"
     return [
         Row("events, hop 0.48 s", "real time", fast, fast, "x", "", "100 x or more", fast >= 100, clock),
-        Row("events, hop 0.48 s", "hop 0.96 s", ratio, taken[0.96], "x", "", "0.75 or more", ratio >= 0.75, clock),
+        Row("events, hop 0.48 s", "hop 0.96 s", gain, slow, "x", "", "0.75 or more", gain >= 0.75, clock),
     ]
 
 
@@ -228,20 +152,13 @@ def _routing(manager: Manager, task: str, scapes: Sequence[Scape]) -> list[Row]:
     named = EventSettings(task, WINDOW, 0.48, tuned=False)
     kinds = {"by name": named, "every": replace(named, task="auto")}
     kinds["sticky"] = replace(kinds["every"], route="sticky")
-    times: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for _ in range(4):
-        for kind, settings in kinds.items():
-            started = time.process_time()
-            scored(manager, scapes, settings)
-            times[kind].append(time.process_time() - started)
+    times = in_turns({kind: partial(scored, manager, scapes, settings) for kind, settings in kinds.items()}, ROUNDS)
     rows = []
     for kind in ("every", "sticky"):
-        ratios = [one / name for one, name in zip(times[kind][1:], times["by name"][1:], strict=True)]
-        between = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        ratio = statistics.median(ratios)
-        value = statistics.median(times[kind][1:])
+        found, between = ratio(times, kind, "by name")
         target = "1.1 x or less" if kind == "sticky" else ""
-        rows.append(Row(f"routed, {kind}", "by name", ratio, value, "s", between, target, ratio <= 1.1, "hop 0.48 s"))
+        value = statistics.median(times[kind])
+        rows.append(Row(f"routed, {kind}", "by name", found, value, "s", between, target, found <= 1.1, "hop 0.48 s"))
     return rows
 
 
@@ -275,9 +192,9 @@ def _memory(registry: Path, task: str, hours: float) -> Row:
         code = f"from benchmarks.streams import search; search({str(registry)!r}, {task!r}, {length!r})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         peak[length] = int(done.stdout)
-    ratio = peak[hours] / peak[hours / 24]
+    growth = peak[hours] / peak[hours / 24]
     what = f"memory of {hours:g} h"
-    return Row(what, f"{hours / 24:.3g} h", ratio, peak[hours] / 1024, "MiB", "", "1.05 or less", ratio <= 1.05, "")
+    return Row(what, f"{hours / 24:.3g} h", growth, peak[hours] / 1024, "MiB", "", "1.05 or less", growth <= 1.05, "")
 
 
 def search(registry: str, task: str, hours: float) -> None:
@@ -286,7 +203,7 @@ def search(registry: str, task: str, hours: float) -> None:
     with Manager.open(Path(registry), device="cpu") as manager:
         detector = StreamDetector(WindowScorer(manager.session, EventSettings(task, WINDOW, WINDOW)), group=32)
         for _ in range(max(1, round(hours * 360))):
-            detector.add(_noise(random, 10 * SAMPLE_RATE))
+            detector.add(noise(random, 10 * SAMPLE_RATE))
         detector.finish()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
@@ -306,7 +223,7 @@ def measure(folders: Sequence[Path] = (), minutes: float = 4.0, hours: float = 0
     """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as place:
-        quiet = _quiet(Path(place) / "noise")
+        quiet = noise_alone(Path(place) / "noise")
         for task in _tasks(folders, Path(place)):
             home = Path(place) / "registries" / task.name
             with Manager.open(home, backbone="ast-mini", device="cpu") as manager:
@@ -320,15 +237,6 @@ def measure(folders: Sequence[Path] = (), minutes: float = 4.0, hours: float = 0
             rows.append(_delay(manager, task.name, scapes))
         rows.append(_memory(home, task.name, hours))
     return rows
-
-
-def _quiet(folder: Path) -> Path:
-    """Write a minute of noise like that of the soundscapes, but not theirs; return its folder."""
-    folder.mkdir()
-    random = np.random.default_rng(9)
-    for number in range(6):
-        soundfile.write(folder / f"{number}.wav", _noise(random, 10 * SAMPLE_RATE), SAMPLE_RATE)
-    return folder
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import streams
-from cl_ast.audio.reading import read_all
+from cl_ast.audio.clip_reader import read_all
 from cl_ast.progress import Step
 from registry import Registry
 

@@ -7,7 +7,8 @@ task again after each new task.
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
-from cl_ast.audio.reading import ClipReader, Waveform
+from cl_ast.audio.clip_reader import ClipReader
+from cl_ast.audio.reading import Waveform
 from cl_ast.excerpts import Excerpt, Place
 
 WAVEFORM_BYTES = 2**29  # enough for some 8,000 clips of one second

@@ -1,8 +1,7 @@
 """Tunes where events of a task begin: a threshold for each class, from validation clips and background recordings.
 
-The events are those that `cl-ast events` would find, with its usual settings or with another window and hop: the same
-grid, median and rules.
-Every window is scored once; what is tried is only where the scores become events.
+The events are those that `cl-ast events` would find with its usual settings, or with another window and hop: by the
+same grid, median and rules. Every window is scored once; what is tried is only where the scores become events.
 """
 
 from collections import Counter
@@ -151,8 +150,7 @@ def tune(
     if not hours:
         raise StreamError(f"{root} has no sound; give recordings of the background")
     classes, unreached = _lowest(record, scored, scorer, _rule(goal, hours), progress)
-    window, hop = scorer.size / SAMPLE_RATE, scorer.hop / SAMPLE_RATE
-    tuned = Tuned(goal, root, hours, window, hop, classes, unreached)
+    tuned = Tuned(goal, root, hours, scorer.size / SAMPLE_RATE, scorer.hop / SAMPLE_RATE, classes, unreached)
     routing = session.routing.tasks().get(record.name)
     tensors = {} if routing is None else routing.tensors()
     recommit(session, record, tensors, record.version.source, {KEY: tuned.to_json()})

@@ -1,6 +1,5 @@
 """Scores windows: by one task, by the task that the router chooses for each, or by all tasks."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +13,13 @@ from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.recordings import MUCH
 from cl_ast.audio.windows import LONGEST, SHORTEST, Segment, Window
-from cl_ast.errors import AudioError, ClAstError, TaskNotFoundError
-from cl_ast.events.event import ALL, EventSettings, Threshold
+from cl_ast.errors import AudioError
+from cl_ast.events.answering_tasks import AnsweringTasks
+from cl_ast.events.event import EventSettings, Threshold
 from cl_ast.events.grid import ScoredWindow, TaskScores
 from cl_ast.inference.answering import batch_size, features_of, not_finite, shared_log_mel
 from cl_ast.inference.joining import cut_of, joined
-from cl_ast.inference.predicting import choice_of
-from cl_ast.inference.prediction import Query
 from cl_ast.inference.session import Session
-from cl_ast.progress import ClAstWarning
 from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.tasks.thresholds import thresholds_of, windows_of
@@ -67,25 +64,16 @@ class WindowScorer:
             CorruptRegistryError: a task's file is damaged or missing.
         """
         self._session = session
-        self._skip_damaged = skip_damaged
-        self.left_out: list[str] = []
-        query = Query(task=settings.task, alpha=settings.alpha)
-        self._choice = None if settings.task == ALL else choice_of(session, query, skip_damaged=skip_damaged)
-        if isinstance(self._choice, Route):
-            self._names = [self._choice.task]
-        else:
-            self._names = [one.name for one in session.registry.tasks()]
-        if not self._names:
-            raise TaskNotFoundError("the registry holds no task yet; teach it one with `cl-ast add-task`")
-        self._versions = session.versions(self._names)
+        self._tasks = AnsweringTasks(session, settings, skip_damaged=skip_damaged)
+        self.left_out = self._tasks.left_out
         self.step = session.backbone.time_step
-        self.settings = _with_window(self._with_thresholds(settings), self._shortest(), self.step)
+        self.settings = _with_window(self._with_thresholds(settings), self._tasks.shortest(), self.step)
         assert self.settings.window is not None and self.settings.hop is not None
         self.size = round(self.settings.window * SAMPLE_RATE)
         self.hop = round(self.settings.hop * SAMPLE_RATE)
         if settings.timeline and self.router is None:
-            for name in self._names:
-                if model := self._usable(name):
+            for name in self._tasks.names:
+                if model := self._tasks.usable(name):
                     model.check_timeline()
 
     def __call__(self, windows: Sequence[Segment]) -> list[ScoredWindow]:
@@ -103,15 +91,15 @@ class WindowScorer:
     @property
     def router(self) -> Router | None:
         """The router that chooses the task of each window; None where tasks are named."""
-        return self._choice if isinstance(self._choice, Router) else None
+        return self._tasks.router
 
     def routed(self, windows: Sequence[Segment]) -> list[tuple[Route, ScoredWindow]]:
         """Return the routes of windows, and their scores by the tasks that they are sent to; raises as a call does."""
-        assert self.router is not None
-        described = self._session.routing.space.describe([part_to_describe(one.waveform) for one in windows])
         router = self.router
+        assert router is not None
+        described = self._session.routing.space.describe([part_to_describe(one.waveform) for one in windows])
         decided = decide(router, described, lambda pairs: self._scored(windows, pairs), for_unknown=_NOTHING)
-        if self._choice is not router:  # A task was left out meanwhile, and its windows go to others.
+        if self.router is not router:  # A task was left out meanwhile, and its windows go to others.
             return self.routed(windows)
         found = []
         for one, (route, scored) in zip(windows, decided, strict=True):
@@ -120,14 +108,17 @@ class WindowScorer:
         return found
 
     def by_task(self, windows: Sequence[Segment], task: str) -> list[tuple[Tensor, ScoredWindow]]:
-        """Return the logits (classes,) of windows by one task, and their scores; raises as a call does."""
+        """Return the logits (classes,) of windows by one task, and their scores; raises as a call does.
+
+        There are no logits (0,) and no scores where the task was left out.
+        """
         found = self._scored(windows, [(row, task) for row in range(len(windows))])
         each = zip(windows, found, strict=True)
         return [(scored.logits, self._window(one, [(task, scored)], None)) for one, scored in each]
 
     def describe(self) -> dict[str, Any]:
         """Return all that the events depend on besides the recording, as plain values."""
-        versions = {name: version.adapter_sha256 for name, version in sorted(self._versions.items())}
+        versions = {name: version.adapter_sha256 for name, version in sorted(self._tasks.versions.items())}
         return self.settings.to_json() | {"backbone": self._session.backbone.fingerprint, "versions": versions}
 
     def cautions(self) -> list[str]:
@@ -135,7 +126,7 @@ class WindowScorer:
         lines = [] if self.settings.route == "every" else [_APPROXIMATE]
         own = self.size / SAMPLE_RATE, self.hop / SAMPLE_RATE  # in seconds
         wanted = {task for task, _ in self.settings.thresholds}
-        tuned = {name: windows_of(version) for name, version in self._versions.items() if name in wanted}
+        tuned = {name: windows_of(version) for name, version in self._tasks.versions.items() if name in wanted}
         return lines + [
             f"the thresholds of {name} were tuned for windows of {one[0]:g} s with a hop of {one[1]:g} s, and these "
             f"are of {own[0]:g} s with a hop of {own[1]:g} s, whose scores differ; give the same, or tune with these"
@@ -151,21 +142,24 @@ class WindowScorer:
             shared_log_mel(block, backbone.device)
 
     def _by_names(self, windows: Sequence[Segment]) -> list[ScoredWindow]:
-        names = self._names
+        names = self._tasks.names
         pairs = [(row, name) for row in range(len(windows)) for name in names]
         found = self._scored(windows, pairs)
         each = (found[row * len(names) : (row + 1) * len(names)] for row in range(len(windows)))
         return [
-            self._window(one, [pair for pair in zip(names, scored, strict=True) if len(pair[1].logits)], None)
+            self._window(one, list(zip(names, scored, strict=True)), None)
             for one, scored in zip(windows, each, strict=True)
         ]
 
     def _window(self, segment: Segment, answers: Sequence[tuple[str, _Scored]], nearest: str | None) -> ScoredWindow:
+        """Return a window with the answers of tasks, without those that were left out."""
         assert segment.start is not None
         first = round(segment.start * SAMPLE_RATE)
         tasks = []
         for name, scored in answers:
-            settings = self._model(name).settings
+            if not len(scored.logits):
+                continue
+            settings = self._tasks.model(name).settings
             scores = (scored.steps / settings.temperature).softmax(dim=-1).numpy().astype(np.float64)
             tasks.append(TaskScores(name, settings.labels, scores, self.step if len(scores) > 1 else self.size))
         return ScoredWindow(first, first + len(segment.waveform), tasks, nearest)
@@ -180,7 +174,7 @@ class WindowScorer:
         for row, name in pairs:
             rows[name].append(row)
         for name, own in rows.items():
-            if model := self._usable(name):
+            if model := self._tasks.usable(name):
                 key = id(model.backbone), model.settings.front_end, model.settings.positions
                 groups[key][name] = own
         found: dict[tuple[int, str], _Scored] = {}
@@ -192,7 +186,7 @@ class WindowScorer:
         self, windows: Sequence[Segment], by_name: dict[str, list[int]], found: dict[tuple[int, str], _Scored]
     ) -> None:
         """Score windows by tasks that take the same features."""
-        models = {name: self._model(name) for name in by_name}
+        models = {name: self._tasks.model(name) for name in by_name}
         front_end = next(iter(models.values())).settings.front_end
         device = self._session.backbone.device
         rows = sorted({row for several in by_name.values() for row in several})
@@ -237,7 +231,7 @@ class WindowScorer:
                 each = model.timeline(own) if self.settings.timeline else model.classify(own)[:, None]
                 on_cpu = each.float().cpu()
                 if not torch.isfinite(on_cpu).all():
-                    self._leave_out(name, not_finite(name))
+                    self._tasks.leave_out(name, not_finite(name))
                 out += [(name, place, _Scored(one.mean(dim=0), one)) for place, one in zip(places, on_cpu, strict=True)]
         return out
 
@@ -247,43 +241,10 @@ class WindowScorer:
             return settings
         stored = {
             (name, label): Threshold.of(on)
-            for name, version in self._versions.items()
+            for name, version in self._tasks.versions.items()
             for label, on in thresholds_of(version).items()
         }
         return replace(settings, thresholds={**stored, **settings.thresholds})
-
-    def _model(self, name: str) -> TaskModel:
-        return self._session.version(name, self._versions[name]).model
-
-    def _usable(self, name: str) -> TaskModel | None:
-        """Return a task; None after it was left out."""
-        try:
-            return self._model(name)
-        except ClAstError as error:
-            self._leave_out(name, error)
-            return None
-
-    def _leave_out(self, name: str, error: ClAstError) -> None:
-        """Go on without a task that cannot answer. Raises its error where nothing may be left out, or no other is."""
-        if name in self.left_out:
-            return
-        others = [one for one in self._names if one != name]
-        router = self._choice.without(name) if isinstance(self._choice, Router) else self._choice
-        if not self._skip_damaged or not others or (router is None and self._choice is not None):
-            raise error
-        self._names, self._choice = others, router
-        self.left_out.append(name)
-        warnings.warn(f"{error}; {name} is left out", ClAstWarning, stacklevel=2)
-
-    def _shortest(self) -> float:
-        """Return the shortest length that a task takes, in seconds."""
-        found = []
-        for name in self._names:
-            try:
-                found.append(self._session.takes(name, self._versions[name]))
-            except ClAstError as error:
-                self._leave_out(name, error)
-        return min(found)
 
 
 def _with_window(settings: EventSettings, takes: float, step: int) -> EventSettings:

@@ -59,7 +59,7 @@ class StickyRouting:
         assert self._scorer.router is not None
         others = []
         for row, (logits, window) in zip(rows, self._scorer.by_task([windows[row] for row in rows], task), strict=True):
-            if head_p_value(self._scorer.router, task, logits) < limit:
+            if not len(logits) or head_p_value(self._scorer.router, task, logits) < limit:  # left out, or no fit
                 others.append(row)
             else:
                 found[row] = window

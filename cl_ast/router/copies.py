@@ -7,7 +7,7 @@ has short clips, or clips without noise around them, a clip of another task that
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import soundfile
@@ -18,8 +18,7 @@ from cl_ast.router.sound import SHORTEST, repeated, without_silence
 
 BAND = 3_400  # Hz; telephones and all sampling rates in use transmit the frequencies below
 _COMPRESSION = 0.9  # soundfile's compression level, from 0 to 1: a low bit rate
-_FAINTEST, _LOUDEST = 60.0, 30.0  # how many dB noise around a clip is under it
-COPIES = 6  # the number of clips that `copies` returns
+_FAINTEST, _LOUDEST = 60.0, 30.0  # how many dB the noise around a clip is under the clip
 
 
 def copies(clip: Waveform) -> tuple[Waveform, ...]:
@@ -53,7 +52,7 @@ def second_of(clip: Waveform) -> Waveform:
 def part_of(clip: Waveform) -> Waveform:
     """Return a random part of the sound, of 0.3 s up to all of it; the same clip always gives the same part."""
     sound = without_silence(clip)
-    random = _chance_of(clip)
+    random = _generator_of(clip)
     shortest = min(len(sound), SHORTEST)
     length = round(np.exp(random.uniform(np.log(max(1, shortest)), np.log(max(1, len(sound))))))
     start = int(random.integers(0, max(0, len(sound) - length) + 1))
@@ -61,23 +60,21 @@ def part_of(clip: Waveform) -> Waveform:
 
 
 def noise_around(clip: Waveform) -> Waveform:
-    """Add up to a second of white noise before the clip and after it, 30 to 60 dB under it; always the same."""
-    random = _chance_of(clip)
+    """Add up to a second of white noise before the clip and after it, 30 to 60 dB under it.
+
+    The same clip always gets the same noise.
+    """
+    random = _generator_of(clip)
     level = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2))) * 10 ** (-random.uniform(_LOUDEST, _FAINTEST) / 20)
     before, after = random.integers(0, SAMPLE_RATE, 2)
     noise = random.normal(size=before + after) * level
     return np.concatenate([noise[:before], clip, noise[before:]]).astype(np.float32)
 
 
-ALTERATIONS: tuple[Callable[[Waveform], Waveform], ...] = (
-    low_passed,
-    coded,
-    second_of,
-    part_of,
-    noise_around,
-)
+ALTERATIONS: Sequence[Callable[[Waveform], Waveform]] = (low_passed, coded, second_of, part_of, noise_around)
+COPIES = 1 + len(ALTERATIONS)  # the number of clips that `copies` returns
 
 
-def _chance_of(clip: Waveform) -> np.random.Generator:
-    """Return a generator that is the same for the same clip, so that a task's routing does not hang on chance."""
+def _generator_of(clip: Waveform) -> np.random.Generator:
+    """Return a generator that depends on the clip alone, so that learning a task's routing again gives the same."""
     return np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip).tobytes()))

@@ -29,11 +29,14 @@ def sound_of(clip: Waveform) -> Waveform:
     of faint noise. It does depend on its length and on faint noise, which is why a task also learns from parts of its
     clips and from clips with noise around them (`copies`).
     """
-    sound = without_silence(clip, _MARGIN)
+    return shaped(without_silence(clip, _MARGIN))
+
+
+def shaped(sound: Waveform) -> Waveform:
+    """Return a sound as `sound_of` does, but with all of its silence."""
     if len(sound) > _LONGEST:
-        piece = _LONGEST // 3 + BLOCK  # 10 ms more than a second, for the crossfades
-        starts = (0, (len(sound) - piece) // 2, len(sound) - piece)
-        sound = crossfaded([sound[start : start + piece] for start in starts])[:_LONGEST]
+        starts = (0, (len(sound) - _SECOND) // 2, len(sound) - _SECOND)
+        sound = crossfaded([sound[start : start + _SECOND] for start in starts])[:_LONGEST]
     sound = repeated(sound, max(SHORTEST, len(sound) // STEP * STEP))
     level = max(float(np.sqrt(np.mean(sound.astype(np.float64) ** 2))), 1e-8)
     return (sound * (LEVEL / level)).astype(np.float32)

@@ -53,7 +53,7 @@ class RouterSpace:
         self.layers = layers_of(backbone.shape.depth)
         self.dimensions = dimensions_of(backbone.shape)
         self.description_id = description_id(backbone)
-        self._projection = _projection(2 * backbone.shape.width, self.dimensions)
+        self._projection = projection(2 * backbone.shape.width)
         self._mean, self._whitening = mean, whitening.float()
 
     @classmethod
@@ -66,22 +66,15 @@ class RouterSpace:
         if kind not in KINDS:
             raise BackboneError(f"no router called {kind!r}; there are {', '.join(KINDS)}")
         unwhitened = cls(backbone, torch.zeros(0), torch.zeros(0))
-        random = np.random.default_rng(20260101)
-        clips = [synth.background(random).astype(np.float32) for _ in range(_BACKGROUND_CLIPS)]
-        projected = unwhitened._project(clips).double()
-        mean = projected.mean(dim=0)
-        centred = projected - mean
-        covariance = centred.T @ centred / len(centred)
-        values, vectors = torch.linalg.eigh(shrunk(covariance, _SHRINKAGE))
-        whitening = vectors @ torch.diag((covariance.diagonal().mean() / values).sqrt()) @ vectors.T
+        background, noises = synthetic_clips()
+        mean, whitening = mean_and_whitening(unwhitened._project(background))
         space = cls(backbone, mean.float(), whitening.half(), kind)
-        space.noise = space._learn_noise(random)
+        space.noise = space._learn_noise(noises)
         return space
 
-    def _learn_noise(self, random: np.random.Generator) -> State:
-        """Learn the state of a task of noises, which are also low-passed and coded."""
-        noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
-        described = self.describe([copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))])
+    def _learn_noise(self, noises: Sequence[Waveform]) -> State:
+        """Learn the state of a task of noises."""
+        described = self.describe(noises)
         one_class = torch.zeros(len(described), dtype=torch.long)
         return KINDS[self.kind].learn(described, one_class, torch.Generator().manual_seed(0))
 
@@ -207,11 +200,29 @@ def _header_in(data: bytes) -> dict[str, str]:
         return {}
 
 
-def _projection(width: int, dimensions: int) -> Tensor:
+def synthetic_clips() -> tuple[list[Waveform], list[Waveform]]:
+    """Return the background by which descriptions are whitened, and noises, which are also low-passed and coded."""
+    random = np.random.default_rng(20260101)
+    background = [synth.background(random).astype(np.float32) for _ in range(_BACKGROUND_CLIPS)]
+    noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
+    return background, [copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))]
+
+
+def mean_and_whitening(projected: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (d,) and the shrunk whitening (d, d), in float64, of projected clips (n, d) of the background."""
+    projected = projected.double()
+    mean = projected.mean(dim=0)
+    centred = projected - mean
+    covariance = centred.T @ centred / len(centred)
+    values, vectors = torch.linalg.eigh(shrunk(covariance, _SHRINKAGE))
+    return mean, vectors @ torch.diag((covariance.diagonal().mean() / values).sqrt()) @ vectors.T
+
+
+def projection(width: int) -> Tensor:
     """Return a fixed random map (width, dimensions) with orthonormal columns; the identity if no dimension is lost."""
-    if width == dimensions:
+    if width <= DIMENSIONS:
         return torch.eye(width)
     generator = torch.Generator().manual_seed(1)
-    basis, _ = torch.linalg.qr(torch.randn(width, dimensions, generator=generator, dtype=torch.float64))
-    projection: Tensor = basis.float()
-    return projection
+    basis, _ = torch.linalg.qr(torch.randn(width, DIMENSIONS, generator=generator, dtype=torch.float64))
+    found: Tensor = basis.float()
+    return found

@@ -9,8 +9,9 @@ from math import prod
 import torch
 from torch import Tensor
 
+from cl_ast.audio.clip_reader import read_all
 from cl_ast.audio.front_ends import FrontEnd
-from cl_ast.audio.reading import Waveform, read_all
+from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
 from cl_ast.excerpts import Place
 from cl_ast.progress import Progress, Step, silent

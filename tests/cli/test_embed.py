@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cl_ast.audio.reading import read_all
+from cl_ast.audio.clip_reader import read_all
 from cl_ast.manager import Manager
 from tests.cli.conftest import Run
 

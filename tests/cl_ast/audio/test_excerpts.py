@@ -10,7 +10,8 @@ import soundfile
 
 from cl_ast.audio import reading
 from cl_ast.audio.cache import DecodedClips
-from cl_ast.audio.reading import SAMPLE_RATE, read, read_all
+from cl_ast.audio.clip_reader import ClipReader, read_all
+from cl_ast.audio.reading import SAMPLE_RATE, read
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.excerpts import Excerpt, Place, in_folder, short_name
@@ -68,7 +69,7 @@ def test_parts_in_the_order_of_their_time_are_read_in_one_pass(
     # The second reaches far beyond the third, and two overlap across calls.
     spans = [(0.5, 1.0), (1.0, 20.5), (1.5, 2.0), (2.0, 2.5), (9.8, 10.2), (21.0, 24.0), (23.5, 25.0)]
     parts: list[Place] = [Excerpt(recording, *span) for span in spans]
-    reader = reading.ClipReader()
+    reader = ClipReader()
     found = [one for part in chunks(len(parts), 2) for one in reader.read(parts[part.start : part.stop])]
     for one, (start, end) in zip(found, spans, strict=True):
         np.testing.assert_array_equal(one, whole[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)])

@@ -13,11 +13,14 @@ from cl_ast.events.sticky import StickyRouting
 from cl_ast.router import Route
 from cl_ast.router.calibration import calibrate
 
-CONFIDENT, UNSURE = torch.tensor([9.0, 0.0]), torch.tensor([0.1, 0.0])
+LOGITS = {"u": torch.tensor([0.1, 0.0]), "x": torch.zeros(0)}
+CONFIDENT = torch.tensor([9.0, 0.0])
 
 
 class Scorer:
-    """Stands for a scorer: of each window, a letter says whether the head is confident, unsure, or no task fits."""
+    """Stands for a scorer: of each window, a letter says whether the head is confident (c) or unsure (u), the task was
+    left out (x), or no task fits (-).
+    """
 
     def __init__(self, letters: str) -> None:
         self.letters = letters
@@ -39,7 +42,7 @@ class Scorer:
     def by_task(self, windows: Sequence[Segment], task: str) -> list[tuple[torch.Tensor, ScoredWindow]]:
         assert task == "birds"
         return [
-            (UNSURE if self.letters[number] == "u" else CONFIDENT, ScoredWindow(number, number + 1, cast(Any, [task])))
+            (LOGITS.get(self.letters[number], CONFIDENT), ScoredWindow(number, number + 1, cast(Any, [task])))
             for number in map(_number, windows)
         ]
 
@@ -68,6 +71,7 @@ def _scored(letters: str, group: int) -> tuple[str, list[int]]:
     [
         ("c" * 20, "RkkkkkkkRkkkkkkkRkkk"),  # the first of eight is routed
         ("ccuucccccc", "RkRRkkkkRk"),  # and those of which the head is not confident
+        ("ccxc", "RkRk"),  # and those that the task has no answer to, since it was left out
         ("---cc---cu--", "---RR---RRkk"),  # and all after one that no task fits; else a confident head hides them
     ],
 )

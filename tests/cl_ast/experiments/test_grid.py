@@ -19,7 +19,7 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.options import Values
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import cost
-from cl_ast.audio.reading import read_all
+from cl_ast.audio.clip_reader import read_all
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError, StreamError
 from cl_ast.experiments.grid import Grid, Sweep, by_fold, tasks_by_name, variants_of

@@ -13,8 +13,9 @@ import soundfile
 import torch
 
 from cl_ast.audio import reading as audio
+from cl_ast.audio.clip_reader import read_all
 from cl_ast.audio.log_mel import LogMelFrontEnd
-from cl_ast.audio.reading import Waveform, read, read_all
+from cl_ast.audio.reading import Waveform, read
 from cl_ast.batching import chunks
 from cl_ast.errors import AudioError
 from cl_ast.excerpts import Place
