@@ -1,8 +1,6 @@
 """One clip's trouble is that clip's line: the others are answered, and the command ends with 1."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import Fork, Run
+from tests.cli.conftest import Fork, Run, Start
 
 RATE = 16_000
 
@@ -110,22 +108,14 @@ def test_whatever_a_decoder_raises(
 
 
 @pytest.mark.slow
-def test_standard_input_may_be_closed(registry: Path, data: Path) -> None:
+def test_standard_input_may_be_closed(registry: Path, data: Path, process: Start) -> None:
     """In a process that the system starts: Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"
-    code = "import cli; cli.main(prog_name='cl-ast')"
-    words = ["--registry", str(registry), "--device", "cpu", "predict", str(good), "-", "--format", "csv"]
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", code, *words],
-        preexec_fn=lambda: os.close(0),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 1
-    assert run.stdout.count(str(good)) == 2
-    assert run.stderr == "cl-ast: standard input: it is closed; give the path of a clip\n"
+    predict = process(registry, "predict", good, "-", "--format", "csv", preexec_fn=lambda: os.close(0))
+    out, err = predict.communicate(timeout=120)
+    assert predict.returncode == 1
+    assert out.count(str(good)) == 2
+    assert err == "cl-ast: standard input: it is closed; give the path of a clip\n"
 
 
 def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fork, tmp_path: Path) -> None:
