@@ -92,11 +92,11 @@ def note(line: str) -> None:
     text = escaped_line(without_home(line))
     log(text)
     with suppress(OSError):
-        _echo_beside_bars(wrapped(text, sys.stderr))
+        _print_above_bars(wrapped(text, sys.stderr))
 
 
-def _echo_beside_bars(text: str) -> None:
-    """Print to standard error: while rich shows bars there, above them. `err=True` would write into a bar's line."""
+def _print_above_bars(text: str) -> None:
+    """Print to `sys.stderr`, where rich prints above its bars while it shows some; `err=True` would go past rich."""
     click.echo(text, file=sys.stderr)
 
 
@@ -110,7 +110,7 @@ def print_traceback(*, shown: bool) -> None:
     log(text)
     if shown:
         with suppress(OSError):
-            _echo_beside_bars(text)
+            _print_above_bars(text)
 
 
 def usage(message: str) -> str:
@@ -235,4 +235,4 @@ def _show_warning(
         return
     with suppress(OSError):
         text = warnings.formatwarning(message, category, filename, lineno, line)
-        _echo_beside_bars(escaped_lines(text.rstrip()))
+        _print_above_bars(escaped_lines(text.rstrip()))
