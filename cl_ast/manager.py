@@ -263,7 +263,10 @@ class Manager:
         return exchange.export(self.session, name, Path(folder))
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
-        """Import the task that a folder holds, as `export` or `peft` wrote it; nothing in it is run."""
+        """Import the task that a folder holds, as `export` or `peft` wrote it; nothing in it is run.
+
+        It answers by name only, until `route` has learned its routing from clips of yours.
+        """
         return exchange.import_(self.session, Path(folder), name, replace)
 
     def push(self, name: str, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:

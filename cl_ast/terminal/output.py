@@ -57,11 +57,20 @@ def table_or(*kinds: str, own_output: bool = False) -> Callable[[Command], Comma
     return with_options
 
 
-@contextmanager
-def written() -> Iterator[None]:
-    """Turn an error of standard output, such as a full disk, into a ClAstError that says so."""
+def print_line(line: str) -> None:
+    """Print a sentence about the result as one line."""
+    _print(wrapped(escaped_line(line), sys.stdout))
+
+
+def print_text(text: str) -> None:
+    """Print a text of several lines whose values are escaped already, as `rendering.formats` and tables make it."""
+    _print(escaped_lines(text))
+
+
+def _print(text: str) -> None:
+    """Print a text that is escaped already. Raise ClAstError where it cannot be printed, as to a full disk."""
     try:
-        yield
+        click.echo(text)  # which flushes, so that no error is left for the end
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -71,16 +80,6 @@ def written() -> Iterator[None]:
         raise ClAstError(
             f"the output cannot be written ({error.strerror or error}); free some space or write it elsewhere"
         ) from error
-
-
-def print_line(line: str) -> None:
-    """Print a sentence about the result as one line."""
-    click.echo(wrapped(escaped_line(line), sys.stdout))
-
-
-def print_text(text: str) -> None:
-    """Print a text of several lines in a format whose values are escaped already, as `rendering.formats` makes it."""
-    click.echo(escaped_lines(text))
 
 
 def warn(line: str) -> None:
@@ -93,11 +92,11 @@ def note(line: str) -> None:
     text = escaped_line(without_home(line))
     log(text)
     with suppress(OSError):
-        _echo_beside_bars(wrapped(text, sys.stderr))
+        _print_above_bars(wrapped(text, sys.stderr))
 
 
-def _echo_beside_bars(text: str) -> None:
-    """Print to standard error: while rich shows bars there, above them. `err=True` would write into a bar's line."""
+def _print_above_bars(text: str) -> None:
+    """Print to `sys.stderr`, where rich prints above its bars while it shows some; `err=True` would go past rich."""
     click.echo(text, file=sys.stderr)
 
 
@@ -111,7 +110,7 @@ def print_traceback(*, shown: bool) -> None:
     log(text)
     if shown:
         with suppress(OSError):
-            _echo_beside_bars(text)
+            _print_above_bars(text)
 
 
 def usage(message: str) -> str:
@@ -195,20 +194,6 @@ def print_json(value: Any) -> None:
     print_text(as_json(value))
 
 
-def print_stats(report: dict[str, Any], kind: str) -> None:
-    """Print what `stats` reports, as a table, JSON or CSV."""
-    if kind == "json":
-        print_json(report)
-    elif kind == "csv":
-        from cl_ast.terminal.rendering.formats import as_csv
-
-        print_text(as_csv(report["tasks"]))
-    else:
-        from cl_ast.terminal.rendering import stats_tables, tables
-
-        tables.show(stats_tables.stats(report))
-
-
 def imported_line(record: TaskRecord) -> str:
     """Return what is said of a task that was just imported."""
     return f"imported {record.name} as version {record.version.number}, with {len(record.labels)} labels"
@@ -250,4 +235,4 @@ def _show_warning(
         return
     with suppress(OSError):
         text = warnings.formatwarning(message, category, filename, lineno, line)
-        _echo_beside_bars(escaped_lines(text.rstrip()))
+        _print_above_bars(escaped_lines(text.rstrip()))

@@ -199,9 +199,12 @@ def cl(registry: Path) -> Run:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Start:
-    """process(registry, "add-task", …, first="python code"): the command line as a process of its own."""
+    """process(registry, "add-task", …, first="python code"): the command line in a process that the system starts.
 
-    def start(registry: Path, *words: object, first: str = "") -> subprocess.Popen[str]:
+    This takes seconds: `fork` does for whatever is not about how Python itself starts.
+    """
+
+    def start(registry: Path, *words: object, first: str = "", **how: Any) -> subprocess.Popen[str]:
         code = f"import sys\n{first}\nimport cli\ncli.main(prog_name='cl-ast')"
         return subprocess.Popen(
             [sys.executable, "-P", "-c", code, "--registry", registry, "--device", "cpu", *map(str, words)],
@@ -210,6 +213,7 @@ def process(tmp_path: Path) -> Start:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **how,
         )
 
     return start
@@ -217,7 +221,7 @@ def process(tmp_path: Path) -> Start:
 
 @pytest.fixture
 def fork(tmp_path: Path, shared: Path) -> Fork:
-    """fork(registry, "add-task", …, first="python code"): the same as `process`, and it starts at once."""
+    """fork(registry, "add-task", …, first="python code", stdout=descriptor): a `Forked`, which starts at once."""
     once = f"from pathlib import Path\nfrom tests.once import measured_once\nmeasured_once(Path({str(shared)!r}))\n"
 
     def start(registry: Path, *words: object, first: str = "", **how: Any) -> Forked:

@@ -51,11 +51,10 @@ class Forked:
         stderr: int | None = None,
     ) -> None:
         assert _FORKING is not None
-        nothing = os.open(os.devnull, os.O_RDONLY)
+        its_in = Connection(os.open(os.devnull, os.O_RDONLY) if stdin is None else os.dup(stdin))
         out, its_out = _pipe(stdout)
         err, its_err = _pipe(stderr)
-        streams = (Connection(os.dup(nothing if stdin is None else stdin)), its_out, its_err)
-        os.close(nothing)
+        streams = (its_in, its_out, its_err)
         texts = [os.fsdecode(word) if isinstance(word, bytes) else str(word) for word in words]
         settings = (texts, first, str(cwd or Path.cwd()), dict(env))
         self._process = _FORKING.Process(target=_run, args=(streams, *settings))

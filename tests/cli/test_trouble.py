@@ -1,8 +1,6 @@
 """One clip's trouble is that clip's line: the others are answered, and the command ends with 1."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import Fork, Run
+from tests.cli.conftest import Fork, Run, Start
 
 RATE = 16_000
 
@@ -110,22 +108,14 @@ def test_whatever_a_decoder_raises(
 
 
 @pytest.mark.slow
-def test_standard_input_may_be_closed(registry: Path, data: Path) -> None:
+def test_standard_input_may_be_closed(registry: Path, data: Path, process: Start) -> None:
     """In a process that the system starts: Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"
-    code = "import cli; cli.main(prog_name='cl-ast')"
-    words = ["--registry", str(registry), "--device", "cpu", "predict", str(good), "-", "--format", "csv"]
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", code, *words],
-        preexec_fn=lambda: os.close(0),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 1
-    assert run.stdout.count(str(good)) == 2
-    assert run.stderr == "cl-ast: standard input: it is closed; give the path of a clip\n"
+    predict = process(registry, "predict", good, "-", "--format", "csv", preexec_fn=lambda: os.close(0))
+    out, err = predict.communicate(timeout=120)
+    assert predict.returncode == 1
+    assert out.count(str(good)) == 2
+    assert err == "cl-ast: standard input: it is closed; give the path of a clip\n"
 
 
 def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fork, tmp_path: Path) -> None:
@@ -138,24 +128,39 @@ def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fo
     assert "cl-ast: standard input: cannot be read" in err
 
 
-@pytest.mark.slow
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
 @pytest.mark.parametrize("kind", ["table", "json", "jsonl", "csv", "audacity"])
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str) -> None:
-    """In a process that the system starts, since the standard output of a fork is written once more at its end."""
-    words: list[str | Path] = [sys.executable, "-m", "cl_ast", "--registry", registry, "--device", "cpu", "predict"]
-    with Path("/dev/full").open("w") as full:
-        run = subprocess.run(
-            [*words, data / "tones" / "low", "--format", kind],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str, fork: Fork) -> None:
+    _refused_by_a_full_disk(fork, registry, "predict", data / "tones" / "low", "--format", kind)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["tasks"], ["show", "tones"], ["stats", "--format", "json"], ["verify"]])
+def test_a_full_disk_is_said_by_commands_that_only_read(registry: Path, words: list[str], fork: Fork) -> None:
+    _refused_by_a_full_disk(fork, registry, *words)
+
+
+def _refused_by_a_full_disk(fork: Fork, registry: Path, *words: object) -> None:
+    with FULL.open("w") as full:
+        run = fork(registry, *words, stdout=full.fileno())
+    _, err = run.communicate()
     assert run.returncode == 1
-    assert run.stderr == (
+    assert err == (
         "cl-ast: the output cannot be written (No space left on device); free some space or write it elsewhere\n"
     )
+
+
+@pytest.mark.parametrize("words", [["tasks"], ["verify"]])
+def test_nothing_is_said_to_a_reader_that_has_left(registry: Path, words: list[str], fork: Fork) -> None:
+    """As `cl-ast tasks | head -0` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = fork(registry, *words, stdout=writer)
+    os.close(writer)
+    assert (run.communicate()[1], run.returncode) == ("", 1)
 
 
 # Folders

@@ -1,5 +1,5 @@
 """A real process, killed with SIGKILL at random moments while it adds, replaces, renames, removes, rolls back,
-collects, rebuilds and takes changes back. CL_AST_KILLS says how often: 50 in a test run, 200 in CI; a sixth of that
+collects, rebuilds and takes changes back. CL_AST_KILLS says how often: 50 in a test run, 300 in CI; a sixth of that
 on PostgreSQL.
 """
 

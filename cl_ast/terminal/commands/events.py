@@ -13,7 +13,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.event_options import event_options, scorer_of, settings_of
 from cl_ast.terminal.given import recordings_in
-from cl_ast.terminal.output import print_json, print_text, table_or, warn, written
+from cl_ast.terminal.output import print_json, print_text, table_or, warn
 
 if TYPE_CHECKING:
     from cl_ast.audio.reading import AudioInput
@@ -100,8 +100,7 @@ def events(
             search.stopped = True
         display.stop()
         if kind != "jsonl" and not (search.stopped and folder is not None):
-            with written():
-                _show(search.found, search.names, kind, scorer.settings, folder)
+            _show(search.found, search.names, kind, scorer.settings, folder)
     if search.stopped:
         more = "; go on with --resume" if folder is not None else ""
         warn(f"stopped: {search.done} of {len(wanted)} recordings were searched to their end{more}")
@@ -172,8 +171,7 @@ class _Search:
         from cl_ast.events.writers import jsonl
 
         if self._at_once:
-            with written():
-                self._display.result(jsonl(event))
+            self._display.result(jsonl(event))
         if not event.why or self._folder is not None:
             kept.append(event)
 

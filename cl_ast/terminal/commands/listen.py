@@ -12,7 +12,7 @@ import click
 from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.event_options import event_options, scorer_of, settings_of
-from cl_ast.terminal.output import print_line, print_text, warn, written
+from cl_ast.terminal.output import print_line, print_text, warn
 from cl_ast.wording import plural
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _tell(events: list[Event], view: Listening, actions: Actions, kind: str) -> 
 
     for event in events:
         if kind == "jsonl" or not event.why:
-            with view.paused(), written():
+            with view.paused():
                 print_text(jsonl(event)) if kind == "jsonl" else print_line(event_line(event))
         if not event.why:
             actions(event)

@@ -12,7 +12,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.engines import engine_options
 from cl_ast.terminal.given import recordings_in
-from cl_ast.terminal.output import print_text, table_or, warn, written
+from cl_ast.terminal.output import print_text, table_or, warn
 from cl_ast.terminal.result_file import result_in
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def predict(
             display.stop()
             _stopped(found, kind, output)
         display.stop()
-        with written():
-            _print(found.kept, kind, output if each else None)
+        _print(found.kept, kind, output if each else None)
         if problems or found.failed:
             sys.exit(1)
 
@@ -127,8 +126,7 @@ class _Answers:
         for warning in answer.warnings:
             warn(f"{answer.path}: {warning}")
         if self._at_once:
-            with written():
-                self._display.result(formats.as_line(answer))
+            self._display.result(formats.as_line(answer))
         else:
             self.kept.append(answer)
 
@@ -136,8 +134,7 @@ class _Answers:
 def _stopped(found: _Answers, kind: str, output: Path | None) -> None:
     """Print what was answered before Ctrl-C, but not to a file, which has all or nothing; and end with 1."""
     if output is None:
-        with written():
-            _print(found.kept, kind, None)
+        _print(found.kept, kind, None)
     left = "" if output is None else f"; {output} is not written"
     warn(f"stopped: {found.done} of {found.total} recordings were answered{left}")
     raise click.exceptions.Exit(1)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or, warn, warnings_as_lines
+from cl_ast.terminal.commands.stats import print_stats
+from cl_ast.terminal.output import table_or, warn, warnings_as_lines
 
 
 @click.command("relearn")

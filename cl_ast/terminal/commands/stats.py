@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cl_ast.terminal.app import App, pass_app
-from cl_ast.terminal.output import print_stats, table_or, without_collections
+from cl_ast.terminal.output import print_json, print_text, table_or, without_collections
 
 
 @click.command("stats")
@@ -36,3 +37,17 @@ def stats(app: App, /, kind: str, plot: Path | None) -> None:
     print_stats(found, kind)
     if plot is not None:
         draw(found, plot)
+
+
+def print_stats(report: dict[str, Any], kind: str) -> None:
+    """Print what `stats` reports, as a table, JSON or CSV."""
+    if kind == "json":
+        print_json(report)
+    elif kind == "csv":
+        from cl_ast.terminal.rendering.formats import as_csv
+
+        print_text(as_csv(report["tasks"]))
+    else:
+        from cl_ast.terminal.rendering import stats_tables, tables
+
+        tables.show(stats_tables.stats(report))

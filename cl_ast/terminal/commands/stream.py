@@ -10,10 +10,11 @@ import click
 
 from cl_ast.errors import TaskExistsError
 from cl_ast.terminal.app import App, pass_app
+from cl_ast.terminal.commands.stats import print_stats
 from cl_ast.terminal.engines import engine_options, pool_of
 from cl_ast.terminal.learning import learn_all, opened_with
 from cl_ast.terminal.learning_options import LearningOptions, learning_options, load
-from cl_ast.terminal.output import print_stats, table_or, warnings_as_lines
+from cl_ast.terminal.output import table_or, warnings_as_lines
 from cl_ast.terminal.processes import launched_group
 
 if TYPE_CHECKING:

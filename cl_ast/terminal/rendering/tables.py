@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
 from cl_ast.tasks import origin
+from cl_ast.terminal.output import print_text
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
 from cl_ast.wording import size, some_of
@@ -37,7 +38,7 @@ def show(*parts: RenderableType) -> None:
     with wide.capture() as captured:
         wide.print(*shown, sep="\n", crop=False)
     # What was captured is escaped already, and is not to be measured and wrapped again.
-    wide.file.write("\n".join(row.rstrip(" ") for row in captured.get().split("\n")))
+    print_text("\n".join(row.rstrip(" ") for row in captured.get().removesuffix("\n").split("\n")))
 
 
 @lru_cache(maxsize=1_000)
