@@ -80,7 +80,7 @@ class Jobs:
         if len(self._running) >= _MOST_RUNNING:
             raise Refusal("overloaded", f"{_MOST_RUNNING} jobs are running already; try again", 1.0)
 
-    def start(self, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str = "") -> Job:
+    def start(self, work: Callable[[Job], Awaitable[object]], cleanup: Callable[[], None], task: str = "") -> Job:
         """Start a job.
 
         Args:
@@ -112,7 +112,7 @@ class Jobs:
             task.cancel()
 
     async def _run(
-        self, job: Job, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str
+        self, job: Job, work: Callable[[Job], Awaitable[object]], cleanup: Callable[[], None], task: str
     ) -> None:
         try:
             await work(job)

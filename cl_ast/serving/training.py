@@ -18,13 +18,12 @@ import streams
 from cl_ast.errors import ClAstError, StreamError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
-from cl_ast.serving.events import only
 from cl_ast.serving.jobs import Job
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import JobState
 from cl_ast.serving.service import Service
 from cl_ast.serving.tasks import require_changes
-from cl_ast.serving.uploads import BODY, Upload
+from cl_ast.serving.uploads import BODY, Upload, only
 from streams.catalog import Limit
 from streams.unpack import unpack
 
