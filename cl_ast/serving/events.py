@@ -12,7 +12,7 @@ from cl_ast.events import Event, EventSettings, writers
 from cl_ast.serving.event_queries import EventsRequest, RecordingQuery
 from cl_ast.serving.finding import event_json, find, find_as_job, text_of
 from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.jobs import Job
+from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service
@@ -47,7 +47,7 @@ def routes(service: Service) -> APIRouter:
         async with service.uploads(request, service.deadline()) as uploads:
             upload = service.spool.kept(only(uploads))
             job = jobs.start(lambda job: find_as_job(service, upload, settings, job), upload.delete, settings.task)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return started(job)
 
     @router.get("/v1/jobs/{job}", response_model=JobState)
     async def state(job: str) -> dict[str, Any]:

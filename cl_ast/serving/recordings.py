@@ -15,7 +15,7 @@ from cl_ast.serving.decoding import Limits
 from cl_ast.serving.event_queries import ScoreQuery, TextFormat
 from cl_ast.serving.finding import find_as_job, text_of
 from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.jobs import Job
+from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.kept import Recording, Scored, excerpt
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Classified, JobState, RecordingState
@@ -98,7 +98,7 @@ def routes(service: Service) -> APIRouter:
         service.jobs.require_room()
         found, settings = recordings.one(recording), query.settings()
         job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, query.task)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return started(job)
 
     @router.get("/v1/recordings/{recording}/scores")
     async def scores(recording: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import streams
 from cl_ast.errors import ClAstError, StreamError, TaskExistsError
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
-from cl_ast.serving.jobs import Job
+from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import JobState
 from cl_ast.serving.service import Service
@@ -93,7 +93,7 @@ def routes(service: Service) -> APIRouter:
             cleanup()
             raise
         job = service.jobs.start(lambda job: _follow(wanted, job), cleanup)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return started(job)
 
     return router
 
