@@ -41,7 +41,7 @@ def routes(service: Service) -> APIRouter:
     async def start(request: Request, query: Annotated[RecordingQuery, Query()]) -> JSONResponse:
         """Find the events of a long recording in the background."""
         settings = query.settings()
-        if not service.settings.jobs:
+        if not service.settings.one_process:
             raise Refusal("forbidden", "there are no jobs with several replicas, which do not know each other's")
         jobs.require_room()
         async with service.uploads(request, service.deadline()) as uploads:
