@@ -95,9 +95,10 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/recordings/{recording}/events", status_code=202, response_model=JobState)
     async def search(recording: str, query: Annotated[ScoreQuery, Query()]) -> JSONResponse:
         """Find the events of a recording, as a job; its scores are kept with the recording."""
-        service.jobs.require_room()
         found, settings = recordings.one(recording), query.settings()
-        job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, query.task)
+        service.jobs.require_room()
+        with service.admission.enter():
+            job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, query.task)
         return started(job)
 
     @router.get("/v1/recordings/{recording}/scores")
