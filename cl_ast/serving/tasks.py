@@ -1,9 +1,10 @@
 """What is there: the tasks of the registry; with --allow-changes, importing and removing them."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,7 +16,7 @@ from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
 from cl_ast.reporting.over_time import moments
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.refusals import Refusal, without_places
 from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import FORM, Upload
@@ -150,22 +151,28 @@ def _write(uploads: list[Upload], folder: Path) -> None:
             raise Refusal(
                 "invalid", f"{upload.name}: send the files of an exported task, {', '.join(_FILES)}, each once"
             )
-        if isinstance(upload.content, bytes):
-            (folder / upload.name).write_bytes(upload.content)
-        else:
-            shutil.copyfile(upload.content, folder / upload.name)
+        upload.write(folder / upload.name)
+
+
+@contextmanager
+def changing(manager: Manager, places: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Raise Refusal, with the reason, where the registry does not take a change inside the block.
+
+    Args:
+        places: the public names of other places of this machine than those of the registry and the backbone.
+    """
+    try:
+        yield
+    except TaskExistsError:
+        raise Refusal(
+            "conflict", "a task of that name is there already; choose another name, or replace it with replace=true"
+        ) from None
+    except (RegistryError, MethodError) as error:
+        backbone = manager.session.backbone_name
+        known = {manager.registry.place: "the registry", backbone: public_name(backbone)}
+        raise Refusal("invalid", without_places(str(error), {**places, **known})) from None
 
 
 def _import(manager: Manager, folder: Path, name: str | None, replace: bool) -> TaskRecord:
-    """Import a task. Raises Refusal with the reason, in which no place of this machine is named."""
-    try:
+    with changing(manager, {str(folder): "the upload"}):
         return manager.import_(folder, name=name, replace=replace)
-    except TaskExistsError:
-        raise Refusal("conflict", "a task of that name is there already; choose a ?name=, or ?replace=true") from None
-    except (RegistryError, MethodError) as error:
-        message = str(error)
-        backbone = manager.session.backbone_name
-        places = {str(folder): "the upload", manager.registry.place: "the registry", backbone: public_name(backbone)}
-        for place, public in places.items():
-            message = message.replace(place, public)
-        raise Refusal("invalid", message) from None

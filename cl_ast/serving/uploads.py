@@ -44,6 +44,13 @@ class Upload:
     name: str
     content: bytes | Path
 
+    def write(self, path: Path) -> None:
+        """Write its bytes to a file."""
+        if isinstance(self.content, bytes):
+            path.write_bytes(self.content)
+        else:
+            shutil.copyfile(self.content, path)
+
     def delete(self) -> None:
         """Delete its file, if it has one."""
         if isinstance(self.content, Path):

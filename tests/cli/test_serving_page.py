@@ -266,6 +266,7 @@ def test_a_task_is_trained_from_a_zip_of_class_folders(
     assert server.ask("/v1/tasks/more").json["labels"] == ["down", "up"]
     press(page, "Train")  # without a name, the browser says what is missing
     assert server.ask("/v1/trainings?name=more", archive.read_bytes()).code == "conflict"
+    assert server.ask("/v1/trainings?name=a/b", archive.read_bytes()).code == "invalid"
     job = server.ask("/v1/trainings?name=another", archive.read_bytes())
     assert server.ask("/v1/trainings?name=third", archive.read_bytes()).code == "overloaded"
     assert server.ask(job.headers["location"], method="DELETE").status == 204
