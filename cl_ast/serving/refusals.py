@@ -17,6 +17,7 @@ from cl_ast.inference.prediction import AUTO
 from cl_ast.wording import first_line
 
 STATUS = {
+    "malformed": 400,
     "unreadable_audio": 400,
     "unauthorized": 401,
     "forbidden": 403,
