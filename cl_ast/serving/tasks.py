@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cl_ast.errors import MethodError, RegistryError, TaskExistsError
+from cl_ast.evaluation.shown_accuracy import counted, in_sentence
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
@@ -68,9 +69,9 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/retention")
     def retention() -> dict[str, Any]:
-        """Return `stats` and, as the report has it, the average accuracy and forgetting after each task."""
+        """Return `stats`, its accuracies for people, and the average accuracy and forgetting after each task."""
         found = statistics()
-        return {"stats": found, "moments": [asdict(one) for one in moments(found)]}
+        return {"stats": found, "shown": _shown(found), "moments": [asdict(one) for one in moments(found)]}
 
     @router.post(
         "/v1/tasks",
@@ -101,6 +102,20 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracies of a report as text: of each task by name and routed, and in the matrix."""
+    tasks, clips = report["tasks"], [task["test_clips"] for task in report["tasks"]]
+    return {
+        "tasks": [
+            [in_sentence(task[mode], task["test_clips"]) for mode in ("accuracy", "auto_accuracy")] for task in tasks
+        ],
+        "matrix": {
+            mode: [["" if one is None else counted(one, n) for one, n in zip(row, clips, strict=True)] for row in rows]
+            for mode, rows in report["matrix"].items()
+        },
+    }
 
 
 def _model(name: str, created: float, parent: str | None, root: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cl_ast.evaluation.shown_accuracy import counted, in_sentence
 from cl_ast.events import EventSettings, EventsOf, WindowScorer
 from cl_ast.manager import Manager
 from tests.cli.served import PATIENCE, Server, served, until
@@ -232,16 +233,17 @@ def test_a_microphone_gives_the_events_of_the_library(opened: Open, server: Serv
 def test_tasks_and_retention_are_what_the_registry_says(opened: Open, server: Server) -> None:
     page = opened(server, "#tasks")
     stats = server.ask("/v1/stats").json
+    clips = [task["test_clips"] for task in stats["tasks"]]
     for task in stats["tasks"]:
         card = page.get_by_role("article", name=task["name"])
-        assert f"{100 * task['accuracy']:.1f} %" in card.inner_text()
-        assert f"{100 * task['auto_accuracy']:.1f} %" in card.inner_text()
+        for mode in ("accuracy", "auto_accuracy"):
+            assert in_sentence(task[mode], task["test_clips"]) in card.inner_text()
     press(page, "Retention", role="link")
     page.get_by_text("Average accuracy and forgetting").wait_for()
     for mode, title in (("oracle", "by name"), ("auto", "routed")):
         cells = page.locator(f"table:has(caption:text('Accuracy {title}')) tbody td").all_inner_texts()
-        matrix = [one for row in stats["matrix"][mode] for one in row]
-        assert cells == ["" if one is None else f"{100 * one:.1f}" for one in matrix]
+        matrix = [cell for row in stats["matrix"][mode] for cell in zip(row, clips, strict=True)]
+        assert cells == ["" if one is None else counted(one, count) for one, count in matrix]
     cells = page.locator("table:has(caption:text('Where the router')) tbody td").all_inner_texts()
     assert cells == [str(count) for row in stats["routing"]["confusion"] for count in row]
     moments = server.ask("/v1/retention").json["moments"]
