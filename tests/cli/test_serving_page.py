@@ -17,6 +17,7 @@ from cl_ast.evaluation.shown_accuracy import counted, in_sentence
 from cl_ast.events import EventSettings, EventsOf, WindowScorer
 from cl_ast.manager import Manager
 from tests.cli.served import PATIENCE, Server, served, until
+from tests.cli.sounds import hiss_and_clicks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium")
@@ -30,13 +31,9 @@ LOOKS = (("light", 320), ("dark", 1280))
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine seconds, a second each of hiss, silence and clicks, with a name that would be markup."""
-    random, found = np.random.default_rng(3), []
-    for _ in range(3):
-        clicks = (random.random(16_000) < 0.005) * random.uniform(0.5, 1, 16_000)
-        found += [0.3 * random.normal(size=16_000), np.zeros(16_000), clicks]
+    """A recording whose name would be markup."""
     path = tmp_path_factory.mktemp("sound") / "<b>yard.wav"
-    soundfile.write(path, np.clip(np.concatenate(found), -1, 0.999), 16_000)
+    soundfile.write(path, hiss_and_clicks(), 16_000)
     return path
 
 
