@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from cl_ast.errors import MethodError, RegistryError, TaskExistsError
 from cl_ast.evaluation.shown_accuracy import counted, in_sentence
-from cl_ast.evaluation.statistics import stats
+from cl_ast.evaluation.statistics import outline, stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
 from cl_ast.reporting.over_time import moments
@@ -45,7 +45,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/tasks", response_model=Tasks)
     def tasks() -> dict[str, Any]:
         """List the tasks with what is known of them."""
-        rows, backbone = {row["name"]: row for row in stats(registry)["tasks"]}, _backbone(registry)
+        rows, backbone = _rows(registry), _backbone(registry)
         return {
             "tasks": [_task(one, rows.get(one.name, {}), backbone) for one in registry.tasks()],
             "changes": service.settings.allow_changes,
@@ -56,8 +56,7 @@ def routes(service: Service) -> APIRouter:
         """Return what is known of a task."""
         found = registry.task(name)
         response.headers["ETag"] = f'"{_sha256(found)}"'
-        rows = {row["name"]: row for row in stats(registry)["tasks"]}
-        return _task(found, rows.get(found.name, {}), _backbone(registry))
+        return _task(found, _rows(registry).get(found.name, {}), _backbone(registry))
 
     @router.get("/v1/stats")
     def statistics() -> dict[str, Any]:
@@ -102,6 +101,11 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _rows(registry: Registry) -> dict[str, Mapping[str, Any]]:
+    """Return what `stats` says of each task, by its name, without its tables of tasks by tasks."""
+    return {row["name"]: row for row in outline(registry.overview())["tasks"]}
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
