@@ -43,7 +43,7 @@ def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
     app.include_router(tasks.routes(service))
     app.include_router(events.routes(service))
     app.include_router(streams.routes(service))
-    if service.settings.jobs:  # Recordings and trainings live in one process, as jobs do, and the page needs them.
+    if service.settings.one_process:
         app.include_router(recordings.routes(service))
         app.include_router(training.routes(service))
         if service.settings.page:

@@ -21,7 +21,7 @@ from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.refusals import Refusal, refusal_after_logging
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Service
-from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type
+from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type, only
 from cl_ast.serving.work import Outcome, Question
 from cl_ast.tasks.task_model import label_scores
 
@@ -82,9 +82,7 @@ def routes(service: Service) -> APIRouter:
         """Classify a recording as Hugging Face's audio-classification task does; the path may end with auto."""
         deadline = service.deadline()
         async with service.uploads(request, deadline) as uploads:
-            if len(uploads) != 1:
-                raise Refusal("invalid", "send one recording; /v1/classify takes several")
-            upload, wanted = uploads[0], Parameters()
+            upload, wanted = only(uploads), Parameters()
             if media_type(request) == "application/json":
                 upload, wanted = _from_json(upload)
             question = Question(prediction.Query(task, 1), deadline=deadline)

@@ -11,18 +11,29 @@ from cl_ast.errors import ClAstError
 from cl_ast.events import EventSettings, Threshold
 from cl_ast.serving.refusals import Refusal
 
-Format = Literal["json", "jsonl", "csv", "audacity", "raven", "srt"]
+TextFormat = Literal["jsonl", "csv", "audacity", "raven", "srt"]
+Format = Literal["json", TextFormat]
 _USUAL = EventSettings()
 
 
-class EventQuery(BaseModel):
-    """How events are found in any sound."""
+class ScoreQuery(BaseModel):
+    """How sound is cut into windows, and which task scores them."""
 
     task: Annotated[str, Field(max_length=200, description="A task's name, auto, or all for every task by name.")] = (
         _USUAL.task
     )
     window: Annotated[float | None, Field(description="Seconds; by default what the task takes.")] = _USUAL.window
     hop: Annotated[float | None, Field(description="Seconds; by default half a window.")] = _USUAL.hop
+    timeline: Annotated[bool, Field(description="A score for every step in time of the backbone.")] = _USUAL.timeline
+
+    def settings(self) -> EventSettings:
+        """Return the settings."""
+        return EventSettings(**self.model_dump())
+
+
+class EventQuery(ScoreQuery):
+    """How events are found in any sound."""
+
     on: Annotated[
         float | None, Field(ge=0, le=1, description="Where an event begins; by default what was tuned, else 0.6.")
     ] = None
@@ -31,7 +42,6 @@ class EventQuery(BaseModel):
     min_duration: Annotated[float, Field(description="Seconds; shorter events are dropped.")] = _USUAL.min_duration
     min_gap: Annotated[float, Field(description="Seconds; nearer events of a class are one.")] = _USUAL.min_gap
     pad: Annotated[float, Field(description="Seconds before and after.")] = _USUAL.pad
-    timeline: Annotated[bool, Field(description="A score for every step in time of the backbone.")] = _USUAL.timeline
     alpha: Annotated[
         float | None, Field(ge=0, le=1, description="With auto, a window with a lower p-value is unknown.")
     ] = _USUAL.alpha

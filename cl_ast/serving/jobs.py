@@ -1,11 +1,12 @@
 """Jobs: work in the background of which a client asks later how far it is. They live as long as the process."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from starlette.responses import JSONResponse
 
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, refusal_after_logging
@@ -37,7 +38,6 @@ class Job:
     left_out: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: float = 0.0
 
     def add(self, events: list[dict[str, Any]], seconds: float) -> None:
         """Add events that were found up to so many seconds."""
@@ -53,7 +53,7 @@ class Job:
     def end(self, error: dict[str, Any] | None = None) -> None:
         """End it, with or without an error; only the first time counts."""
         if self.state == "running":
-            self.state, self.error, self.ended = "failed" if error else "done", error, time.monotonic()
+            self.state, self.error = "failed" if error else "done", error
             self._change()
 
     def to_json(self) -> dict[str, Any]:
@@ -80,14 +80,16 @@ class Jobs:
         if len(self._running) >= _MOST_RUNNING:
             raise Refusal("overloaded", f"{_MOST_RUNNING} jobs are running already; try again", 1.0)
 
-    def start(self, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str = "") -> Job:
+    def start(self, work: Callable[[Job], Awaitable[object]], cleanup: Callable[[], None], task: str = "") -> Job:
         """Start a job.
 
         Args:
             cleanup: is called when it has ended.
             task: which an error of the job names.
         """
-        self._forget()
+        ended = [job.id for job in self._jobs.values() if job.state != "running"]
+        for old in ended[:-_MOST_KEPT]:
+            del self._jobs[old]
         job = Job()
         self._jobs[job.id] = job
         self._running[job.id] = asyncio.create_task(self._run(job, work, cleanup, task))
@@ -112,7 +114,7 @@ class Jobs:
             task.cancel()
 
     async def _run(
-        self, job: Job, work: Callable[[Job], Awaitable[None]], cleanup: Callable[[], None], task: str
+        self, job: Job, work: Callable[[Job], Awaitable[object]], cleanup: Callable[[], None], task: str
     ) -> None:
         try:
             await work(job)
@@ -123,11 +125,10 @@ class Jobs:
             job.end(refusal_after_logging(error, self._log, f"job {job.id}", task).to_json())
         finally:
             del self._running[job.id]
+            asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._jobs.pop, job.id, None)
             cleanup()
 
-    def _forget(self) -> None:
-        """Forget jobs that ended long ago, and the oldest of too many."""
-        ended = [job for job in self._jobs.values() if job.state != "running"]
-        late = [job for job in ended if time.monotonic() - job.ended > _KEPT_SECONDS]
-        for job in late or ended[: max(0, len(ended) - _MOST_KEPT)]:
-            del self._jobs[job.id]
+
+def started(job: Job) -> JSONResponse:
+    """Return the answer to a request that has started a job: its state, and where it is found."""
+    return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})

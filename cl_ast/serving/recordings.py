@@ -1,34 +1,32 @@
 """/v1/recordings: a recording is sent once; its spectrogram, sound, labels, events and scores can then be had."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from cl_ast.events import Event, EventSettings, ScoredWindow, Threshold, writers
+from cl_ast.events import EventSettings, ScoredWindow, Threshold, writers
 from cl_ast.inference import prediction
 from cl_ast.serving.classify import TOP_K, classified
 from cl_ast.serving.decoding import Limits
-from cl_ast.serving.events import event_json, find, only, text_of
+from cl_ast.serving.event_queries import ScoreQuery, TextFormat
+from cl_ast.serving.finding import find_as_job, text_of
 from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.jobs import Job
+from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.kept import Recording, Scored, excerpt
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Classified, JobState, RecordingState
 from cl_ast.serving.scores import scores_json
 from cl_ast.serving.service import Service
 from cl_ast.serving.spectrogram import COLUMNS, DEEPEST, tile
-from cl_ast.serving.uploads import BODY
+from cl_ast.serving.uploads import BODY, only
 from cl_ast.serving.work import Question
 
 _MOST_WINDOWS = 100_000  # whose scores are kept with a recording
 _MOST_SECONDS = 60.0  # of a part that is cut out
-TextFormat = Literal["jsonl", "csv", "audacity", "raven", "srt"]
 _TASK = Query(max_length=200, description="A task's name, or auto to let the router choose.")
 
 
@@ -95,19 +93,13 @@ def routes(service: Service) -> APIRouter:
         return JSONResponse(classified(request_id_of(request), task, [upload], [found]))
 
     @router.post("/v1/recordings/{recording}/events", status_code=202, response_model=JobState)
-    async def search(
-        recording: str,
-        task: Annotated[str, Query(max_length=200, description="A task's name, auto, or all.")] = prediction.AUTO,
-        window: Annotated[float | None, Query(description="Seconds; by default what the task takes.")] = None,
-        hop: Annotated[float | None, Query(description="Seconds; by default half a window.")] = None,
-        timeline: Annotated[bool, Query(description="A score for every step in time of the backbone.")] = False,
-    ) -> JSONResponse:
+    async def search(recording: str, query: Annotated[ScoreQuery, Query()]) -> JSONResponse:
         """Find the events of a recording, as a job; its scores are kept with the recording."""
+        found, settings = recordings.one(recording), query.settings()
         service.jobs.require_room()
-        found = recordings.one(recording)
-        settings = EventSettings(task=task, window=window, hop=hop, timeline=timeline)
-        job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, task)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        with service.admission.enter():
+            job = service.jobs.start(lambda job: _search(service, found, settings, job), lambda: None, query.task)
+        return started(job)
 
     @router.get("/v1/recordings/{recording}/scores")
     async def scores(recording: str) -> dict[str, Any]:
@@ -146,12 +138,7 @@ async def _search(service: Service, recording: Recording, settings: EventSetting
         if len(windows) > _MOST_WINDOWS:
             raise Refusal("too_large", f"more than {_MOST_WINDOWS:,} windows: choose a larger hop, or send less")
 
-    def take(found: Sequence[Event], seconds: float) -> None:
-        job.add([event_json(one) for one in found if not one.why], seconds)
-
-    with service.admission.stay():
-        scorer, samples = await find(service, recording.upload, settings, inf, take, watch)
-    job.left_out = scorer.left_out
+    scorer, samples = await find_as_job(service, recording.upload, settings, job, watch)
     recording.scored = Scored(scorer.settings, scorer.step, scorer.hop, samples, windows)
 
 

@@ -1,6 +1,7 @@
 """The errors of the service: each has a code, a status of HTTP and a sentence that names nothing of this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import (
@@ -16,6 +17,7 @@ from cl_ast.inference.prediction import AUTO
 from cl_ast.wording import first_line
 
 STATUS = {
+    "malformed": 400,
     "unreadable_audio": 400,
     "unauthorized": 401,
     "forbidden": 403,
@@ -95,6 +97,18 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
     if isinstance(error, ClAstError):
         return Refusal("internal", "the registry cannot answer now; the service's log says why")
     return Refusal("internal", "something unexpected went wrong; the service's log says what")
+
+
+def without_places(message: str, places: Mapping[str, str]) -> str:
+    """Return a message with public names for places of this machine; a name without a folder is none of them.
+
+    Args:
+        places: the public name of each place.
+    """
+    for place, public in places.items():
+        if Path(place).name != place:
+            message = message.replace(place, public)
+    return message
 
 
 def refusal_after_logging(error: BaseException, log: Callable[[str], None], who: str, task: str = "") -> Refusal:

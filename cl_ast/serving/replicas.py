@@ -78,7 +78,7 @@ def _deployment(serve: Any, place: Place, settings: Settings, replicas: int, opt
 
     def app() -> Gate:
         torch.set_num_threads(threads)
-        return _replica(place, replace(settings, jobs=settings.jobs and replicas == 1))
+        return _replica(place, replace(settings, one_process=replicas == 1))
 
     class Replica:
         def check_health(self) -> None:

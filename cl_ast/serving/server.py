@@ -52,9 +52,8 @@ async def _serve(
         access_log=False,
         server_header=False,
         lifespan="off",
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_CLOSING,
-        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout)),
+        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout), _MOST_CONNECTIONS),
         ws_max_size=_LARGEST_FRAME,
         ws="websockets-sansio",
     )

@@ -24,7 +24,8 @@ class Settings:
         allow_changes: whether tasks may be trained, imported and removed.
         page: whether it has a page for people.
         location: the registry's folder or URL, which a training opens in a process of its own.
-        jobs: whether there are any. They live in one process, so that there are none where others may be asked later.
+        one_process: whether all requests of a client reach this process. Jobs, kept recordings, trainings and the page
+            need that, and are left out otherwise.
     """
 
     host: str = "127.0.0.1"
@@ -39,7 +40,7 @@ class Settings:
     allow_changes: bool = False
     page: bool = True
     location: str = ""
-    jobs: bool = True
+    one_process: bool = True
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not self.keys:

@@ -16,7 +16,7 @@ from cl_ast.audio.windows import Segment
 from cl_ast.events import Event, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
 from cl_ast.serving.event_queries import EventQuery
-from cl_ast.serving.events import detecting, scorer_of
+from cl_ast.serving.finding import detecting, scorer_of
 from cl_ast.serving.gate import SUBPROTOCOL
 from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
 from cl_ast.serving.service import Service

@@ -1,9 +1,10 @@
 """What is there: the tasks of the registry; with --allow-changes, importing and removing them."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cl_ast.errors import MethodError, RegistryError, TaskExistsError
-from cl_ast.evaluation.statistics import stats
+from cl_ast.evaluation.shown_accuracy import counted, in_sentence
+from cl_ast.evaluation.statistics import outline, stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
 from cl_ast.reporting.over_time import moments
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.refusals import Refusal, without_places
 from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import FORM, Upload
@@ -43,7 +45,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/tasks", response_model=Tasks)
     def tasks() -> dict[str, Any]:
         """List the tasks with what is known of them."""
-        rows, backbone = {row["name"]: row for row in stats(registry)["tasks"]}, _backbone(registry)
+        rows, backbone = _rows(registry), _backbone(registry)
         return {
             "tasks": [_task(one, rows.get(one.name, {}), backbone) for one in registry.tasks()],
             "changes": service.settings.allow_changes,
@@ -54,8 +56,7 @@ def routes(service: Service) -> APIRouter:
         """Return what is known of a task."""
         found = registry.task(name)
         response.headers["ETag"] = f'"{_sha256(found)}"'
-        rows = {row["name"]: row for row in stats(registry)["tasks"]}
-        return _task(found, rows.get(found.name, {}), _backbone(registry))
+        return _task(found, _rows(registry).get(found.name, {}), _backbone(registry))
 
     @router.get("/v1/stats")
     def statistics() -> dict[str, Any]:
@@ -67,9 +68,9 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/retention")
     def retention() -> dict[str, Any]:
-        """Return `stats` and, as the report has it, the average accuracy and forgetting after each task."""
+        """Return `stats`, its accuracies for people, and the average accuracy and forgetting after each task."""
         found = statistics()
-        return {"stats": found, "moments": [asdict(one) for one in moments(found)]}
+        return {"stats": found, "shown": _shown(found), "moments": [asdict(one) for one in moments(found)]}
 
     @router.post(
         "/v1/tasks",
@@ -100,6 +101,25 @@ def routes(service: Service) -> APIRouter:
         return Response(status_code=204)
 
     return router
+
+
+def _rows(registry: Registry) -> dict[str, Mapping[str, Any]]:
+    """Return what `stats` says of each task, by its name, without its tables of tasks by tasks."""
+    return {row["name"]: row for row in outline(registry.overview())["tasks"]}
+
+
+def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracies of a report as text: of each task by name and routed, and in the matrix."""
+    tasks, clips = report["tasks"], [task["test_clips"] for task in report["tasks"]]
+    return {
+        "tasks": [
+            [in_sentence(task[mode], task["test_clips"]) for mode in ("accuracy", "auto_accuracy")] for task in tasks
+        ],
+        "matrix": {
+            mode: [["" if one is None else counted(one, n) for one, n in zip(row, clips, strict=True)] for row in rows]
+            for mode, rows in report["matrix"].items()
+        },
+    }
 
 
 def _model(name: str, created: float, parent: str | None, root: str | None) -> dict[str, Any]:
@@ -150,22 +170,28 @@ def _write(uploads: list[Upload], folder: Path) -> None:
             raise Refusal(
                 "invalid", f"{upload.name}: send the files of an exported task, {', '.join(_FILES)}, each once"
             )
-        if isinstance(upload.content, bytes):
-            (folder / upload.name).write_bytes(upload.content)
-        else:
-            shutil.copyfile(upload.content, folder / upload.name)
+        upload.write(folder / upload.name)
+
+
+@contextmanager
+def changing(manager: Manager, places: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Raise Refusal, with the reason, where the registry does not take a change inside the block.
+
+    Args:
+        places: the public names of other places of this machine than those of the registry and the backbone.
+    """
+    try:
+        yield
+    except TaskExistsError:
+        raise Refusal(
+            "conflict", "a task of that name is there already; choose another name, or replace it with replace=true"
+        ) from None
+    except (RegistryError, MethodError) as error:
+        backbone = manager.session.backbone_name
+        known = {manager.registry.place: "the registry", backbone: public_name(backbone)}
+        raise Refusal("invalid", without_places(str(error), {**places, **known})) from None
 
 
 def _import(manager: Manager, folder: Path, name: str | None, replace: bool) -> TaskRecord:
-    """Import a task. Raises Refusal with the reason, in which no place of this machine is named."""
-    try:
+    with changing(manager, {str(folder): "the upload"}):
         return manager.import_(folder, name=name, replace=replace)
-    except TaskExistsError:
-        raise Refusal("conflict", "a task of that name is there already; choose a ?name=, or ?replace=true") from None
-    except (RegistryError, MethodError) as error:
-        message = str(error)
-        backbone = manager.session.backbone_name
-        places = {str(folder): "the upload", manager.registry.place: "the registry", backbone: public_name(backbone)}
-        for place, public in places.items():
-            message = message.replace(place, public)
-        raise Refusal("invalid", message) from None

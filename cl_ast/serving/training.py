@@ -15,16 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 import streams
-from cl_ast.errors import ClAstError, StreamError, TaskExistsError
+from cl_ast.errors import ClAstError, StreamError
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
-from cl_ast.serving.events import only
-from cl_ast.serving.jobs import Job
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.jobs import Job, started
+from cl_ast.serving.refusals import Refusal, without_places
 from cl_ast.serving.schemas import JobState
 from cl_ast.serving.service import Service
-from cl_ast.serving.tasks import require_changes
-from cl_ast.serving.uploads import BODY, Upload
+from cl_ast.serving.tasks import changing, public_name, require_changes
+from cl_ast.serving.uploads import BODY, Upload, only
 from streams.catalog import Limit
 from streams.unpack import unpack
 
@@ -73,10 +72,8 @@ def routes(service: Service) -> APIRouter:
         folder = service.spool.place(f"training-{time.monotonic_ns()}")
 
         def wanted_of(manager: Manager) -> Wanted:
-            try:
+            with changing(manager):
                 free = manager.session.free_name(name, replace=replace)
-            except TaskExistsError:
-                raise Refusal("conflict", "a task of that name is there already; choose another name") from None
             return Wanted(location, manager.backbone.name, str(manager.session.device), folder, free, replace)
 
         def cleanup() -> None:
@@ -94,7 +91,7 @@ def routes(service: Service) -> APIRouter:
             cleanup()
             raise
         job = service.jobs.start(lambda job: _follow(wanted, job), cleanup)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        return started(job)
 
     return router
 
@@ -103,13 +100,10 @@ def unpack_upload(upload: Upload, folder: Path, limit: Limit) -> None:
     """Unpack a zip into a new folder. Raises Refusal with the reason, in which no place of this machine is named."""
     archive = folder.with_suffix(".zip")
     try:
-        if isinstance(upload.content, bytes):
-            archive.write_bytes(upload.content)
-        else:
-            shutil.copyfile(upload.content, archive)
+        upload.write(archive)
         unpack(archive, folder, limit)
     except StreamError as error:
-        message = str(error).replace(str(archive), upload.name)
+        message = without_places(str(error), {str(archive): upload.name})
         raise Refusal("invalid", message.partition("; ")[0]) from None  # its advice is for a download
     finally:
         archive.unlink(missing_ok=True)
@@ -170,8 +164,8 @@ def _outcome(wanted: Wanted, progress: Callable[[Step], None]) -> Message:
             )
             return "done", None
     except ClAstError as error:
-        message = str(error).replace(str(wanted.folder), "the zip").replace(wanted.location, "the registry")
-        return "invalid", message.replace(wanted.backbone, Path(wanted.backbone).name)
+        places = {str(wanted.folder): "the zip", wanted.location: "the registry"}
+        return "invalid", without_places(str(error), {**places, wanted.backbone: public_name(wanted.backbone)})
 
 
 def _top(folder: Path) -> Path:

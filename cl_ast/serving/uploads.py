@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -43,6 +43,13 @@ class Upload:
 
     name: str
     content: bytes | Path
+
+    def write(self, path: Path) -> None:
+        """Write its bytes to a file."""
+        if isinstance(self.content, bytes):
+            path.write_bytes(self.content)
+        else:
+            shutil.copyfile(self.content, path)
 
     def delete(self) -> None:
         """Delete its file, if it has one."""
@@ -138,6 +145,13 @@ class Spool:
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
+
+
+def only(uploads: Sequence[Upload]) -> Upload:
+    """Return the upload of a request that takes one. Raises Refusal where there are several."""
+    if len(uploads) != 1:
+        raise Refusal("invalid", "send one file; /v1/classify takes several recordings")
+    return uploads[0]
 
 
 def media_type(request: Request) -> str:

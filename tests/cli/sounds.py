@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from cl_ast.audio.reading import Waveform
+
 RATE = 16_000
 SECONDS = 0.5
 
@@ -24,6 +26,15 @@ SOUNDS: Mapping[str, Mapping[str, Signal]] = {
         "down": lambda random, t: np.sin(2 * np.pi * (3000 * t - random.uniform(1000, 2000) * t**2)),
     },
 }
+
+
+def hiss_and_clicks() -> Waveform:
+    """Return nine seconds, a second each of hiss, silence and clicks, three times."""
+    random, found = np.random.default_rng(3), []
+    for _ in range(3):
+        clicks = (random.random(RATE) < 0.005) * random.uniform(0.5, 1, RATE)
+        found += [0.3 * random.normal(size=RATE), np.zeros(RATE), clicks]
+    return np.clip(np.concatenate(found), -1, 0.999).astype(np.float32)
 
 
 def write_clips(folder: Path, sounds: Mapping[str, Signal], clips: int = 10, seed: int = 0) -> Path:

@@ -23,6 +23,7 @@ from cl_ast.manager import Manager
 from cl_ast.serving.jobs import Job, Jobs
 from cl_ast.serving.metrics import Metrics
 from tests.cli.served import Server, served, until
+from tests.cli.sounds import hiss_and_clicks
 
 SETTINGS = "task=noises&window=0.5&hop=0.16&median=0.2&min_gap=0.2"
 
@@ -35,12 +36,8 @@ def server(stages: Mapping[str, Path]) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def sound() -> Waveform:
-    """Nine seconds, a second each of hiss, silence and clicks: few enough to wait together."""
-    random, found = np.random.default_rng(3), []
-    for _ in range(3):
-        clicks = (random.random(16_000) < 0.005) * random.uniform(0.5, 1, 16_000)
-        found += [0.3 * random.normal(size=16_000), np.zeros(16_000), clicks]
-    return np.clip(np.concatenate(found), -1, 0.999).astype(np.float32)
+    """Few enough seconds to wait together."""
+    return hiss_and_clicks()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What the service refuses, and that this costs nobody else an answer: keys, foreign pages, overload, the end."""
 
+import asyncio
 import base64
 import io
 import json
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import uvicorn
 from hypothesis import HealthCheck, given, settings
+from uvicorn.server import ServerState
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from cl_ast.serving.connections import bounded_protocol
 from cl_ast.serving.uploads import safe_name
 from tests.cli.conftest import Run
 from tests.cli.served import PATIENCE, Reply, Server, served, until
@@ -258,6 +262,33 @@ def test_a_connection_without_a_whole_head_is_closed(server: Server) -> None:
     assert time.monotonic() - started > 4  # the service has a --timeout of 5 s
     for raw in sockets.values():
         raw.close()
+
+
+async def _never(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("no request comes through")
+
+
+@pytest.mark.parametrize(
+    ("most", "sent", "code", "status"),
+    [(2, b"nonsense\r\n\r\n", "malformed", 400), (1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "overloaded", 429)],
+)
+def test_what_comes_through_to_no_endpoint_is_refused_in_the_same_shape(
+    most: int, sent: bytes, code: str, status: int
+) -> None:
+    """No request, and one over more connections than there may be; the connection is closed after the answer."""
+
+    async def answered() -> bytes:
+        config, state, protocol = uvicorn.Config(_never, log_config=None), ServerState(), bounded_protocol(30, most)
+        listening = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+        async with listening:
+            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            writer.write(sent)
+            return await reader.read()
+
+    head, _, body = asyncio.run(answered()).partition(b"\r\n\r\n")
+    first, *lines = head.decode().lower().split("\r\n")
+    reply = Reply(int(first.split()[1]), dict(line.split(": ") for line in lines), body)
+    assert (reply.code, reply.status) == (code, status)
 
 
 def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_answered(

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from cl_ast.evaluation.shown_accuracy import counted, in_sentence
 from cl_ast.events import EventSettings, EventsOf, WindowScorer
 from cl_ast.manager import Manager
 from tests.cli.served import PATIENCE, Server, served, until
+from tests.cli.sounds import hiss_and_clicks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium")
@@ -29,13 +31,9 @@ LOOKS = (("light", 320), ("dark", 1280))
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine seconds, a second each of hiss, silence and clicks, with a name that would be markup."""
-    random, found = np.random.default_rng(3), []
-    for _ in range(3):
-        clicks = (random.random(16_000) < 0.005) * random.uniform(0.5, 1, 16_000)
-        found += [0.3 * random.normal(size=16_000), np.zeros(16_000), clicks]
+    """A recording whose name would be markup."""
     path = tmp_path_factory.mktemp("sound") / "<b>yard.wav"
-    soundfile.write(path, np.clip(np.concatenate(found), -1, 0.999), 16_000)
+    soundfile.write(path, hiss_and_clicks(), 16_000)
     return path
 
 
@@ -232,16 +230,17 @@ def test_a_microphone_gives_the_events_of_the_library(opened: Open, server: Serv
 def test_tasks_and_retention_are_what_the_registry_says(opened: Open, server: Server) -> None:
     page = opened(server, "#tasks")
     stats = server.ask("/v1/stats").json
+    clips = [task["test_clips"] for task in stats["tasks"]]
     for task in stats["tasks"]:
         card = page.get_by_role("article", name=task["name"])
-        assert f"{100 * task['accuracy']:.1f} %" in card.inner_text()
-        assert f"{100 * task['auto_accuracy']:.1f} %" in card.inner_text()
+        for mode in ("accuracy", "auto_accuracy"):
+            assert in_sentence(task[mode], task["test_clips"]) in card.inner_text()
     press(page, "Retention", role="link")
     page.get_by_text("Average accuracy and forgetting").wait_for()
     for mode, title in (("oracle", "by name"), ("auto", "routed")):
         cells = page.locator(f"table:has(caption:text('Accuracy {title}')) tbody td").all_inner_texts()
-        matrix = [one for row in stats["matrix"][mode] for one in row]
-        assert cells == ["" if one is None else f"{100 * one:.1f}" for one in matrix]
+        matrix = [cell for row in stats["matrix"][mode] for cell in zip(row, clips, strict=True)]
+        assert cells == ["" if one is None else counted(one, count) for one, count in matrix]
     cells = page.locator("table:has(caption:text('Where the router')) tbody td").all_inner_texts()
     assert cells == [str(count) for row in stats["routing"]["confusion"] for count in row]
     moments = server.ask("/v1/retention").json["moments"]
@@ -266,6 +265,7 @@ def test_a_task_is_trained_from_a_zip_of_class_folders(
     assert server.ask("/v1/tasks/more").json["labels"] == ["down", "up"]
     press(page, "Train")  # without a name, the browser says what is missing
     assert server.ask("/v1/trainings?name=more", archive.read_bytes()).code == "conflict"
+    assert server.ask("/v1/trainings?name=a/b", archive.read_bytes()).code == "invalid"
     job = server.ask("/v1/trainings?name=another", archive.read_bytes())
     assert server.ask("/v1/trainings?name=third", archive.read_bytes()).code == "overloaded"
     assert server.ask(job.headers["location"], method="DELETE").status == 204

@@ -21,6 +21,7 @@ from cl_ast.serving.training import unpack_upload
 from cl_ast.serving.uploads import Upload
 from streams.catalog import Limit
 from tests.cli.served import Server, served
+from tests.cli.sounds import hiss_and_clicks
 
 LIMIT = 60_000  # bytes of the page
 QUERY = "task=noises&window=0.5&hop=0.16"
@@ -36,12 +37,7 @@ def server(stages: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def sound() -> Waveform:
-    """Nine seconds, a second each of hiss, silence and clicks."""
-    random, found = np.random.default_rng(3), []
-    for _ in range(3):
-        clicks = (random.random(16_000) < 0.005) * random.uniform(0.5, 1, 16_000)
-        found += [0.3 * random.normal(size=16_000), np.zeros(16_000), clicks]
-    return np.clip(np.concatenate(found), -1, 0.999).astype(np.float32)
+    return hiss_and_clicks()
 
 
 def wav(sound: Waveform) -> bytes:

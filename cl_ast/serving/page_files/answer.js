@@ -19,7 +19,7 @@ export function bars(labels) {
 	return el("table.bars", el("caption.sr", "Labels"),
 		el("tbody", ...labels.map(({ label, score }) => {
 			const fill = el("i");
-			fill.style.width = percent(score, 1).replace(" ", "");
+			fill.style.width = `${100 * score}%`;
 			return el("tr", el("th", { scope: "row" }, label), el("td", { "aria-hidden": "true" }, el("span.meter", fill)), el("td.n", percent(score)));
 		})));
 }

@@ -6,10 +6,10 @@ import { $, el, percent, size } from "./dom.js";
 const points = (share) => (share == null ? "–" : (100 * share).toFixed(1));
 
 async function show() {
-	const { stats, moments } = await api.json("v1/retention");
+	const { stats, shown, moments } = await api.json("v1/retention");
 	const names = stats.tasks.map((one) => one.name), { matrix, metrics, routing, storage } = stats;
 	if (!names.length) return $("figures").replaceChildren(el("p", "There is no task yet."));
-	const after = (rows) => rows.map((row, at) => [names[at], ...row.map((share) => (share == null ? [""] : [points(share), share]))]);
+	const after = (mode) => matrix[mode].map((row, at) => [names[at], ...row.map((share, i) => [shown.matrix[mode][at][i], share ?? 0])]);
 	const clips = routing.confusion.map((row, at) => [names[at], ...row.map((count) => [count, count / row.reduce((sum, one) => sum + one, 0) || 0])]);
 	const overTime = moments.map(({ after, average, forgetting }) => [after, ...[average.oracle, average.auto, forgetting.oracle, forgetting.auto].map((one) => [points(one)])]);
 	const key = [["by name", percent(metrics.oracle.average_accuracy, 1), "average accuracy"], ["routed", percent(metrics.auto.average_accuracy, 1), "average accuracy"],
@@ -18,8 +18,8 @@ async function show() {
 	$("figures").replaceChildren(
 		el("dl.key", ...key.map(([name, value, unit]) => el("div", el("dt", name), el("dd", value), el("dd.soft", unit)))),
 		el("div.two",
-			table("Accuracy by name, in percent", ["after", ...names], after(matrix.oracle)),
-			table("Accuracy routed, in percent", ["after", ...names], after(matrix.auto)),
+			table("Accuracy by name, % or clips", ["after", ...names], after("oracle")),
+			table("Accuracy routed, % or clips", ["after", ...names], after("auto")),
 			table("Where the router sent clips", ["clips of", ...names], clips),
 			table("Average accuracy and forgetting", ["after", "by name", "routed", "forgetting by name", "forgetting routed"], overTime)));
 	if (routing.reason) $("figures").append(el("p.note", routing.reason));

@@ -5,19 +5,20 @@ import { $, el, percent, plural, size } from "./dom.js";
 import { zip } from "./zip.js";
 
 async function show() {
-	const [{ tasks: found, changes }, stats] = await Promise.all([api.json("v1/tasks"), api.json("v1/stats")]);
-	$("cards").replaceChildren(...found.map((one) => card(one, stats)));
+	const [{ tasks: found, changes }, measured] = await Promise.all([api.json("v1/tasks"), api.json("v1/retention")]);
+	$("cards").replaceChildren(...found.map((one) => card(one, measured)));
 	if (changes && !$("add").childElementCount) $("add").append(adding());
 	if (!found.length) $("cards").append(el("p", "There is no task yet."));
 }
 
 export const tasks = { show };
 
-function card(task, stats) {
+function card(task, { stats, shown }) {
 	const at = stats.tasks.findIndex((one) => one.name === task.name), row = stats.routing.confusion[at] ?? [];
 	const clips = row.reduce((sum, count) => sum + count, 0);
 	const taken = row.map((count, other) => [stats.tasks[other].name, count]).filter(([name, count]) => count / clips >= 0.005 && name !== task.name).sort((a, b) => b[1] - a[1]);
-	const facts = [["by name", percent(task.accuracy, 1)], ["routed", task.by_name_only ? "never" : percent(task.auto_accuracy, 1)], ["version", task.version], ["size", size(stats.tasks[at]?.bytes)]];
+	const [named, routed] = shown.tasks[at] ?? ["–", "–"];
+	const facts = [["by name", named], ["routed", task.by_name_only ? "never" : routed], ["version", task.version], ["size", size(stats.tasks[at]?.bytes)]];
 	return el("article.card", { label: task.name }, el("h2", task.name),
 		el("dl", ...facts.map(([name, value]) => el("div", el("dt", name), el("dd", value)))),
 		el("p.soft", taken.length ? `Taken for ${taken.map(([name, count]) => `${name} (${percent(count / clips)})`).join(", ")}` : clips ? "Never taken for another task" : "Routing not measured"),
