@@ -258,9 +258,9 @@ class Manager:
 
     # Sharing
 
-    def export(self, name: str, folder: str | Path) -> Path:
-        """Write a task as a new folder that another registry imports, and `peft` where the method is LoRA."""
-        return exchange.export(self.session, name, Path(folder))
+    def export(self, name: str, path: str | Path, *, format: str = "folder") -> Path:
+        """Write a task as a new folder, for other registries and, of LoRA, `peft`; or as one file by format="onnx"."""
+        return exchange.export(self.session, name, Path(path), format)
 
     def import_(self, folder: str | Path, *, name: str | None = None, replace: bool = False) -> TaskRecord:
         """Import the task that a folder holds, as `export` or `peft` wrote it; nothing in it is run.

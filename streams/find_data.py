@@ -1,4 +1,4 @@
-"""Finds the data of a task: a published data set, which may be downloaded, or a folder of clips."""
+"""Finds the data of a task: a published data set, which may be downloaded, a folder of clips, or one of `datasets`."""
 
 import re
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from cl_ast.errors import StreamError
 from streams import clip_folder
 from streams.catalog import DATASETS, DataSet, Progress
 from streams.folders import is_clip, walk
+from streams.hub_dataset import MARK, HubDataset, unpack
 
 FOLDER = "folder"
 """The key of every task that is a folder of labelled clips."""
@@ -20,6 +21,8 @@ def find_data(
     data_root: str | Path | None,
     download: bool,
     progress: Progress | None,
+    split: str | None = None,
+    label_column: str | None = None,
 ) -> tuple[str, Path]:
     """Return the task's key and the absolute path of its data. The arguments are those of `streams.load`.
 
@@ -30,6 +33,11 @@ def find_data(
         StreamError: the task is neither a data set nor a folder, or the data set cannot be found.
     """
     word = str(task)
+    if word.startswith(MARK):
+        wanted = HubDataset(word.removeprefix(MARK), split, label_column)
+        return FOLDER, unpack(wanted, _user_folder() if data_root is None else _path(data_root)).resolve()
+    if split is not None or label_column is not None:
+        raise StreamError(f"--split and --label-column are for data sets such as {MARK}owner/name, not {word!r}")
     if isinstance(task, str) and word in DATASETS:
         dataset = DATASETS[word]
         return dataset.name, _find_dataset(dataset, data, data_root, download, progress)

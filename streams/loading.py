@@ -14,6 +14,7 @@ from streams.catalog import DATASETS, DataSet, Progress
 from streams.choose_split import choose_split
 from streams.durations import typical_seconds
 from streams.find_data import FOLDER, check_complete, clips_look_like, find_data, published_at
+from streams.hub_dataset import MARK
 from streams.metadata import has_metadata
 from streams.records import Collection, Record, Splits
 from streams.split import keep_per_class
@@ -31,13 +32,16 @@ def load(
     max_seconds: float | None = None,
     seed: int = 0,
     split_by: str = "auto",
+    split: str | None = None,
+    label_column: str | None = None,
     download: bool = False,
     progress: Progress | None = None,
 ) -> Task:
     """Load a published data set by its name, or a folder of labelled clips by its path.
 
     Args:
-        task: one of `DATASETS`, or a folder, which may also be in `data_root`.
+        task: one of `DATASETS`; a folder, which may also be in `data_root`; or "hf:NAME" for a data set of the library
+            `datasets`, a folder or a name on the Hugging Face hub, whose clips become files in `data_root`.
         data: where that data set is: the folder that its archive unpacks to, or the folder around it.
         data_root: where all data sets are, each in a folder of its own; by default the user's data folder.
         name: what to call the task; by default the name of the data set or folder.
@@ -47,6 +51,7 @@ def load(
         seed: the seed of every random draw.
         split_by: how to split a folder: `auto` (see `streams.choose_split`), `split`, `fold`, `speaker` or
             `random`.
+        split, label_column: of a data set "hf:NAME", see `streams.hub_dataset.HubDataset`.
         download: whether to download the data set if it is not there and is free.
         progress: called during a download with the bytes so far and the bytes in all, None if unknown.
 
@@ -55,12 +60,12 @@ def load(
             fit.
     """
     check_options(few_shot, max_seconds)
-    key, root = find_data(task, data, data_root, download, progress)
+    key, root = find_data(task, data, data_root, download, progress, split, label_column)
     loaded = reload(
         Source(
             task=key,
             data=str(root),
-            name=name or (_own_name(Path(task), root) if key == FOLDER else key),
+            name=name or (_own_name(task, root) if key == FOLDER else key),
             fold=None if fold is None else str(fold).strip(),
             few_shot=few_shot,
             max_seconds=None if max_seconds is None else float(max_seconds),
@@ -225,9 +230,10 @@ def _read_dataset(source: Source, root: Path, dataset: DataSet) -> tuple[Collect
     return collection, splits, protocol
 
 
-def _own_name(given: Path, root: Path) -> str:
+def _own_name(given: str | Path, root: Path) -> str:
     """Return the folder's name as it was given, so that a link keeps its name. `.` and `..` give the real name."""
-    return root.name if given.name in ("", "..") else given.name
+    name = Path(given).name
+    return root.name if name in ("", "..") or str(given).startswith(MARK) else name
 
 
 def _clips(records: list[Record]) -> tuple[Clip, ...]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.errors import AudioError
@@ -164,6 +165,19 @@ class _Scratch:
         power = torch.mul(real, real, out=self._power[:count]).addcmul_(imaginary, imaginary)
         mel = torch.mm(power, self._mel_bank, out=self._mel[:count]).clamp_min_(_FLOOR)
         torch.log(mel.view(rows, columns, BINS), out=out)
+
+
+def energies(windows: Tensor) -> Tensor:
+    """Return the log energies (..., 128) of windows (..., 400), as `log_mel` computes them.
+
+    The operations are the same, without buffers: they can be exported as a graph.
+    """
+    window, bank = _constants(windows.device)
+    centred = windows - windows.mean(dim=-1, keepdim=True)
+    before = torch.cat([centred[..., :1], centred[..., :-1]], dim=-1)
+    spectrum = torch.fft.rfft(F.pad((centred - _PREEMPHASIS * before) * window, (0, _FFT - WINDOW)))
+    energies: Tensor = ((spectrum.real.square() + spectrum.imag.square()) @ bank).clamp_min(_FLOOR).log()
+    return energies
 
 
 @lru_cache(maxsize=8)

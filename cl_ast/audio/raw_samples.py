@@ -13,7 +13,7 @@ from cl_ast.errors import AudioError
 
 MIN_SAMPLES = 400  # 25 ms, one token of wav2vec2-base
 MAX_SAMPLES = 30 * SAMPLE_RATE
-_EPSILON = 1e-7  # under the square root, as transformers' Wav2Vec2FeatureExtractor has it
+EPSILON = 1e-7  # under the square root, as transformers' Wav2Vec2FeatureExtractor has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +66,5 @@ class WaveformFrontEnd:
 
 def _normalised(samples: Waveform) -> Waveform:
     exact = samples.astype(np.float64)
-    normalised: Waveform = ((exact - exact.mean()) / np.sqrt(exact.var() + _EPSILON)).astype(np.float32)
+    normalised: Waveform = ((exact - exact.mean()) / np.sqrt(exact.var() + EPSILON)).astype(np.float32)
     return normalised

@@ -28,7 +28,7 @@ class LearningOptions:
         method, from_layer: how the backbone is adapted.
         backbone, router: of a new registry.
         pooling, positions: of the task on the backbone.
-        fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
+        fold, split_by, split, label_column, few_shot, max_seconds, download: how the data are loaded and split.
         negatives: a folder of sounds that are none of the classes.
         store, replace, resume, no_eval, no_calibration: what is kept, and how.
     """
@@ -41,6 +41,8 @@ class LearningOptions:
     positions: str = "resize"
     fold: str | None = None
     split_by: str = "auto"
+    split: str | None = None
+    label_column: str | None = None
     few_shot: int | None = None
     max_seconds: float | None = None
     download: bool = False
@@ -132,6 +134,8 @@ _PART = (
     click.option("--few-shot", type=_POSITIVE, metavar="K", help="Train on K clips per class."),
 )
 _DATA = (
+    click.option("--split", metavar="A/B", help="Of hf:NAME, the parts that train and test, such as train/test."),
+    click.option("--label-column", metavar="C", help="Of hf:NAME, the column of the labels."),
     click.option(
         "--split-by",
         type=click.Choice(["auto", "split", "fold", "speaker", "random"]),
@@ -227,6 +231,8 @@ def load(
         max_seconds=options.max_seconds,
         seed=options.train.seed,
         split_by=options.split_by,
+        split=options.split,
+        label_column=options.label_column,
         download=options.download,
         progress=display.bytes_of(task),
     )

@@ -110,7 +110,7 @@ class SoftMixture:
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         logits = linear(x, p["slots"])  # (batch, tokens, experts * slots)
         inputs = logits.softmax(dim=1).mT.to(x.dtype) @ x
-        out = _each(inputs.view(len(x), self.experts, self.slots, -1), p)
+        out = _each(inputs.view(x.shape[0], self.experts, self.slots, -1), p)
         return logits.softmax(dim=2).to(out.dtype) @ out.flatten(1, 2)
 
 

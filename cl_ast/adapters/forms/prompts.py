@@ -36,7 +36,7 @@ class Prompt:
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         rest = x[:, self.count :] if self.instead else x
-        return torch.cat([rows(p["tokens"], len(x)).to(x.dtype), rest], dim=1)
+        return torch.cat([rows(p["tokens"], x.shape[0]).to(x.dtype), rest], dim=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Ast:
 
     def with_positions(self, model: Any, tokens: Tensor, length: int, positions: str) -> Tensor:
         """Return (batch, 2 + patches, width): the special tokens come first."""
-        embeddings, batch = model.embeddings, len(tokens)
+        embeddings, batch = model.embeddings, tokens.shape[0]
         special = (embeddings.cls_token, embeddings.distillation_token)
         tokens = torch.cat([*(token.expand(batch, -1, -1) for token in special), tokens], dim=1)
         if positions == "zeros":

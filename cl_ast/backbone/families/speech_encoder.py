@@ -180,12 +180,11 @@ class SpeechEncoder:
         samples, least = features.shape[1], samples_per_token(model.config)
         if samples < least:
             raise BackboneError(f"{samples} samples are fewer than the {least} of one token; pad the clip first")
+        if torch.compiler.is_exporting():  # a graph has no loop
+            return _projected(model, model.feature_extractor(features))
         rows = max(1, _BLOCK // samples)
         parts = [features[start : start + rows] for start in range(0, len(features), rows)]
-        features = torch.cat([model.feature_extractor(part) for part in parts]).transpose(1, 2)
-        projected = model.feature_projection(features)
-        tokens: Tensor = projected[0] if isinstance(projected, tuple) else projected  # HuBERT's is not in a tuple
-        return tokens
+        return _projected(model, torch.cat([model.feature_extractor(part) for part in parts]))
 
     def with_positions(self, model: Any, tokens: Tensor, length: int, positions: str) -> Tensor:
         if positions != "zeros":
@@ -211,3 +210,10 @@ def samples_per_token(config: Any) -> int:
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
+
+
+def _projected(model: Any, features: Tensor) -> Tensor:
+    """Return tokens (batch, m, width) of the feature extractor's output (batch, channels, m)."""
+    projected = model.feature_projection(features.transpose(1, 2))
+    tokens: Tensor = projected[0] if isinstance(projected, tuple) else projected  # HuBERT's is not in a tuple
+    return tokens

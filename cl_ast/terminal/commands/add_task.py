@@ -35,12 +35,14 @@ def add_task(
 
     TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
     with file and label (and split, fold or speaker). Parts of long recordings are clips, too: with start and end
-    in the metadata.csv, or with label files of Audacity or Raven beside the recordings.
+    in the metadata.csv, or with label files of Audacity or Raven beside the recordings. Or TASK is hf:NAME, a data
+    set of the library `datasets`: a folder, or a name on the Hugging Face hub.
 
     \b
     cl-ast add-task path/to/clips --dry-run
     cl-ast add-task path/to/clips --epochs 20
     cl-ast add-task path/to/clips --negatives recordings-without-them/
+    cl-ast add-task hf:owner/name --split train/test --label-column category
     cl-ast add-task esc50 --data ESC-50-master/ --method conformer:k=8 --fold 5
     """
     from cl_ast.continual.forecast import Forecast

@@ -12,16 +12,26 @@ from cl_ast.terminal.output import print_line
 
 @click.command("export")
 @click.argument("task")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("path", type=click.Path(path_type=Path), metavar="DIR|FILE")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["folder", "onnx"]),
+    default="folder",
+    show_default=True,
+    help="A folder for cl-ast and peft, or one ONNX file that answers by itself.",
+)
 @pass_app
-def export(app: App, /, task: str, folder: Path) -> None:
-    """Write a task as a folder of its own, to share.
+def export(app: App, /, task: str, path: Path, kind: str) -> None:
+    """Write a task as a folder of its own, to share, or as one ONNX file, to deploy.
 
     DIR is new or empty. It gets the weights, a configuration and a model card; where the method is LoRA, `peft`
-    loads it as it is.
+    loads it as it is. An ONNX file has the backbone and the front end in it: onnxruntime answers with it, from
+    samples to probabilities, without torch and cl-ast. It needs pip install 'cl-ast[onnx]'.
 
     \b
     cl-ast export birds birds-adapter/
+    cl-ast export birds birds.onnx --format onnx
     """
     with app.manager() as manager:
-        print_line(f"exported {task} to {manager.export(task, folder)}")
+        print_line(f"exported {task} to {manager.export(task, path, format=kind)}")
