@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from cl_ast.errors import ClAstError
 from cl_ast.terminal.interrupting import CtrlC
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def opened_with(
         load: loads the tasks, in the main process first.
         make: whether a registry is made where there is none; else one in a temporary folder takes its place.
     """
+    if options.log is not None:
+        from cl_ast.reporting.trackers import check_installed
+
+        check_installed(options.log)
     with ExitStack() as stack:
         there = app.manager_if_there(options.backbone, options.router, group)
         if there is not None:
@@ -65,6 +70,7 @@ def learn(manager: Manager, display: ProgressDisplay, task: streams.Task, option
             manager.session, task, request, group=manager.group, progress=ctrl_c.watching(display), stop=ctrl_c
         )
     _say_what_to_know(display, learned)
+    _track(manager, display, learned, options)
     return learned
 
 
@@ -99,6 +105,7 @@ def learn_all(
     trainer = TaskTrainer(app.location, session.backbone_name, app.device, options.router)
     for learned in learn_stream(session, wanted, trainer, pool, display):
         _say_what_to_know(display, learned)
+        _track(manager, display, learned, options)
         yield learned
 
 
@@ -128,6 +135,18 @@ def _say_what_to_know(display: ProgressDisplay, learned: Learned) -> None:
         display.say(f"{skipped} could not be measured: {reason}")
     for note in learned.notes:
         display.say(note)
+
+
+def _track(manager: Manager, display: ProgressDisplay, learned: Learned, options: LearningOptions) -> None:
+    """Write the task to the experiment tracker, if there is one; where that fails, the other tasks go on."""
+    if options.log is None or not manager.group.main:
+        return
+    from cl_ast.reporting.trackers import track
+
+    try:
+        track(options.log, learned, manager.stats())
+    except ClAstError as error:
+        display.say(str(error))
 
 
 def _announce(

@@ -31,6 +31,7 @@ class LearningOptions:
         fold, split_by, split, label_column, few_shot, max_seconds, download: how the data are loaded and split.
         negatives: a folder of sounds that are none of the classes.
         store, replace, resume, no_eval, no_calibration: what is kept, and how.
+        log: the experiment tracker that gets the learning curve and the retention matrix.
     """
 
     train: TrainOptions
@@ -53,6 +54,7 @@ class LearningOptions:
     no_calibration: bool = False
     router: str | None = None
     negatives: Path | None = None
+    log: str | None = None
 
 
 _FLAGS = {"learning_rate": "lr", "frequency_mask": "freq_mask"}  # fields that are called otherwise on the command line
@@ -168,6 +170,11 @@ _KEEPING = (
         help="Sounds that are none of the classes, such as a room's; the router learns to call them unknown.",
     ),
     click.option("--no-calibration", is_flag=True, help="Show the probabilities as the head gives them."),
+    click.option(
+        "--log",
+        type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+        help="Write learning curve and retention to an experiment tracker, a run a task.",
+    ),
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )
 _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
