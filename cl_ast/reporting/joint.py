@@ -50,7 +50,9 @@ def read_joint(folder: Path, overview: Overview) -> dict[str, Joint]:
     """
     path = folder / FILE
     if columns_in(folder) != (*KEYS, *VALUES):
-        raise ClAstError(f"{path}: joint training is in the results of `cl-ast baselines`, and these are others")
+        raise ClAstError(
+            f"{path}: joint training is in the results of `cl-ast baselines`, and these are others; name another folder"
+        )
     rows = [row for row in latest(folder, KEYS) if _is_joint(row)]
     mine = [row for row in rows if _words(row) == _expected(overview)]
     if not mine:
@@ -97,7 +99,7 @@ def _why_not(rows: Sequence[Row], overview: Overview) -> str:
     others = [task.name for task in overview.tasks if task.version.data_fingerprint[:TASK_DIGITS] not in known]
     if others:
         return f"joint training had other clips than the registry, or another split, of {some_of(others, _MOST_NAMED)}"
-    return f"joint training had not the {plural(len(overview.tasks), 'task')} of the registry and no others"
+    return f"joint training was not on exactly the {plural(len(overview.tasks), 'task')} of the registry"
 
 
 def _joint(path: Path, rows: Sequence[Row]) -> Joint:

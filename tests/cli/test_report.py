@@ -231,7 +231,7 @@ def test_joint_training_that_is_not_of_the_registry_is_refused(
     refused(runs, "another backbone", "cl-ast baselines TASK… --methods joint")
     refused(joint("tones", "noises"), "not", "chirps")
     run(registry, "add-task", data / "tones", "--name", "high-low", "--method", "linear", "--epochs", 1).fine()
-    refused(joint("tones", "noises", "chirps"), "the 4 tasks of the registry")
+    refused(joint("tones", "noises", "chirps"), "not on exactly the 4 tasks of the registry")
     run(registry, "remove", "high-low", "--yes").fine()
     lines = (runs / "results.csv").read_text()
     (runs / "results.csv").write_text(lines.replace("joint:lr=1", "naive").replace(",joint,", ",naive,"))
