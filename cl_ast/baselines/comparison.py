@@ -48,6 +48,8 @@ AVERAGED = (
 )
 _OURS = ("ours", "routed")
 
+TASK_DIGITS, BACKBONE_DIGITS = 8, 16  # of their fingerprints that a line has
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:
@@ -96,9 +98,9 @@ class Comparison:
         self._first = seeds[0]
         self._folder = folder
         self._common: dict[str, Value] = {
-            "stream": f"{stream.title} {_fingerprint(stream)}",
+            "stream": stream_name(stream.title, [task.fingerprint() for task in stream.blocks]),
             "scenario": stream.scenario,
-            "backbone": backbone[:16],
+            "backbone": backbone[:BACKBONE_DIGITS],
             "training": setting.text,
         }
 
@@ -167,6 +169,11 @@ class Comparison:
             "versions": " ".join(f"{name}={version}" for name, version in package_versions().items()),
             "reason": one.error,
         }
+
+
+def stream_name(title: str, fingerprints: Iterable[str]) -> str:
+    """Return what a line calls a stream: its title, and the first digits of the fingerprint of each task."""
+    return " ".join([title, *(one[:TASK_DIGITS] for one in fingerprints)])
 
 
 def succeeded(rows: Iterable[Row]) -> list[Row]:
@@ -247,8 +254,3 @@ def _line(job: Job, finished: Sequence[Finished]) -> str:
         shown.append(f"{name}{statistics.mean(row):.1%}")
     of = "validation clips" if job.kind == TRIAL else "test clips"
     return f"{what}: {', '.join(shown)} of {of} after the last step, in {duration(finished[0].seconds)}"
-
-
-def _fingerprint(stream: Stream) -> str:
-    """Return what differs between streams of other clips: a part of the hash of each task's."""
-    return " ".join(task.fingerprint()[:8] for task in stream.blocks)

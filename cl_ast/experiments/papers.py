@@ -4,7 +4,7 @@ PETL: Cappellazzo et al., Parameter-Efficient Transfer Learning of Audio Spectro
 CONFORMER: the same with conformer adapters, by Cappellazzo, Falavigna, Brutti and Ravanelli (2024).
 
 Numbers are test accuracies in percent as they are printed. Of figures no numbers are printed: their points are chosen
-here, within what the papers say of them. The figure of t-SNE plots is no grid, and is not here.
+here, within what the papers say of them. The figure of t-SNE plots is no grid; `cl-ast embed --plot` draws such plots.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +79,7 @@ def _whole(*data_sets: str) -> tuple[tuple[str, int | None], ...]:
 
 
 FOUR = _whole("esc50", "us8k", "gsc", "fsc")
+TWO = _whole("esc50", "fsc")
 FEW = (
     *(("esc50", count) for count in (1, 2, 4, 8)),
     *(("gsc", count) for count in (2, 8, 32, 64)),
@@ -116,6 +117,11 @@ _SCALED = (
     *_sized("LoRA", "lora:qv", "r", (1, 3, 6, 12, 24)),
     *_sized("bottleneck", _BOTTLENECK, "r", (2, 6, 12, 24, 48)),
 )
+_PETL_SCALED = (*_SCALED, *_sized("convpass", "convpass:pfeiffer", "r", (2, 6, 12, 24, 48)))
+
+# In tables V and VI.
+_TWICE = Row("PF MHSA, par, before, x2", f"{_BOTTLENECK},r=24", "470K", (88.50, 78.19), average=83.35)
+_HOU_PAR = Row("HOU par", "bottleneck:houlsby", "498K", (88.00, 78.71), average=83.35)
 
 _ALL = (
     Published(
@@ -204,11 +210,66 @@ _ALL = (
         ),
     ),
     Published(
+        "petl-table-5",
+        "bottleneck adapters of the same number of parameters",
+        f"{PETL}, table V, appendix A",
+        TWO,
+        (
+            Row("PF FFN, seq, after", "bottleneck:ffn,sequential,after", "249K", (86.77, 72.45), average=79.61),
+            Row("PF MHSA, par, before", _BOTTLENECK, "249K", (88.38, 73.19), average=80.79),
+            Row(
+                "PF FFN, seq, after, x2", "bottleneck:ffn,sequential,after,r=24", "470K",
+                (87.18, 73.60), average=80.39,
+            ),
+            _TWICE,
+            Row("HOU seq", "bottleneck:houlsby,sequential", "498K", (87.75, 76.45), average=82.10),
+            _HOU_PAR,
+            Row("HOU mixed", "bottleneck:houlsby,mixed", "498K", (87.75, 78.41), average=83.08),
+            Row("HYDRA FFN", "hydra:ffn", "470K", (87.25, 76.18), average=81.72),
+        ),
+    ),
+    Published(
+        "petl-table-6",
+        "several methods at once",
+        f"{PETL}, table VI, appendix B",
+        TWO,
+        (
+            _TWICE,
+            _HOU_PAR,
+            Row("LoRA", "lora:qv,r=12", "442K", (86.70, 82.84), average=84.77),
+            Row("adapter + LoRA", "bottleneck:ffn+lora:qv", "470K", (88.00, 81.54), average=84.77),
+            Row("adapter + DPT-25", "bottleneck:ffn+prompt:deep,n=25", "479K", (86.60, 77.15), average=81.88),
+            Row(
+                "adapter + DPT-14 + LoRA", "bottleneck:ffn+prompt:deep,n=14+lora:qv,r=3", "488K",
+                (86.80, 79.83), average=83.32,
+            ),
+        ),
+    ),
+    Published(
+        "petl-table-7",
+        "bottleneck adapters with and without residual",
+        f"{PETL}, table VII, appendix C",
+        TWO,
+        (
+            Row("seq, residual", "bottleneck:ffn,sequential,after", "", (86.77, 72.45)),
+            Row("seq, no residual", "bottleneck:ffn,sequential,after,noresidual", "", (69.20, 56.48)),
+            Row("par, no residual", "bottleneck:ffn,parallel", "", (87.07, 72.08)),
+            Row("par, residual", "bottleneck:ffn,parallel,residual", "", (73.20, 69.28)),
+        ),
+    ),
+    Published(
         "petl-scaling",
         "accuracy by the number of parameters",
         f"{PETL}, figure 3, section III-B",
         _whole("gsc", "fsc"),
-        (*_SCALED, *_sized("convpass", "convpass:pfeiffer", "r", (2, 6, 12, 24, 48))),
+        _PETL_SCALED,
+    ),
+    Published(
+        "petl-scaling-esc50",
+        "accuracy by the number of parameters",
+        f"{PETL}, figure 4, appendix D",
+        _whole("esc50"),
+        _PETL_SCALED,
     ),
     Published(
         "conformer-table-1",

@@ -4,13 +4,14 @@ import html
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from cl_ast.errors import ClAstError
 from cl_ast.escaping import escaped
 from cl_ast.reporting.calibration import Bin
+from cl_ast.reporting.joint import Joint
 from cl_ast.reporting.over_time import Moment
 from cl_ast.reporting.streams_compared import Curve
 
@@ -55,13 +56,18 @@ def check() -> None:
     _matplotlib()
 
 
-def average_accuracy(moments: Sequence[Moment]) -> str:
-    """Return the average accuracy after each task, by name and routed, with lines for guessing."""
+def average_accuracy(moments: Sequence[Moment], joint: Mapping[str, Joint]) -> str:
+    """Return the average accuracy after each task, by name and routed, with lines for guessing and joint training.
+
+    Args:
+        joint: by mode. It is of all tasks, and so its line is level.
+    """
     lines = [(*style, [one.average[mode] for one in moments]) for mode, style in _MODES.items()]
     lines += [
         (f"chance, {label}", _FAINT, "", [one.chance[mode] for one in moments])
         for mode, (label, _, _) in _MODES.items()
     ]
+    lines += [(f"joint, {_MODES[mode][0]}", _INK, "", [one.mean] * len(moments)) for mode, one in joint.items()]
     title = "Average accuracy after each task, in percent"
     return _over_time("average", title, [one.after for one in moments], lines, (0, 100))
 
@@ -70,29 +76,49 @@ def forgetting(moments: Sequence[Moment]) -> str:
     """Return the forgetting after each task from the second on, by name and routed."""
     later = moments[1:]
     lines = [(*style, [one.forgetting[mode] for one in later]) for mode, style in _MODES.items()]
-    known = [100 * value for *_, values in lines for value in values if value is not None]
-    limits = min([0.0, *known]), max([5.0, *known]) * 1.1
     title = "Forgetting after each task, in points"
-    return _over_time("forgetting", title, [one.after for one in later], lines, limits, first=2)
+    return _over_time("forgetting", title, [one.after for one in later], lines, _limits(lines), first=2)
 
 
 def stream(name: str, curves: Sequence[Curve], chance: Sequence[float]) -> str:
     """Return the average accuracy of each way to learn a stream after each step: ours in colour, joint broken."""
-    lines: list[_Line] = [("chance", _FAINT, "", chance)]
+    lines = [("chance", _FAINT, "", chance), *_of_methods([(one, one.accuracies) for one in curves])]
+    title = "Average accuracy of each method after each step, in percent"
+    return _over_time(name, title, _steps(1, len(chance)), lines, (0, 102), unit="steps")
+
+
+def stream_forgetting(name: str, curves: Sequence[Curve]) -> str:
+    """Return the forgetting of each way to learn a stream after each step from the second on."""
+    lines = _of_methods([(one, one.forgetting) for one in curves])
+    title = "Forgetting of each method after each step, in points"
+    steps = _steps(2, max(len(one.forgetting) for one in curves))
+    return _over_time(name, title, steps, lines, _limits(lines), first=2, unit="steps")
+
+
+def _of_methods(curves: Sequence[tuple[Curve, Sequence[float]]]) -> list[_Line]:
+    lines: list[_Line] = []
     joint: list[_Line] = []  # comes last, as it would be hidden where it coincides with ours
     markers = itertools.cycle(_MARKERS)
     ours = {answer: (colour, marker) for answer, colour, marker in _MODES.values()}
-    for one in curves:
+    for one, values in curves:
         label = _short(one.method, _MOST_OF_METHOD)
         if one.method == "ours" and one.answer in ours:
-            lines.append((f"{label}, {one.answer}", *ours[one.answer], one.accuracies))
+            lines.append((f"{label}, {one.answer}", *ours[one.answer], values))
         elif one.method.partition(":")[0] == "joint":
-            joint.append((label, _INK, "", one.accuracies))
+            joint.append((label, _INK, "", values))
         else:
-            lines.append((label, _SOFT, next(markers), one.accuracies))
-    title = "Average accuracy of each method after each step, in percent"
-    steps = [f"step {1 + step}" for step in range(len(chance))]
-    return _over_time(name, title, steps, [*lines, *joint], (0, 102), unit="steps")
+            lines.append((label, _SOFT, next(markers), values))
+    return [*lines, *joint]
+
+
+def _steps(first: int, count: int) -> list[str]:
+    return [f"step {first + step}" for step in range(count)]
+
+
+def _limits(lines: Sequence[_Line]) -> tuple[float, float]:
+    """Return the lowest and highest point of a figure of forgetting, which may be negative."""
+    known = [100 * value for *_, values in lines for value in values if value is not None]
+    return min([0.0, *known]), max([5.0, *known]) * 1.1
 
 
 def reliability(bins: Sequence[Bin]) -> str:

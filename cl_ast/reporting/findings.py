@@ -18,6 +18,7 @@ from cl_ast.evaluation.statistics import report
 from cl_ast.inference.session import Session
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
+from cl_ast.reporting.joint import Joint, read_joint
 from cl_ast.reporting.unknown import UnknownShare, unknown_shares
 from cl_ast.reporting.wrong_clips import WrongClip, most_confident
 from cl_ast.sharing.card import command
@@ -70,6 +71,7 @@ class Findings:
         unknown: the tasks' own clips, silence, noise and left-out tasks; empty where there is no router.
         clips: the most confidently wrong ones.
         loading: None where a task or the backbone cannot be loaded.
+        joint: joint training on the same tasks, by the mode to compare it with; empty where none is wanted.
         device: on which it was measured.
         versions: of the packages that measured it.
         moment: when, in UTC.
@@ -85,27 +87,32 @@ class Findings:
     unknown: Sequence[UnknownShare]
     clips: Sequence[WrongClip]
     loading: Loading | None
+    joint: Mapping[str, Joint]
     device: str
     versions: Mapping[str, str]
     moment: datetime
 
 
-def gather(manager: Manager, *, with_audio: bool = False, progress: Progress = silent) -> Findings:
+def gather(
+    manager: Manager, *, with_audio: bool = False, joint: Path | None = None, progress: Progress = silent
+) -> Findings:
     """Measure every task on its test clips, and gather this with what the registry recorded.
 
     What cannot be measured, because recordings have moved or the backbone is not here, is left out and said.
 
     Args:
         with_audio: keep the sound of the clips that are most confidently wrong.
+        joint: the folder with the results of joint training, as `read_joint` takes it.
 
     Raises:
-        ClAstError: there is no task.
+        ClAstError: there is no task, or `read_joint` refuses the folder.
         RegistryError: the registry cannot be read.
     """
     session = manager.session
     overview = session.registry.overview()
     if not overview.tasks:
         raise ClAstError(f"{session.registry.place} has no task to report on; teach one with: cl-ast add-task TASK")
+    joint_training = {} if joint is None else read_joint(joint, overview)
     details, skipped = _measured(session, overview.tasks, progress)
     return Findings(
         name=Path(session.registry.place.partition("?")[0]).name,
@@ -118,6 +125,7 @@ def gather(manager: Manager, *, with_audio: bool = False, progress: Progress = s
         unknown=_unknown(session, details, progress),
         clips=most_confident(session, details, with_audio=with_audio),
         loading=_loading(session, overview.tasks) if details else None,
+        joint=joint_training,
         device=session.device.type,
         versions=package_versions(),
         moment=datetime.now(UTC),

@@ -25,7 +25,7 @@ from cl_ast.reporting.comparisons import read_comparisons
 from cl_ast.reporting.findings import Findings
 from cl_ast.reporting.over_time import moments
 from cl_ast.reporting.recorded import columns_in
-from cl_ast.reporting.streams_compared import read_streams
+from cl_ast.reporting.streams_compared import StreamComparison, read_streams
 from cl_ast.wording import duration, plural, size
 from registry import TaskRecord
 from registry.limits import TEMPERATURES
@@ -51,7 +51,7 @@ def page(findings: Findings) -> str:
         clips={task.name: _clips(task) for task in findings.tasks},
         square_shown=len(findings.tasks) <= _MOST_SQUARE,
         many=len(findings.tasks) > _MOST_UPRIGHT,
-        accuracy_figure=Markup(figures.average_accuracy(stream)),
+        accuracy_figure=Markup(figures.average_accuracy(stream, findings.joint)),
         forgetting_figure=Markup(figures.forgetting(stream)) if len(stream) > 1 else None,
         chance=stream[-1].chance,
         changed=_changed(findings.stats["matrix"]["oracle"]),
@@ -75,14 +75,21 @@ def results_page(folder: Path) -> str:
     if columns == (*running.KEYS, *running.VALUES):
         return _rendered("comparison.html", name, comparisons=read_comparisons(folder))
     if columns == (*comparison.KEYS, *comparison.VALUES):
-        found = [
-            (one, Markup(figures.stream(f"s{i}", one.curves, one.chance))) for i, one in enumerate(read_streams(folder))
-        ]
-        return _rendered("baselines.html", name, comparisons=found)
+        found = read_streams(folder)
+        drawn = [_figures(f"s{number}", one) for number, one in enumerate(found)]
+        return _rendered("baselines.html", name, comparisons=list(zip(found, drawn, strict=True)))
     raise ClAstError(
         f"{folder / FILE}: a report shows the results of `cl-ast compare`, `reproduce` and `baselines`, and these are "
         "others, or of an earlier version; name another folder"
     )
+
+
+def _figures(name: str, one: StreamComparison) -> list[Markup]:
+    """Return the figures of a stream: accuracy over its steps, and forgetting unless every run failed."""
+    found = [figures.stream(name, one.curves, one.chance)]
+    if one.curves and one.steps > 1:
+        found.append(figures.stream_forgetting(f"{name}f", one.curves))
+    return [Markup(figure) for figure in found]
 
 
 def _rendered(template: str, title: str, **values: Any) -> str:
@@ -120,7 +127,7 @@ def _file_name(place: Place) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+    return "–" if share is None else f"{100 * share:z.1f}".replace("-", "−")
 
 
 def _points(mean: Mapping[str, float | None] | None) -> str:

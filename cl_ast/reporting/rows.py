@@ -44,6 +44,8 @@ def _stream(findings: Findings) -> Iterator[dict[str, Any]]:
             for mode, value in values_of.items():
                 if value is not None:
                     yield _row(metric, value, mode=_MODES[mode], after=moment.after)
+    for mode, one in findings.joint.items():
+        yield _row("joint_accuracy", one.mean, mode=_MODES[mode], after=names[-1])
 
 
 def _routing(findings: Findings) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from cl_ast.baselines.comparison import AVERAGED, KEYS, VALUES, succeeded, summary
 from cl_ast.baselines.run import RUN, cells_in
 from cl_ast.errors import ClAstError
-from cl_ast.evaluation.metrics import average_accuracy
+from cl_ast.evaluation.metrics import Cells, average_accuracy, forgetting
 from cl_ast.experiments.results import FILE, Row
 from cl_ast.reporting.recorded import checked, latest
 
@@ -21,11 +21,17 @@ _MOST_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The average accuracy of a way to learn after each step, the mean over its runs."""
+    """A way to learn over the steps of a stream, the mean over its runs.
+
+    Attributes:
+        accuracies: the average accuracy after each step.
+        forgetting: after each step from the second on.
+    """
 
     method: str
     answer: str
     accuracies: Sequence[float]
+    forgetting: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ def _comparison(rows: Sequence[Row]) -> StreamComparison:
         len({row["seed"] for row in rows}),
         rows[-1]["versions"],
         summary(rows, steps),
-        [Curve(*one, _curve([row for row in done if (row["method"], row["answer"]) == one], steps)) for one in methods],
+        [_curve(*one, [row for row in done if (row["method"], row["answer"]) == one], steps) for one in methods],
         [statistics.mean(column) for column in zip(*chances, strict=True)],
         len(rows) - len(done),
     )
@@ -120,7 +126,15 @@ def _shares(values: Sequence[float]) -> Sequence[float]:
     return values
 
 
-def _curve(rows: Sequence[Row], steps: int) -> list[float]:
+def _curve(method: str, answer: str, rows: Sequence[Row], steps: int) -> Curve:
     cells = [cells_in(row["accuracies"]) for row in rows]
-    means = [[average_accuracy(own, count) for own in cells] for count in range(1, steps + 1)]
-    return [statistics.mean(value for value in row if value is not None) for row in means]
+
+    def mean(metric: Callable[[Cells, int], float | None], count: int) -> float:
+        return statistics.mean(value for own in cells if (value := metric(own, count)) is not None)
+
+    return Curve(
+        method,
+        answer,
+        [mean(average_accuracy, count) for count in range(1, steps + 1)],
+        [mean(forgetting, count) for count in range(2, steps + 1)],
+    )

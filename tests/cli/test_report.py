@@ -5,6 +5,7 @@ import html
 import json
 import re
 import sqlite3
+import statistics
 import unicodedata
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from registry import Accuracy, Registry, header
-from tests.cli.conftest import Answer, Run, Unchanged
+from tests.cli.conftest import Answer, MakeFolder, Run, Unchanged
 from tests.cli.test_escapes import CLIPBOARD, HIDDEN, LABELS, TEXT
 
 pytest.importorskip("matplotlib")
@@ -74,6 +75,7 @@ def test_the_page_and_the_table_say_what_stats_and_evaluate_say(
         page = report(registry)
     for section in ("Tasks", "Accuracy after each task", "Unknown sounds", "The weakest classes", "Storage and time"):
         assert f">{section}</h2>" in page
+    assert "--joint" in page and "joint, " not in page
     stats, rows = run(registry, "stats", "--format", "json").json, table(tmp_path)
 
     def value(metric: str, **about: str) -> float:
@@ -176,6 +178,71 @@ def test_fifty_tasks_fit_in_a_megabyte(registry: Path, report: Report) -> None:
     assert page.count("<h3>") == 51 and page.count('<th scope="row">after') == 0
 
 
+@pytest.fixture
+def joint(run: Run, data: Path, backbone: Path, tmp_path: Path) -> Callable[..., Path]:
+    """joint("tones", "noises", …): the folder `runs`, to which two runs of joint training on these tasks are added."""
+
+    def train(*tasks: object, scenarios: tuple[str, ...] = ("cil",), over: Path = backbone) -> Path:
+        for scenario in scenarios:
+            words = [
+                "baselines",
+                *(data / str(task) for task in tasks),
+                "--methods",
+                "joint:lr=1",
+                "--adapter",
+                "linear",
+            ]
+            words += ["--orders", 1, "--seeds", 2, "--epochs", 1, "--scenario", scenario, "--backbone", over]
+            run(tmp_path / "none", *words, "--out", tmp_path / "runs").fine()
+        return tmp_path / "runs"
+
+    return train
+
+
+def test_joint_training_on_the_same_tasks_is_a_line(
+    stage: MakeFolder, report: Report, joint: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = joint("noises", "tones", scenarios=("cil", "til"))  # in another order than the registry's
+    page = report(stage("noises"), "--joint", runs)
+    found: dict[str, list[float]] = {}
+    with (runs / "results.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["scenario"], []).append(float(row["last_accuracy"]))
+    shown = {row["mode"]: row for row in table(tmp_path) if row["metric"] == "joint_accuracy"}
+    text = Elements(page).text
+    for mode, scenario in (("routed", "cil"), ("by_name", "til")):
+        mean = statistics.mean(found[scenario])
+        assert float(shown[mode]["value"]) == pytest.approx(mean) and shown[mode]["after"] == "noises"
+        deviation = statistics.stdev(found[scenario])
+        label = f"joint, {mode.replace('_', ' ')}"
+        assert label in text and f"{label.capitalize()}: {100 * mean:.1f} ± {100 * deviation:.1f} %" in text
+    assert len(shown) == 2 and "mean of 2 runs" in text and str(tmp_path) not in page
+
+
+def test_joint_training_that_is_not_of_the_registry_is_refused(
+    registry: Path, run: Run, joint: Callable[..., Path], data: Path, other_backbone: Path, tmp_path: Path
+) -> None:
+    def refused(folder: Path, *words: str) -> None:
+        run(registry, "-q", "report", tmp_path / "page.html", "--joint", folder).refused(*words)
+        assert not (tmp_path / "page.html").exists()
+
+    refused(tmp_path, "results.csv")
+    runs = joint("tones", "noises", "chirps", over=other_backbone)
+    refused(runs, "another backbone", "cl-ast baselines TASK… --methods joint")
+    refused(joint("tones", "noises"), "not", "chirps")
+    run(registry, "add-task", data / "tones", "--name", "high-low", "--method", "linear", "--epochs", 1).fine()
+    refused(joint("tones", "noises", "chirps"), "not on exactly the 4 tasks of the registry")
+    run(registry, "remove", "high-low", "--yes").fine()
+    lines = (runs / "results.csv").read_text()
+    (runs / "results.csv").write_text(lines.replace("joint:lr=1", "naive").replace(",joint,", ",naive,"))
+    refused(runs, "no run of joint training")
+    (runs / "results.csv").write_text(lines + lines.splitlines()[-1].replace("epochs=1", "epochs=2") + "\n")
+    refused(runs, "in several ways", "epochs=1", "epochs=2")
+    (runs / "results.csv").write_text("task,method\na,b\n")
+    refused(runs, "baselines")
+    assert run(registry, "report", runs, tmp_path / "page.html", "--joint", runs).code == 2
+
+
 def test_a_comparison_has_the_tables_that_compare_prints(
     run: Run, data: Path, backbone: Path, tmp_path: Path, registry: Path
 ) -> None:
@@ -222,8 +289,9 @@ def test_baselines_have_the_table_that_the_command_prints_and_a_line_a_method(
     for line in printed:
         for key in ("last_accuracy", "mean_incremental_accuracy", "forgetting", "intransigence", "backward_transfer"):
             mean, deviation = (100 * line[key][which] for which in ("mean", "sd"))
-            assert f'<td class="n">{mean:.1f} ± {deviation:.1f}</td>' in page
-        assert found.text.count(line["method"]) >= 3  # in two tables, and at the end of a line
+            shown = f"{mean:z.1f} ± {deviation:.1f}".replace("-", "−")
+            assert f'<td class="n">{shown}</td>' in page
+        assert found.text.count(line["method"]) >= 4  # in two tables, and at the ends of two lines
     assert "2 random orders, with 1 seed" in page and "chance" in found.text and str(tmp_path) not in page
     assert not found.tags & {"script", "link"} and all(one.startswith("#") for one in found.addresses)
     assert (tmp_path / "runs" / "results.csv").read_bytes() == before
@@ -266,15 +334,16 @@ def test_results_of_baselines_that_cannot_be_are_refused_and_all_others_are_show
     made(stream=f"{MARKUP} 0123abcd", method=MARKUP).fine()
     found = Elements((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert found.text.count(MARKUP) == 3  # the stream, and the method in two tables
-    assert found.text.count(MARKUP[:29]) == 4  # and the figure
+    assert found.text.count(MARKUP[:29]) == 5  # and both figures
     assert "0123abcd" not in found.text and "script" not in found.tags
     made(method="ours", answer="\u202eno such").fine()
     made(method="ours", answer="routed").fine()
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('<tr class="ours"><th scope="row">ours, routed</th>') == 2 and "var(--routed)" in page
+    assert "Forgetting of each method" in page
     made(accuracies="[]", reason="the loss of /home/me is not a number").fine()
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "1 run failed" in page and "/home/me" not in page
+    assert "1 run failed" in page and "Forgetting of each method" not in page and "/home/me" not in page
 
 
 def test_what_is_refused(registry: Path, run: Run, tmp_path: Path) -> None:

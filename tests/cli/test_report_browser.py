@@ -1,4 +1,4 @@
-"""The page of `cl-ast report` in a real browser: it asks for nothing, it can be read by everybody, and it prints."""
+"""The pages of `cl-ast report` in a real browser: they ask for nothing, everybody can read them, and they print."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,14 +18,24 @@ pytest.importorskip("matplotlib")
 Open = Callable[..., Any]
 WIDTHS = (360, 1280)
 SCHEMES = ("light", "dark")
+PAGES = ("registry", "baselines")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, stages: Mapping[str, Path], run: Run) -> Path:
-    """A report with sound of a registry of three tasks."""
-    out = tmp_path_factory.mktemp("report") / "page.html"
-    run(stages["chirps"], "report", out, "--with-audio").fine()
-    return out
+def places(
+    tmp_path_factory: pytest.TempPathFactory, stages: Mapping[str, Path], run: Run, data: Path, backbone: Path
+) -> Mapping[str, Path]:
+    """The page of other ways to learn three tasks, and that of a registry of them, with sound and joint training."""
+    folder = tmp_path_factory.mktemp("report")
+    words = ["baselines", *(data / task for task in stages), "--methods", "naive:lr=1 joint:lr=1 ncm ours"]
+    words += ["--adapter", "linear", "--orders", 1, "--seeds", 1, "--epochs", 1, "--backbone", backbone]
+    run(folder / "none", *words, "--out", folder / "runs").fine()
+    found = {name: folder / name / "page.html" for name in PAGES}
+    for place in found.values():
+        place.parent.mkdir()
+    run(folder / "none", "report", folder / "runs", found["baselines"]).fine()
+    run(stages["chirps"], "report", found["registry"], "--with-audio", "--joint", folder / "runs").fine()
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +49,12 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, place: Path) -> Iterator[Open]:
-    """opened(scheme, width): the page in the browser, of which every request, message and error is collected."""
+def opened(browser: Any, places: Mapping[str, Path]) -> Iterator[Open]:
+    """opened(scheme, width): a page in the browser, of which every request, message and error is collected."""
     pages = []
 
-    def show(scheme: str, width: int) -> Any:
+    def show(scheme: str, width: int, which: str = "registry") -> Any:
+        place = places[which]
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.said = []
         page.on("request", lambda request: page.said.append(request.url) if request.url != place.as_uri() else None)
@@ -60,8 +71,9 @@ def opened(browser: Any, place: Path) -> Iterator[Open]:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_asks_for_nothing_fits_and_can_be_read(opened: Open, scheme: str, width: int) -> None:
-    page = opened(scheme, width)
+@pytest.mark.parametrize("which", PAGES)
+def test_it_asks_for_nothing_fits_and_can_be_read(opened: Open, which: str, width: int, scheme: str) -> None:
+    page = opened(scheme, width, which)
     assert [one for one in page.said if not one.startswith("data:image/png")] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
@@ -80,6 +92,15 @@ def test_pictures_and_sound_are_there(opened: Open) -> None:
         })))"""
     )
     assert len(seconds) == len(sizes) and seconds == pytest.approx([0.5] * len(sizes), abs=0.15)
+
+
+def test_every_figure_is_drawn_and_can_be_read_out(opened: Open) -> None:
+    for which, least in {"registry": 3, "baselines": 2}.items():
+        figures = opened("dark", 1280, which).locator("svg.figure").all()
+        assert len(figures) == least
+        for figure in figures:
+            assert figure.get_attribute("role") == "img" and figure.get_attribute("aria-label")
+            assert figure.bounding_box()["height"] > 100 and figure.locator("text").count() > 5
 
 
 def test_it_prints_in_light_colours_without_what_only_a_screen_has(opened: Open) -> None:

@@ -9,8 +9,9 @@ import soundfile
 from tests.cli.conftest import Run
 
 NAMES = [
-    "petl-table-1", "petl-few-shot", "petl-table-3", "petl-table-4", "petl-scaling", "conformer-table-1",
-    "conformer-few-shot", "conformer-scaling", "conformer-kernel", "conformer-wav2vec",
+    "petl-table-1", "petl-few-shot", "petl-table-3", "petl-table-4", "petl-table-5", "petl-table-6", "petl-table-7",
+    "petl-scaling", "petl-scaling-esc50", "conformer-table-1", "conformer-few-shot", "conformer-scaling",
+    "conformer-kernel", "conformer-wav2vec",
 ]  # fmt: skip
 
 

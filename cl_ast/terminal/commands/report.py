@@ -15,9 +15,15 @@ from cl_ast.terminal.result_file import result_in
 
 @click.command("report")
 @click.argument("places", nargs=-1, required=True, metavar="[REGISTRY|DIR] OUT.html")
+@click.option(
+    "--joint",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Show what `cl-ast baselines --methods joint --out DIR` reached on the same tasks.",
+)
 @click.option("--with-audio", is_flag=True, help="Embed the clips that are most confidently wrong, to be listened to.")
 @pass_app
-def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
+def report(app: App, /, places: tuple[str, ...], joint: Path | None, with_audio: bool) -> None:
     """Put a registry on one page, to show to others.
 
     The page has accuracy, forgetting, routing, calibration and mistakes. Every task is measured on its test clips;
@@ -26,11 +32,12 @@ def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
     pip install 'cl-ast[plot]'.
 
     DIR is a folder that `cl-ast compare`, `reproduce` or `baselines` has written with --out. Its page has the tables,
-    and for `baselines` the accuracy after each step.
+    and for `baselines` the accuracy and the forgetting after each step.
 
     \b
     cl-ast report report.html
     cl-ast report my-registry out/report.html --with-audio
+    cl-ast report my-registry report.html --joint runs/
     cl-ast report results/ comparison.html
     """
     *source, out = places
@@ -42,11 +49,11 @@ def report(app: App, /, places: tuple[str, ...], with_audio: bool) -> None:
     from cl_ast.reporting.recorded import is_results  # after what is refused at once
 
     if source and is_results(Path(source[0])):
-        if with_audio:
-            raise click.UsageError("--with-audio is for a registry; a folder of results has no clips")
+        if with_audio or joint is not None:
+            raise click.UsageError("--with-audio and --joint are for a registry, and this is a folder of results")
         _report_results(Path(source[0]), page)
     else:
-        _report_registry(replace(app, location=source[0]) if source else app, page, with_audio)
+        _report_registry(replace(app, location=source[0]) if source else app, page, with_audio, joint)
 
 
 def _report_results(folder: Path, page: Path) -> None:
@@ -57,14 +64,14 @@ def _report_results(folder: Path, page: Path) -> None:
     print_line(f"wrote {page}")
 
 
-def _report_registry(app: App, page: Path, with_audio: bool) -> None:
+def _report_registry(app: App, page: Path, with_audio: bool, joint: Path | None) -> None:
     from cl_ast.experiments.results import FILE
 
     table = page.with_name(FILE)
     _refuse_another_table(table)
     with result_in(page):
         with result_in(table):
-            text, rows, skipped = _made(app, with_audio)
+            text, rows, skipped = _made(app, with_audio, joint)
             print_text(rows)
         print_text(text)
     print_line(f"wrote {page}, and its numbers to {table}")
@@ -72,7 +79,7 @@ def _report_registry(app: App, page: Path, with_audio: bool) -> None:
         warn(f"{name} could not be measured: {reason}")
 
 
-def _made(app: App, with_audio: bool) -> tuple[str, str, dict[str, str]]:
+def _made(app: App, with_audio: bool, joint: Path | None) -> tuple[str, str, dict[str, str]]:
     """Return the page, the table, and the tasks that could not be measured with the reason."""
     from cl_ast.reporting import figures
     from cl_ast.reporting.findings import gather
@@ -82,7 +89,7 @@ def _made(app: App, with_audio: bool) -> tuple[str, str, dict[str, str]]:
 
     figures.check()
     with app.manager() as manager, app.progress() as display:
-        findings = gather(manager, with_audio=with_audio, progress=display)
+        findings = gather(manager, with_audio=with_audio, joint=joint, progress=display)
     return page(findings), as_csv(rows(findings)), dict(findings.skipped)
 
 

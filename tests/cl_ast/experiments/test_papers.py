@@ -11,6 +11,8 @@ from cl_ast.experiments.papers import PUBLISHED, Published
 EVERY = pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
 # The mean of 87.48, 84.31, 97.31 and 93.29 is 90.60.
 MISPRINTED = {("full fine-tuning", 90.07)}
+# A bias of 768 numbers more in each of 12 layers than the paper counts: docs/methods.md.
+COUNTED = {"HYDRA FFN": 470_304 + 12 * 768}
 
 
 @EVERY
@@ -33,10 +35,10 @@ def test_methods_have_as_many_parameters_as_is_printed(published: Published) -> 
     for row in published.rows:
         spec = parse(row.method)
         if spec.trains == "adapter" and row.parameters:
-            printed = int(re.findall(r"(\d+)K", row.parameters)[0])
+            printed = COUNTED.get(row.name, 1000 * int(re.findall(r"(\d+)K", row.parameters)[0]))
             counted = cost(spec, shape, backbone_parameters=parameters).trainable_parameters
             # Over Wav2Vec 2.0 the table prints a thousand more than over AST.
-            assert counted / 1000 == pytest.approx(printed, abs=1.5), row
+            assert counted == pytest.approx(printed, abs=1500), row
 
 
 def test_what_two_tables_print_of_one_method_is_the_same() -> None:
@@ -51,7 +53,7 @@ def test_what_two_tables_print_of_one_method_is_the_same() -> None:
     assert twice > 40
 
 
-@pytest.mark.parametrize("name", ["petl-scaling", "conformer-scaling"])
+@pytest.mark.parametrize("name", ["petl-scaling", "petl-scaling-esc50", "conformer-scaling"])
 def test_the_points_of_a_scaling_figure_are_between_50_thousand_and_a_million(name: str) -> None:
     shape, _ = sizes("ast-base")
     counts = [cost(parse(row.method), shape).trainable_parameters for row in PUBLISHED[name].rows]
