@@ -35,7 +35,8 @@ def routes(service: Service) -> APIRouter:
             text = text_of(writers.Found(uploads[0].name, samples, found), scorer.settings, query.format)
             return Response(text, media_type="text/plain")
         answer = {"id": request_id_of(request), "events": [event_json(one) for one in found if not one.why]}
-        return JSONResponse(answer | {"settings": _shown(scorer.settings), "left_out": scorer.left_out})
+        said = {"left_out": scorer.left_out, "notes": scorer.cautions()}
+        return JSONResponse(answer | {"settings": _shown(scorer.settings)} | said)
 
     @router.post("/v1/jobs", status_code=202, response_model=JobState, openapi_extra=BODY)
     async def start(request: Request, query: Annotated[RecordingQuery, Query()]) -> JSONResponse:
