@@ -28,6 +28,7 @@ import numpy as np
 import soundfile
 
 from benchmarks import attach
+from benchmarks.memory import memory_of
 from benchmarks.rows import Row
 from cl_ast.backbone import pretrained
 from cl_ast.manager import Manager
@@ -196,7 +197,7 @@ def _memory(port: int, process: int, request: Request, requests: int) -> Row:
         for number in range(requests // 10):
             _ask(connection, *request(_any_task(number)))
         if tenth in (0, 9):
-            sizes.append(_resident(process))
+            sizes.append(memory_of("VmRSS", process))
     return _row(f"memory after {requests:,} requests", "the first tenth", sizes[1] / sizes[0], sizes[1], "MB", 1.02, "")
 
 
@@ -243,11 +244,6 @@ def _is_healthy(port: int) -> bool:
         connection.request("GET", "/health")
         return connection.getresponse().status == 200
     return False
-
-
-def _resident(process: int) -> float:
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def _row(
