@@ -13,7 +13,6 @@ from cl_ast.serving.event_queries import EventsRequest, RecordingQuery
 from cl_ast.serving.finding import event_json, find, find_as_job, text_of
 from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.jobs import Job, started
-from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import BODY, only
@@ -42,8 +41,6 @@ def routes(service: Service) -> APIRouter:
     async def start(request: Request, query: Annotated[RecordingQuery, Query()]) -> JSONResponse:
         """Find the events of a long recording in the background."""
         settings = query.settings()
-        if not service.settings.one_process:
-            raise Refusal("forbidden", "there are no jobs with several replicas, which do not know each other's")
         jobs.require_room()
         async with service.uploads(request, service.deadline()) as uploads:
             upload = service.spool.kept(only(uploads))
