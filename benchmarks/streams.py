@@ -10,7 +10,6 @@ that it knows windows with a sound and may call those without one unknown.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import streams as data_sets
+from benchmarks.memory import memory_of
 from benchmarks.rows import Row
 from benchmarks.soundscapes import WINDOW, Scape, noise, noise_alone, over_noise, soundscapes
 from benchmarks.timing import in_turns, ratio
@@ -191,21 +191,21 @@ def _memory(registry: Path, task: str, hours: float) -> Row:
     for length in (hours / 24, hours):
         code = f"from benchmarks.streams import search; search({str(registry)!r}, {task!r}, {length!r})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        peak[length] = int(done.stdout)
+        peak[length] = float(done.stdout)
     growth = peak[hours] / peak[hours / 24]
     what = f"memory of {hours:g} h"
-    return Row(what, f"{hours / 24:.3g} h", growth, peak[hours] / 1024, "MiB", "", "1.05 or less", growth <= 1.05, "")
+    return Row(what, f"{hours / 24:.3g} h", growth, peak[hours], "MB", "", "1.05 or less", growth <= 1.05, "")
 
 
 def search(registry: str, task: str, hours: float) -> None:
-    """Search noise of this length, and print the most memory that this process had, in KiB."""
+    """Search noise of this length, and print the most memory that this process had, in MB."""
     random = np.random.default_rng(0)
     with Manager.open(Path(registry), device="cpu") as manager:
         detector = StreamDetector(WindowScorer(manager.session, EventSettings(task, WINDOW, WINDOW)), group=32)
         for _ in range(max(1, round(hours * 360))):
             detector.add(noise(random, 10 * SAMPLE_RATE))
         detector.finish()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(memory_of("VmHWM"))
 
 
 def _tasks(folders: Sequence[Path], place: Path) -> Iterator[data_sets.Task]:

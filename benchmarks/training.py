@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
+from benchmarks.memory import memory_of
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
 from cl_ast.adapters.spec import parse
@@ -177,12 +178,6 @@ def _peft_step(backbone: Backbone, paths: list[Path]) -> Callable[[], object]:
     return run
 
 
-def _memory_of(key: str) -> float:
-    """Return a line of this process's status in MB: VmRSS is its memory now, VmHWM its peak."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) / 1024
-
-
 def main(method: str) -> None:
     """Print what a step of a method adds to the memory of this process, in MB."""
     torch.set_num_threads(1)
@@ -190,10 +185,10 @@ def main(method: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         step = _step(_split(backbone, _clips(Path(place), BATCH), method))
         Path("/proc/self/clear_refs").write_text("5")  # set the peak back
-        before = _memory_of("VmRSS")
+        before = memory_of("VmRSS")
         step()
         step()  # the optimiser's moments exist from the second step on
-    print(_memory_of("VmHWM") - before)
+    print(memory_of("VmHWM") - before)
 
 
 if __name__ == "__main__":

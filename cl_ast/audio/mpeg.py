@@ -132,7 +132,8 @@ def parts(source: Source, start: int) -> tuple[list[Part], int, list[str]]:
         notes.append(f"{walk.skipped} bytes between its frames are no mp3, and are left out")
     if cut:
         position = source.length
-        notes.append("its last frame is cut; the end of the recording may be missing")
+        if source.cut_off is None:
+            notes.append("its last frame is cut; the end of the recording may be missing")
     return [Part((TAG, *pieces)) for pieces in walk.parts], position, notes
 
 

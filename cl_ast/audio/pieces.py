@@ -54,6 +54,11 @@ class Source:
             raise error
         self.cut_off = self.cut_off or error
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether the file is longer now than when it was opened: it is still being written."""
+        return self._file.seek(0, io.SEEK_END) > self.length
+
     def at(self, position: int, size: int) -> bytes:
         """Return the bytes there, fewer at the end of the file."""
         if self._whole is not None:

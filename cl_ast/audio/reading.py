@@ -24,6 +24,9 @@ Waveform = npt.NDArray[np.float32]  # (samples,), mono, 16 kHz, finite, nominall
 MOST_SECONDS = 2 * 3600  # of a clip that is read whole
 
 
+_GROWN = "it is still being written, and what was added meanwhile is left out; read it again when it is complete"
+
+
 class TooLongError(AudioError):
     """Raised when a clip is longer than may be read whole."""
 
@@ -94,6 +97,10 @@ def stream(
             for block in _decoded(source, part, seconds, notes, waiting):
                 some = some or bool(len(block))
                 yield block
+        if source.has_grown and lenient:
+            source.is_cut_off(AudioError(_GROWN))
+        elif source.has_grown:
+            notes.append(_GROWN)
         if source.cut_off is not None:
             raise source.cut_off
         if not some:

@@ -1,7 +1,7 @@
 """Tunes where events of a task begin: a threshold for each class, from validation clips and background recordings.
 
-The events are those that `cl-ast events` would find with its usual settings, or with another window and hop: by the
-same grid, median and rules. Every window is scored once; what is tried is only where the scores become events.
+The events are those that `cl-ast events` would find with its usual settings, or with other windows: by the same grid,
+median and rules. Every window is scored once; what is tried is only where the scores become events.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from cl_ast.events import EventDetector, EventSettings, ScoredWindow, StreamDete
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step
 from cl_ast.tasks.source import reload_version
-from cl_ast.tasks.thresholds import KEY
+from cl_ast.tasks.thresholds import KEY, Windows
 from registry import TaskRecord
 
 _LEVELS = 100  # thresholds are hundredths
@@ -81,7 +81,7 @@ class Tuned:
 
     Attributes:
         hours: of background.
-        window, hop: of the scores that the thresholds are for, in seconds.
+        windows: those whose scores the thresholds are for.
         classes: the thresholds, by label.
         unreached: the classes for which no threshold reaches the goal; they have the highest.
     """
@@ -89,8 +89,7 @@ class Tuned:
     goal: Goal
     background: Path
     hours: float
-    window: float
-    hop: float
+    windows: Windows
     classes: Mapping[str, ClassThreshold]
     unreached: Sequence[str]
 
@@ -101,8 +100,7 @@ class Tuned:
             "precision": self.goal.precision,
             "background": str(self.background),
             "hours": round(self.hours, 4),
-            "window": self.window,
-            "hop": self.hop,
+            **self.windows._asdict(),
             "labels": {label: asdict(one) for label, one in self.classes.items()},
         }
 
@@ -116,16 +114,18 @@ def tune(
     *,
     window: float | None = None,
     hop: float | None = None,
+    timeline: bool = False,
 ) -> Tuned:
     """Give each class of a task the lowest threshold that reaches a goal, as a version that differs in nothing else.
 
     Args:
         background: a folder of recordings in which none of the classes sounds.
-        window, hop: as in `EventSettings`.
+        window, hop, timeline: as in `EventSettings`.
 
     Raises:
         StreamError: the background has no recordings, or the validation clips are not at hand.
         AudioError: a recording or a clip cannot be read, or the window or the hop cannot be used.
+        MethodError: a timeline is wanted, and the task has none.
         RegistryError: the routing of the task would be lost.
         NotFiniteError: the task answers with values that are not numbers.
     """
@@ -133,7 +133,8 @@ def tune(
     if session.routing.is_unusable(record.version):
         raise RegistryError(f"the routing of {record.name} is of another release; run `cl-ast route` first")
     root = resolved(background)
-    scorer = WindowScorer(session, EventSettings(task=record.name, window=window, hop=hop, tuned=False))
+    settings = EventSettings(task=record.name, window=window, hop=hop, timeline=timeline, tuned=False)
+    scorer = WindowScorer(session, settings)
     clips = reload_version(session.registry, record.version).validation
     paths = audio_in(root)
     scored: list[_Scored] = []
@@ -150,7 +151,7 @@ def tune(
     if not hours:
         raise StreamError(f"{root} has no sound; give recordings of the background")
     classes, unreached = _lowest(record, scored, scorer, _rule(goal, hours), progress)
-    tuned = Tuned(goal, root, hours, scorer.size / SAMPLE_RATE, scorer.hop / SAMPLE_RATE, classes, unreached)
+    tuned = Tuned(goal, root, hours, scorer.windows, classes, unreached)
     routing = session.routing.tasks().get(record.name)
     tensors = {} if routing is None else routing.tensors()
     recommit(session, record, tensors, record.version.source, {KEY: tuned.to_json()})

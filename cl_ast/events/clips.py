@@ -82,9 +82,10 @@ class _Clip:
     def __init__(self, path: Path, rate: int, channels: int) -> None:
         self._path = path
         try:
+            path.touch()  # whose error says why, where that of soundfile does not
             self._file = soundfile.SoundFile(path, "w", rate, channels, "FLOAT", format="WAV")
         except (OSError, RuntimeError) as error:
-            raise _refused(path, error) from None
+            raise self._failed(error) from None
 
     def write(self, samples: Block) -> None:
         """Add samples. Raises ClAstError where they cannot be written, and takes the file away."""
@@ -92,15 +93,19 @@ class _Clip:
             self._file.write(samples)
             self._file.flush()
         except (OSError, RuntimeError, AssertionError) as error:  # the last where fewer samples could be written
-            with suppress(OSError, RuntimeError):
-                self._file.close()
-            self._path.unlink(missing_ok=True)
-            raise _refused(self._path, error) from None
+            self.close()
+            raise self._failed(error) from None
 
     def close(self) -> None:
         """End the file; once more does nothing."""
         with suppress(OSError, RuntimeError):
             self._file.close()
+
+    def _failed(self, error: Exception) -> ClAstError:
+        """Take away what was written, and return what is said of it."""
+        with suppress(OSError):
+            self._path.unlink()
+        return _refused(self._path, error)
 
 
 def _make(folder: Path) -> None:
@@ -111,5 +116,5 @@ def _make(folder: Path) -> None:
 
 
 def _refused(path: Path, error: Exception) -> ClAstError:
-    reason = getattr(error, "strerror", None) or str(error) or "the disk may be full"
+    reason = getattr(error, "strerror", None) or "the disk may be full"
     return ClAstError(f"{path}: the clip cannot be written ({reason}); free some space, or name another folder")

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.events.event import Event, EventSettings, Key
-from cl_ast.events.grid import Cell, Grid, RunningMedian, ScoredWindow, Scores
+from cl_ast.events.grid import Cell, ScoredWindow, Scores, SmoothGrid
 from cl_ast.events.regions import BELOW_ON, TOO_SHORT, Region, Regions
 from cl_ast.events.sebb import boxes
 
@@ -33,22 +32,18 @@ class EventDetector:
         self._path = path
         self._settings = settings
         self._step = step
-        self._hop = hop
-        self._grid = Grid(step)
-        length = round(settings.median * SAMPLE_RATE / step)
-        self._cuts: _Cuts = _Boxes(settings, length) if settings.method == "sebb" else _Hysteresis(settings, step)
-        self._median = RunningMedian(1 if settings.method == "sebb" else length | 1)
+        self._grid = SmoothGrid(settings, step, hop)
+        self._cuts: _Cuts = (_Boxes if settings.method == "sebb" else _Hysteresis)(settings, step)
         self._route = "" if settings.route == "every" else settings.route
         self._waiting: list[Event] = []  # until the recording is as long as they are with their pads
 
     def add(self, window: ScoredWindow) -> list[Event]:
         """Take the next window, and return the events that are over, and candidates that were rejected."""
-        self._grid.add(window)
-        return self._given(self._grid.before(window.first + self._hop))
+        return self._given(self._grid.add(window))
 
     def finish(self, samples: int) -> list[Event]:
         """End the recording, which is this long; return the events that are left."""
-        found = self._given(self._grid.before(samples), at_end=True)
+        found = self._given(self._grid.finish(samples), at_end=True)
         return [replace(one, stop=min(one.stop, samples)) for one in found if one.first < samples]
 
     @property
@@ -59,8 +54,7 @@ class EventDetector:
         return [one for one in events if not one.why]
 
     def _given(self, cells: Iterator[Cell], *, at_end: bool = False) -> list[Event]:
-        ready = chain.from_iterable(map(self._median.add, cells))
-        for cell in chain(ready, self._median.finish()) if at_end else ready:
+        for cell in cells:
             self._waiting += self._events(self._cuts.add(cell, self._grid.keys))
         if at_end:
             self._waiting += self._events(self._cuts.finish(self._grid.keys))
@@ -97,7 +91,7 @@ class _Unknown:
         self._open: Region | None = None
 
     def add(self, number: int, cell: Cell) -> list[tuple[Key | None, Region]]:
-        if 2 * cell.unknown > cell.windows:
+        if cell.is_unknown:
             if self._open is None:
                 self._open = Region(number, number + 1, 0.0, 0.0, cell.windows)
             else:
@@ -116,7 +110,7 @@ class _Hysteresis:
     def __init__(self, settings: EventSettings, step: int) -> None:
         self.cells = 0
         self._settings = settings
-        self._gap = -(-round(settings.min_gap * SAMPLE_RATE) // step)
+        self._gap = settings.gap_cells(step)
         self._off: Scores = np.zeros(0)
         self._classes: list[Regions] = []
         self._busy: set[int] = set()
@@ -156,10 +150,10 @@ class _Hysteresis:
 class _Boxes:
     """Keeps the cells of all classes until the end, and cuts them there where their scores change (`sebb`)."""
 
-    def __init__(self, settings: EventSettings, length: int) -> None:
+    def __init__(self, settings: EventSettings, step: int) -> None:
         self.cells = 0
         self._settings = settings
-        self._length = length
+        self._length = settings.median_cells(step)
         self._kept: list[Cell] = []
         self._unknown = _Unknown()
 

@@ -97,6 +97,14 @@ class EventSettings:
         """Return where events of a class begin and end."""
         return self.thresholds.get(key, self.threshold)
 
+    def median_cells(self, step: int) -> int:
+        """Return the length of the median in cells of the grid, which are `step` samples each."""
+        return round(self.median * SAMPLE_RATE / step)
+
+    def gap_cells(self, step: int) -> int:
+        """Return the fewest cells of the grid that part two events of a class; fewer are bridged."""
+        return -(-round(self.min_gap * SAMPLE_RATE) // step)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

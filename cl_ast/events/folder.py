@@ -17,7 +17,7 @@ class ResultFolder:
     """A folder with a file of JSON lines for each recording, and `index.json`: the settings, and which are done.
 
     A file appears when its recording is done. So a run that was stopped is gone on with: what is there is not
-    searched again.
+    searched again, unless the recording could not be read to its end.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -57,9 +57,9 @@ class ResultFolder:
             )
 
     def found(self, path: str) -> Found | None:
-        """Return what was found in a recording before; None where it is still to be searched."""
+        """Return what was found in a recording before; None where it is still to be searched, to its end."""
         entry = self._done.get(path)
-        if entry is None:
+        if entry is None or "ended" in entry:
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
             lines = (self._folder / entry["file"]).read_text(encoding="utf-8").splitlines()

@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from cl_ast.events.event import Key
+from cl_ast.events.event import EventSettings, Key
 
 Scores = npt.NDArray[np.float64]
 
@@ -57,6 +58,11 @@ class Cell:
     windows: int = 0
     begun: int = 0
     unknown: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no task fits most of the windows that cover it."""
+        return 2 * self.unknown > self.windows
 
 
 class Grid:
@@ -148,3 +154,37 @@ class RunningMedian:
             rows = [np.pad(one, (0, most - len(one))) if len(one) < most else one for one in near]
             cell.scores = np.median(rows, axis=0)
         return cell
+
+
+class SmoothGrid:
+    """Takes the windows of a recording in order, and gives the cells of its grid after the median over them.
+
+    With "sebb" there is no median: a step filter smooths the scores later.
+    """
+
+    def __init__(self, settings: EventSettings, step: int, hop: int) -> None:
+        """
+        Args:
+            step: of the grid, in samples.
+            hop: from the begin of one window to the next, in samples.
+        """
+        self._grid = Grid(step)
+        self._hop = hop
+        self._median = RunningMedian(1 if settings.method == "sebb" else settings.median_cells(step) | 1)
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        """The classes that are known so far, in the order of a cell's scores."""
+        return self._grid.keys
+
+    def add(self, window: ScoredWindow) -> Iterator[Cell]:
+        """Take the next window, and yield the cells that are ready."""
+        self._grid.add(window)
+        return self._before(window.first + self._hop)
+
+    def finish(self, samples: int) -> Iterator[Cell]:
+        """End the recording, which is this long, and yield the cells that are left."""
+        return chain(self._before(samples), self._median.finish())
+
+    def _before(self, sample: int) -> Iterator[Cell]:
+        return chain.from_iterable(map(self._median.add, self._grid.before(sample)))

@@ -22,7 +22,7 @@ from cl_ast.inference.joining import cut_of, joined
 from cl_ast.inference.session import Session
 from cl_ast.router import Route, Router, decide, part_to_describe
 from cl_ast.tasks.task_model import TaskModel
-from cl_ast.tasks.thresholds import thresholds_of, windows_of
+from cl_ast.tasks.thresholds import Windows, thresholds_of, windows_of
 
 _APPROXIMATE = "--route sticky is approximate: a task that fits a window is kept for those after it"
 
@@ -124,15 +124,19 @@ class WindowScorer:
     def cautions(self) -> list[str]:
         """Return what is to be said of the scores: that they are approximate, or that thresholds are for others."""
         lines = [] if self.settings.route == "every" else [_APPROXIMATE]
-        own = self.size / SAMPLE_RATE, self.hop / SAMPLE_RATE  # in seconds
         wanted = {task for task, _ in self.settings.thresholds}
         tuned = {name: windows_of(version) for name, version in self._tasks.versions.items() if name in wanted}
         return lines + [
-            f"the thresholds of {name} were tuned for windows of {one[0]:g} s with a hop of {one[1]:g} s, and these "
-            f"are of {own[0]:g} s with a hop of {own[1]:g} s, whose scores differ; give the same, or tune with these"
+            f"the thresholds of {name} were tuned for {one.in_words()}, and these are {self.windows.in_words()}, whose "
+            "scores differ; give the same, or tune with these"
             for name, one in sorted(tuned.items())
-            if one is not None and one != own
+            if one is not None and one != self.windows
         ]
+
+    @property
+    def windows(self) -> Windows:
+        """What it scores."""
+        return Windows(self.size / SAMPLE_RATE, self.hop / SAMPLE_RATE, self.settings.timeline)
 
     def prepare(self, windows: Sequence[Segment]) -> None:
         """Compute what windows share, in the thread that reads them, so that the backbone need not wait for it."""

@@ -41,16 +41,35 @@ def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
     app.include_router(_health(service))
     app.include_router(classify.routes(service))
     app.include_router(tasks.routes(service))
-    app.include_router(events.routes(service))
-    app.include_router(streams.routes(service))
     if service.settings.one_process:
         app.include_router(recordings.routes(service))
         app.include_router(training.routes(service))
-        if service.settings.page:
-            app.include_router(page.routes())
+    else:
+        app.include_router(_of_one_process())  # before /v1/jobs
+    app.include_router(events.routes(service))
+    app.include_router(streams.routes(service))
+    if service.settings.page:
+        app.include_router(page.routes())
     for kind, handler in _handlers(service).items():
         app.add_exception_handler(kind, handler)
     return Gate(app, service)
+
+
+def _of_one_process() -> APIRouter:
+    """Return the endpoints that keep something for later requests, which may reach another replica: they refuse."""
+    router = APIRouter(include_in_schema=False)
+
+    async def refuse() -> None:
+        raise Refusal(
+            "forbidden",
+            "recordings, jobs and trainings are kept by a service of one process only, and this one has several "
+            "replicas; /v1/classify, /v1/events and /v1/stream answer",
+        )
+
+    for path in ("/v1/recordings", "/v1/jobs", "/v1/trainings"):
+        router.add_api_route(path, refuse, methods=["POST"])
+        router.add_api_route(f"{path}/{{rest:path}}", refuse, methods=["GET", "POST", "DELETE"])
+    return router
 
 
 def _health(service: Service) -> APIRouter:

@@ -23,7 +23,9 @@ class ScoreQuery(BaseModel):
         _USUAL.task
     )
     window: Annotated[float | None, Field(description="Seconds; by default what the task takes.")] = _USUAL.window
-    hop: Annotated[float | None, Field(description="Seconds; by default half a window.")] = _USUAL.hop
+    hop: Annotated[
+        float | None, Field(description="Seconds; by default half a window, or with timeline a whole one.")
+    ] = _USUAL.hop
     timeline: Annotated[bool, Field(description="A score for every step in time of the backbone.")] = _USUAL.timeline
 
     def settings(self) -> EventSettings:

@@ -13,7 +13,6 @@ from cl_ast.serving.event_queries import EventsRequest, RecordingQuery
 from cl_ast.serving.finding import event_json, find, find_as_job, text_of
 from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.jobs import Job, started
-from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import BODY, only
@@ -35,14 +34,13 @@ def routes(service: Service) -> APIRouter:
             text = text_of(writers.Found(uploads[0].name, samples, found), scorer.settings, query.format)
             return Response(text, media_type="text/plain")
         answer = {"id": request_id_of(request), "events": [event_json(one) for one in found if not one.why]}
-        return JSONResponse(answer | {"settings": _shown(scorer.settings), "left_out": scorer.left_out})
+        said = {"left_out": scorer.left_out, "notes": scorer.cautions()}
+        return JSONResponse(answer | {"settings": _shown(scorer.settings)} | said)
 
     @router.post("/v1/jobs", status_code=202, response_model=JobState, openapi_extra=BODY)
     async def start(request: Request, query: Annotated[RecordingQuery, Query()]) -> JSONResponse:
         """Find the events of a long recording in the background."""
         settings = query.settings()
-        if not service.settings.one_process:
-            raise Refusal("forbidden", "there are no jobs with several replicas, which do not know each other's")
         jobs.require_room()
         async with service.uploads(request, service.deadline()) as uploads:
             upload = service.spool.kept(only(uploads))

@@ -36,7 +36,7 @@ async def find_as_job(
 
     with service.admission.stay():
         scorer, samples = await find(service, upload, settings, inf, take, watch)
-    job.left_out = scorer.left_out
+    job.left_out, job.notes = scorer.left_out, scorer.cautions()
     return scorer, samples
 
 

@@ -26,6 +26,7 @@ class Job:
         seconds: of sound, as far as it is.
         step: of a training, as far as it is; None for other jobs.
         left_out: tasks that did not answer, since their files cannot be used; known at the end.
+        notes: what is to be said of the events, as lines; known at the end.
         error: why it failed, as JSON has it.
         changed: is set at the next change, and another one is then put in its place.
     """
@@ -36,6 +37,7 @@ class Job:
     seconds: float = 0.0
     step: dict[str, Any] | None = None
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,7 +61,7 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return its state."""
         found = {"id": self.id, "state": self.state, "seconds": self.seconds, "step": self.step}
-        return found | {"left_out": self.left_out, "error": self.error}
+        return found | {"left_out": self.left_out, "notes": self.notes, "error": self.error}
 
     def _change(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()

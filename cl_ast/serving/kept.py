@@ -37,6 +37,7 @@ class Scored:
         settings: with the window and the hop that were used.
         step, hop: of the grid, and from one window to the next, in samples.
         samples: how long the recording is.
+        notes: what is to be said of the scores, as lines.
     """
 
     settings: EventSettings
@@ -44,6 +45,7 @@ class Scored:
     hop: int
     samples: int
     windows: Sequence[ScoredWindow]
+    notes: Sequence[str]
 
     def events(self, name: str, settings: EventSettings) -> list[Event]:
         """Return the events, and the rejected candidates, that other settings cut out of the same scores."""

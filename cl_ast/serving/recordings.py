@@ -139,7 +139,7 @@ async def _search(service: Service, recording: Recording, settings: EventSetting
             raise Refusal("too_large", f"more than {_MOST_WINDOWS:,} windows: choose a larger hop, or send less")
 
     scorer, samples = await find_as_job(service, recording.upload, settings, job, watch)
-    recording.scored = Scored(scorer.settings, scorer.step, scorer.hop, samples, windows)
+    recording.scored = Scored(scorer.settings, scorer.step, scorer.hop, samples, windows, scorer.cautions())
 
 
 def _scored(recording: Recording) -> Scored:

@@ -177,6 +177,7 @@ class EventsFound(BaseModel):
     events: list[EventAnswer]
     settings: Annotated[dict[str, Any], Field(description="The settings that were used, as the query spells them.")]
     left_out: Annotated[list[str], Field(description="Tasks that did not answer, since their files are damaged.")]
+    notes: Annotated[list[str], Field(description="Such as thresholds that were tuned for other windows.")]
 
 
 class JobState(BaseModel):
@@ -191,6 +192,7 @@ class JobState(BaseModel):
     left_out: Annotated[
         list[str], Field(description="Tasks that did not answer, since their files are damaged; known at the end.")
     ]
+    notes: Annotated[list[str], Field(description="Such as thresholds that were tuned for other windows; at the end.")]
     error: Problem | None = None
     events: Annotated[list[EventAnswer] | None, Field(description="Those found so far.")] = None
 

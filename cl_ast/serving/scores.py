@@ -1,13 +1,14 @@
 """The scores of a recording as a browser needs them, which cuts events out of them itself at any threshold."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cl_ast.audio.reading import SAMPLE_RATE
-from cl_ast.events.grid import Cell, Grid, RunningMedian
+from cl_ast.events.grid import SmoothGrid
 from cl_ast.serving.kept import Scored
 
 _LEAST = 0.05  # lower scores are left out, unless they lie in a gap that may be bridged
@@ -20,10 +21,9 @@ def scores_json(scored: Scored) -> dict[str, Any]:
     A class has runs: the number of the first cell, and the scores from there on. What is between two runs is below
     `least`, and so is no part of an event that begins and ends at higher scores.
     """
-    settings = scored.settings
-    grid = Grid(scored.step)
-    cells = list(_cells(scored, grid))
-    gap = -(-round(settings.min_gap * SAMPLE_RATE) // scored.step)
+    settings, gap = scored.settings, scored.settings.gap_cells(scored.step)
+    grid = SmoothGrid(settings, scored.step, scored.hop)
+    cells = [*chain.from_iterable(map(grid.add, scored.windows)), *grid.finish(scored.samples)]
     table = np.zeros((len(cells), len(grid.keys)), np.float32)
     for row, cell in zip(table, cells, strict=True):
         row[: len(cell.scores)] = cell.scores
@@ -32,11 +32,12 @@ def scores_json(scored: Scored) -> dict[str, Any]:
         on = settings.threshold_of((task, label)).on
         runs = [[first, _rounded(table[first:stop, place])] for first, stop in _runs(table[:, place] >= _LEAST, gap)]
         classes.append({"task": task, "label": label, "on": on, "runs": runs})
-    unknown = np.array([2 * cell.unknown > cell.windows for cell in cells], dtype=bool)
+    unknown = np.array([cell.is_unknown for cell in cells], dtype=bool)
     return {
         "task": settings.task,
         "window": settings.window,
         "hop": scored.hop / SAMPLE_RATE,
+        "notes": list(scored.notes),
         "step": scored.step / SAMPLE_RATE,
         "seconds": scored.samples / SAMPLE_RATE,
         "gap": gap,
@@ -45,18 +46,6 @@ def scores_json(scored: Scored) -> dict[str, Any]:
         "classes": classes,
         "unknown": list(_runs(unknown, 0)),
     }
-
-
-def _cells(scored: Scored, grid: Grid) -> Iterator[Cell]:
-    """Yield the cells of a recording after the median, as `EventDetector` has them."""
-    median = RunningMedian(round(scored.settings.median * SAMPLE_RATE / scored.step) | 1)
-    for window in scored.windows:
-        grid.add(window)
-        for cell in grid.before(window.first + scored.hop):
-            yield from median.add(cell)
-    for cell in grid.before(scored.samples):
-        yield from median.add(cell)
-    yield from median.finish()
 
 
 def _runs(true: npt.NDArray[np.bool_], around: int) -> Iterator[tuple[int, int]]:

@@ -24,8 +24,8 @@ class Settings:
         allow_changes: whether tasks may be trained, imported and removed.
         page: whether it has a page for people.
         location: the registry's folder or URL, which a training opens in a process of its own.
-        one_process: whether all requests of a client reach this process. Jobs, kept recordings, trainings and the page
-            need that, and are left out otherwise.
+        one_process: whether all requests of a client reach this process. Jobs, kept recordings and trainings need that,
+            and are refused otherwise.
     """
 
     host: str = "127.0.0.1"

@@ -119,8 +119,8 @@ class _Session:
         self.task = update.task
         scorer = await scorer_of(self._service, update.settings())
         detector = StreamDetector(scorer, watch=self._windows.append)
-        used = {"window": scorer.settings.window, "hop": scorer.settings.hop, "left_out": scorer.left_out}
-        await self._send("session.created", **used)
+        used = {"window": scorer.settings.window, "hop": scorer.settings.hop}
+        await self._send("session.created", **used, left_out=scorer.left_out, notes=scorer.cautions())
         receiving = asyncio.create_task(self._receive(Frames(update)))
         columns = LogMelColumns()
         try:

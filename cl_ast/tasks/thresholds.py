@@ -1,11 +1,29 @@
 """Where events of single classes begin, as `cl-ast tune` recorded it with a version of a task. Imports no torch."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from registry.version_facts import VersionFacts
 
 KEY = "thresholds"
 """Where a version's training record has them."""
+
+
+class Windows(NamedTuple):
+    """The windows whose scores thresholds are for: scores of other windows differ.
+
+    Attributes:
+        window, hop: how long each is, and from the begin of one to the next, in seconds.
+        timeline: whether each has a score for every step in time of the backbone, and not one for all of it.
+    """
+
+    window: float
+    hop: float
+    timeline: bool = False
+
+    def in_words(self) -> str:
+        """Return how they are described to people."""
+        return f"windows of {self.window:g} s, hop {self.hop:g} s{', with a timeline' * self.timeline}"
 
 
 def thresholds_of(version: VersionFacts) -> dict[str, float]:
@@ -23,9 +41,14 @@ def thresholds_of(version: VersionFacts) -> dict[str, float]:
     return found
 
 
-def windows_of(version: VersionFacts) -> tuple[float, float] | None:
-    """Return the window and the hop, in seconds, whose scores the thresholds are for; None where no record says so."""
+def windows_of(version: VersionFacts) -> Windows | None:
+    """Return the windows whose scores the thresholds are for; None where no record says so.
+
+    Earlier releases tuned without a timeline, and did not record that.
+    """
     record = version.training.get(KEY)
-    found = [record.get(name) if isinstance(record, Mapping) else None for name in ("window", "hop")]
+    if not isinstance(record, Mapping):
+        return None
+    found = (record.get(name) for name in ("window", "hop"))
     window, hop = (float(one) if isinstance(one, int | float) and 0 < one < 1e6 else None for one in found)
-    return None if window is None or hop is None else (window, hop)
+    return None if window is None or hop is None else Windows(window, hop, record.get("timeline") is True)

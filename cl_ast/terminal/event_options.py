@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from cl_ast.inference.session import Session
 
 _SCORE = click.FloatRange(0, 1)
+_TIMELINE = click.option(
+    "--timeline",
+    is_flag=True,
+    help="Score every step in time within a window, at almost no cost; the hop may then be the window.",
+)
 _WINDOWS = (
     click.option(
         "--window", type=float, metavar="S", help="Classify windows of S seconds. [default: what the task hears]"
     ),
-    click.option("--hop", type=float, metavar="S", help="A window every S seconds. [default: half a window]"),
+    click.option(
+        "--hop",
+        type=float,
+        metavar="S",
+        help="A window every S seconds. [default: half a window; with --timeline, a whole one]",
+    ),
 )
 _OPTIONS = (
     click.option(
@@ -57,11 +67,7 @@ _OPTIONS = (
     click.option(
         "--pad", type=float, default=0.0, show_default=True, metavar="S", help="Widen events by S seconds each way."
     ),
-    click.option(
-        "--timeline",
-        is_flag=True,
-        help="Score every step in time within a window, at almost no cost; the hop may then be the window.",
-    ),
+    _TIMELINE,
 )
 NAMES = ("task", "alpha", "route", "window", "hop", "on", "off", "median", "min_duration", "min_gap", "pad", "timeline")
 
@@ -72,8 +78,8 @@ def event_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def window_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `window` and `hop` alone."""
-    return _with(_WINDOWS, command)
+    """Add the options `window`, `hop` and `timeline` alone."""
+    return _with((*_WINDOWS, _TIMELINE), command)
 
 
 def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:

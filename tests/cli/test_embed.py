@@ -99,6 +99,7 @@ def test_their_maps_are_side_by_side_with_a_shade_and_a_marker_for_each_class(cl
         (["tones", "--out", "e.npz", "--layer", 3], ["2 layers", "0 (before the first) to 2"]),
         (["tones", "--out", "e.npz", "--task", "birds"], ["birds"]),
         (["birds", "--out", "e.npz"], ["birds", "no such file or folder, and no task"]),
+        (["tonse", "--out", "e.npz"], ["no such file or folder, and no task", 'did you mean "tones"?']),
         (["birds", "frogs", "--out", "e.npz"], ["birds", "no such file or folder"]),
         (["empty", "--out", "e.npz"], ["no clip to embed"]),
         (["x" * 300, "--out", "e.npz"], ["no such file or folder"]),

@@ -18,6 +18,7 @@ from cl_ast.manager import Manager
 from cl_ast.progress import ClAstWarning
 from cl_ast.terminal.commands.events import events
 from cl_ast.terminal.event_options import settings_of
+from streams.label_files import read_label_file
 from tests.cli.conftest import MakeFolder, Run
 from tests.cli.sounds import RATE
 from tests.cli.test_streams import soundscape
@@ -74,6 +75,13 @@ def test_raven_goes_on_over_recordings_and_audacity_begins_again(
     for name in ("dawn.txt", "dawn-2.txt"):
         lines = [line.split("\t") for line in (tmp_path / "out" / name).read_text().splitlines()]
         assert [(round(float(a) * RATE), round(float(b) * RATE)) for a, b, _ in lines] == spans
+    cl(*words, "--format", "audacity", "--frequencies", "--out", tmp_path / "bands").fine()
+    track = tmp_path / "bands" / "dawn.txt"
+    assert track.read_text().splitlines()[1::2] == ["\\\t0.000000\t8000.000000"] * len(spans)
+    marks = read_label_file(track)
+    assert [(round(one.start * RATE), round(one.end * RATE), one.label) for one in marks] == [
+        (*span, event["label"]) for span, event in zip(spans, wanted, strict=True)
+    ]
     captions = cl("events", recording, *OPTIONS, "--format", "srt").fine().out
     assert captions.startswith("1\n00:00:0")
     assert captions.count(" --> ") == len(spans)
@@ -213,10 +221,12 @@ def test_the_options_have_the_defaults_of_the_library() -> None:
 
 def test_wrong_usage_is_refused_in_one_line(cl: Run, recording: Path) -> None:
     assert cl("events", recording, "--resume").code == 2
+    assert "give --format audacity" in cl("events", recording, "--frequencies", "--format", "raven").err
     assert "--alpha is for the router" in cl("events", recording, "--task", "tones", "--alpha", 0.1).err
     assert cl("events", recording, "--on", 0.4, "--off", 0.5).code == 2
     cl("events", recording, "--task", "nothing", "-q").refused("nothing")
     cl("events", recording, "--hop", 9, "-q").refused("hop of 9 s")
+    assert cl("events", "gone.wav", "-q").refused("gone.wav: no such file").out == ""
 
 
 @pytest.mark.parametrize("task", ["all", "auto"])

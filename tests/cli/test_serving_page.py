@@ -289,6 +289,11 @@ def test_it_wants_the_key_once(opened: Open, stages: Mapping[str, Path], tmp_pat
             page.keyboard.press("Enter")
         page.get_by_text("3 tasks").wait_for()
         send(page, recording)
+        press(page, "Use the microphone")  # a page can send no header with a WebSocket
+        page.locator("#progress", has_text="Listening: 0:02").wait_for()
+        press(page, "Stop the microphone")
+        page.locator("#progress", has_text="in windows of").wait_for()
+        assert page.locator(".queue button[aria-pressed=true]").inner_text().startswith("microphone")
         page.reload()
         page.get_by_text("3 tasks").wait_for()
         assert not page.get_by_role("dialog").is_visible()

@@ -32,7 +32,14 @@ def test_two_replicas_answer_as_one_process(stages: Mapping[str, Path], data: Pa
             assert json.loads(socket.recv(20))["type"] == "session.created"
             socket.send('{"type": "session.finish"}')
             assert json.loads(socket.recv(20))["type"] == "session.done"
-        assert server.ask("/v1/jobs", clips[0].read_bytes()).code == "forbidden"
+        for path in ("/v1/jobs", "/v1/jobs/1", "/v1/recordings", "/v1/recordings/1/sound", "/v1/trainings?name=more"):
+            reply = server.ask(path, clips[0].read_bytes())
+            assert (
+                reply.code == "forbidden"
+                and "are kept by a service of one process only" in reply.json["error"]["message"]
+            )
+        assert b'<script type="module"' in server.ask("/").body
+        assert server.ask("/page/app.js").status == 200
         assert server.ask("/v1/classify?task=nothing", clips[0].read_bytes()).code == "unknown_task"
         assert server.ask("/readyz").json["ready"]
         assert server.end() == 0

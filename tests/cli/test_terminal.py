@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from rich.cells import cell_len
@@ -53,6 +54,14 @@ def test_a_long_method_is_broken_after_its_commas(terminal: Terminal) -> None:
     assert lines[row].split()[1] == "bottleneck:pfeiffer,"
     assert "mhsa," in "".join(lines[row + 1 : row + 4])
     assert re.search(r" [\d.]+ s +[\d.]+ kB .* \d{4}-\d\d-\d\d$", lines[row])  # a value and its unit stay whole
+
+
+def test_a_note_below_a_clip_has_few_lines_in_a_narrow_column(terminal: Terminal, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "b.wav", np.sin(np.arange(6 * 16_000)), 16_000)
+    lines = terminal(80, "predict", os.path.relpath(tmp_path / "b.wav"))
+    note = [re.split(r"  +", line)[0] for line in lines if line.startswith(("joined", "windows"))]
+    assert note in (["joined over 12", "windows of 0.5 s"], ["joined over 12 windows of 0.5 s"])
+    assert max(map(cell_len, lines)) <= 80
 
 
 def test_names_and_paths_are_printed_as_they_are(

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import Run
+from tests.cli.served import served, until
 
 
 @pytest.fixture
@@ -82,9 +83,39 @@ def test_thresholds_are_for_the_windows_that_they_were_tuned_with(registry: Path
     searched = ["events", background, "--task", "tones"]
     assert run(registry, *searched, *windows).fine().err == ""
     other = " ".join(run(registry, *searched).fine().err.split())
-    assert "the thresholds of tones were tuned for windows of 0.4 s with a hop of 0.1 s" in other
+    assert "the thresholds of tones were tuned for windows of 0.4 s, hop 0.1 s, and these are windows of" in other
     assert run(registry, *searched, "--on", 0.6).fine().err == ""
     run(registry, "-q", *words, "--hop", 9).refused("hop of 9 s")
+
+
+def test_thresholds_of_a_timeline_are_for_timelines(registry: Path, run: Run, background: Path) -> None:
+    words = ["tune", "tones", "--background", background, "--false-alarms-per-hour", 180]
+    usual = run(registry, *words, "--format", "json").fine().json
+    assert usual["timeline"] is False
+    searched = ["events", background, "--task", "tones"]
+    said = (
+        "were tuned for windows of 0.5 s, hop {} s{}, and these are windows of 0.5 s, hop {} s{}, whose scores differ"
+    )
+    with_one = " ".join(run(registry, *searched, "--timeline", "--hop", usual["hop"]).fine().err.split())
+    assert said.format(f"{usual['hop']:g}", "", f"{usual['hop']:g}", ", with a timeline") in with_one
+    found = run(registry, *words, "--timeline", "--format", "json").fine().json
+    assert found["timeline"] is True and found["hop"] > usual["hop"]
+    events = _events(registry, background, timeline=True)
+    assert {label: one["false_alarms"] for label, one in found["labels"].items()} == {
+        label: events.count(label) for label in ("high", "low")
+    }
+    assert f"windows of 0.5 s, hop {found['hop']:g} s, with a timeline" in run(registry, "show", "tones").fine().out
+    assert run(registry, *searched, "--timeline").fine().err == ""
+    without = said.format(f"{found['hop']:g}", ", with a timeline", f"{usual['hop']:g}", "")
+    assert without in " ".join(run(registry, *searched).fine().err.split())
+    night = next(background.iterdir()).read_bytes()
+    with served(registry) as server:
+        (note,) = server.ask("/v1/events?task=tones", night).json["notes"]
+        assert without in note
+        assert server.ask("/v1/events?task=tones&timeline=true", night).json["notes"] == []
+        job = server.ask("/v1/jobs?task=tones", night).headers["location"]
+        until(lambda: server.ask(job).json["state"] == "done")
+        assert server.ask(job).json["notes"] == [note]
 
 
 def test_a_precision_is_reached(registry: Path, run: Run, background: Path) -> None:

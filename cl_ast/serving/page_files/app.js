@@ -11,7 +11,7 @@ let current = null;
 
 export function trouble(error) {
 	if (error?.name === "AbortError") return;
-	$("trouble").textContent = error ? error.message : "";
+	$("trouble").textContent = error?.message ?? "";
 	$("trouble").hidden = !error;
 	if (error && !(error instanceof api.Refused)) console.error(error);
 }

@@ -111,7 +111,7 @@ async function microphone() {
 
 function lit(on) {
 	$("live").ariaPressed = on;
-	$("live").textContent = on ? "Stop the microphone" : "Use the microphone";
+	$("live").textContent = `${on ? "Stop" : "Use"} the microphone`;
 }
 
 $("choose").addEventListener("click", () => $("files").click());

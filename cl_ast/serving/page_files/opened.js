@@ -82,8 +82,8 @@ export class Opened {
 	}
 
 	tell() {
-		const { task, window, hop } = this.scores, who = { auto: "the router's tasks", all: "every task" }[task] ?? task;
-		this.say(`${plural(this.events.all.length, "event")} of ${who}, in windows of ${+window.toFixed(2)} s every ${+hop.toFixed(2)} s`);
+		const { task, window, hop, notes } = this.scores, who = { auto: "the router's tasks", all: "every task" }[task] ?? task;
+		this.say([`${plural(this.events.all.length, "event")} of ${who}, in windows of ${+window.toFixed(2)} s every ${+hop.toFixed(2)} s`, ...notes].join("; "));
 	}
 
 	async download(_, format, ending) {

@@ -107,16 +107,13 @@ def _is_there(path: Path) -> bool:
 
 def _of_task(manager: Manager, display: ProgressDisplay, name: str) -> list[Record]:
     """Return the clips of a task, each with its label and its split."""
-    from cl_ast.errors import ClAstError, TaskNotFoundError
+    from cl_ast.errors import TaskNotFoundError
     from streams.records import Record
 
     try:
         split = manager.splits(name)
-    except TaskNotFoundError:
-        raise ClAstError(
-            f"{name}: there is no such file or folder, and no task of that name in the registry; "
-            "give audio files, folders or tasks"
-        ) from None
+    except TaskNotFoundError as error:
+        raise TaskNotFoundError(f"{name}: there is no such file or folder, and {error}") from None
     missing = sum(split.missing.values())
     if missing:
         display.say(f"{name}: left out {plural(missing, 'clip')} gone or changed since it was trained")

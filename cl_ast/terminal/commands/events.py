@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Save each event as a clip in DIR, as it was recorded.",
 )
+@click.option(
+    "--frequencies", is_flag=True, help="With --format audacity, write the band of each event, 0 to 8000 Hz, too."
+)
 @click.option("--backbone", metavar="B", help="Where the registry's backbone lies now, if it has moved.")
 @table_or("json", "jsonl", "csv", "audacity", "raven", "srt")
 @pass_app
@@ -58,6 +61,7 @@ def events(
     out: Path | None,
     resume: bool,
     save_clips: Path | None,
+    frequencies: bool,
     backbone: str | None,
     kind: str,
     **given: Any,
@@ -79,6 +83,8 @@ def events(
     """
     if resume and out is None:
         raise click.UsageError("--resume goes on with what --out DIR has; give --out")
+    if frequencies and kind != "audacity":
+        raise click.UsageError("--frequencies is for label tracks; give --format audacity, too")
     if save_clips is not None and "-" in files:
         raise click.UsageError(
             "--save-clips reads a recording a second time, but standard input can be read only once; give the path of "
@@ -100,7 +106,7 @@ def events(
             search.stopped = True
         display.stop()
         if kind != "jsonl" and not (search.stopped and folder is not None):
-            _show(search.found, search.names, kind, scorer.settings, folder)
+            _show(search.found, kind, scorer.settings, folder, frequencies=frequencies)
     if search.stopped:
         more = "; go on with --resume" if folder is not None else ""
         warn(f"stopped: {search.done} of {len(wanted)} recordings were searched to their end{more}")
@@ -109,7 +115,11 @@ def events(
 
 
 class _Search:
-    """Searches recordings, one after another, and keeps what is found in each."""
+    """Searches recordings, one after another.
+
+    Attributes:
+        found: the events of each recording of which anything could be read, by a name for a file about it.
+    """
 
     def __init__(
         self,
@@ -123,7 +133,7 @@ class _Search:
     ) -> None:
         from cl_ast.events.naming import stems
 
-        self.found: list[Found] = []
+        self.found: dict[str, Found] = {}
         self.failed = self.stopped = False
         self.done = 0
         self._scorer = scorer
@@ -132,19 +142,19 @@ class _Search:
         self._clips = clips
         self._display = display
         self._at_once = at_once
-        self.names = stems(str(one) if isinstance(one, str | Path) else "-" for one in wanted)
+        self._names = stems(str(one) if isinstance(one, str | Path) else "-" for one in wanted)
 
     def run(self) -> None:
         """Search all recordings."""
         from cl_ast.progress import Step
 
-        for clip, name in zip(self._wanted, self.names, strict=True):
+        for clip, name in zip(self._wanted, self._names, strict=True):
             self._display(Step("searching recordings", self.done, len(self._wanted), name))
             before = None if self._folder is None else self._folder.found(str(clip))
             if before is None:
                 self._search(clip, name)
             else:
-                self.found.append(before)
+                self.found[name] = before
             self.done += 1
 
     def _search(self, clip: AudioInput, name: str) -> None:
@@ -153,18 +163,21 @@ class _Search:
 
         recording = EventsOf(clip, self._scorer)
         kept: list[Event] = []
-        self.found.append(Found(recording.path, 0, kept))
+        self.found[name] = Found(recording.path, 0, kept)  # if Ctrl-C ends it
         for event in recording:
             self._take(event, kept)
-        self.found[-1] = found = Found(recording.path, recording.samples, kept)
         for line in recording.notes:
             warn(f"{recording.path}: {line}")
         if recording.trouble is not None:
             self.failed = True
             until = f" (events were found up to {recording.seconds:.2f} s)" if recording.samples else ""
             warn(f"{recording.trouble}{until}")
+            if not recording.samples:
+                del self.found[name]
+                return
+        self.found[name] = found = Found(recording.path, recording.samples, kept)
         self._save(clip, found, name)
-        if self._folder is not None and (recording.samples or recording.trouble is None):
+        if self._folder is not None:
             self._folder.keep(name, found, None if recording.trouble is None else str(recording.trouble))
 
     def _take(self, event: Event, kept: list[Event]) -> None:
@@ -189,12 +202,20 @@ class _Search:
 
 
 def _show(
-    found: Sequence[Found], names: Sequence[str], kind: str, settings: EventSettings, folder: ResultFolder | None
+    by_name: Mapping[str, Found],
+    kind: str,
+    settings: EventSettings,
+    folder: ResultFolder | None,
+    *,
+    frequencies: bool,
 ) -> None:
     """Print the result, or write it into the folder: a file for all recordings, or one for each."""
     from cl_ast.events import writers
 
+    found = list(by_name.values())
     if kind == "table":
+        if not found:  # It was said why.
+            return
         from cl_ast.terminal.rendering import event_tables, tables
 
         tables.show(*event_tables.events(found))
@@ -203,12 +224,12 @@ def _show(
         print_json([event.to_json() for one in found for event in writers.kept(one)])
         return
     whole = {"csv": lambda: writers.as_csv(found, settings.row()), "raven": lambda: writers.raven(found)}
-    single = {"audacity": writers.audacity, "srt": writers.srt}
+    single = {"audacity": lambda one: writers.audacity(one, frequencies=frequencies), "srt": writers.srt}
     if kind in whole:
         text = whole[kind]()
         print_text(text) if folder is None else folder.write(f"events.{'csv' if kind == 'csv' else 'txt'}", f"{text}\n")
     elif kind in single:
-        for one, name in zip(found, names, strict=False):
+        for name, one in by_name.items():
             text = single[kind](one)
             if folder is not None:
                 folder.write(f"{name}.{'txt' if kind == 'audacity' else 'srt'}", f"{text}\n")

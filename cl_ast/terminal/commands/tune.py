@@ -36,6 +36,7 @@ def tune(
     precision: float | None,
     window: float | None,
     hop: float | None,
+    timeline: bool,
     backbone: str | None,
     kind: str,
 ) -> None:
@@ -44,7 +45,7 @@ def tune(
     `cl-ast events` and `cl-ast listen` use it for TASK. Each class gets the lowest threshold that reaches the goal, so
     that as much as possible is found. False events are counted in the background. The validation clips of the task say
     how much of a class is still found and, for --precision, which clips of other classes are taken for it. The events
-    are those of the usual settings; give --window and --hop here if you give them to `events`.
+    are those of the usual settings; give --window, --hop and --timeline here if you give them to `events`.
 
     The thresholds are a new version of the task with the same adapter: `cl-ast show` has them, `cl-ast undo` or
     `rollback` takes them back, and `events --on` overrules them.
@@ -62,7 +63,7 @@ def tune(
     goal = Goal(false_alarms_per_hour, precision)
     with app.manager(backbone) as manager, app.progress() as display:
         record = manager.registry.task(task)
-        found = tuned_to(manager.session, record, background, goal, display, window=window, hop=hop)
+        found = tuned_to(manager.session, record, background, goal, display, window=window, hop=hop, timeline=timeline)
     if kind == "json":
         print_json({"task": record.name, **found.to_json(), "unreached": list(found.unreached)})
     elif kind == "csv":

@@ -123,9 +123,13 @@ class Lines:
 class Breakable:
     """A text that is broken between words, and a word that does not fit on a line after one of `-,:+/_`."""
 
-    def __init__(self, text: str, style: str = "") -> None:
+    def __init__(self, text: str, style: str = "", word: str = r"\S+") -> None:
+        """
+        Args:
+            word: a pattern of what counts as one word; it may have spaces.
+        """
         self._text, self._style = escaped(text), style
-        self._words = re.findall(r"\S+\s*|\s+", self._text)
+        self._words = re.findall(rf"(?:{word})\s*|\s+", self._text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         pieces = (piece.rstrip() for word in self._words for piece in _pieces(word))

@@ -23,6 +23,7 @@ _NEAREST = 3
 _MOST_NAMES = 20  # in a line
 _FEWEST = 0.01  # the smallest share of a task's clips that is worth a mention
 _MOST_RICH = 100  # rows; rich takes too long for more
+_WORD_OF_NOTE = r"joined over \d+(?: of \d+)?|windows of \S+ s|[\d.]+ s|\S+"  # so that a narrow column has few lines
 
 
 def show(*parts: RenderableType) -> None:
@@ -79,7 +80,7 @@ def _clip(answer: Prediction) -> RenderableType:
     """Return the name of a clip, with what is to be said of it below."""
     if not answer.notes:
         return Breakable(answer.path)
-    return Group(Breakable(answer.path), *(line(note, "dim") for note in answer.notes))
+    return Group(Breakable(answer.path), *(Breakable(note, "dim", _WORD_OF_NOTE) for note in answer.notes))
 
 
 def tasks(records: Sequence[TaskRecord], seconds: Mapping[str, float | None]) -> RenderableType:

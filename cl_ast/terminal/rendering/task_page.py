@@ -73,7 +73,7 @@ def _thresholds(v: VersionRecord) -> list[tuple[str, str]]:
     """Return the row about where events of the classes begin; none where `cl-ast tune` has not chosen that."""
     found = [f"{label} {on:.2f}" for label, on in thresholds_of(v).items()]
     windows = windows_of(v)
-    of = "" if windows is None else f" (windows of {windows[0]:g} s, hop {windows[1]:g} s)"
+    of = "" if windows is None else f" ({windows.in_words()})"
     return [("events begin at", _listed(found) + of)] if found else []
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from cl_ast.tasks.thresholds import Windows
 from cl_ast.terminal.rendering.layout import bare, line, more
 
 _MOST_CLASSES = 60
@@ -25,6 +26,6 @@ def table(found: Mapping[str, Any]) -> RenderableType:
     if len(listed) > _MOST_CLASSES:
         shown.add_row(more(len(listed) - _MOST_CLASSES, "csv"))
     legend = "clips are those of validation; other clips are of another class and were taken for this one"
-    windows = f"windows of {found['window']:g} s, hop {found['hop']:g} s"
+    windows = Windows(found["window"], found["hop"], found["timeline"]).in_words()
     background = f"{found['hours']:.2f} h of background in {found['background']}, {windows}"
     return Group(shown, "", line(legend, "dim"), line(background))
