@@ -62,6 +62,11 @@ Checked against the authors' public code; `tests/cl_ast/adapters/test_published_
   Only the prefix is stored, and a task that is trained again starts with a new MLP. `cl-ast methods` counts the
   parameters that are trained, and the bytes of the file.
 - **DoRA.** ‖V‖ has no gradient, as in the paper's section 4.3 and in peft. Weight decay pulls the magnitudes to ‖W‖.
+- **LT-SFT.** Half of the epochs train the weights and biases of all linear maps. The other half trains the k that
+  changed most, and the head, from their start. The authors' scripts, too, train equally long twice and leave the
+  LayerNorms alone. Weight decay pulls the changes to zero; the authors' L1 term, which their scripts for tasks do not
+  use, is left out. Training takes the memory of full fine-tuning, and that of the masks.
+  `cl_ast.tasks.composing.with_change_of` adds the change of one task to that of another.
 - **Convpass.** The published code computes the convolution and drops its result; here it is used. Its activation there
   is QuickGELU, with dropout; here GELU, without.
 - **SSF** also scales and shifts the patches, as its code does, and the last LayerNorm, which is a part of the head here

@@ -13,6 +13,7 @@ SENTENCES = {
     "paca": "trains r randomly chosen columns of some linear maps of each layer, and leaves the other columns frozen",
     "bone": "updates some linear maps of each layer by trained blocks that are multiplied by the map's own blocks",
     "sorsa": "trains the r strongest directions (singular vectors) of some linear maps of each layer",
+    "ltsft": "trains every weight of the linear maps, and then again only the k that changed most (sparse fine-tuning)",
     "prompt": "puts n trained tokens before those of the sound, in every layer (deep) or in the first one (shallow)",
     "prefix": "lets the attention of each layer look at n trained positions besides those of the sound",
     "prefix-adapter": "adds to each head of attention what it finds at n trained positions",

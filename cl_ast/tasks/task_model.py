@@ -203,7 +203,7 @@ class TaskModel:
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
     def finish(self) -> None:
-        """Take the forms that a file has in place of those that are for training only; the task computes the same."""
+        """Take the forms that a file has in place of those for training only; a trained task computes the same."""
         if self.settings.method.finished() != self.settings.method:
             with torch.no_grad():
                 self.adapter = self.adapter.finished()

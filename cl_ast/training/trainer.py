@@ -1,7 +1,7 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -77,6 +77,8 @@ def train(
             clips cannot be changed as the options say.
         AudioError: a clip cannot be read.
     """
+    if model.adapter.is_trained_twice and options.epochs < 2:
+        raise TrainingError(f"{model.settings.method} is trained twice, for half of the epochs each; give 2 or more")
     augment = augmentation(model, options)
     training.load("reading training clips", progress)
     validation.load("reading validation clips", progress)
@@ -93,7 +95,8 @@ def train(
             states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
-            if options.head == "probe" and not resume:
+            # A task that is rewound needs the start of its head again.
+            if options.head == "probe" and (not resume or model.adapter.is_trained_twice):
                 linear_probe.start(CachedStates(training, forward), progress, group, weights)
             history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
@@ -161,10 +164,16 @@ def _epochs(
     resume: bool,
 ) -> History:
     """Train all epochs, and leave the best weights in the model."""
-    optimiser = optimiser_of(model, options)
-    taking = Steps(training, optimiser, loss)
-    steps = -(-len(training) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    rewound_after = options.epochs // 2 if model.adapter.is_trained_twice else 0
+    head = {name: tensor.detach().clone() for name, tensor in model.head.items()}
+
+    def begin() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, Steps]:
+        optimiser = optimiser_of(model, options)
+        steps = -(-len(training) // options.batch_size)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, (options.epochs - rewound_after) * steps)
+        return optimiser, schedule, Steps(training, optimiser, loss)
+
+    optimiser, schedule, taking = begin()
     started = time.perf_counter()
     history = History()
     done = 0
@@ -173,18 +182,38 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        if stopping.before_epoch(history):
+        if stopping.before_epoch(history, rewound_after):
             break
+        if epoch == rewound_after + 1 > 1:
+            history = _rewound(model, head, history, validation, training.group)
+            optimiser, schedule, taking = begin()
         learned = _epoch(taking, training, options, stopping, schedule, epoch, progress)
         history = _with_epoch(history, epoch, learned, model, validation, training.group)
         if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
             break
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
+    if rewound_after and history.curve[-1].epoch <= rewound_after:  # stopped before
+        history = _rewound(model, head, history, validation, training.group)
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(history.state[name])
     return history
+
+
+def _rewound(
+    model: TaskModel, head: Mapping[str, Tensor], history: History, validation: CachedStates, group: Group
+) -> History:
+    """Rewind the adapter and the head to their start (`Adapter.rewind`).
+
+    Return the history with this start as the best weights so far, because those of before have too many numbers.
+    """
+    model.adapter.rewind()
+    with torch.no_grad():
+        for name, tensor in model.head.items():
+            tensor.copy_(head[name])
+    start = _with_epoch(History(), 0, (None, None), model, validation, group)
+    return replace(start, seconds=history.seconds, curve=history.curve)
 
 
 def _with_epoch(

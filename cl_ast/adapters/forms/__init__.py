@@ -13,10 +13,14 @@ from cl_ast.adapters.forms.base import (
     ForTraining,
     Fresh,
     HeadsForm,
+    Joined,
+    Located,
     Paddable,
     Params,
     Penalised,
+    Place,
     ReadsBackbone,
+    Rewound,
     Simplifiable,
     StartsFromBackbone,
     Weight,
@@ -27,6 +31,7 @@ from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
+from cl_ast.adapters.forms.sparse import LargestChanges, SparseChange
 from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
@@ -48,6 +53,9 @@ __all__ = [
     "HeadBottleneck",
     "HeadsForm",
     "Identity",
+    "Joined",
+    "LargestChanges",
+    "Located",
     "LowRank",
     "MadePrefix",
     "Norm",
@@ -56,15 +64,18 @@ __all__ = [
     "Params",
     "PartialConnections",
     "Penalised",
+    "Place",
     "Prefix",
     "Prompt",
     "ReadsBackbone",
+    "Rewound",
     "ScaleShift",
     "ScaledBottleneck",
     "Shift",
     "Simplifiable",
     "SingularVectors",
     "SoftMixture",
+    "SparseChange",
     "SparseMixture",
     "StartsFromBackbone",
     "Weight",

@@ -3,12 +3,15 @@
 from cl_ast.adapters.forms import (
     BlockAffine,
     Decomposed,
+    LargestChanges,
     LowRank,
     PartialConnections,
     ScaleShift,
     Shift,
     SingularVectors,
+    SparseChange,
 )
+from cl_ast.adapters.forms.sparse import MAPS as SPARSE_MAPS
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.method_table.shared_options import MAPS, PETL, RANK, at_maps
 from cl_ast.adapters.options import Choice, Number, Values
@@ -91,5 +94,16 @@ ROWS = (
             Number("g", 0.08, 0.0, 1e2, "the weight of the regulariser"),
         ),
         at_maps(lambda v: SingularVectors(int(v["r"]), float(v["g"]))),
+    ),
+    Method(
+        "ltsft",
+        "the k weights and biases of all linear maps that change most: all are trained, then these k from their start",
+        "θ ← θ + M ∘ φ, M = 1 where |θ₁ − θ₀| is among the k largest, θ₁ trained without M",
+        "Ansell et al., Composable sparse fine-tuning (2022), section 3",
+        (Number("k", 250_000, 1, 2**30, "the number of weights"),),
+        lambda v: tuple(Placement(site, LargestChanges(SparseChange(int(v["k"])))) for site in SPARSE_MAPS),
+        learning_rate=5e-5,
+        # One number added to every key changes no attention.
+        without_gradient=("k.parallel.ltsft.bias",),
     ),
 )
