@@ -220,7 +220,7 @@ class TaskModel:
         self.stored = {name: used for name, (_, used) in rounded.items() if used != "fp32"}
 
 
-def own_tensors(method: MethodSpec, backbone: Backbone) -> dict[str, torch.nn.Parameter]:
+def own_tensors(method: MethodSpec, backbone: Backbone) -> dict[str, Tensor]:
     """Return the tensors of its own backbone that a task stores, by name: all, those of the highest layers, or none."""
     if method.trains != "backbone":
         return {}
