@@ -16,7 +16,6 @@ from cl_ast.adapters.forms import (
     Params,
     Penalised,
     ReadsBackbone,
-    Rewound,
     StartsFromBackbone,
 )
 from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
@@ -133,20 +132,6 @@ class Adapter:
             made |= new.stored(new.placement.form.joined([kept for _, kept in parts]))
         return Adapter(spec, self._backbone, made)
 
-    @property
-    def is_trained_twice(self) -> bool:
-        """Whether `rewind` is called in the middle of its training."""
-        return any(isinstance(placement.form, Rewound) for placement in self.spec.placements)
-
-    def rewind(self) -> None:
-        """Go back to the start, and train only the numbers that have changed most from now on (`Rewound`)."""
-        places = [(one.form, p) for one, p in self._places() if isinstance(one.form, Rewound)]
-        with torch.no_grad():
-            changes = [form.changes(p) for form, p in places]
-            chosen = torch.split(places[0][0].most(torch.cat(changes)), [len(one) for one in changes])
-            for (form, p), mine in zip(places, chosen, strict=True):
-                form.rewind(p, mine)
-
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """Return the function that acts at each (layer, site) of the backbone, in the type it computes with now."""
         dtype = self._backbone.dtype
@@ -164,19 +149,19 @@ class Adapter:
 
     def penalty(self) -> Tensor | None:
         """Return what the forms add to the loss, such as SORSA's regulariser; None if they add nothing."""
-        terms = [one.form.penalty(p) for one, p in self._places() if isinstance(one.form, Penalised)]
+        terms = [one.form.penalty(p) for one, p in self.places() if isinstance(one.form, Penalised)]
         return torch.stack(terms).mean() if terms else None
 
     def anchors(self) -> list[tuple[Tensor, Tensor]]:
         """Return the trained tensors that weight decay pulls to other values than zero, each with these values."""
         return [
             (p[name], value)
-            for one, p in self._places()
+            for one, p in self.places()
             if isinstance(one.form, Anchored)
             for name, value in one.form.anchors(p).items()
         ]
 
-    def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
+    def places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
         """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
         for one in _placed(self.spec, self._backbone.shape):
             yield one.placement, one.own(self.tensors) | one.read(self._backbone.stock)

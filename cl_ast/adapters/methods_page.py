@@ -67,6 +67,10 @@ Checked against the authors' public code; `tests/cl_ast/adapters/test_published_
   LayerNorms alone. Weight decay pulls the changes to zero; the authors' L1 term, which their scripts for tasks do not
   use, is left out. Training takes the memory of full fine-tuning, and that of the masks.
   `cl_ast.tasks.composing.with_change_of` adds the change of one task to that of another.
+- **AdaLoRA.** The rank falls as the paper's cubic schedule says, between 10 % and 50 % of the steps (in the authors'
+  script for MNLI between 9 % and 41 %); later epochs train what is left, and only their weights are kept. Schedule,
+  importance and regulariser are those of peft. P and Q start with its deviation of 0.02, uniformly distributed. A file
+  has a LoRA of rank r, some of whose rows are zero: b a map are not.
 - **Convpass.** The published code computes the convolution and drops its result; here it is used. Its activation there
   is QuickGELU, with dropout; here GELU, without.
 - **SSF** also scales and shifts the patches, as its code does, and the last LayerNorm, which is a part of the head here
@@ -102,10 +106,10 @@ where they are trained again, they have today's regulariser and parts.
 _INT8 = """
 ## Over a backbone in 8 bits
 
-`cl-ast add-task DATA --backbone-precision int8` makes a new registry whose backbone keeps the weights of its linear maps
-in 8 bits, with a scale for each output (symmetric, per channel). All tasks share it. Every method trains and answers
-over it, and a task's own numbers stay as they are. `full` and a merged task take a copy of the backbone in full, which
-starts as the rounded one.
+`cl-ast add-task DATA --backbone-precision int8` makes a new registry whose backbone keeps the weights of its linear
+maps in 8 bits, with a scale for each output (symmetric, per channel). All tasks share it. Every method trains and
+answers over it, and a task's own numbers stay as they are. `full` and a merged task take a copy of the backbone in
+full, which starts as the rounded one.
 
 The backbone's fingerprint begins with `int8:`, since its tasks fit no other: a registry keeps its precision, and tasks
 of the other one are refused. `cl-ast relearn --to REGISTRY --backbone-precision int8` trains a registry's tasks again

@@ -10,6 +10,7 @@ SENTENCES = {
     "ssf": "scales and shifts the output of every linear map and LayerNorm, and the patches, by trained numbers",
     "lora": "adds to some linear maps of each layer a small update: the product of two narrow matrices of rank r",
     "dora": "turns the rows of some linear maps of each layer by a small update, and trains the length of each row",
+    "adalora": "adds a small update to some linear maps, and leaves the rank where it matters most: b a map in the end",
     "paca": "trains r randomly chosen columns of some linear maps of each layer, and leaves the other columns frozen",
     "bone": "updates some linear maps of each layer by trained blocks that are multiplied by the map's own blocks",
     "sorsa": "trains the r strongest directions (singular vectors) of some linear maps of each layer",

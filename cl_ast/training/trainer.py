@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_ast.adapters.phases import after_step, is_settled, is_trained_twice, rewind
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
@@ -77,7 +78,7 @@ def train(
             clips cannot be changed as the options say.
         AudioError: a clip cannot be read.
     """
-    if model.adapter.is_trained_twice and options.epochs < 2:
+    if is_trained_twice(model.adapter) and options.epochs < 2:
         raise TrainingError(f"{model.settings.method} is trained twice, for half of the epochs each; give 2 or more")
     augment = augmentation(model, options)
     training.load("reading training clips", progress)
@@ -96,7 +97,7 @@ def train(
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
             # A task that is rewound needs the start of its head again.
-            if options.head == "probe" and (not resume or model.adapter.is_trained_twice):
+            if options.head == "probe" and (not resume or is_trained_twice(model.adapter)):
                 linear_probe.start(CachedStates(training, forward), progress, group, weights)
             history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
@@ -164,12 +165,13 @@ def _epochs(
     resume: bool,
 ) -> History:
     """Train all epochs, and leave the best weights in the model."""
-    rewound_after = options.epochs // 2 if model.adapter.is_trained_twice else 0
+    steps = -(-len(training) // options.batch_size)
+    settled = [is_settled(model.adapter, epoch * steps, options.epochs * steps) for epoch in range(options.epochs + 1)]
+    rewound_after = options.epochs // 2 if is_trained_twice(model.adapter) else 0
     head = {name: tensor.detach().clone() for name, tensor in model.head.items()}
 
     def begin() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, Steps]:
         optimiser = optimiser_of(model, options)
-        steps = -(-len(training) // options.batch_size)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, (options.epochs - rewound_after) * steps)
         return optimiser, schedule, Steps(training, optimiser, loss)
 
@@ -182,19 +184,24 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        if stopping.before_epoch(history, rewound_after):
+        if stopping.before_epoch(history, rewound_after or settled.index(True) - 1):
             break
         if epoch == rewound_after + 1 > 1:
             history = _rewound(model, head, history, validation, training.group)
             optimiser, schedule, taking = begin()
         learned = _epoch(taking, training, options, stopping, schedule, epoch, progress)
-        history = _with_epoch(history, epoch, learned, model, validation, training.group)
+        history = _with_epoch(history, epoch, learned, model, validation, training.group, keep=settled[epoch])
         if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
             break
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
     if rewound_after and history.curve[-1].epoch <= rewound_after:  # stopped before
         history = _rewound(model, head, history, validation, training.group)
+    if not history.state:  # stopped before any weights could be kept
+        after_step(model.adapter, 1, 1)
+        last = history.curve[-1]
+        history = replace(history, curve=history.curve[:-1])
+        history = _with_epoch(history, last.epoch, (last.loss, last.accuracy), model, validation, training.group)
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(history.state[name])
@@ -208,7 +215,7 @@ def _rewound(
 
     Return the history with this start as the best weights so far, because those of before have too many numbers.
     """
-    model.adapter.rewind()
+    rewind(model.adapter)
     with torch.no_grad():
         for name, tensor in model.head.items():
             tensor.copy_(head[name])
@@ -219,15 +226,18 @@ def _rewound(
 def _with_epoch(
     history: History,
     epoch: int,
-    learned: tuple[float, float] | tuple[None, None],
+    learned: tuple[float | None, float | None],
     model: TaskModel,
     validation: CachedStates,
     group: Group,
+    *,
+    keep: bool = True,
 ) -> History:
     """Return the history with one more epoch, and with the model's weights where they are the best so far.
 
     Args:
         learned: loss and accuracy over the training clips during the epoch; None and None for the linear probe.
+        keep: whether the weights may be kept; not while a method still gives parts of them up.
     """
     accuracy, loss = scores(*outputs(validation, group))
     if loss != loss:
@@ -235,7 +245,7 @@ def _with_epoch(
     learned_loss, learned_accuracy = learned
     one = EpochScores(epoch, learned_loss, learned_accuracy, loss, accuracy)
     history = replace(history, curve=(*history.curve, one))
-    if (accuracy, -loss) <= (history.accuracy, -history.loss):
+    if not keep or (accuracy, -loss) <= (history.accuracy, -history.loss):
         return history
     state = {name: tensor.detach().clone() for name, tensor in model.state().items()}
     return replace(history, epoch=epoch, accuracy=accuracy, loss=loss, state=state)
@@ -265,6 +275,7 @@ def _epoch(
         for step, (part, batch) in enumerate(zip(parts, batches, strict=True)):
             loss, logits, targets = taking.take(batch)
             schedule.step()
+            after_step(model.adapter, (epoch - 1) * len(parts) + step + 1, options.epochs * len(parts))
             loss_sum += loss * len(targets)
             right += (logits.argmax(dim=-1) == targets).sum()
             seen += len(targets)

@@ -5,7 +5,9 @@ A form is a frozen dataclass of sizes. It says which tensors it has (`weights`) 
 row, so that a batch whose rows belong to different tasks runs the backbone once. Each module has one family of forms.
 """
 
+from cl_ast.adapters.forms.adaptive import AdaptiveRank
 from cl_ast.adapters.forms.base import (
+    Allocated,
     Anchored,
     Base,
     Foldable,
@@ -35,6 +37,8 @@ from cl_ast.adapters.forms.sparse import LargestChanges, SparseChange
 from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
+    "AdaptiveRank",
+    "Allocated",
     "Anchored",
     "Base",
     "BlockAffine",

@@ -245,6 +245,31 @@ class Rewound(Protocol):
 
 
 @runtime_checkable
+class Allocated(Protocol):
+    """A form for training with parts, of which those that matter least in all places are given up step by step."""
+
+    def observe(self, p: Params) -> None:
+        """Learn from the gradients of a step how much each part of one place matters."""
+        ...
+
+    def importance(self, p: Params) -> Tensor:
+        """Return how much each part of one place matters, (parts,)."""
+        ...
+
+    def parts_after(self, step: int, total: int, places: int) -> int | None:
+        """Return how many parts all places together keep after a step, of `total`; None if none is given up then."""
+        ...
+
+    def is_settled(self, step: int, total: int) -> bool:
+        """Return whether no more parts are given up after this step."""
+        ...
+
+    def keep(self, p: Params, mask: Tensor) -> None:
+        """Keep the parts of one place that are one in `mask` (parts,), which becomes p["mask"]; undo the others."""
+        ...
+
+
+@runtime_checkable
 class Joined(Protocol):
     """A form that has one set of tensors for all places, which is made of those that training had in each."""
 

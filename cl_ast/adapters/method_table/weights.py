@@ -1,6 +1,7 @@
 """Methods that update the backbone's own weights and biases; each can be folded into them after training."""
 
 from cl_ast.adapters.forms import (
+    AdaptiveRank,
     BlockAffine,
     Decomposed,
     LargestChanges,
@@ -17,12 +18,21 @@ from cl_ast.adapters.method_table.shared_options import MAPS, PETL, RANK, at_map
 from cl_ast.adapters.options import Choice, Number, Values
 from cl_ast.adapters.placement import Placement
 from cl_ast.backbone.sites import EMBEDDING, LEAVES
+from cl_ast.errors import MethodError
 
 
 def _ssf(values: Values) -> tuple[Placement, ...]:
     layers = tuple(Placement(site, ScaleShift(), "output") for site in LEAVES)
     patches = Placement(EMBEDDING, ScaleShift(), "output", "bottom")
     return (patches, *layers) if values["where"] == "whole" else layers
+
+
+def _adaptive(values: Values) -> Values:
+    if int(values["b"]) > int(values["r"]):
+        raise MethodError(
+            f"adalora: b={values['b']} is the rank in the end, and more than r={values['r']} at the start"
+        )
+    return values
 
 
 ROWS = (
@@ -65,6 +75,21 @@ ROWS = (
         "Liu et al., DoRA: weight-decomposed low-rank adaptation (2024), eq. 5",
         (MAPS, Number("r", 6, *RANK, "the rank"), Number("s", 8.0, 0.0, 1e4, "the scale")),
         at_maps(lambda v: Decomposed(int(v["r"]), float(v["s"]))),
+    ),
+    Method(
+        "adalora",
+        "a low-rank update of linear maps in triplets; of r a map at the start, the b a map that matter most stay",
+        "h ← h + s · x (P Λ Q)ᵀ; loss + g · mean of ‖PᵀP − I‖ and ‖QQᵀ − I‖ over all maps; Λᵢ ← 0 where least matters",
+        "Zhang et al., AdaLoRA: adaptive budget allocation (2023), eq. 3, 4 and 7 to 11",
+        (
+            MAPS,
+            Number("r", 9, *RANK, "the rank at the start"),
+            Number("b", 6, *RANK, "the mean rank in the end"),
+            Number("s", 8.0, 0.0, 1e4, "the scale"),
+            Number("g", 0.5, 0.0, 1e2, "the weight of the regulariser"),
+        ),
+        at_maps(lambda v: AdaptiveRank(int(v["r"]), int(v["b"]), float(v["s"]), float(v["g"]))),
+        settle=_adaptive,
     ),
     Method(
         "paca",

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_ast.adapters.phases import rewind
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import AST_BASE
@@ -143,7 +144,7 @@ def test_only_layers_that_are_adapted_change(fresh: Fresh, toy: Toy, backbone: B
 def test_two_changes_add(fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor) -> None:
     one, other = (randomise(fresh(f"ltsft:k={count}", seed=count)) for count in (300, 200))
     for model in (one, other):
-        model.adapter.rewind()
+        rewind(model.adapter)
         for name, tensor in model.adapter.tensors.items():
             if not name.endswith(".mask"):
                 tensor.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(len(name)))
