@@ -21,15 +21,20 @@ def rewind(adapter: Adapter) -> None:
             form.rewind(p, mine)
 
 
+def gives_up_parts(adapter: Adapter) -> bool:
+    """Return whether `after_step` does anything, for which it reads the gradients."""
+    return any(isinstance(placement.form, Allocated) for placement in adapter.spec.placements)
+
+
 def after_step(adapter: Adapter, step: int, total: int) -> None:
     """Give up the parts that matter least, as the schedule of the form says (`Allocated`); gradients are still there.
 
     Args:
         step: how many steps of the training were taken, of `total`.
     """
-    places = [(one.form, p) for one, p in adapter.places() if isinstance(one.form, Allocated)]
-    if not places:
+    if not gives_up_parts(adapter):
         return
+    places = [(one.form, p) for one, p in adapter.places() if isinstance(one.form, Allocated)]
     with torch.no_grad():
         first, _ = places[0]
         if first.is_settled(step - 1, total):  # what was given up stays so, whatever the optimiser makes of it

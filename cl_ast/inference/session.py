@@ -89,7 +89,7 @@ class Session:
     @property
     def backbone_precision(self) -> str:
         """What the weights of the registry's backbone are kept in, one of `int8.PRECISIONS`."""
-        known = self.registry.backbone
+        known = self._backbone or self.registry.backbone
         return precision_of(known.fingerprint) if known else self._chosen_precision or "fp32"
 
     def suggest_backbone(self, name: str | None, precision: str | None = None) -> None:
@@ -102,6 +102,7 @@ class Session:
     def backbone(self) -> Backbone:
         """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         if self._backbone is None:
+            self._refuse_another_precision()
             self._refuse_another_name()
             loaded = pretrained.load(self.backbone_name, device=self.device, precision=self.backbone_precision)
             self._refuse_another(loaded)
@@ -109,26 +110,27 @@ class Session:
         return self._backbone
 
     def refuse_other_choices(self) -> None:
-        """Raise RegistryError where another backbone or router was chosen than the registry has.
+        """Raise RegistryError where another backbone, precision of it or router was chosen than the registry has.
 
         Nothing is fetched for it: a backbone is only loaded here if it is on this machine.
         """
         self.routing.refuse_another_kind()
+        self._refuse_another_precision()
         known = self.registry.backbone
-        if known is None:
-            return
-        if self._chosen_precision not in (None, self.backbone_precision):
-            raise RegistryError(
-                f"the registry in {self.registry.place} was made with its backbone's weights in "
-                f"{self.backbone_precision}, and not in {self._chosen_precision}: leave out --backbone-precision, use "
-                "another registry, or train its tasks again with `cl-ast relearn --to REGISTRY "
-                f"--backbone-precision {self._chosen_precision}`"
-            )
-        if self._chosen_backbone in (None, known.name):
+        if known is None or self._chosen_backbone in (None, known.name):
             return
         self._refuse_another_name()
         if pretrained.is_local(self.backbone_name):
             self._refuse_another(self.backbone)
+
+    def _refuse_another_precision(self) -> None:
+        if self._chosen_precision in (None, self.backbone_precision):
+            return
+        raise RegistryError(
+            f"the registry in {self.registry.place} was made with its backbone's weights in {self.backbone_precision}, "
+            f"and not in {self._chosen_precision}: leave out --backbone-precision, use another registry, or train its "
+            f"tasks again with `cl-ast relearn --to REGISTRY --backbone-precision {self._chosen_precision}`"
+        )
 
     def _refuse_another_name(self) -> None:
         """Raise RegistryError where the names alone say that the chosen backbone is another, before it is fetched.

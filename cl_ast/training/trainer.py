@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.phases import after_step, is_settled, is_trained_twice, rewind
+from cl_ast.adapters.phases import after_step, gives_up_parts, is_settled, is_trained_twice, rewind
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
@@ -170,10 +170,12 @@ def _epochs(
     rewound_after = options.epochs // 2 if is_trained_twice(model.adapter) else 0
     head = {name: tensor.detach().clone() for name, tensor in model.head.items()}
 
+    record = False if gives_up_parts(model.adapter) else None  # the gradients of a recorded step cannot be read
+
     def begin() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, Steps]:
         optimiser = optimiser_of(model, options)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, (options.epochs - rewound_after) * steps)
-        return optimiser, schedule, Steps(training, optimiser, loss)
+        return optimiser, schedule, Steps(training, optimiser, loss, record=record)
 
     optimiser, schedule, taking = begin()
     started = time.perf_counter()

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from cl_ast import Manager
+from cl_ast.errors import RegistryError
+
 Run = Callable[..., Any]
 INT8 = ["--backbone-precision", "int8"]
 
@@ -36,6 +39,8 @@ def test_the_other_precision_is_refused_before_any_work(run: Run, small: Path, r
         assert f"its backbone's weights in {there}, and not in {wanted}" in " ".join(answer.err.split())
         assert f"relearn --to REGISTRY --backbone-precision {wanted}" in " ".join(answer.err.split())
         assert "reading" not in answer.err
+        with Manager.open(home, backbone_precision=wanted) as manager, pytest.raises(RegistryError, match="weights in"):
+            assert manager.backbone
 
 
 def test_a_task_moves_between_registries_of_one_precision(
