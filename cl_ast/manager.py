@@ -55,6 +55,7 @@ class Manager:
         registry: Registry,
         *,
         backbone: str | None = None,
+        backbone_precision: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
@@ -65,7 +66,13 @@ class Manager:
         self.registry = registry
         self.group = group or ALONE
         self.session = Session(
-            registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router
+            registry,
+            backbone=backbone,
+            backbone_precision=backbone_precision,
+            device=device,
+            methods=methods,
+            memory=memory,
+            router=router,
         )
 
     @classmethod
@@ -74,6 +81,7 @@ class Manager:
         location: str | Path,
         *,
         backbone: str | None = None,
+        backbone_precision: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
@@ -89,7 +97,14 @@ class Manager:
         with group.main_first():
             registry = Registry.open(location, create=create)
         return cls(
-            registry, backbone=backbone, device=device, methods=methods, memory=memory, router=router, group=group
+            registry,
+            backbone=backbone,
+            backbone_precision=backbone_precision,
+            device=device,
+            methods=methods,
+            memory=memory,
+            router=router,
+            group=group,
         )
 
     def close(self) -> None:

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from cl_ast.adapters.buffers import Flat, in_type, layout
-from cl_ast.adapters.forms import Anchored, ForTraining, Penalised, ReadsBackbone, StartsFromBackbone
+from cl_ast.adapters.forms import (
+    Anchored,
+    ForTraining,
+    Joined,
+    Params,
+    Penalised,
+    ReadsBackbone,
+    StartsFromBackbone,
+)
 from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
@@ -110,10 +118,18 @@ class Adapter:
         """Return the trained adapter with the forms that a file has (`MethodSpec.finished`)."""
         spec, shape = self.spec.finished(), self._backbone.shape
         made: dict[str, Tensor] = {}
+        parts: list[tuple[_Placed, Params]] = []  # of a form that has one set of tensors for all places
         for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
-            form, params = one.placement.form, one.own(self.tensors)
-            kept = form.finish(params) if isinstance(form, ForTraining) else params
-            made |= {name: kept[local] for local, name in new.names}
+            form, kept = one.placement.form, one.own(self.tensors)
+            if isinstance(form, ForTraining):
+                kept = dict(form.finish(kept))
+            if isinstance(new.placement.form, Joined):
+                parts.append((new, kept))
+            else:
+                made |= new.stored(kept)
+        for new, _ in parts[:1]:
+            assert isinstance(new.placement.form, Joined)
+            made |= new.stored(new.placement.form.joined([kept for _, kept in parts]))
         return Adapter(spec, self._backbone, made)
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
@@ -133,19 +149,19 @@ class Adapter:
 
     def penalty(self) -> Tensor | None:
         """Return what the forms add to the loss, such as SORSA's regulariser; None if they add nothing."""
-        terms = [one.form.penalty(p) for one, p in self._places() if isinstance(one.form, Penalised)]
+        terms = [one.form.penalty(p) for one, p in self.places() if isinstance(one.form, Penalised)]
         return torch.stack(terms).mean() if terms else None
 
     def anchors(self) -> list[tuple[Tensor, Tensor]]:
         """Return the trained tensors that weight decay pulls to other values than zero, each with these values."""
         return [
             (p[name], value)
-            for one, p in self._places()
+            for one, p in self.places()
             if isinstance(one.form, Anchored)
             for name, value in one.form.anchors(p).items()
         ]
 
-    def _places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
+    def places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
         """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
         for one in _placed(self.spec, self._backbone.shape):
             yield one.placement, one.own(self.tensors) | one.read(self._backbone.stock)
@@ -183,6 +199,10 @@ class _Placed(NamedTuple):
         """Return its tensors, by the names that its form uses; `tensors` are those of the adapter by stored name."""
         return {local: tensors[name] for local, name in self.names}
 
+    def stored(self, params: Params) -> dict[str, Tensor]:
+        """Return its tensors by stored name; `params` are by the names of its form."""
+        return {name: params[local] for local, name in self.names}
+
     def read(self, stock: Callable[[int, str], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Return the backbone's tensors that its form reads, as `stock.NAME`; `stock` returns those of a site."""
         found = stock(self.layer, self.placement.site) if self.reads else {}
@@ -197,17 +217,17 @@ def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
         for placement in spec.placements:
             if not placement.acts_in(layer):
                 continue
-            weights = placement.form.weights(*shape.of(placement.site))
+            weights = placement.weights(shape, layer)
             names = tuple((local, stored_name(layer, placement, local, weight)) for local, weight in weights.items())
             single = frozenset(local for local, weight in weights.items() if weight.single)
             reads = placement.form.reads if isinstance(placement.form, ReadsBackbone) else ()
-            found.append(_Placed(layer, placement.with_norm_eps(shape), names, single, reads))
+            found.append(_Placed(layer, placement.in_layer(shape, layer), names, single, reads))
     return tuple(found)
 
 
 def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:
     """Return the tensors of one placement in one layer, by the names that its form uses."""
-    weights = placement.form.weights(*shape.of(placement.site))
+    weights = placement.weights(shape, layer)
     return {local: tensors[stored_name(layer, placement, local, weight)] for local, weight in weights.items()}
 
 
@@ -224,10 +244,13 @@ def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tens
     """Undo `to_stored`: return tensors that give bit-identical outputs.
 
     Raises:
-        MethodError: packed weights have another size than the method's, or are not numbers.
+        MethodError: packed weights have another size than the method's, or are not numbers; chosen places are not in
+            ascending order, or beyond the last.
     """
     found = dict(tensors)
     for name, one in owned(spec, backbone.shape).items():
+        if one.weight.start == "choice" and name in found and not _is_choice(found[name], one.weight.fan_in):
+            raise MethodError(f"the adapter ({spec}) has places in {name} that do not exist; export or train it again")
         if one.weight.bits == 1 and name in found:
             check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
             values = (unpacked_centred if one.weight.centred else unpacked)(found[name].cpu(), one.weight.shape)
@@ -235,6 +258,12 @@ def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tens
                 raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
             found[name] = values.to(found[name].device)
     return found
+
+
+def _is_choice(places: Tensor, count: int) -> bool:
+    """Return whether these are whole numbers below `count` in ascending order, each once."""
+    ascending = bool((places[1:] > places[:-1]).all())
+    return ascending and not places.is_floating_point() and bool(((places >= 0) & (places < count)).all())
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], what: str) -> None:

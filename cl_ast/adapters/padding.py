@@ -39,8 +39,8 @@ def padded(spec: MethodSpec, wide: MethodSpec, shape: Shape, tensors: Mapping[st
     for own, larger in zip(spec.placements, wide.placements, strict=True):
         if own == larger or not isinstance(own.form, Paddable):
             continue
-        weights = own.form.weights(*shape.of(own.site))
         for layer in filter(own.acts_in, range(shape.depth)):
+            weights = own.weights(shape, layer)
             names = {local: stored_name(layer, own, local, weight) for local, weight in weights.items()}
             more = own.form.padded({local: tensors[name] for local, name in names.items()}, _rank(larger))
             found |= {names[local]: tensor for local, tensor in more.items()}

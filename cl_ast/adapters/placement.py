@@ -1,13 +1,13 @@
 """Where and how a form acts; a method is a list of placements (the unified view, He et al. 2022, table 1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.forms import Base, Form, HeadsForm, Norm, Params
+from cl_ast.adapters.forms import Base, Form, HeadsForm, Located, Params, Place, Weight
 from cl_ast.backbone.sites import Shape
 
 Insertion = Literal["replace", "input", "before", "parallel", "after", "output", "attend"]
@@ -56,9 +56,15 @@ class Placement:
         here = self.layers == "all" or (self.layers == "first") == (layer == self.first)
         return here and layer >= self.first
 
-    def with_norm_eps(self, shape: Shape) -> "Placement":
-        """Return the same placement; a LayerNorm has the backbone's eps, which the method itself does not know."""
-        return replace(self, form=Norm(shape.norm_eps)) if isinstance(self.form, Norm) else self
+    def in_layer(self, shape: Shape, layer: int) -> "Placement":
+        """Return the placement with its form for one layer of a backbone (`Located`)."""
+        if not isinstance(self.form, Located):
+            return self
+        return replace(self, form=self.form.located(Place(shape, layer, self.site, self.first)))
+
+    def weights(self, shape: Shape, layer: int) -> Mapping[str, Weight]:
+        """Return the tensors of its form in one layer, by the form's names. Raises MethodError as the form does."""
+        return self.in_layer(shape, layer).form.weights(*shape.of(self.site))
 
 
 class Part(NamedTuple):

@@ -176,7 +176,7 @@ def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     for layer in range(shape.depth):
         for placement in spec.placements:
             if placement.acts_in(layer):
-                for local, weight in placement.form.weights(*shape.of(placement.site)).items():
+                for local, weight in placement.weights(shape, layer).items():
                     name = stored_name(layer, placement, local, weight)
                     found.setdefault(name, Owned(layer, placement, local, weight))
     return MappingProxyType(found)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.device import uses_bf16
 from cl_ast.backbone.families import Family, family_of
+from cl_ast.backbone.int8 import PREFIX, Int8Linear
 from cl_ast.backbone.pooling import POOLINGS
 from cl_ast.backbone.sites import EMBEDDING, LEAVES, SITES, Act, Site, wrap
 from cl_ast.errors import BackboneError
@@ -36,8 +37,10 @@ class Backbone:
     Attributes:
         name: the name that the user gave.
         family: the family of models that it belongs to.
-        fingerprint: SHA-256 over its tensors, named by layer and site, and over the settings that change its output.
+        fingerprint: SHA-256 over its tensors, named by layer and site, and over the settings that change its output;
+            it begins with "int8:" where the weights of its linear maps are in 8 bits.
         shape: the sizes that adapters depend on.
+        parameters: how many parameters it has.
         trained: whether its weights are trained, as in full fine-tuning.
     """
 
@@ -69,11 +72,12 @@ class Backbone:
         self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
         self._check_sites()
-        self.fingerprint = fingerprint or _fingerprint(self.tensors(), self.family.output_settings(model.config))
+        self.fingerprint = fingerprint or self._fingerprint(self.family)
         for layer, module in enumerate(self._layers):
             for site, wrapped in wrap(module, self.family.sites, self.family.heads_site).items():
                 self._sites[layer, site] = wrapped
         self._sites[0, EMBEDDING] = Site(partial(self.family.tokenise, self.model))
+        self.parameters = sum(tensor.numel() for tensor in self.tensors().values())
 
     @property
     def device(self) -> torch.device:
@@ -86,14 +90,24 @@ class Backbone:
         return self._computing._first.dtype
 
     @property
-    def parameters(self) -> int:
-        """How many parameters the backbone has."""
-        return sum(tensor.numel() for tensor in self.tensors().values())
-
-    @property
     def bytes(self) -> int:
-        """The size of a full copy of the backbone in memory, in bytes."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
+        """The size of the backbone in memory, in bytes."""
+        kept = set()
+        for module, kind in self._named().values():
+            in_8_bits = isinstance(module, Int8Linear) and kind == "weight"
+            kept |= {module.steps, module.scale} if in_8_bits else {getattr(module, kind)}
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    def quantise(self) -> "Backbone":
+        """Keep the weights of the layers' linear maps in 8 bits from now on; return this backbone, now another one."""
+        for (_, site), wrapped in self._sites.items():
+            if site in LEAVES and isinstance(wrapped.stock, nn.Linear):
+                wrapped.stock = Int8Linear(wrapped.stock)
+        for parameter in self.model.parameters():
+            # A copy, since a parameter that lies in the checkpoint's memory keeps all of that in use.
+            parameter.data = parameter.data.clone()
+        self.fingerprint = PREFIX + self._fingerprint(self.family)
+        return self
 
     @property
     def pooling(self) -> str:
@@ -141,14 +155,23 @@ class Backbone:
                 self._half.model.to(torch.bfloat16)
         return self._half
 
-    def tensors(self) -> dict[str, nn.Parameter]:
-        """Return every tensor of the backbone, named by layer and site so that names do not depend on module paths."""
-        found = {name: self._parameter(path) for name, path in self.family.outer_tensors(self.model).items()}
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the backbone, named by layer and site so that names do not depend on module paths.
+
+        They are its parameters, but for weights in 8 bits, of which they are made each time.
+        """
+        return {name: getattr(module, kind) for name, (module, kind) in self._named().items()}
+
+    def _named(self) -> dict[str, tuple[Any, str]]:
+        """Return the module of every tensor and its name there, by the tensor's own name."""
+        found = {}
+        for name, path in self.family.outer_tensors(self.model).items():
+            parent, _, kind = path.rpartition(".")
+            found[name] = (self.model.get_submodule(parent), kind)
         for layer in range(self.shape.depth):
             for site in LEAVES:
                 module = self._stock(layer, site)
-                for kind, parameter in module.named_parameters(recurse=False):
-                    found[f"layers.{layer}.{site}.{kind}"] = parameter
+                found |= {f"layers.{layer}.{site}.{kind}": (module, kind) for kind in _kinds(module)}
         return found
 
     def tensor(self, layer: int, site: str, kind: str) -> Tensor:
@@ -161,7 +184,8 @@ class Backbone:
         if site == EMBEDDING:
             tensors, name = self.tensors(), self.name_of(layer, site)
             return {kind: tensors[f"{name}.{kind}"].detach() for kind in ("weight", "bias")}
-        return {kind: tensor.detach() for kind, tensor in self._stock(layer, site).named_parameters(recurse=False)}
+        module = self._stock(layer, site)
+        return {kind: getattr(module, kind).detach() for kind in _kinds(module)}
 
     def name_of(self, layer: int, site: str) -> str:
         """Return the name of a site of `LEAVES` or of `EMBEDDING` in the names of its tensors."""
@@ -174,7 +198,8 @@ class Backbone:
     def had_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a fingerprint is that of these weights without the checkpoint's settings for its front end."""
         family = family_of(self.model.config.model_type, self.name)
-        return fingerprint == _fingerprint(self.tensors(), family.output_settings(self.model.config))
+        prefix = PREFIX if self.fingerprint.startswith(PREFIX) else ""
+        return fingerprint == prefix + self._fingerprint(family)
 
     def copy(self, *, trained: bool = False) -> "Backbone":
         """Return a separate backbone with the same weights; one that is `trained`, for full fine-tuning."""
@@ -251,15 +276,16 @@ class Backbone:
             return self._sites[layer, site].stock
         return self._layers[layer].get_submodule(self.family.sites[site])
 
-    def _parameter(self, path: str) -> nn.Parameter:
-        parameter: nn.Parameter = self.model.get_parameter(path)
-        return parameter
+    def _fingerprint(self, family: Family) -> str:
+        digest = hashlib.sha256(family.output_settings(self.model.config).encode())
+        for name, (module, kind) in sorted(self._named().items(), key=lambda one: one[0]):
+            tensor = getattr(module, kind).detach().cpu().contiguous().float()
+            digest.update(f"{name}:{tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
 
 
-def _fingerprint(tensors: Mapping[str, Tensor], output_settings: str) -> str:
-    digest = hashlib.sha256(output_settings.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous().float()
-        digest.update(f"{name}:{tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+def _kinds(module: Any) -> list[str]:
+    """Return the names of a stock module's tensors, such as weight and bias."""
+    in_8_bits = ["weight"] if isinstance(module, Int8Linear) else []
+    return in_8_bits + [kind for kind, _ in module.named_parameters(recurse=False)]

@@ -10,6 +10,7 @@ import torch
 
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import Family, family_of
+from cl_ast.backbone.int8 import PRECISIONS
 from cl_ast.backbone.sites import Shape
 from cl_ast.errors import BackboneError
 from cl_ast.wording import first_line
@@ -24,7 +25,7 @@ FORMER_MINI = frozenset({"47f19091fb2a4f29ba39cfde170ec98d6af191a6ff15941a76a89e
 """The fingerprints of earlier weights of ast-mini, whose registries are told what to do (`docs/ast-mini.md`)."""
 
 
-def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
+def load(name: str, *, device: torch.device | str = "cpu", precision: str = "fp32") -> Backbone:
     """Load a backbone, check that all its tensors are there, and freeze it.
 
     Its family is read from its configuration (`model_type`), never guessed from its name.
@@ -33,10 +34,13 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
         name: "ast-mini" (in the package), "ast-base" (the AudioSet checkpoint), any hub name, or a local folder
             in the format of transformers.
         device: the device to put it on.
+        precision: one of `int8.PRECISIONS`; "int8" keeps the weights of linear maps in 8 bits.
 
     Raises:
         BackboneError: it does not exist, cannot be downloaded, is of no family that cl-ast knows, or lacks tensors.
     """
+    if precision not in PRECISIONS:
+        raise BackboneError(f"a backbone's weights cannot be kept in {precision!r}; there are {', '.join(PRECISIONS)}")
     place = _place(name)
     _check_name(place, name)
     family = family_of(_config(place, f"the backbone {name} cannot be loaded").get("model_type"), name)
@@ -49,7 +53,7 @@ def load(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     for tensor_name, tensor in backbone.tensors().items():
         if not torch.isfinite(tensor).all():
             raise BackboneError(f"the backbone {name} has values that are not numbers in {tensor_name}; fetch it again")
-    return backbone.to(device)
+    return (backbone.quantise() if precision == "int8" else backbone).to(device)
 
 
 def sizes(name: str) -> tuple[Shape, int]:

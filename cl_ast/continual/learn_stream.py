@@ -79,14 +79,15 @@ class TrainedTask:
 class TaskTrainer:
     """Trains tasks in a process of its own, which opens the registry for the first one; it writes nothing there."""
 
-    def __init__(self, registry: str, backbone: str, device: str, router: str | None) -> None:
+    def __init__(self, registry: str, backbone: str, device: str, router: str | None, precision: str = "fp32") -> None:
         """
         Args:
             registry: a folder or URL that every process can reach, and so all others.
-            router: of a new registry.
+            router, precision: of a new registry, `precision` that of its backbone's weights.
         """
         self._place = registry
         self._backbone = backbone
+        self._precision = precision
         self._device = device
         self._router = router
         self._session: Session | None = None
@@ -95,7 +96,13 @@ class TaskTrainer:
         """Train a task and learn its routing."""
         if self._session is None:
             registry = Registry.open(self._place, create=False)
-            self._session = Session(registry, backbone=self._backbone, device=self._device, router=self._router)
+            self._session = Session(
+                registry,
+                backbone=self._backbone,
+                backbone_precision=self._precision,
+                device=self._device,
+                router=self._router,
+            )
         ready = train_alone(self._session, job.plan, job.request)
         learned = ready.routing
         file = to_bytes(ready.model, self._session.backbone, {}, {} if learned is None else learned.routing.tensors())

@@ -10,6 +10,7 @@ from cl_ast.audio.cache import DecodedClips
 from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import pick_device
+from cl_ast.backbone.int8 import precision_of
 from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFoundError
 from cl_ast.inference.routing import RegistryRouting
 from cl_ast.inference.task_cache import TASK_BYTES, TaskCache
@@ -35,6 +36,7 @@ class Session:
         registry: Registry,
         *,
         backbone: str | Backbone | None = None,
+        backbone_precision: str | None = None,
         device: str = "auto",
         methods: Mapping[str, Method] | None = None,
         memory: int = TASK_BYTES,
@@ -44,6 +46,8 @@ class Session:
         Args:
             backbone: of a new registry, or where an existing one's lies now, or the backbone itself where it is loaded
                 already; None for what the registry says.
+            backbone_precision: of a new registry, what its backbone's weights are kept in, one of `int8.PRECISIONS`; an
+                existing one keeps its own, and refuses another.
             methods: the table of methods; `METHODS` by default.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             memory: how many bytes of tasks stay in memory.
@@ -62,6 +66,7 @@ class Session:
             self._refuse_another(backbone)
             self._backbone, backbone = backbone, backbone.name
         self._chosen_backbone = _absolute(backbone)
+        self._chosen_precision = backbone_precision
         self._cache = TaskCache(self._load, memory)
         self._candidates: dict[str, StoredTask] = {}  # by name
         self._seconds: dict[str, float] = {}  # that a version takes of a clip, by the hash of its file
@@ -81,33 +86,51 @@ class Session:
             self._chosen_backbone = known.name if known else pretrained.default_name()
         return self._chosen_backbone
 
-    def suggest_backbone(self, name: str | None) -> None:
-        """Use this backbone for a new registry, unless one was chosen already."""
-        if self._chosen_backbone is None and self.registry.backbone is None:
-            self._chosen_backbone = name
+    @property
+    def backbone_precision(self) -> str:
+        """What the weights of the registry's backbone are kept in, one of `int8.PRECISIONS`."""
+        known = self._backbone or self.registry.backbone
+        return precision_of(known.fingerprint) if known else self._chosen_precision or "fp32"
+
+    def suggest_backbone(self, name: str | None, precision: str | None = None) -> None:
+        """Use this backbone for a new registry, unless one was chosen already; and this precision of its weights."""
+        if self.registry.backbone is None:
+            self._chosen_backbone = self._chosen_backbone or name
+            self._chosen_precision = self._chosen_precision or precision
 
     @property
     def backbone(self) -> Backbone:
         """The frozen backbone. Raises BackboneError, or RegistryError where it is not the registry's."""
         if self._backbone is None:
+            self._refuse_another_precision()
             self._refuse_another_name()
-            loaded = pretrained.load(self.backbone_name, device=self.device)
+            loaded = pretrained.load(self.backbone_name, device=self.device, precision=self.backbone_precision)
             self._refuse_another(loaded)
             self._backbone = loaded
         return self._backbone
 
     def refuse_other_choices(self) -> None:
-        """Raise RegistryError where another backbone or router was chosen than the registry has.
+        """Raise RegistryError where another backbone, precision of it or router was chosen than the registry has.
 
         Nothing is fetched for it: a backbone is only loaded here if it is on this machine.
         """
         self.routing.refuse_another_kind()
+        self._refuse_another_precision()
         known = self.registry.backbone
         if known is None or self._chosen_backbone in (None, known.name):
             return
         self._refuse_another_name()
         if pretrained.is_local(self.backbone_name):
             self._refuse_another(self.backbone)
+
+    def _refuse_another_precision(self) -> None:
+        if self._chosen_precision in (None, self.backbone_precision):
+            return
+        raise RegistryError(
+            f"the registry in {self.registry.place} was made with its backbone's weights in {self.backbone_precision}, "
+            f"and not in {self._chosen_precision}: leave out --backbone-precision, use another registry, or train its "
+            f"tasks again with `cl-ast relearn --to REGISTRY --backbone-precision {self._chosen_precision}`"
+        )
 
     def _refuse_another_name(self) -> None:
         """Raise RegistryError where the names alone say that the chosen backbone is another, before it is fetched.

@@ -175,7 +175,7 @@ def _loading(session: Session, tasks: Sequence[TaskRecord]) -> Loading | None:
         for task in tasks:
             from_bytes(session.registry.read_adapter(task.version), session.backbone, session.methods)
             moments.append(time.perf_counter())
-        pretrained.load(session.backbone_name, device=session.device)
+        pretrained.load(session.backbone_name, device=session.device, precision=session.backbone_precision)
     except ClAstError:
         return None
     each = [after - before for before, after in pairwise(moments)]

@@ -12,6 +12,7 @@ from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
+from cl_ast.backbone.int8 import precision_of
 from cl_ast.backbone.pretrained import AST_BASE_HUB, MINI, SHORT_NAMES
 from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, RegistryError
 from cl_ast.escaping import escaped, refused_in_label
@@ -41,6 +42,13 @@ def known_backbone(incoming: Incoming) -> str | None:
         name = incoming.lora.config.get("base_model_name_or_path")
     short = {AST_BASE_HUB: "ast-base"}.get(str(name), str(name))
     return short if short == MINI or short in SHORT_NAMES else None
+
+
+def known_precision(incoming: Incoming) -> str | None:
+    """Return what the weights of the backbone that a folder names are kept in; None if it does not say."""
+    backbone = incoming.facts.get("backbone")
+    fingerprint = backbone.get("fingerprint") if isinstance(backbone, Mapping) else None
+    return precision_of(fingerprint) if isinstance(fingerprint, str) else None
 
 
 def accept(

@@ -7,7 +7,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.evaluation.statistics import stats
 from cl_ast.inference.session import Session
 from cl_ast.sharing import hub
-from cl_ast.sharing.accept import accept, known_backbone
+from cl_ast.sharing.accept import accept, known_backbone, known_precision
 from cl_ast.sharing.folder import read, write
 from cl_ast.sharing.onnx_file import write_onnx
 from cl_ast.tasks.task_file import to_bytes
@@ -32,7 +32,7 @@ def export(session: Session, name: str, path: Path, format: str = "folder") -> P
 def import_(session: Session, folder: Path, name: str | None, replace: bool) -> TaskRecord:
     """Import a task from a folder, as `Manager.import_` describes it."""
     incoming = read(folder)
-    session.suggest_backbone(known_backbone(incoming))
+    session.suggest_backbone(known_backbone(incoming), known_precision(incoming))
     task, new = accept(incoming, session.backbone, name, session.methods)
     free = session.free_name(task.model.settings.name, replace=replace)
     session.routing.keep_space()

@@ -28,7 +28,7 @@ from cl_ast.adapters.spec import parse
 from cl_ast.backbone.pretrained import SHORT_NAMES
 from cl_ast.errors import CorruptRegistryError, MethodError, RegistryError
 from cl_ast.router.task_routing import PREFIX
-from cl_ast.sharing import peft
+from cl_ast.sharing import peft, peft_adalora
 from cl_ast.sharing.card import card
 from cl_ast.sharing.peft_import import Foreign
 from cl_ast.sharing.public_facts import public
@@ -120,9 +120,10 @@ def read(folder: Path) -> Incoming:
     if kind == TYPE:
         facts, tensors = _load(folder / ADAPTER)
         return Incoming(_described(facts, ADAPTER), tensors)
-    if kind == peft.TYPE:
+    if kind in (peft.TYPE, peft_adalora.TYPE):
         return _read_lora(folder, config)
-    raise MethodError(f"{folder / CONFIG}: peft_type {str(kind)[:40]!r} is neither {peft.TYPE} nor {TYPE}")
+    known = f"{peft.TYPE}, {peft_adalora.TYPE} and {TYPE}"
+    raise MethodError(f"{folder / CONFIG}: peft_type {str(kind)[:40]!r} cannot be imported; {known} can")
 
 
 def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> dict[str, bytes]:
@@ -166,7 +167,10 @@ def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:
             "of the task (docs/registry.md says how), or learn the task here"
         )
     description, ours = _load(folder / TASK)
-    lora = Foreign(config, _load(folder / ADAPTER)[1], peft.layout_of(peft.family_in(description)))
+    tensors = _load(folder / ADAPTER)[1]
+    if config.get("peft_type") == peft_adalora.TYPE:
+        config, tensors = peft_adalora.as_lora(config, tensors)
+    lora = Foreign(config, tensors, peft.layout_of(peft.family_in(description)))
     facts = {"pooling": "mean", "positions": "resize", **_described(description, TASK)}
     # bf16 is no format of a task's file; single precision holds the same numbers.
     heads = {name: tensor.float() for name, tensor in ours.items() if _is_bf16_head(name, tensor)}

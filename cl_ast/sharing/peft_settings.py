@@ -45,7 +45,10 @@ def check(config: Mapping[str, Any]) -> None:
             "the LoRA computes; if it does not, take the entry out"
         )
     if config.get("bias", "none") != "none":
-        raise MethodError("the LoRA has bias set in its adapter_config.json, which cl-ast does not have")
+        raise MethodError(
+            "the LoRA has bias set in its adapter_config.json, which cl-ast does not have: with it, peft saves the "
+            "backbone's own biases as the training changed them; train it with bias='none'"
+        )
     _check_start(config.get("init_lora_weights", True))
 
 

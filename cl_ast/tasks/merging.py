@@ -20,8 +20,8 @@ _FOLDABLE = ("replace", "parallel", "output")  # in the order in which they act
 def merged(model: TaskModel) -> TaskModel:
     """Return the same task on a copy of its backbone into whose weights the deltas are folded.
 
-    LoRA, SSF, SORSA, PaCA, Bone, BitFit and LayerNorms become part of the backbone's weights; MoSA becomes one ordinary
-    bottleneck. The result can answer but cannot be stored, since its backbone is not the registry's any more.
+    LoRA, SSF, SORSA, PaCA, Bone, BitFit, LT-SFT and LayerNorms become part of the backbone's weights; MoSA becomes one
+    ordinary bottleneck. The result can answer but cannot be stored, since its backbone is not the registry's any more.
 
     Raises:
         MethodError: a part of the method is no update of the backbone's weights, such as a bottleneck or a prompt.
@@ -55,7 +55,8 @@ def _fold(model: TaskModel, copy: Backbone, layer: int, site: str) -> None:
     """Fold what acts at a site into the site's weights in `copy`."""
     stock = model.backbone.stock(layer, site)
     folded: dict[str, Tensor] = dict(stock)
-    placed = [one for one in model.settings.method.placements if one.site == site and one.acts_in(layer)]
+    placements = model.settings.method.placements
+    placed = [one.in_layer(copy.shape, layer) for one in placements if one.site == site and one.acts_in(layer)]
     for placement in sorted(placed, key=lambda one: _FOLDABLE.index(one.insertion)):
         assert isinstance(placement.form, Foldable)
         params = params_of(model.adapter.tensors, copy.shape, layer, placement)

@@ -203,7 +203,7 @@ class TaskModel:
         return counted + sum(tensor.numel() for tensor in self.adapter.trainable())
 
     def finish(self) -> None:
-        """Take the forms that a file has in place of those that are for training only; the task computes the same."""
+        """Take the forms that a file has in place of those for training only; a trained task computes the same."""
         if self.settings.method.finished() != self.settings.method:
             with torch.no_grad():
                 self.adapter = self.adapter.finished()
@@ -220,7 +220,7 @@ class TaskModel:
         self.stored = {name: used for name, (_, used) in rounded.items() if used != "fp32"}
 
 
-def own_tensors(method: MethodSpec, backbone: Backbone) -> dict[str, torch.nn.Parameter]:
+def own_tensors(method: MethodSpec, backbone: Backbone) -> dict[str, Tensor]:
     """Return the tensors of its own backbone that a task stores, by name: all, those of the highest layers, or none."""
     if method.trains != "backbone":
         return {}

@@ -36,11 +36,12 @@ class App:
         router: str | None = None,
         group: Group | None = None,
         *,
+        precision: str | None = None,
         create: bool = False,
     ) -> Manager:
         """Open the registry with its backbone. Only with `create` is one made where there is none.
 
-        Raises RegistryError where it has another backbone or router than these.
+        Raises RegistryError where it has another backbone, precision of the backbone, or router than these.
         """
         from cl_ast.manager import Manager
         from cl_ast.training.distributed import ALONE
@@ -48,11 +49,19 @@ class App:
         group = group or ALONE
         return _checked(
             Manager.open(
-                self.location, backbone=backbone, device=self.device, router=router, group=group, create=create
+                self.location,
+                backbone=backbone,
+                backbone_precision=precision,
+                device=self.device,
+                router=router,
+                group=group,
+                create=create,
             )
         )
 
-    def manager_if_there(self, backbone: str | None, router: str | None, group: Group) -> Manager | None:
+    def manager_if_there(
+        self, backbone: str | None, router: str | None, group: Group, *, precision: str | None = None
+    ) -> Manager | None:
         """Open the registry as `manager` does; return None where there is none. All processes agree on that."""
         from cl_ast.errors import RegistryNotFoundError
         from cl_ast.manager import Manager
@@ -63,7 +72,15 @@ class App:
                 registry = Registry.open(self.location, create=False)
             except RegistryNotFoundError:
                 return None
-        return _checked(Manager(registry, backbone=backbone, device=self.device, router=router, group=group))
+        manager = Manager(
+            registry,
+            backbone=backbone,
+            backbone_precision=precision,
+            device=self.device,
+            router=router,
+            group=group,
+        )
+        return _checked(manager)
 
     def cluster(self, backbone: str | None, workers: int | None) -> Cluster:
         """Start or join a Ray cluster that answers with the registry."""

@@ -46,7 +46,7 @@ def opened_with(
 
         check_installed(options.log)
     with ExitStack() as stack:
-        there = app.manager_if_there(options.backbone, options.router, group)
+        there = app.manager_if_there(options.backbone, options.router, group, precision=options.backbone_precision)
         if there is not None:
             stack.enter_context(there)
         with group.main_first():
@@ -54,7 +54,9 @@ def opened_with(
         if there is None:
             if not make:
                 app = replace(app, location=stack.enter_context(tempfile.TemporaryDirectory(prefix="cl-ast-")))
-            there = stack.enter_context(app.manager(options.backbone, options.router, group, create=True))
+            there = stack.enter_context(
+                app.manager(options.backbone, options.router, group, precision=options.backbone_precision, create=True)
+            )
         yield there, loaded
 
 
@@ -102,7 +104,8 @@ def learn_all(
     _announce(manager, display, tasks, options)
     wanted = [(task, _request(manager, task, options)) for task in tasks]
     session = manager.session
-    trainer = TaskTrainer(app.location, session.backbone_name, app.device, options.router)
+    name, precision = session.backbone_name, session.backbone_precision
+    trainer = TaskTrainer(app.location, name, app.device, options.router, precision)
     for learned in learn_stream(session, wanted, trainer, pool, display):
         _say_what_to_know(display, learned)
         _track(manager, display, learned, options)

@@ -26,7 +26,7 @@ class LearningOptions:
     Attributes:
         train: the options of the training.
         method, from_layer: how the backbone is adapted.
-        backbone, router: of a new registry.
+        backbone, backbone_precision, router: of a new registry.
         pooling, positions: of the task on the backbone.
         fold, split_by, split, label_column, few_shot, max_seconds, download: how the data are loaded and split.
         negatives: a folder of sounds that are none of the classes.
@@ -38,6 +38,7 @@ class LearningOptions:
     method: str | None = None
     from_layer: int | None = None
     backbone: str | None = None
+    backbone_precision: str | None = None
     pooling: str | None = None
     positions: str = "resize"
     fold: str | None = None
@@ -111,6 +112,11 @@ def _type_of(field: Field[Any], bounds: Bounds) -> click.ParamType[Any]:
 _METHOD = click.option(
     "--method", help="How to adapt the backbone: see `cl-ast methods`.  [default: conformer, as fits the data set]"
 )
+BACKBONE_PRECISION = click.option(
+    "--backbone-precision",
+    type=click.Choice(["fp32", "int8"]),
+    help="Weights of a new registry's backbone: int8 takes a fourth of the memory, and is slower.  [default: fp32]",
+)
 _BACKBONE = (
     click.option(
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
@@ -182,7 +188,9 @@ _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
-    return _gathered(command, (_METHOD, *_BACKBONE, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
+    return _gathered(
+        command, (_METHOD, *_BACKBONE, BACKBONE_PRECISION, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {}
+    )
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

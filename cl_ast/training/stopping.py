@@ -40,14 +40,17 @@ class Stopping:
             self.reason = BY_USER
         return self.reason is not None
 
-    def before_epoch(self, history: History) -> bool:
+    def before_epoch(self, history: History, since: int = 0) -> bool:
         """Return whether the training ends instead of another epoch.
 
         It follows from the history, so that a training which is resumed ends where it would have ended. A training
         without any weights to keep goes on for a step.
+
+        Args:
+            since: the epoch from which on improvements count.
         """
         if not history.curve:
             return False
-        if self._patience and history.curve[-1].epoch - history.epoch >= self._patience:
+        if self._patience and history.curve[-1].epoch - max(history.epoch, since) >= self._patience:
             self.reason = PATIENCE
         return self.reason is not None or self.after_step()

@@ -1,7 +1,7 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_ast.adapters.phases import after_step, gives_up_parts, is_settled, is_trained_twice, rewind
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
@@ -77,6 +78,8 @@ def train(
             clips cannot be changed as the options say.
         AudioError: a clip cannot be read.
     """
+    if is_trained_twice(model.adapter) and options.epochs < 2:
+        raise TrainingError(f"{model.settings.method} is trained twice, for half of the epochs each; give 2 or more")
     augment = augmentation(model, options)
     training.load("reading training clips", progress)
     validation.load("reading validation clips", progress)
@@ -93,7 +96,8 @@ def train(
             states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
             for one, name in zip(states, ("training", "validation"), strict=True):
                 one.load(f"running the frozen layers over {name} clips", progress)
-            if options.head == "probe" and not resume:
+            # A task that is rewound needs the start of its head again.
+            if options.head == "probe" and (not resume or is_trained_twice(model.adapter)):
                 linear_probe.start(CachedStates(training, forward), progress, group, weights)
             history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
@@ -161,10 +165,19 @@ def _epochs(
     resume: bool,
 ) -> History:
     """Train all epochs, and leave the best weights in the model."""
-    optimiser = optimiser_of(model, options)
-    taking = Steps(training, optimiser, loss)
     steps = -(-len(training) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    settled = [is_settled(model.adapter, epoch * steps, options.epochs * steps) for epoch in range(options.epochs + 1)]
+    rewound_after = options.epochs // 2 if is_trained_twice(model.adapter) else 0
+    head = {name: tensor.detach().clone() for name, tensor in model.head.items()}
+
+    record = False if gives_up_parts(model.adapter) else None  # the gradients of a recorded step cannot be read
+
+    def begin() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, Steps]:
+        optimiser = optimiser_of(model, options)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, (options.epochs - rewound_after) * steps)
+        return optimiser, schedule, Steps(training, optimiser, loss, record=record)
+
+    optimiser, schedule, taking = begin()
     started = time.perf_counter()
     history = History()
     done = 0
@@ -173,32 +186,60 @@ def _epochs(
     elif options.head == "probe":
         history = _with_epoch(history, 0, (None, None), model, validation, training.group)
     for epoch in range(done + 1, options.epochs + 1):
-        if stopping.before_epoch(history):
+        if stopping.before_epoch(history, rewound_after or settled.index(True) - 1):
             break
+        if epoch == rewound_after + 1 > 1:
+            history = _rewound(model, head, history, validation, training.group)
+            optimiser, schedule, taking = begin()
         learned = _epoch(taking, training, options, stopping, schedule, epoch, progress)
-        history = _with_epoch(history, epoch, learned, model, validation, training.group)
+        history = _with_epoch(history, epoch, learned, model, validation, training.group, keep=settled[epoch])
         if stopping.reason:  # in the middle of an epoch, from which no training can be resumed
             break
         if checkpoint is not None and training.group.main and epoch < options.epochs:
             checkpoint.save(model, optimiser, schedule, epoch, history, time.perf_counter() - started)
+    if rewound_after and history.curve[-1].epoch <= rewound_after:  # stopped before
+        history = _rewound(model, head, history, validation, training.group)
+    if not history.state:  # stopped before any weights could be kept
+        after_step(model.adapter, 1, 1)
+        last = history.curve[-1]
+        history = replace(history, curve=history.curve[:-1])
+        history = _with_epoch(history, last.epoch, (last.loss, last.accuracy), model, validation, training.group)
     with torch.no_grad():
         for name, tensor in model.state().items():
             tensor.copy_(history.state[name])
     return history
 
 
+def _rewound(
+    model: TaskModel, head: Mapping[str, Tensor], history: History, validation: CachedStates, group: Group
+) -> History:
+    """Rewind the adapter and the head to their start (`Adapter.rewind`).
+
+    Return the history with this start as the best weights so far, because those of before have too many numbers.
+    """
+    rewind(model.adapter)
+    with torch.no_grad():
+        for name, tensor in model.head.items():
+            tensor.copy_(head[name])
+    start = _with_epoch(History(), 0, (None, None), model, validation, group)
+    return replace(start, seconds=history.seconds, curve=history.curve)
+
+
 def _with_epoch(
     history: History,
     epoch: int,
-    learned: tuple[float, float] | tuple[None, None],
+    learned: tuple[float | None, float | None],
     model: TaskModel,
     validation: CachedStates,
     group: Group,
+    *,
+    keep: bool = True,
 ) -> History:
     """Return the history with one more epoch, and with the model's weights where they are the best so far.
 
     Args:
         learned: loss and accuracy over the training clips during the epoch; None and None for the linear probe.
+        keep: whether the weights may be kept; not while a method still gives parts of them up.
     """
     accuracy, loss = scores(*outputs(validation, group))
     if loss != loss:
@@ -206,7 +247,7 @@ def _with_epoch(
     learned_loss, learned_accuracy = learned
     one = EpochScores(epoch, learned_loss, learned_accuracy, loss, accuracy)
     history = replace(history, curve=(*history.curve, one))
-    if (accuracy, -loss) <= (history.accuracy, -history.loss):
+    if not keep or (accuracy, -loss) <= (history.accuracy, -history.loss):
         return history
     state = {name: tensor.detach().clone() for name, tensor in model.state().items()}
     return replace(history, epoch=epoch, accuracy=accuracy, loss=loss, state=state)
@@ -236,6 +277,7 @@ def _epoch(
         for step, (part, batch) in enumerate(zip(parts, batches, strict=True)):
             loss, logits, targets = taking.take(batch)
             schedule.step()
+            after_step(model.adapter, (epoch - 1) * len(parts) + step + 1, options.epochs * len(parts))
             loss_sum += loss * len(targets)
             right += (logits.argmax(dim=-1) == targets).sum()
             seen += len(targets)

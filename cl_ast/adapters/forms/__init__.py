@@ -5,7 +5,9 @@ A form is a frozen dataclass of sizes. It says which tensors it has (`weights`) 
 row, so that a batch whose rows belong to different tasks runs the backbone once. Each module has one family of forms.
 """
 
+from cl_ast.adapters.forms.adaptive import AdaptiveRank
 from cl_ast.adapters.forms.base import (
+    Allocated,
     Anchored,
     Base,
     Foldable,
@@ -13,10 +15,14 @@ from cl_ast.adapters.forms.base import (
     ForTraining,
     Fresh,
     HeadsForm,
+    Joined,
+    Located,
     Paddable,
     Params,
     Penalised,
+    Place,
     ReadsBackbone,
+    Rewound,
     Simplifiable,
     StartsFromBackbone,
     Weight,
@@ -27,9 +33,12 @@ from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
+from cl_ast.adapters.forms.sparse import LargestChanges, SparseChange
 from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
+    "AdaptiveRank",
+    "Allocated",
     "Anchored",
     "Base",
     "BlockAffine",
@@ -48,6 +57,9 @@ __all__ = [
     "HeadBottleneck",
     "HeadsForm",
     "Identity",
+    "Joined",
+    "LargestChanges",
+    "Located",
     "LowRank",
     "MadePrefix",
     "Norm",
@@ -56,15 +68,18 @@ __all__ = [
     "Params",
     "PartialConnections",
     "Penalised",
+    "Place",
     "Prefix",
     "Prompt",
     "ReadsBackbone",
+    "Rewound",
     "ScaleShift",
     "ScaledBottleneck",
     "Shift",
     "Simplifiable",
     "SingularVectors",
     "SoftMixture",
+    "SparseChange",
     "SparseMixture",
     "StartsFromBackbone",
     "Weight",

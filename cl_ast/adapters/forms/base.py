@@ -1,14 +1,14 @@
 """The interface of a form, which every form has, and the further interfaces that some forms have."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from cl_ast.backbone.sites import Heads
+from cl_ast.backbone.sites import Heads, Shape
 
 Params = Mapping[str, Tensor]
 """The tensors of one form in one layer, by the form's own names."""
@@ -73,6 +73,22 @@ class Weight:
         return -(-self.numbers // 8) + (8 if self.centred else 4) if self.bits == 1 else 4 * self.numbers
 
 
+class Place(NamedTuple):
+    """Where a form acts.
+
+    Attributes:
+        shape: the sizes of the backbone.
+        layer: the layer, counted from 0.
+        site: one of `sites.SITES`, or `sites.EMBEDDING`.
+        lowest: the lowest layer that the method adapts.
+    """
+
+    shape: Shape
+    layer: int
+    site: str
+    lowest: int
+
+
 class Base(Protocol):
     """The part of the interface that every form has."""
 
@@ -114,6 +130,15 @@ class HeadsForm(Base, Protocol):
 
 
 # Further abilities that some forms have. Callers test for them with isinstance, never by the form's name.
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A form that depends on where in which backbone it acts."""
+
+    def located(self, place: Place) -> Base:
+        """Return the form for this place."""
+        ...
 
 
 @runtime_checkable
@@ -199,4 +224,55 @@ class Simplifiable(Protocol):
 
     def simplified(self) -> Base:
         """Return the simpler form."""
+        ...
+
+
+@runtime_checkable
+class Rewound(Protocol):
+    """A form for training that is trained twice: as a whole, and then, from its start again, where it changed most."""
+
+    def changes(self, p: Params) -> Tensor:
+        """Return by how much each number of one place has changed, (numbers,)."""
+        ...
+
+    def most(self, changes: Tensor) -> Tensor:
+        """Return which numbers of all places changed most (numbers,), as ones among zeros, from their changes."""
+        ...
+
+    def rewind(self, p: Params, chosen: Tensor) -> None:
+        """Take the tensors of one place back to their start, and train only what is one in `chosen` (numbers,)."""
+        ...
+
+
+@runtime_checkable
+class Allocated(Protocol):
+    """A form for training with parts, of which those that matter least in all places are given up step by step."""
+
+    def observe(self, p: Params) -> None:
+        """Learn from the gradients of a step how much each part of one place matters."""
+        ...
+
+    def importance(self, p: Params) -> Tensor:
+        """Return how much each part of one place matters, (parts,)."""
+        ...
+
+    def parts_after(self, step: int, total: int, places: int) -> int | None:
+        """Return how many parts all places together keep after a step, of `total`; None if none is given up then."""
+        ...
+
+    def is_settled(self, step: int, total: int) -> bool:
+        """Return whether no more parts are given up after this step."""
+        ...
+
+    def keep(self, p: Params, mask: Tensor) -> None:
+        """Keep the parts of one place that are one in `mask` (parts,), which becomes p["mask"]; undo the others."""
+        ...
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """A form that has one set of tensors for all places, which is made of those that training had in each."""
+
+    def joined(self, parts: Sequence[Params]) -> Params:
+        """Return this set, from what `ForTraining.finish` returned for each place, in order."""
         ...

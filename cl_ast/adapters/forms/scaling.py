@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from cl_ast.adapters.forms.base import Fresh, Params, Weight
+from cl_ast.adapters.forms.base import Fresh, Params, Place, Weight
 from cl_ast.adapters.forms.layers import layer_norm, vector
 
 
@@ -17,6 +17,9 @@ class Norm:
     label: ClassVar[str] = "norm"
     fresh: ClassVar[Fresh] = "identity"
     eps: float = 1e-12  # AST's own
+
+    def located(self, place: Place) -> "Norm":
+        return Norm(place.shape.norm_eps)
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
         return {"weight": Weight((width_in,)), "bias": Weight((width_in,))}

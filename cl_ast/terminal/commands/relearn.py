@@ -9,6 +9,7 @@ import click
 
 from cl_ast.terminal.app import App, pass_app
 from cl_ast.terminal.commands.stats import print_stats
+from cl_ast.terminal.learning_options import BACKBONE_PRECISION
 from cl_ast.terminal.output import table_or, warn, warnings_as_lines
 
 
@@ -16,11 +17,19 @@ from cl_ast.terminal.output import table_or, warn, warnings_as_lines
 @click.argument("tasks", nargs=-1, metavar="[TASK...]")
 @click.option("--to", "target", required=True, metavar="PATH|URL", help="The registry to train them in.")
 @click.option("--backbone", metavar="B", help="Its backbone, where it is new.  [default: as for any new registry]")
+@BACKBONE_PRECISION
 @click.option("--method", help="For all of them.  [default: each task's own]")
 @table_or("json")
 @pass_app
 def relearn(
-    app: App, /, tasks: tuple[str, ...], target: str, backbone: str | None, method: str | None, kind: str
+    app: App,
+    /,
+    tasks: tuple[str, ...],
+    target: str,
+    backbone: str | None,
+    backbone_precision: str | None,
+    method: str | None,
+    kind: str,
 ) -> None:
     """Train tasks again in another registry.
 
@@ -40,7 +49,7 @@ def relearn(
     with warnings_as_lines(), app.manager() as manager, app.progress() as display:
         for name in tasks:  # before the other registry is made
             manager.registry.task(name)
-        with replace(app, location=target).manager(backbone, create=True) as other:
+        with replace(app, location=target).manager(backbone, precision=backbone_precision, create=True) as other:
             if manager.registry.place == other.registry.place:
                 raise click.UsageError(
                     "--to must name another registry; to train a task again here use add-task --replace"

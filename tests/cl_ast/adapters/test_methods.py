@@ -180,13 +180,14 @@ def test_saved_and_loaded_it_gives_exactly_the_same_logits(
 ) -> None:
     model = fresh(text)
     _train(model, features, 2)
+    price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
+    assert price.trainable_parameters == model.trainable_parameters()
+    model.finish()
     data = to_bytes(model, backbone, {}, {})
     loaded = from_bytes(data, backbone).model
     assert torch.equal(loaded.logits(features), model.logits(features))
     assert to_bytes(loaded, backbone, {}, {}) == data
     # What `methods` says a task takes is what the file holds, apart from its header.
-    price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
-    assert price.trainable_parameters == model.trainable_parameters()
     assert len(data) - 8 - int.from_bytes(data[:8], "little") == price.bytes
 
 

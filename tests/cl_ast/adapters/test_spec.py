@@ -71,7 +71,7 @@ def test_defaults_are_the_papers() -> None:
     assert Bottleneck(12) in [p.form for p in parse("bottleneck").placements]
     assert Conformer(8, 31) in [p.form for p in parse("conformer").placements]
     rates = {name: parse(name).learning_rate for name in METHODS}
-    named = {"linear": 1e-3, "full": 5e-5, "prompt": 1e-2, "prefix": 1e-2, "prefix-adapter": 1e-2}
+    named = {"linear": 1e-3, "full": 5e-5, "ltsft": 5e-5, "prompt": 1e-2, "prefix": 1e-2, "prefix-adapter": 1e-2}
     assert rates == {name: named.get(name, 5e-3) for name in METHODS}
 
 

@@ -56,6 +56,30 @@ def write_lora(folder: Path, backbone: Backbone, **options: Any) -> dict[str, Te
     return head
 
 
+def write_adalora(folder: Path, backbone: Backbone, kept: Callable[[str], list[bool]] | None, **options: Any) -> Any:
+    """Write an AdaLoRA with peft, with a head beside it, and return the head.
+
+    Args:
+        kept: which triplets are left of the map of a name; None where none was given up.
+    """
+    head = write_lora(folder, backbone)
+    config = {"init_r": 4, "target_r": 2, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], "total_step": 9}
+    torch.manual_seed(0)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(ASTModel.from_pretrained(backbone.name), peft.AdaLoraConfig(**config | options))
+        pattern = {}
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.5)
+            if "lora_E" in name and kept is not None:
+                pattern[name.removeprefix("base_model.model.")] = kept(name)
+                parameter.mul_(torch.tensor(kept(name)).unsqueeze(1))
+        model.peft_config["default"].rank_pattern = pattern or None
+        model.save_pretrained(folder)
+    return head
+
+
 def edit(folder: Path, **changed: Any) -> Path:
     """Change entries of adapter_config.json."""
     path = folder / "adapter_config.json"
@@ -95,6 +119,35 @@ def found(folder: Path, backbone: Backbone) -> Tensor:
 
 def same(one: Tensor, other: Tensor) -> None:
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        None,
+        lambda name: [True, False, True, "q_proj" in name],
+        lambda name: ["layers.1." not in name, "layers.2." in name, False, False],
+    ],
+    ids=["all triplets", "another rank at each map", "no rank at some maps"],
+)
+def test_an_adalora_computes_what_peft_computes(
+    deep: Backbone, tmp_path: Path, kept: Callable[[str], list[bool]] | None
+) -> None:
+    head = write_adalora(tmp_path, deep, kept, use_rslora=True, alpha_pattern={"q_proj": 3})  # peft reads neither
+    same(found(tmp_path, deep), expected(tmp_path, deep, head))
+    assert imported(tmp_path, deep).model.settings.method.text.startswith("lora:qv,r=")
+
+
+def test_an_adalora_that_contradicts_itself_is_refused(deep: Backbone, tmp_path: Path) -> None:
+    write_adalora(tmp_path, deep, None)
+    for wrong in ({"init_r": 0}, {"lora_alpha": -1}, {"init_r": "4"}):
+        before = json.loads((tmp_path / "adapter_config.json").read_text())
+        with pytest.raises(MethodError, match="an init_r and a lora_alpha above 0"):
+            read(edit(tmp_path, **wrong))
+        edit(tmp_path, **before)
+    rename(tmp_path, ("layers.1.attention.q_proj.lora_E", "layers.1.attention.q_proj.lora_X"))
+    with pytest.raises(MethodError, match=r"lacks one of the tensors of .*layers\.1\.attention\.q_proj"):
+        read(tmp_path)
 
 
 HONOURED: dict[str, dict[str, Any]] = {

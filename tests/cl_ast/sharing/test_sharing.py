@@ -26,8 +26,8 @@ from registry import NewVersion
 from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
-PEFT_METHODS += ["lora:qv,r=2,s=3,from=1"]
-METHODS = [*PEFT_METHODS, "linear", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
+PEFT_METHODS += ["lora:qv,r=2,s=3,from=1", "adalora:r=3,b=2"]
+METHODS = [*PEFT_METHODS, "linear", "ltsft:k=40", "conformer:r=2,k=3", "bottleneck:ffn,r=2+lora:qv,r=3", "full"]
 
 
 Home = Callable[..., Manager]
@@ -46,6 +46,7 @@ def home(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fre
 
     def make(method: str, store: Kind = "fp32", **settings: Any) -> Manager:
         model = randomise(fresh(method, frames=128, **settings))
+        model.finish()
         model.round(store)
         registry = registry_of(tmp_path / "home", backbone)
         new = NewVersion(
@@ -368,8 +369,8 @@ def header(words: object, body: bytes = b"") -> bytes:
         ("adapter_config.json", b"[]", "not a JSON object"),
         ("adapter_config.json", b"{" * 100_000, "not a JSON object"),
         ("adapter_config.json", b" " * 2_000_000, "larger than"),
-        ("adapter_config.json", b'{"peft_type": "PROMPT_TUNING"}', "neither LORA nor CL_AST"),
-        ("adapter_config.json", b'{"peft_type": ["LORA"]}', "neither LORA nor CL_AST"),
+        ("adapter_config.json", b'{"peft_type": "PROMPT_TUNING"}', "LORA, ADALORA and CL_AST can"),
+        ("adapter_config.json", b'{"peft_type": ["LORA"]}', "LORA, ADALORA and CL_AST can"),
         ("adapter_config.json", b'{"peft_type": "LORA"}', "without a head"),
     ],
 )

@@ -17,7 +17,9 @@ from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
 from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise
 
-SPECS = tuple(dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1")))
+SPECS = tuple(
+    dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1", "ltsft:k=99"))
+)
 FRAMES = (30, 60)
 Tasks = Callable[[str, int], TaskModel]
 
@@ -37,6 +39,7 @@ def task(fresh: Fresh, backbone: Backbone) -> Tasks:
                 if tensor.is_floating_point():
                     noise = 0.1 * torch.randn(tensor.shape, generator=generator)
                     tensor.add_(noise.abs() if name.endswith("batchnorm.var") else noise)
+            model.finish()
             made[text, seed] = model
         return made[text, seed]
 

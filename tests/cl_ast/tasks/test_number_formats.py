@@ -60,6 +60,7 @@ def test_a_rounded_task_answers_exactly_the_same_from_its_file(
 ) -> None:
     # PaCA's columns are whole numbers, which noise would spoil.
     model = fresh(method) if method == "paca" else randomise(fresh(method))
+    model.finish()
     single = to_bytes(model, backbone, {}, ROUTER)
     model.round(kind)
     data = to_bytes(model, backbone, {}, ROUTER)
