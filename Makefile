@@ -51,7 +51,7 @@ coverage: $(STAMP)
 
 # A page that is missing, and a link that leads nowhere, are errors. Nothing is fetched.
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
