@@ -1,4 +1,4 @@
-# Two commands: `make demo` tells the whole story, `make test` checks it.
+# `make demo` tells the whole story, `make test` checks it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,12 +10,14 @@ MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail -k /dev/shm | t
 # longest are not the last ones.
 PYTEST := $(MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo test test-fast lint types tests quick-tests bench clean
+.PHONY: help install demo test test-fast lint types tests quick-tests coverage docs bench clean
 
 help:
 	@echo "make demo       a few small audio tasks, learned one after another, offline"
 	@echo "make test       lint, types and tests"
 	@echo "make test-fast  lint, types and the tests that are not slow"
+	@echo "make docs       the documentation as a site, in site/"
+	@echo "make coverage   which lines the tests run that are not slow"
 	@echo "make bench      measures beside transformers and peft, and writes benchmarks/RESULTS.md"
 
 # Installed once; again only when pyproject.toml changes. The pip that comes with Python 3.11 takes minutes to find which
@@ -44,6 +46,13 @@ tests: $(STAMP)
 quick-tests: $(STAMP)
 	$(PYTEST) -m "not slow"
 
+coverage: $(STAMP)
+	$(PYTEST) -m "not slow" --cov --cov-report term
+
+# A page that is missing, and a link that leads nowhere, are errors. Nothing is fetched.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
@@ -55,4 +64,4 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) cl-ast-demo build dist *.egg-info
+	rm -rf $(VENV) cl-ast-demo build dist site .coverage *.egg-info

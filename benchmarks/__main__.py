@@ -32,11 +32,11 @@ HERE = Path(__file__).parent
 _CPU_FILES, _GPU_FILES = ("RESULTS.md", "results.json"), ("GPU.md", "gpu.json")
 _ON_CPU = (
     "`make bench` writes this page. Candidates take turns, one round each; a ratio is the median over the rounds,",
-    "and the spread is its smallest and largest value. docs/performance.md explains the figures.",
+    "and the spread is its smallest and largest value. docs/performance-measured.md explains the figures.",
 )
 _ON_GPU = (
     "`python -m benchmarks gpu` writes this page. A time is the median over the rounds, after some that do not count;",
-    "the spread is the smallest and the largest. docs/performance.md explains the figures.",
+    "the spread is the smallest and the largest. docs/performance-measured.md explains the figures.",
 )
 _HEADS = "| what | compared with | ratio | measured | spread | target | met | note |"
 _RULE = "|---|---|--:|--:|---|---|---|---|"

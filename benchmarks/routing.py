@@ -2,9 +2,9 @@
 
     python -m benchmarks.routing --data FOLDER [--registry FOLDER] [--cache FOLDER] [--split validation|test]
 
-`ast-mini` describes real recordings; descriptions are cached in a folder. The protocol is in docs/routing.md. With
-`--registry`, which has the five tasks learned by `cl-ast stream`, label accuracy and the baselines that run every head
-are measured too. Prints markdown tables.
+`ast-mini` describes real recordings; descriptions are cached in a folder. The protocol is in docs/routing-measured.md.
+With `--registry`, which has the five tasks learned by `cl-ast stream`, label accuracy and the baselines that run every
+head are measured too. Prints markdown tables.
 """
 
 import statistics

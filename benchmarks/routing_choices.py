@@ -4,7 +4,7 @@
 
 Validation clips alone can no longer tell such ways apart: the router is right on nearly all of them. So every task's
 training and validation clips are divided into four parts that share no speaker and no recording. Each part in turn is
-routed by what the other three teach. No test clip is read. The table is in docs/routing.md.
+routed by what the other three teach. No test clip is read. The table is in docs/routing-measured.md.
 """
 
 import statistics

@@ -27,7 +27,8 @@ _FFT = 512
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
 _FLOOR = torch.finfo(torch.float32).eps
-# How many frames are computed at once: larger blocks on a CPU spend their time in page faults (docs/performance.md).
+# How many frames are computed at once: larger blocks on a CPU spend their time in page faults
+# (docs/performance-measured.md).
 _BLOCK = 256
 _LARGE_BLOCK = 2**16
 

@@ -22,7 +22,7 @@ from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import VersionRecord
 
 SEGMENTS = 32  # that are routed and answered together on a CPU, and rows of a batch by name
-BATCH = 8  # rows of one pass on a CPU, where more gain nothing (docs/performance.md)
+BATCH = 8  # rows of one pass on a CPU, where more gain nothing (docs/performance-measured.md)
 GPU_BATCH = 256  # segments that are answered together on a GPU, and rows of one pass
 
 

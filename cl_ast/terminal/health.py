@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LITTLE_MEMORY = 10**9  # bytes; the libraries alone take about half of it
 _MOST_PROBLEMS = 10
-_DEVELOPERS = "dev"  # the extra with the tools that test cl-ast itself
+_DEVELOPERS = {"dev", "docs"}  # the extras with the tools to test and to document cl-ast itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _installed(requirement: Requirement) -> str | None:
 
 def _extras() -> Iterator[Finding]:
     for extra in metadata.metadata("cl-ast").get_all("Provides-Extra") or []:
-        if extra == _DEVELOPERS:
+        if extra in _DEVELOPERS:
             continue
         versions = {one: _installed(one) for one in _needed(extra)}
         there = all(found and one.specifier.contains(found, prereleases=True) for one, found in versions.items())

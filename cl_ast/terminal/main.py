@@ -95,6 +95,7 @@ def main(
     The options below may stand after the command, too.
 
     \b
+    cl-ast demo                              # see it work, offline, in minutes
     cl-ast add-task path/to/labelled-clips
     cl-ast predict clip.wav --task auto
     cl-ast stats

@@ -11,7 +11,7 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.wording import first_line
 
 # A compilation takes half a minute, and a compiled step about half a GPU's time of the same step. On an H100, this many
-# floating-point operations are the training from which that pays (docs/performance.md).
+# floating-point operations are the training from which that pays (docs/performance-measured.md).
 _PAYS_FROM = 2e16
 
 
