@@ -1,7 +1,7 @@
 """Defines a task: its labels, its splits, and what is needed to load it again."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,16 @@ class Task:
                     ) from None
                 add(nfc(clip.path.relative_to(root).as_posix()), clip.label, str(size), *span_words(clip.span))
         return digest.hexdigest()
+
+
+def refuse_tags(tasks: Iterable[Task], what: str) -> None:
+    """Raise a StreamError for a task whose clips may have several labels, for `what`, which cannot take it."""
+    for task in tasks:
+        if task.source.tags:
+            raise StreamError(
+                f"{task.name}: clips have several labels, and {what} counts clips as right or wrong; give tasks with"
+                " one label a clip (`cl-ast add-task` learns tags)"
+            )
 
 
 def span_words(span: tuple[float, float] | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from cl_ast.wording import plural
 from streams.loading import read_records, task_of
 from streams.records import Record
 from streams.split import keep_per_class, stratified_split
+from streams.task import refuse_tags
 from streams.values import natural_key
 
 STEPS = 5  # of one task that is split by class, unless something else is wanted
@@ -224,6 +225,7 @@ def _only(task: streams.Task, labels: Sequence[str], number: int) -> streams.Tas
 
 
 def _check_names(tasks: Sequence[streams.Task]) -> None:
+    refuse_tags(tasks, "the comparison with other strategies")
     names = [task.name.casefold() for task in tasks]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

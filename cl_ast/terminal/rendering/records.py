@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cl_ast.tasks.kind_names import metric_of
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from cl_ast.wording import plural
@@ -29,6 +30,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "version": record.number,
         "method": record.method,
         "classes": record.classes,
+        "metric": metric_of(record),
         "trainable_parameters": record.trainable_parameters,
         "bytes": record.adapter_bytes,
         "learned_accuracy": record.learned_accuracy,
