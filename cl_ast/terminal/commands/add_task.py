@@ -33,9 +33,10 @@ def add_task(
 ) -> None:
     """Train one more task, then measure what happened to the others.
 
-    TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
-    with file and label (and split, fold or speaker). Parts of long recordings are clips, too: with start and end
-    in the metadata.csv, or with label files of Audacity or Raven beside the recordings.
+    TASK is esc50, us8k, gsc, fsc, iemocap or fsd50k, or a folder of labelled clips: class folders, or a metadata.csv
+    with file and label (and split, fold or speaker). Clips may have several labels, as dog;rain. Parts of long
+    recordings are clips, too: with start and end in the metadata.csv, or with label files of Audacity or Raven beside
+    the recordings.
 
     \b
     cl-ast add-task path/to/clips --dry-run
