@@ -122,8 +122,10 @@ def stream_of(tasks: Sequence[streams.Task], scenario: str, steps: int | None = 
         steps: into how many steps one task is split; by default `STEPS`, or for "dil" one for each fold or speaker.
 
     Raises:
-        StreamError: the tasks cannot be split so, or the steps of "dil" have not the same labels.
+        StreamError: the tasks cannot be split so, clips have several labels, or the steps of "dil" have not the same
+            labels.
     """
+    refuse_tags(tasks, "a comparison of strategies")
     if scenario not in SCENARIOS:
         raise StreamError(f"no scenario called {scenario!r}; there are {', '.join(SCENARIOS)}")
     if len(tasks) > 1 and steps is not None:
@@ -225,7 +227,6 @@ def _only(task: streams.Task, labels: Sequence[str], number: int) -> streams.Tas
 
 
 def _check_names(tasks: Sequence[streams.Task]) -> None:
-    refuse_tags(tasks, "the comparison with other strategies")
     names = [task.name.casefold() for task in tasks]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

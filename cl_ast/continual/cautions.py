@@ -7,7 +7,7 @@ import streams
 from cl_ast.errors import ClAstError
 from cl_ast.evaluation.shown_accuracy import countable, in_sentence
 from cl_ast.excerpts import Place, short_name
-from cl_ast.tasks.kind_names import ACCURACY, MAP, metric_of
+from cl_ast.tasks.kind_names import ACCURACY, MAP, is_tags, metric_of
 from cl_ast.tasks.task_file import split_in
 from cl_ast.wording import some_of
 from registry import Registry, TaskRecord, VersionRecord
@@ -67,14 +67,24 @@ def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int, spli
 
 
 def not_comparable(registry: Registry, former: VersionRecord, task: streams.Task, now: TaskRecord) -> list[str]:
-    """Return a sentence if the former version of a task was tested on other clips than the one that replaces it."""
+    """Return a sentence if the former version of a task was tested otherwise than the one that replaces it.
+
+    That is on other clips, or with one label a clip where there are several now.
+    """
     before, after = former.learned_accuracy, now.version.learned_accuracy
-    if before is None or after is None or not _other_clips(registry, former, task):
+    if before is None or after is None:
         return []
     figures = (
         in_sentence(before, countable(former.training, "test")),
         in_sentence(after, countable(now.version.training, "test")),
     )
+    if is_tags(former) != is_tags(now.version):
+        return [
+            f"{now.name}: the {metric_of(former)} of version {former.number} ({figures[0]}) and the "
+            f"{metric_of(now.version)} of version {now.version.number} ({figures[1]}) are not comparable"
+        ]
+    if not _other_clips(registry, former, task):
+        return []
     return [
         f"{now.name}: version {former.number} was tested on other clips, so its test {metric_of(former)} "
         f"({figures[0]}) and that of version {now.version.number} ({figures[1]}) are not comparable"

@@ -134,7 +134,7 @@ class _Tags:
         return None
 
     def measure(self, logits: Tensor, targets: Tensor) -> float:
-        return mean_average_precision(logits, targets)
+        return mean_average_precision(logits.cpu(), targets.cpu())
 
 
 KINDS: Mapping[str, LabelKind] = MappingProxyType({one.name: one for one in (_Classes(), _Tags())})

@@ -229,6 +229,18 @@ def test_a_report_keeps_the_two_apart(home: Path, run: Run, tmp_path: Path) -> N
     assert {row["value"] for row in average} == {row["value"] for row in tones}
 
 
+def test_a_version_of_classes_may_follow_one_of_tags(home: Path, run: Run, data: Path, quick: list[object]) -> None:
+    found = run(
+        home, "add-task", data / "noises", "--name", "mixed", "--replace", *quick[2:], "--format", "json"
+    ).fine()
+    assert found.json["metric"] == "accuracy"
+    (note,) = [one for one in found.json["notes"] if "comparable" in one]
+    assert "the mAP of version 1" in note and "the accuracy of version 2" in note
+    assert "tag_metrics" not in run(home, "stats", "--format", "json").fine().json
+    run(home, "rollback", "mixed").fine()
+    assert run(home, "stats", "--format", "json").fine().json["tasks"][1]["metric"] == "mAP"
+
+
 @pytest.fixture
 def server(home: Path) -> Iterator[object]:
     with served(home) as found:
