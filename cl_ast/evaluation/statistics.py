@@ -87,7 +87,6 @@ def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics
         "method": version.method,
         "version": version.number,
         "classes": version.classes,
-        "metric": metric_of(version),
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
         "learned_accuracy": version.learned_accuracy,
@@ -95,6 +94,7 @@ def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics
         "auto_accuracy": accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
         "test_clips": clip_count(version.training, "test"),
+        "metric": metric_of(version),
     }
 
 

@@ -30,7 +30,6 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "version": record.number,
         "method": record.method,
         "classes": record.classes,
-        "metric": metric_of(record),
         "trainable_parameters": record.trainable_parameters,
         "bytes": record.adapter_bytes,
         "learned_accuracy": record.learned_accuracy,
@@ -45,6 +44,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "by_name_only": by_name_only(record),
         "sha256": record.adapter_sha256,
         "created": record.created.isoformat(),
+        "metric": metric_of(record),
     }
 
 

@@ -28,7 +28,6 @@ def learned(one: Learned) -> dict[str, Any]:
         "version": version.number,
         "method": version.method,
         "classes": version.classes,
-        "metric": metric_of(version),
         "hears": recorded_seconds(version),
         "trainable_parameters": version.trainable_parameters,
         "bytes": version.adapter_bytes,
@@ -40,6 +39,7 @@ def learned(one: Learned) -> dict[str, Any]:
         "measured": [measured(other) for other in one.measured],
         "skipped": dict(one.skipped),
         "notes": list(one.notes),
+        "metric": metric_of(version),
     }
 
 
@@ -49,13 +49,13 @@ def measured(one: Measured) -> dict[str, Any]:
     return {
         "task": one.task,
         "clips": one.clips,
-        "metric": one.metric,
         "accuracy": one.oracle,
         "auto_accuracy": one.auto,
         "routed_right": None if one.routed is None else one.routed.get(one.task, 0) / one.clips,
         "declined": None if one.routed is None else one.declined / one.clips,
         "right": right,
         "interval": None if right is None else wilson(right, one.clips),
+        "metric": one.metric,
         **({} if one.lwlrap is None else {"lwlrap": one.lwlrap}),
     }
 
