@@ -39,7 +39,7 @@ def compare(backbone: Backbone, task: streams.Task, method: str, seed: int) -> s
         test.load("reading test clips")
         for other in ("fp32", "bf16"):
             logits, targets = outputs(CachedStates(test, SplitForward(model, other)))
-            found[f"{kind} {other}"] = 100 * scores(logits, targets)[0], logits.argmax(dim=-1)
+            found[f"{kind} {other}"] = 100 * scores(model.settings.labelling, logits, targets)[0], logits.argmax(dim=-1)
     same = int((found["fp32 fp32"][1] == found["fp32 bf16"][1]).sum())
     accuracies = ", ".join(f"{name}: {accuracy:.1f}" for name, (accuracy, _) in found.items())
     return f"{task.name} (seed {seed}), trained in, answered in: {accuracies}; the same answer {same} of {len(test)}"

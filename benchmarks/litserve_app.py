@@ -68,7 +68,7 @@ def _answers(models: dict[str, TaskModel], batch: list[tuple[str, Waveform]]) ->
     for task, own in places.items():
         settings = models[task].settings
         logits = logits_of(models[task], [batch[place][1] for place in own])
-        found |= zip(own, label_scores(logits, settings.labels, 5, settings.temperature), strict=True)
+        found |= zip(own, label_scores(logits, settings, 5), strict=True)
     return [found[place] for place in range(len(batch))]
 
 

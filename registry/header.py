@@ -16,6 +16,8 @@ from registry.limits import BYTES
 from registry.tensor_checks import check_tensors
 
 FORMAT = 1
+TAGS_FORMAT = 2
+"""The format of a task of tags, which releases that know classes only refuse."""
 KEY = "cl_ast"
 _METADATA = "__metadata__"
 _LONGEST = BYTES["header"]  # the library itself would read 100 MB
@@ -63,8 +65,10 @@ class Header:
         if not isinstance(found, dict):
             raise CorruptRegistryError("describes itself with something that is not an object")
         form = found.get("format", FORMAT)
-        if type(form) is not int or form > FORMAT:
-            raise CorruptRegistryError(f"has format {form!r:.40}; this cl-ast reads up to {FORMAT}: upgrade cl-ast")
+        if type(form) is not int or form > TAGS_FORMAT:
+            raise CorruptRegistryError(
+                f"has format {form!r:.40}; this cl-ast reads up to {TAGS_FORMAT}: upgrade cl-ast"
+            )
         return found
 
 
@@ -124,7 +128,7 @@ def described(data: bytes, words: Mapping[str, object]) -> bytes:
     found = read(data)
     own = found.description(required=False)
     try:
-        text = json.dumps({**own, **words, "format": FORMAT}, ensure_ascii=False, allow_nan=False)
+        text = json.dumps({**own, **words, "format": own.get("format", FORMAT)}, ensure_ascii=False, allow_nan=False)
         entries = {_METADATA: {**found.metadata, KEY: text}, **found.entries}
         encoded = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from streams import esc50, fsc, gsc, iemocap, split, us8k
+from streams import esc50, fsc, fsd50k, gsc, iemocap, split, us8k
 from streams.choose_split import Validates
 from streams.records import Collection
 
@@ -78,8 +78,9 @@ class DataSet:
         read: reads its records from its folder.
         holds: its folders in which clips are, and which are no classes.
         clip_name: a regular expression for the names of its clips.
-        archive: the file to download, or None if the publisher gives it on request only.
+        archive: the file to download, or None if the publisher gives it on request only, or in several parts.
         validates: chooses the fold that validates.
+        tags: whether a clip may have several labels.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DataSet:
     clip_name: str
     archive: Archive | None = None
     validates: Validates = split.fold_before
+    tags: bool = False
 
     @property
     def downloadable(self) -> bool:
@@ -197,6 +199,20 @@ _ALL = (
         holds=tuple(f"Session{session}" for session in iemocap.SESSIONS),
         clip_name=r"Ses0[1-5][FM]_\w+\.\w+",
         validates=iemocap.other_speaker_of_session,
+    ),
+    DataSet(
+        name="fsd50k",
+        title="FSD50K",
+        domain="sound",
+        clip_seconds=10.0,
+        page="https://zenodo.org/records/4060432",
+        licence="CC BY 4.0, and each clip its own Creative Commons licence",
+        folders=("FSD50K",),
+        needs=(fsd50k.DEV, fsd50k.EVAL, fsd50k.VOCABULARY, fsd50k.DEV_AUDIO, fsd50k.EVAL_AUDIO),
+        read=fsd50k.read,
+        holds=(fsd50k.DEV_AUDIO, fsd50k.EVAL_AUDIO),
+        clip_name=r"(?!)",  # its clips are called by numbers, as those of many folders are
+        tags=True,
     ),
 )
 

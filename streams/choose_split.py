@@ -180,7 +180,7 @@ def _by_two_speakers(records: Sequence[Record], seed: int) -> tuple[Splits, str]
     """Test on one speaker, and train and validate on the other, because the test needs an unseen speaker most."""
     names = sorted({r.speaker for r in records})
     split.seeded_random(seed, "two speakers").shuffle(names)
-    labels = {name: {r.label for r in records if r.speaker == name} for name in names}
+    labels = {name: {label for r in records if r.speaker == name for label in r.labels} for name in names}
     # The speaker with more classes trains, so that every tested class is trained. The seed decides a tie.
     test, other = sorted(names, key=lambda name: len(labels[name]))
     train, validation = split.hold_out([r for r in records if r.speaker == other], seed)
@@ -199,9 +199,9 @@ def _random_protocol(seed: int) -> str:
 
 
 def _check(splits: Splits) -> None:
-    trained = {r.label for r in splits.train}
+    trained = {label for r in splits.train for label in r.labels}
     for name in ("test", "validation"):
-        untrained = sorted({r.label for r in getattr(splits, name)} - trained)
+        untrained = sorted({label for r in getattr(splits, name) for label in r.labels} - trained)
         if untrained:
             more = f" (and {len(untrained) - 1} more classes)" if len(untrained) > 1 else ""
             raise StreamError(

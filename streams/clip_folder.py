@@ -22,28 +22,30 @@ from streams.left_out import LeftOut
 from streams.marked_recordings import read_marked
 from streams.metadata import FORMATS, find_metadata, has_metadata, read_metadata
 from streams.records import Collection, Record, record_in, with_sorted_labels
+from streams.tags import all_in_tags
 from streams.values import in_one_spelling
 
 
-def read(root: Path, *, excerpts: bool = True) -> Collection:
+def read(root: Path, *, excerpts: bool = True, tags: bool = True) -> Collection:
     """Read every labelled clip of the folder, to learn from. The labels are sorted.
 
     Args:
         excerpts: whether parts of recordings are read; see `streams.task.Source`.
+        tags: whether clips may have several labels; see there, too.
 
     Raises:
         StreamError: as `read_any`; or there is one class only, or a class has one clip only.
     """
-    found = read_any(root, excerpts=excerpts)
+    found = read_any(root, excerpts=excerpts, tags=tags)
     _check_classes(found.records, root)
     return found
 
 
-def read_any(root: Path, *, excerpts: bool = True) -> Collection:
+def read_any(root: Path, *, excerpts: bool = True, tags: bool = True) -> Collection:
     """Read every labelled clip of the folder, however few there are. The labels are sorted.
 
     Args:
-        excerpts: as in `read`.
+        excerpts, tags: as in `read`.
 
     Raises:
         StreamError: there is no folder or no clip, clips have no label, folders are splits or folds without
@@ -52,14 +54,15 @@ def read_any(root: Path, *, excerpts: bool = True) -> Collection:
     """
     if not root.is_dir():
         raise StreamError("is not a folder; give a folder of labelled clips")
-    reader = _Reader(root, excerpts=excerpts)
-    records, changes = in_one_spelling(reader.records())
+    reader = _Reader(root, excerpts=excerpts, tags=tags)
+    read, said = all_in_tags(reader.records())
+    records, changes = in_one_spelling(read)
     if not records:
         raise StreamError(
             f"no clip is in the folder ({FORMATS}); give class folders or a metadata.csv"
             + "".join(f" ({note})" for note in reader.notes())
         )
-    return with_sorted_labels(records)._replace(notes=(*changes, *reader.notes()))
+    return with_sorted_labels(records)._replace(notes=(*said, *changes, *reader.notes()))
 
 
 def check_shape(root: Path) -> None:
@@ -69,15 +72,16 @@ def check_shape(root: Path) -> None:
         StreamError: they cannot. The message gives the way out.
     """
     if not has_metadata(root):
-        shape_of([_seen(folder) for folder in _Reader(root, excerpts=False).labelled(root)])
+        shape_of([_seen(folder) for folder in _Reader(root, excerpts=False, tags=False).labelled(root)])
 
 
 class _Reader:
     """Reads the records of one folder, and collects what is left out of it."""
 
-    def __init__(self, root: Path, *, excerpts: bool) -> None:
+    def __init__(self, root: Path, *, excerpts: bool, tags: bool) -> None:
         self._root = root
         self._excerpts = excerpts
+        self._tags = tags
         self._left_out = LeftOut(root)
         self._questions: list[str] = []
 
@@ -125,7 +129,7 @@ class _Reader:
         return self._class_folders(folder, classes, split, fold)
 
     def _listed(self, table: Path, split: str = "", fold: str = "") -> list[Record]:
-        listed = read_metadata(table, self._root, split, fold, excerpts=self._excerpts)
+        listed = read_metadata(table, self._root, split, fold, excerpts=self._excerpts, tags=self._tags)
         paths = [one.record.path for one in listed]
         self._left_out.unlisted(table.parent, paths, f"{table.relative_to(self._root).as_posix()} does not list")
         if any(one.record.span for one in listed):
@@ -209,7 +213,7 @@ def _seen(folder: Path) -> Seen:
 
 
 def _check_classes(records: list[Record], root: Path) -> None:
-    counts = Counter(r.label for r in records)
+    counts = Counter(label for r in records for label in r.labels)
     if len(counts) < 2:
         (label,) = counts
         raise StreamError(f"all clips are of one class, {label!r}{_hint(root / label)}")

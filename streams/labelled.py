@@ -16,17 +16,20 @@ class Labelled(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_labelled(folder: Path) -> Labelled:
+def read_labelled(folder: Path, *, tags: bool = False) -> Labelled:
     """Read the labelled clips of a folder: class folders, or a metadata file (docs/layouts.md).
 
     A folder with a split of its own gives its test clips only.
+
+    Args:
+        tags: whether clips may have several labels.
 
     Raises:
         StreamError: the folder is missing, cannot be read, or has no labelled clip to measure with.
     """
     try:
         root = folder.resolve()
-        records, _, notes = clip_folder.read_any(root)
+        records, _, notes = clip_folder.read_any(root, tags=tags)
     except StreamError as error:
         raise StreamError(f"{folder}: {error}") from None
     except (OSError, RuntimeError, ValueError) as error:  # such as a name that is too long, or links in a circle

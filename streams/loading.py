@@ -73,12 +73,12 @@ def load(
             split_by=split_by,
             draw=BY_NAME,
             excerpts=key == FOLDER,
+            tags=key == FOLDER or DATASETS[key].tags,
         )
     )
     _check_labels(loaded)
-    if not any(clip.span for clip in loaded.train):
-        return replace(loaded, source=replace(loaded.source, excerpts=False))
-    return loaded
+    excerpts, tags = any(clip.span for clip in loaded.train), any(clip.tags for clip in loaded.train)
+    return replace(loaded, source=replace(loaded.source, excerpts=excerpts, tags=tags))
 
 
 def reload(source: Source) -> Task:
@@ -101,7 +101,7 @@ def few_shot(task: Task, k: int, seed: int | None) -> Task:
         StreamError: a class has fewer than k clips to train on.
     """
     check_options(k, None)
-    records = [Record(clip.path, clip.label, span=clip.span) for clip in task.train]
+    records = [Record(clip.path, clip.label, span=clip.span, tags=clip.tags) for clip in task.train]
     return replace(task, train=_clips(keep_per_class(records, k, seed)))
 
 
@@ -125,7 +125,7 @@ def read_records(source: Source) -> Collection:
         root = Path(source.data)
         dataset = DATASETS.get(source.task)
         if dataset is None:
-            return _own_clips(root, excerpts=source.excerpts)
+            return _own_clips(source, root)
         check_complete(dataset, root)
         return dataset.read(root)
 
@@ -174,7 +174,7 @@ def _task(source: Source) -> Task:
         splits = splits._replace(train=keep_per_class(splits.train, source.few_shot, source.seed))
         protocol += f"; {source.few_shot} training clips per class (seed {source.seed})"
     _check_text(collection.labels)
-    trained = {r.label for r in splits.train}
+    trained = {label for r in splits.train for label in r.labels}
     labels = tuple(label for label in collection.labels if label in trained)
     if len(labels) < 2:
         raise StreamError("fewer than two classes have clips to train on; give more, or choose another split")
@@ -182,7 +182,7 @@ def _task(source: Source) -> Task:
 
 
 def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
-    collection = _own_clips(root, excerpts=source.excerpts)
+    collection = _own_clips(source, root)
     by_name_in = root if source.draw == BY_NAME else None
     splits, protocol = choose_split(
         collection.records, fold=source.fold, split_by=source.split_by, seed=source.seed, by_name_in=by_name_in
@@ -190,11 +190,8 @@ def _read_folder(source: Source, root: Path) -> tuple[Collection, Splits, str]:
     return collection, splits, protocol
 
 
-def _own_clips(root: Path, *, excerpts: bool) -> Collection:
+def _own_clips(source: Source, root: Path) -> Collection:
     """Read a folder of labelled clips, and say so if it is a published data set, which is read by its name.
-
-    Args:
-        excerpts: whether parts of recordings are read; see `Source`.
 
     Raises:
         StreamError: it cannot be read, or the folders of the data set are no classes.
@@ -206,10 +203,10 @@ def _own_clips(root: Path, *, excerpts: bool) -> Collection:
         way = f"its own labels and splits are used with the task {dataset.name} and --data {place}"
         if dataset.holds:
             raise StreamError(f"this looks like {dataset.title}, whose folders are no classes; {way}")
-        collection = clip_folder.read(root, excerpts=excerpts)
+        collection = clip_folder.read(root, excerpts=source.excerpts, tags=source.tags)
         return collection._replace(notes=(*collection.notes, f"this looks like {dataset.title}; {way}"))
     try:
-        return clip_folder.read(root, excerpts=excerpts)
+        return clip_folder.read(root, excerpts=source.excerpts, tags=source.tags)
     except StreamError as error:
         alike = None if own or not root.is_dir() else clips_look_like(root)
         if alike is None:
@@ -258,7 +255,7 @@ def _check_labels(task: Task) -> None:
     for label in task.labels:
         refused = refused_in_label(label)
         if refused:
-            where = next(clip.path for clip in task.train if clip.label == label).relative_to(task.source.data)
+            where = next(clip.path for clip in task.train if label in clip.labels).relative_to(task.source.data)
             raise StreamError(
                 f"{task.source.data}: the class {label!r:.200} (of {str(where)!r:.200}) has {refused}, but a label has"
                 " no control or format characters; rename its folder, or write it again"

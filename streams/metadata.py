@@ -1,7 +1,8 @@
 """Reads the `audiofolder` convention: a `metadata.csv` or `metadata.jsonl` beside the clips.
 
 The columns are `file` (or `file_name`), `label` and optionally `split`, `fold` and `speaker`, and `start` and `end` for
-clips that are parts of recordings. Other columns are ignored, and so is a column that is empty in every row. See
+clips that are parts of recordings. Where clips may have several labels, `streams.tags` says how they are written. Other
+columns are ignored, and so is a column that is empty in every row. See
 https://huggingface.co/docs/datasets/audio_dataset
 """
 
@@ -13,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from cl_ast.errors import StreamError
 from streams.find_files import find_files
 from streams.records import Listed, Record
-from streams.table_files import Row, read_rows, say_columns
+from streams.table_files import TAG_COLUMNS, Row, read_rows, say_columns
+from streams.tags import in_tags
 from streams.values import seconds_of
 from streams.walk import EXTENSIONS
 
@@ -57,7 +59,9 @@ def _metadata_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def read_metadata(path: Path, root: Path, split: str = "", fold: str = "", *, excerpts: bool = False) -> list[Listed]:
+def read_metadata(
+    path: Path, root: Path, split: str = "", fold: str = "", *, excerpts: bool = False, tags: bool = False
+) -> list[Listed]:
     """Read the records that a metadata file lists.
 
     Args:
@@ -66,24 +70,29 @@ def read_metadata(path: Path, root: Path, split: str = "", fold: str = "", *, ex
         split: the split of all the records, if the name of the file's folder says so.
         fold: their fold, if the name of the file's folder says so.
         excerpts: whether rows are parts of recordings where the table has the columns `start` and `end`.
+        tags: whether clips may have several labels.
 
     Raises:
         StreamError: a needed column or cell is missing, a path leads outside, or a file is missing or is listed
-            twice, or a start or end is no number.
+            twice, or a start or end is no number, or rows of one clip contradict each other.
     """
     rows = read_rows(path, root)
     name = path.relative_to(root).as_posix()
     file_column = _required(rows, ("file", "file_name"), name)
-    _required(rows, ("label",), name)
+    column = next((one for one in ("label", *TAG_COLUMNS) if tags and _filled(rows, one)), "label")
+    _required(rows, (column,), name)
     optional = [column for column in ("split", "fold", "speaker") if _filled(rows, column)]
     given = {column: value for column, value in (("split", split), ("fold", fold)) if value}
-    records = [_record(row, path.parent, file_column, optional, given) for row in rows]
+    records = [_record(row, path.parent, file_column, column, optional, given) for row in rows]
     if excerpts and all(_filled(rows, column) for column in SPAN):
         records = [replace(record, span=_span(row)) for record, row in zip(records, rows, strict=True)]
     records = find_files(records, root, f"correct {name} or put them there")
-    _check_listed_once(records, rows)
     _check_folds(records, name)
-    return [Listed(record, row.place) for record, row in zip(records, rows, strict=True)]
+    listed = [Listed(record, row.place) for record, row in zip(records, rows, strict=True)]
+    if tags:
+        listed = in_tags(listed, several=column != "label")
+    _check_listed_once(listed)
+    return listed
 
 
 def _span(row: Row) -> tuple[float, float]:
@@ -107,13 +116,15 @@ def _required(rows: Sequence[Row], names: Sequence[str], table: str) -> str:
     return found
 
 
-def _record(row: Row, folder: Path, file_column: str, optional: Sequence[str], given: Mapping[str, str]) -> Record:
+def _record(
+    row: Row, folder: Path, file_column: str, label_column: str, optional: Sequence[str], given: Mapping[str, str]
+) -> Record:
     cells = {column: row.need(column) for column in optional}
     if "split" in cells:
         cells["split"] = _split_name(row, cells["split"])
     cells.update(given)
     split, fold, speaker = (cells.get(column, "") for column in ("split", "fold", "speaker"))
-    return Record(folder / _audio_path(row, file_column), row.need("label"), split, fold, speaker)
+    return Record(folder / _audio_path(row, file_column), row.need(label_column), split, fold, speaker)
 
 
 def _split_name(row: Row, value: str) -> str:
@@ -137,10 +148,10 @@ def _check_folds(records: Sequence[Record], table: str) -> None:
         raise StreamError(f"the folds of {table} are {' and '.join(sorted(folds))}; call the column split")
 
 
-def _check_listed_once(records: Sequence[Record], rows: Sequence[Row]) -> None:
+def _check_listed_once(listed: Sequence[Listed]) -> None:
     # One part of a recording with two labels is not refused: it is left out, as other overlaps are.
-    seen: dict[object, Row] = {}
-    for record, row in zip(records, rows, strict=True):
-        first = seen.setdefault(record.path if record.span is None else (record.place, record.label), row)
-        if first is not row:
-            raise StreamError(f"{row.place}: {record.path.name!r} is listed already in {first.place}; keep one")
+    seen: dict[object, str] = {}
+    for record, place in listed:
+        first = seen.setdefault(record.path if record.span is None else (record.place, record.label), place)
+        if first is not place:
+            raise StreamError(f"{place}: {record.path.name!r} is listed already in {first}; keep one")

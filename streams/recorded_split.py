@@ -83,7 +83,8 @@ def find_recorded(source: Source, recorded: RecordedSplit) -> dict[str, list[Rec
         StreamError: the data are missing or unusable.
     """
     found: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    records = [record for record in read_records(source).records if record.label in recorded.labels]
+    known = set(recorded.labels)
+    records = [record for record in read_records(source).records if not known.isdisjoint(record.labels)]
     for record, split in zip(records, splits_of(records, Path(source.data), recorded.members), strict=True):
         if split is not None:
             found[split].append(record)

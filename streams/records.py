@@ -3,7 +3,7 @@
 Messages leave out the folder of the data, because the loader puts it in front of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +11,18 @@ from typing import NamedTuple
 from cl_ast.errors import StreamError
 from cl_ast.excerpts import Place, place_of
 
+TAG_MARK = ";"
+"""What stands between two labels of one clip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One row of a data set. An empty string means that the data have no such column.
 
     Attributes:
+        label: its class; where clips have tags, all tags of the clip in one text.
         span: where an excerpt begins and ends in its recording, in seconds; None for a file of its own.
+        tags: where clips may have several labels, those of this one, sorted; else empty.
     """
 
     path: Path
@@ -26,11 +31,22 @@ class Record:
     fold: str = ""
     speaker: str = ""
     span: tuple[float, float] | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
         """Where the clip is: its file, or the part of its recording."""
         return place_of(self.path, self.span)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label of the clip: its tags, or its class alone."""
+        return self.tags or (self.label,)
+
+    def with_tags(self, tags: Iterable[str]) -> "Record":
+        """Return the record with these tags, of which there is at least one."""
+        own = tuple(sorted(set(tags)))
+        return replace(self, label=TAG_MARK.join(own), tags=own)
 
 
 def record_in(shape: str, record: Record, value: str) -> Record:
@@ -85,4 +101,4 @@ def with_numbered_labels(records: Sequence[Record], numbers: Sequence[tuple[str,
 
 def with_sorted_labels(records: Sequence[Record]) -> Collection:
     """Return the records with their labels sorted, for data that have no order of their own."""
-    return Collection(list(records), tuple(sorted({r.label for r in records})))
+    return Collection(list(records), tuple(sorted({label for r in records for label in r.labels})))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cl_ast.errors import StreamError
 from streams.records import Record, Splits
+from streams.split_by_tag import parts_by_tag, some_of_each_tag
 from streams.values import fold_key, fold_number, natural_key, nfc
 
 SHARE = 0.15
@@ -30,8 +31,11 @@ def stratified_split(records: Sequence[Record], seed: int, by_name_in: Path | No
         seed: the seed of the draw.
         by_name_in: the folder of the data, to rank the clips of a class by a hash of their names. A clip's rank then
             only falls when clips are added: unless a class more than doubles, none that was trained on comes to test.
-            None shuffles them, as older releases did.
+            None shuffles them, as older releases did. Where clips have tags, they are always shuffled.
     """
+    if _have_tags(records):
+        parts = parts_by_tag(_shuffled(records, seed, "stratified"), _three_parts)
+        return Splits(*map(sorted_by_path, (parts[0], parts[1], parts[2])))
     splits = Splits([], [], [])
     pairs = 0
     for label, rows in _by_label(records).items():
@@ -53,12 +57,15 @@ def stratified_split(records: Sequence[Record], seed: int, by_name_in: Path | No
 
 def hold_out(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]]:
     """Return train and validation: 15% of every class validate, and every class keeps a clip to train on."""
+    if _have_tags(records):
+        parts = parts_by_tag(_shuffled(records, seed, "carve"), _two_parts)
+        return sorted_by_path(parts[0]), sorted_by_path(parts[1])
     train: list[Record] = []
     validation: list[Record] = []
     for label, rows in _by_label(records).items():
         # The word "carve" is part of the seed: another word would change every split made before.
         seeded_random(seed, "carve", label).shuffle(rows)
-        n = min(len(rows) - 1, max(1, _round(SHARE * len(rows))))
+        n = _two_parts(len(rows))[1]
         validation.extend(rows[:n])
         train.extend(rows[n:])
     return sorted_by_path(train), sorted_by_path(validation)
@@ -108,15 +115,22 @@ def fold_before(names: Sequence[str], test: str) -> str:
 def keep_per_class(train: Sequence[Record], k: int, seed: int | None) -> list[Record]:
     """Return k randomly drawn clips of every class, or without a seed the first k by their paths.
 
+    Where clips have tags, every tag is on at least k of them.
+
     Raises:
         StreamError: a class has fewer than k clips.
     """
     kept: list[Record] = []
-    for label, rows in _by_label(train).items():
+    by_label = _by_label(train)
+    for label, rows in by_label.items():
         if len(rows) < k:
             raise StreamError(
                 f"class {label!r} has {len(rows)} clips to train on, fewer than the {k} of few_shot; ask for fewer"
             )
+    if _have_tags(train):
+        drawn = sorted_by_path(train) if seed is None else _shuffled(train, seed, "few")
+        return sorted_by_path(some_of_each_tag(drawn, k))
+    for label, rows in by_label.items():
         kept.extend(rows[:k] if seed is None else seeded_random(seed, "few", label).sample(rows, k))
     return sorted_by_path(kept)
 
@@ -142,7 +156,8 @@ def sorted_by_path(records: Iterable[Record]) -> list[Record]:
 def _by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
     groups: defaultdict[str, list[Record]] = defaultdict(list)
     for r in sorted_by_path(records):
-        groups[r.label].append(r)
+        for label in r.labels:
+            groups[label].append(r)
     return dict(sorted(groups.items()))
 
 
@@ -155,6 +170,28 @@ def _name_hash(seed: int, root: Path, prefix: str, record: Record) -> bytes:
         place = record.path.relative_to(root).as_posix() if record.path.is_relative_to(root) else record.path.name
     text = nfc("\0".join((str(seed), record.label, place)))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _have_tags(records: Sequence[Record]) -> bool:
+    return any(r.tags for r in records)
+
+
+def _shuffled(records: Sequence[Record], seed: int, purpose: str) -> list[Record]:
+    rows = sorted_by_path(records)
+    seeded_random(seed, purpose, "tags").shuffle(rows)
+    return rows
+
+
+def _three_parts(n: int) -> tuple[int, int, int]:
+    """Return how many of n clips train, validate and test."""
+    test, validation = (1, 0) if n == 2 else _shares(n)
+    return n - test - validation, validation, test
+
+
+def _two_parts(n: int) -> tuple[int, int]:
+    """Return how many of n clips train and how many validate, without a test."""
+    validation = min(n - 1, max(1, _round(SHARE * n)))
+    return n - validation, validation
 
 
 def _shares(n: int) -> tuple[int, int]:

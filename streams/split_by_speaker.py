@@ -26,7 +26,7 @@ def split_by_speaker(records: Sequence[Record], seed: int) -> Splits:
     A split stays empty if no speaker can be spared for it, because train must keep every class.
     """
     counts = _clips_per_speaker(records)
-    target = SHARE * len(records)
+    target = SHARE * sum(len(r.labels) for r in records)
 
     def choose(order: list[str]) -> _Parts:
         test = _pick_speakers(order, counts, target, keep=2)
@@ -44,7 +44,7 @@ def split_by_speaker(records: Sequence[Record], seed: int) -> Splits:
 def hold_out_speakers(records: Sequence[Record], seed: int) -> tuple[list[Record], list[Record]] | None:
     """Return train and validation, or None if train would lose a class with any speaker that is held out."""
     counts = _clips_per_speaker(records)
-    target = SHARE * len(records)
+    target = SHARE * sum(len(r.labels) for r in records)
     (validation,) = _best_draw(counts, seed, lambda order: (_pick_speakers(order, counts, target, keep=1),))
     if not validation:
         return None
@@ -58,7 +58,7 @@ def _clips_per_speaker(records: Iterable[Record]) -> _Counts:
     """Return how many clips of each label each speaker has. The speakers are sorted."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for r in records:
-        counts[r.speaker][r.label] += 1
+        counts[r.speaker].update(r.labels)
     return dict(sorted(counts.items()))
 
 

@@ -10,10 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TextIO
 
 from cl_ast.errors import StreamError
+from streams.records import TAG_MARK
 from streams.safe_paths import leads_outside
 from streams.values import clean, nfc, shortest_number
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+TAG_COLUMNS = ("labels", "tags")
+"""The columns that have the labels of clips which may have several, where there is no column `label`."""
 
 
 class Row(NamedTuple):
@@ -158,16 +162,22 @@ def _json_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
         if not isinstance(value, _Pairs):
             raise StreamError(f"{place} is not a JSON object; write one object per line")
         columns = _columns([key for key, _ in value], place)
-        # No column that we read has nested values.
         cells = zip(columns, (cell for _, cell in value), strict=True)
-        yield Row(place, {name: _json_cell(cell, place) for name, cell in cells if not isinstance(cell, list)})
+        yield Row(place, {name: _json_cell(cell, place) for name, cell in cells if _is_plain(name, cell)})
 
 
 class _Pairs(list[tuple[str, Any]]):
     """The keys and values of a JSON object. Unlike a dictionary, it keeps a key that is there twice."""
 
 
+def _is_plain(name: str, cell: object) -> bool:
+    """Return whether a cell has no nested values, as no column that we read has; tags may be a list."""
+    return not isinstance(cell, list) or (name in TAG_COLUMNS and type(cell) is list)
+
+
 def _json_cell(value: object, place: str) -> str:
+    if isinstance(value, list):
+        value = TAG_MARK.join(map(str, value))
     if value is None or value in (float("inf"), float("-inf")):  # `clean` takes care of NaN
         return ""
     text = clean(str(value))

@@ -1,7 +1,7 @@
 """Defines a task: its labels, its splits, and what is needed to load it again."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,30 @@ class Clip:
     """One labelled recording, or a labelled part of one.
 
     Attributes:
+        label: its class; in a task of tags, all tags of the clip in one text, such as "dog;rain".
         span: where an excerpt begins and ends in its recording, in seconds; None for a file of its own.
+        tags: in a task of tags, the labels of this clip, sorted; else empty.
     """
 
     path: Path
     label: str
     span: tuple[float, float] | None = None
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> "Clip":
         """Return the clip of a row."""
-        return cls(record.path, record.label, record.span)
+        return cls(record.path, record.label, record.span, record.tags)
 
     @property
     def place(self) -> Place:
         """Where the clip is: its file, or the part of its recording."""
         return place_of(self.path, self.span)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label of the clip: its tags, or its class alone."""
+        return self.tags or (self.label,)
 
 
 SHUFFLED, BY_NAME = "shuffled", "by name"
@@ -46,6 +54,8 @@ class Source:
         draw: how a random split is drawn: `SHUFFLED`, as registries of older releases recorded it, or `BY_NAME`.
         excerpts: whether clips are excerpts of recordings. Where it is false, as older releases recorded it, the
             columns `start` and `end` of a table are ignored, and so are label files.
+        tags: whether clips may have several labels. Where it is false, as older releases recorded it, a semicolon is a
+            part of a label.
     """
 
     task: str
@@ -58,12 +68,14 @@ class Source:
     split_by: str = "auto"
     draw: str = SHUFFLED
     excerpts: bool = False
+    tags: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the source as JSON types. Without excerpts it is as older releases wrote it."""
+        """Return the source as JSON types. Without excerpts and tags it is as older releases wrote it."""
         found = asdict(self)
-        if not self.excerpts:
-            del found["excerpts"]
+        for name in ("excerpts", "tags"):
+            if not found[name]:
+                del found[name]
         return found
 
     @classmethod
@@ -149,6 +161,16 @@ class Task:
                     ) from None
                 add(nfc(clip.path.relative_to(root).as_posix()), clip.label, str(size), *span_words(clip.span))
         return digest.hexdigest()
+
+
+def refuse_tags(tasks: Iterable[Task], what: str) -> None:
+    """Raise a StreamError for a task whose clips may have several labels, for `what`, which cannot take it."""
+    for task in tasks:
+        if task.source.tags:
+            raise StreamError(
+                f"{task.name}: clips have several labels, and {what} counts clips as right or wrong; give tasks with"
+                " one label a clip (`cl-ast add-task` learns tags)"
+            )
 
 
 def span_words(span: tuple[float, float] | None) -> tuple[str, ...]:

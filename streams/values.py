@@ -108,15 +108,16 @@ def in_one_spelling(records: Sequence[Record]) -> tuple[list[Record], tuple[str,
 
     A value that is spelled in one way only is left as it is, apart from its Unicode form and a fold such as `3.0`.
     """
-    labels = one_spelling({nfc(r.label) for r in records}, label_key)
+    labels = one_spelling({nfc(label) for r in records for label in r.labels}, label_key)
     folds = one_spelling({whole_number(nfc(r.fold)) for r in records}, fold_key)
     speakers = one_spelling({nfc(r.speaker) for r in records}, speaker_key)
-    changed = [
-        replace(r, label=labels[nfc(r.label)], fold=folds[whole_number(nfc(r.fold))], speaker=speakers[nfc(r.speaker)])
-        for r in records
-    ]
-    notes: list[str] = []
-    for noun in ("label", "fold", "speaker"):
+    changed = []
+    for r in records:
+        new = replace(r, fold=folds[whole_number(nfc(r.fold))], speaker=speakers[nfc(r.speaker)])
+        own = [labels[nfc(label)] for label in r.labels]
+        changed.append(new.with_tags(own) if r.tags else replace(new, label=own[0]))
+    notes = _merged("label", {(label, labels[nfc(label)]) for r in records for label in r.labels})
+    for noun in ("fold", "speaker"):
         notes += _merged(
             noun, {(getattr(r, noun), getattr(new, noun)) for r, new in zip(records, changed, strict=True)}
         )

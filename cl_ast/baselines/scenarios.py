@@ -13,6 +13,7 @@ from cl_ast.wording import plural
 from streams.loading import read_records, task_of
 from streams.records import Record
 from streams.split import keep_per_class, stratified_split
+from streams.task import refuse_tags
 from streams.values import natural_key
 
 STEPS = 5  # of one task that is split by class, unless something else is wanted
@@ -121,8 +122,10 @@ def stream_of(tasks: Sequence[streams.Task], scenario: str, steps: int | None = 
         steps: into how many steps one task is split; by default `STEPS`, or for "dil" one for each fold or speaker.
 
     Raises:
-        StreamError: the tasks cannot be split so, or the steps of "dil" have not the same labels.
+        StreamError: the tasks cannot be split so, clips have several labels, or the steps of "dil" have not the same
+            labels.
     """
+    refuse_tags(tasks, "a comparison of strategies")
     if scenario not in SCENARIOS:
         raise StreamError(f"no scenario called {scenario!r}; there are {', '.join(SCENARIOS)}")
     if len(tasks) > 1 and steps is not None:

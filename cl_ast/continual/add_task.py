@@ -117,7 +117,7 @@ def _as_kept(model: TaskModel, trained: Trained, validation: ClipSet, request: R
     progress(Step("rounding and calibrating", 0, len(validation)))
     trained, (logits, targets) = rounded(model, trained, validation, request.store)
     if request.calibrate:
-        temperature = calibrating.fit(logits.cpu(), targets.cpu())
+        temperature = calibrating.fit(logits.cpu(), targets.cpu(), model.settings.labelling)
         model.settings = dataclasses.replace(model.settings, temperature=temperature)
     return trained
 
@@ -129,7 +129,15 @@ def _trained(
     task, device = plan.task, session.backbone.device
     model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
     training, validation = (
-        labelled(clips, task.labels, plan.settings.front_end, device, session.clips.read, crop)
+        labelled(
+            clips,
+            task.labels,
+            plan.settings.front_end,
+            device,
+            session.clips.read,
+            crop,
+            labelling=plan.settings.labelling,
+        )
         for clips, crop in ((task.train, plan.options.crop), (task.validation, plan.options.one_stretch))
     )
     checkpoint = _checkpoint(session, plan)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 import streams
 from cl_ast.errors import ClAstError
-from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
+from cl_ast.evaluation.shown_accuracy import countable, in_sentence
 from cl_ast.excerpts import Place, short_name
+from cl_ast.tasks.kind_names import ACCURACY, MAP, is_tags, metric_of
 from cl_ast.tasks.task_file import split_in
 from cl_ast.wording import some_of
 from registry import Registry, TaskRecord, VersionRecord
@@ -22,11 +23,11 @@ def few_clips(task: streams.Task, *, tested: bool) -> list[str]:
 
     Training clips are not counted where so few were asked for.
     """
-    found = []
+    found, metric = [], MAP if task.source.tags else ACCURACY
     if tested:
         few = _few(task.labels, task.test, FEWEST_TEST, "test")
         if few:
-            found.append(f"{task.name}: {few}, so the accuracy says little of them")
+            found.append(f"{task.name}: {few}, so the {metric} says little of them")
     if task.source.few_shot is None:
         few = _few(task.labels, task.train, FEWEST_TRAINING, "training")
         if few:
@@ -58,7 +59,7 @@ def longer_clips(task: streams.Task, longer: Iterable[Place], seconds: float, cr
 
 def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int, split: str) -> str:
     """Return which classes have fewer clips, as the beginning of a sentence; nothing where none has."""
-    counts = Counter(clip.label for clip in clips)
+    counts = Counter(label for clip in clips for label in clip.labels)
     few = sorted((counts[label], label) for label in labels if counts[label] < fewest)
     shown = ", ".join(f"{label} {count}" for count, label in few[:_NAMED]) + (", …" if len(few) > _NAMED else "")
     have = "has" if len(few) == 1 else "have"
@@ -66,17 +67,27 @@ def _few(labels: Sequence[str], clips: Sequence[streams.Clip], fewest: int, spli
 
 
 def not_comparable(registry: Registry, former: VersionRecord, task: streams.Task, now: TaskRecord) -> list[str]:
-    """Return a sentence if the former version of a task was tested on other clips than the one that replaces it."""
+    """Return a sentence if the former version of a task was tested otherwise than the one that replaces it.
+
+    That is on other clips, or with one label a clip where there are several now.
+    """
     before, after = former.learned_accuracy, now.version.learned_accuracy
-    if before is None or after is None or not _other_clips(registry, former, task):
+    if before is None or after is None:
         return []
     figures = (
-        in_sentence(before, clip_count(former.training, "test")),
-        in_sentence(after, clip_count(now.version.training, "test")),
+        in_sentence(before, countable(former.training, "test")),
+        in_sentence(after, countable(now.version.training, "test")),
     )
+    if is_tags(former) != is_tags(now.version):
+        return [
+            f"{now.name}: the {metric_of(former)} of version {former.number} ({figures[0]}) and the "
+            f"{metric_of(now.version)} of version {now.version.number} ({figures[1]}) are not comparable"
+        ]
+    if not _other_clips(registry, former, task):
+        return []
     return [
-        f"{now.name}: version {former.number} was tested on other clips, so its test accuracy ({figures[0]}) and that "
-        f"of version {now.version.number} ({figures[1]}) are not comparable"
+        f"{now.name}: version {former.number} was tested on other clips, so its test {metric_of(former)} "
+        f"({figures[0]}) and that of version {now.version.number} ({figures[1]}) are not comparable"
     ]
 
 

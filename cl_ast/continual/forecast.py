@@ -52,6 +52,7 @@ class Forecast:
     Attributes:
         task: its name, as it would be committed.
         splits: how many clips each class has in each split, by the names of split and class.
+        clips: how many clips each split has.
         protocol: how the splits are made.
         seconds_taken: how much of a clip the task takes, in seconds; longer clips are cut.
         trainable_parameters: as `TaskModel.trainable_parameters` counts them.
@@ -68,6 +69,7 @@ class Forecast:
 
     task: str
     splits: Mapping[str, Mapping[str, int]]
+    clips: Mapping[str, int]
     protocol: str
     notes: tuple[str, ...]
     seconds_taken: float
@@ -104,10 +106,12 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
     on_gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     taken = _memory()
     caches = _cache_bytes(plan, times)
-    options, shares = plan.options, {name: Counter(clip.label for clip in getattr(plan.task, name)) for name in SPLITS}
+    options = plan.options
+    shares = {name: Counter(one for clip in getattr(plan.task, name) for one in clip.labels) for name in SPLITS}
     return Forecast(
         task=plan.task.name,
         splits={name: {label: counts[label] for label in plan.task.labels} for name, counts in shares.items()},
+        clips={name: len(getattr(plan.task, name)) for name in SPLITS},
         protocol=plan.task.protocol,
         notes=plan.task.notes,
         seconds_taken=plan.settings.front_end.seconds,
@@ -198,7 +202,14 @@ def _some(plan: Plan, session: Session, device: torch.device) -> Iterator[tuple[
     with tempfile.TemporaryDirectory(prefix="cl-ast-") as place:
         files, settings = FeatureFiles(Path(place), _MOST_BYTES), plan.settings
         found = labelled(
-            chosen, settings.labels, settings.front_end, device, session.clips.read, plan.options.crop, files
+            chosen,
+            settings.labels,
+            settings.front_end,
+            device,
+            session.clips.read,
+            plan.options.crop,
+            files,
+            settings.labelling,
         )
         yield found, len(found) / count
 
@@ -247,7 +258,7 @@ def _any_routing(session: Session, clips: RoutingClips) -> TaskRouting:
         return torch.randn(COPIES * max(2, min(len(some), most)), dimensions, generator=generator)
 
     training, index = described(clips.training, MOST), {label: n for n, label in enumerate(clips.labels)}
-    targets = [index[clip.label] for clip in clips.training[: len(training) // COPIES]]
+    targets = [index[clip.labels[0]] for clip in clips.training[: len(training) // COPIES]]
     targets += [0] * (len(training) // COPIES - len(targets))
     return learn(
         training,

@@ -87,7 +87,7 @@ def learn_routing(
     logits = joined_logits_of(model, session.clips.read([clip.place for clip in validation]))
     routing = learn(
         described,
-        [index[clip.label] for clip in training],
+        [index[clip.labels[0]] for clip in training],  # of several tags the first
         _described(session, validation, _LIMIT, progress),
         generator=generator,
         kind=space.kind,

@@ -12,6 +12,7 @@ from cl_ast.environment import package_versions
 from cl_ast.errors import TaskNotFoundError
 from cl_ast.inference.session import Session
 from cl_ast.router import ALPHA
+from cl_ast.tasks.kind_names import CLASSES, TAGS
 from cl_ast.tasks.task_model import TaskSettings
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.recipes import recipe_for
@@ -77,7 +78,8 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
-    settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions)
+    kind = TAGS if task.source.tags else CLASSES
+    settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions, kind=kind)
     options = recipe.complete(request.options or TrainOptions(), spec)
     negatives = None if request.negatives is None else negatives_in(request.negatives)
     if negatives is not None:

@@ -10,6 +10,7 @@ from cl_ast.continual.learn_routing import LearnedRouting
 from cl_ast.continual.routing_clips import RoutingClips
 from cl_ast.errors import TrainingError
 from cl_ast.router import ALPHA
+from cl_ast.tasks.kind_names import recorded
 from cl_ast.tasks.length import KEY
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.options import Hyperparameters, TrainOptions, words_in
@@ -39,6 +40,7 @@ def training_record(
         **{f"{split}_clips": count for split, count in clips.items()},
         "temperature": model.settings.temperature if calibrated else None,
         KEY: model.settings.front_end.seconds,
+        **recorded(model.settings.kind),
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
         "store": store,

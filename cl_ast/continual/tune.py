@@ -140,14 +140,14 @@ def tune(
     scored: list[_Scored] = []
     for number, path in enumerate(paths):
         with closing(reading.stream(path)) as blocks:
-            scored.append(_score(scorer, None, blocks))
+            scored.append(_score(scorer, (), blocks))
         progress(Step("searching the background", number + 1, len(paths)))
     for part in chunks(len(clips), _GROUP):
         some = clips[part.start : part.stop]
         waveforms = session.clips.read([clip.place for clip in some])
-        scored += [_score(scorer, clip.label, [one]) for clip, one in zip(some, waveforms, strict=True)]
+        scored += [_score(scorer, clip.labels, [one]) for clip, one in zip(some, waveforms, strict=True)]
         progress(Step("searching validation clips", part.stop, len(clips)))
-    hours = sum(one.samples for one in scored if one.label is None) / SAMPLE_RATE / 3600
+    hours = sum(one.samples for one in scored if not one.labels) / SAMPLE_RATE / 3600
     if not hours:
         raise StreamError(f"{root} has no sound; give recordings of the background")
     classes, unreached = _lowest(record, scored, scorer, _rule(goal, hours), progress)
@@ -160,20 +160,20 @@ def tune(
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The scored windows of a validation clip, or of a recording of the background, which has no label."""
+    """The scored windows of a validation clip, or of a recording of the background, which has no labels."""
 
-    label: str | None
+    labels: Sequence[str]
     windows: Sequence[ScoredWindow]
     samples: int
 
 
-def _score(scorer: WindowScorer, label: str | None, blocks: Iterator[Waveform] | Sequence[Waveform]) -> _Scored:
+def _score(scorer: WindowScorer, own: Sequence[str], blocks: Iterator[Waveform] | Sequence[Waveform]) -> _Scored:
     windows: list[ScoredWindow] = []
     detector = StreamDetector(scorer, group=_GROUP, watch=windows.append)
     for block in blocks:
         detector.add(block)
     detector.finish()
-    return _Scored(label, windows, detector.cutter.samples)
+    return _Scored(own, windows, detector.cutter.samples)
 
 
 def _rule(goal: Goal, hours: float) -> Callable[[ClassThreshold], bool]:
@@ -227,12 +227,12 @@ def _measured(
         detector = EventDetector("", settings, scorer.step, scorer.hop)
         events = [event for window in one.windows for event in detector.add(window)]
         labels = [event.label for event in (*events, *detector.finish(one.samples)) if not event.why]
-        if one.label is None:
+        if not one.labels:
             alarms.update(label for label in labels if label is not None)
             continue
         for label in {label for label in labels if label is not None}:
-            (found if label == one.label else wrong)[label] += 1
-    clips = Counter(one.label for one in scored)
+            (found if label in one.labels else wrong)[label] += 1
+    clips = Counter(label for one in scored for label in one.labels)
     return {
         label: ClassThreshold(on[label], alarms[label], found[label], clips[label], wrong[label])
         for label in record.labels

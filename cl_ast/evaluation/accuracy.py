@@ -1,10 +1,13 @@
-"""Test accuracy of tasks, by name and routed, in one pass over their test clips."""
+"""Test accuracy of tasks, or mAP of those of tags, by name and routed, in one pass over their test clips."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+
+import torch
+from torch import Tensor
 
 import streams
 from cl_ast.audio.reading import Waveform
@@ -15,7 +18,10 @@ from cl_ast.inference.answering import Answer, NoAnswer, answer, joined_logits_o
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.router import Route, Router, decide, part_to_describe
+from cl_ast.tasks.kind_names import ACCURACY, TAGS
+from cl_ast.tasks.label_kinds import KINDS
 from cl_ast.tasks.source import reload_version
+from cl_ast.tasks.tag_metrics import lwlrap, mean_average_precision
 from cl_ast.tasks.task_model import label_scores
 from registry import Accuracy, TaskRecord
 
@@ -28,7 +34,9 @@ class Outcome:
 
     Attributes:
         clip: the clip, with its true label.
-        predicted, probability: the label that the task gives, by name, and its probability.
+        predicted, probability: the label that the task gives, by name, and its probability; of tags the most probable.
+        logits: of all labels (labels,), by name.
+        said: that label; of tags all whose probabilities reach their thresholds, by name.
         route: where the router sent the clip; None where routing was not measured.
         routed_label: the label that it got there; None too where that task cannot answer.
     """
@@ -36,22 +44,25 @@ class Outcome:
     clip: streams.Clip
     predicted: str
     probability: float
+    logits: Tensor = field(repr=False, compare=False)
+    said: tuple[str, ...]
     route: Route | None = None
     routed_label: str | None = None
 
     @property
     def label(self) -> str:
-        """The true label."""
+        """The true label; of tags all of them, in one text."""
         return self.clip.label
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One task's test accuracy.
+    """One task's test accuracy, or its mAP.
 
     Attributes:
         oracle: by name.
-        auto: routed: the share of clips whose task and label are both right; None where routing was not measured.
+        auto: routed: the share of clips whose task and label are both right; None where routing was not measured. For
+            mAP, the tags of a clip that was sent to another task are never found.
         routed: how many clips the router sent to each task.
         declined: how many clips it answered "unknown"; they count where they were sent all the same.
         labels: the task's classes, in the order of the head's outputs.
@@ -66,6 +77,12 @@ class Measured:
     declined: int = 0
     labels: tuple[str, ...] = field(default=(), repr=False)
     outcomes: tuple[Outcome, ...] = field(default=(), repr=False)
+    metric: str = ACCURACY
+
+    @property
+    def lwlrap(self) -> float | None:
+        """The label-weighted label-ranking average precision by name, of a task of tags."""
+        return None if self.metric == ACCURACY else lwlrap(*ranked(self.outcomes, self.labels))
 
     def records(self) -> list[Accuracy]:
         """Return what the registry keeps of it."""
@@ -102,21 +119,52 @@ def measure(
             found = [_outcome(clip, one) for clip, one in zip(mine, by_name, strict=True)]
             outcomes += found if router is None else _routed(session, router, name, found, waveforms, by_name)
             progress(Step(f"measuring {name}", len(outcomes), len(clips)))
-    right = sum(one.predicted == one.label for one in outcomes) / len(clips)
-    labels, kept = model.settings.labels, tuple(outcomes)
+    settings, kept = model.settings, tuple(outcomes)
+    metric = settings.labelling.metric
+    figure = _mean_average_precision if settings.kind == TAGS else _accuracy
+    by_name_figure = figure(kept, settings.labels, None)
     if router is None:
-        return Measured(name, len(clips), right, labels=labels, outcomes=kept)
-    routes = [(one.route, one) for one in outcomes if one.route is not None]
-    right_and_routed = sum(route.task == name and one.routed_label == one.label for route, one in routes)
-    routed = dict(Counter(route.task for route, _ in routes))
-    declined = sum(not route.known for route, _ in routes)
-    return Measured(name, len(clips), right, right_and_routed / len(clips), routed, declined, labels, kept)
+        return Measured(name, len(clips), by_name_figure, labels=settings.labels, outcomes=kept, metric=metric)
+    routes = [one.route for one in outcomes if one.route is not None]
+    routed = dict(Counter(route.task for route in routes))
+    declined = sum(not route.known for route in routes)
+    auto = figure(kept, settings.labels, name)
+    return Measured(name, len(clips), by_name_figure, auto, routed, declined, settings.labels, kept, metric)
 
 
 def _outcome(clip: streams.Clip, answered: Answer) -> Outcome:
     settings = answered.settings
-    ((_, probability),) = label_scores(answered.logits[None], settings.labels, 1, settings.temperature)[0]
-    return Outcome(clip, answered.label, probability)
+    ((_, probability),) = label_scores(answered.logits[None], settings, 1)[0]
+    said = (answered.label,) if answered.tags is None else answered.tags
+    return Outcome(clip, answered.label, probability, answered.logits, said)
+
+
+def _accuracy(outcomes: Sequence[Outcome], labels: Sequence[str], task: str | None) -> float:
+    """Return the share of clips that are right, by name or, with the name of their task, routed."""
+    if task is None:
+        return sum(one.predicted == one.label for one in outcomes) / len(outcomes)
+    right = sum(is_routed_to(one, task) and one.routed_label == one.label for one in outcomes)
+    return right / len(outcomes)
+
+
+def _mean_average_precision(outcomes: Sequence[Outcome], labels: Sequence[str], task: str | None) -> float:
+    """Return mAP over all clips, by name or, with the name of their task, routed."""
+    scores, truth = ranked(outcomes, labels)
+    if task is not None:
+        elsewhere = torch.tensor([not is_routed_to(one, task) for one in outcomes])
+        scores = scores.masked_fill(elsewhere[:, None], -torch.inf)
+    return mean_average_precision(scores, truth)
+
+
+def is_routed_to(outcome: Outcome, task: str) -> bool:
+    """Return whether the router sent a clip to a task that could answer."""
+    return outcome.route is not None and outcome.route.task == task and outcome.routed_label is not None
+
+
+def ranked(outcomes: Sequence[Outcome], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return the logits of tags by name, which rank them, and which are true, each (clips, labels)."""
+    truth = KINDS[TAGS].targets([one.clip.labels for one in outcomes], labels)
+    return torch.stack([one.logits for one in outcomes]), truth.bool()
 
 
 def _routed(

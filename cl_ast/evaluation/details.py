@@ -82,10 +82,23 @@ class Misrouted:
     p_value: float
     known: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON types, with its place as every list of clips has it."""
+        return _to_json(self)
+
 
 def _to_json(one: Wrong | Misrouted) -> dict[str, Any]:
-    """Return it as JSON types, with its place as every list of clips has it."""
     return {**record(one.place), **{name: value for name, value in asdict(one).items() if name != "place"}}
+
+
+def misrouted_in(measured: Measured) -> list[Misrouted]:
+    """Return every clip that was sent to another task or called unknown, the best fit for a wrong task first."""
+    found = [
+        Misrouted(one.clip.place, one.label, one.route.task, one.route.score, one.route.p_value, known=one.route.known)
+        for one in measured.outcomes
+        if one.route is not None and (one.route.task != measured.task or not one.route.known)
+    ]
+    return sorted(found, key=lambda one: (one.task == measured.task, -one.p_value, sort_key(one.place)))
 
 
 @dataclass(frozen=True)
@@ -142,14 +155,7 @@ class Details:
     @cached_property
     def misrouted(self) -> Sequence[Misrouted]:
         """Every clip that was sent to another task or called unknown, the best fit for a wrong task first."""
-        found = [
-            Misrouted(
-                one.clip.place, one.label, one.route.task, one.route.score, one.route.p_value, known=one.route.known
-            )
-            for one in self._outcomes
-            if one.route is not None and (one.route.task != self.measured.task or not one.route.known)
-        ]
-        return sorted(found, key=lambda one: (one.task == self.measured.task, -one.p_value, sort_key(one.place)))
+        return misrouted_in(self.measured)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON types, whose numbers are finite."""
@@ -161,7 +167,7 @@ class Details:
             "confusion": self.confusion,
             "confusions": [asdict(one) for one in self.confusions],
             "wrong": [_to_json(one) for one in self.wrong],
-            "misrouted": [_to_json(one) for one in self.misrouted],
+            "misrouted": [one.to_json() for one in self.misrouted],
         }
 
     def rows(self) -> list[dict[str, Any]]:

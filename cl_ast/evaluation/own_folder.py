@@ -9,6 +9,7 @@ from cl_ast.errors import StreamError
 from cl_ast.evaluation.accuracy import Measured, measure
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress
+from cl_ast.tasks.kind_names import is_tags
 from cl_ast.tasks.task_file import split_in
 from cl_ast.wording import some_of
 from registry import TaskRecord
@@ -25,7 +26,8 @@ class FolderTest:
     Attributes:
         folder: where the clips are.
         measured: of the clips whose labels the task knows.
-        other_labels: the labels that the task does not know, with the number of their clips, which are not measured.
+        other_labels: the labels that the task does not know, with the number of their clips. Those that have no label
+            that the task knows are not measured.
         trained_on: how many of the measured clips the task was trained or validated on.
         notes: sentences about what was left out of the folder.
     """
@@ -48,9 +50,10 @@ def measure_folder(session: Session, record: TaskRecord, folder: Path, *, auto: 
         AudioError: a clip cannot be read.
         NotFiniteError: the task answers with values that are not numbers.
     """
-    found = read_labelled(folder)
-    clips = [clip for clip in found.clips if clip.label in record.labels]
-    others = Counter(clip.label for clip in found.clips if clip.label not in record.labels)
+    found = read_labelled(folder, tags=is_tags(record.version))
+    known = set(record.labels)
+    clips = [clip for clip in found.clips if not known.isdisjoint(clip.labels)]
+    others = Counter(label for clip in found.clips for label in clip.labels if label not in known)
     if not clips:
         raise StreamError(
             f"{folder}: the task {record.name} knows none of its labels ({some_of(list(others), _MOST_NAMES)}); "

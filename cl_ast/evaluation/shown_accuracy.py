@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 from cl_ast.evaluation.intervals import wilson
+from cl_ast.tasks.kind_names import KEY, TAGS
 
 FEW = 100
 """Of fewer clips an accuracy is a count: there one clip is more than 1 %, and the 95 % interval up to 20 % wide."""
@@ -48,6 +49,11 @@ def in_sentence(share: float | None, clips: int | None) -> str:
 
 def _is_few(clips: int | None) -> TypeGuard[int]:
     return clips is not None and 0 < clips < FEW
+
+
+def countable(training: Mapping[str, object], split: str) -> int | None:
+    """Return how many clips an accuracy is a share of; None for the mAP of tags, which is no share of clips."""
+    return None if training.get(KEY) == TAGS else clip_count(training, split)
 
 
 def clip_count(training: Mapping[str, object], split: str) -> int | None:

@@ -1,10 +1,11 @@
 """Computes the report of `cl-ast stats` from the registry alone, without torch, model or audio."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cl_ast.evaluation import metrics
 from cl_ast.evaluation.shown_accuracy import clip_count
+from cl_ast.tasks.kind_names import is_tags, metric_of
 from cl_ast.wording import some_of
 from registry import Mode, Overview, Registry, TaskRecord
 
@@ -30,6 +31,7 @@ def outline(overview: Overview) -> dict[str, Any]:
     """Return the report with its three tables of tasks by tasks left empty, since these are too large to print."""
     backbone, tasks, storage = overview.backbone, overview.tasks, overview.storage
     accuracies = _accuracies(overview)
+    tagged = [is_tags(task.version) for task in tasks]
     full = len(tasks) * (backbone.bytes if backbone else 0)
     return {
         "backbone": None
@@ -42,7 +44,8 @@ def outline(overview: Overview) -> dict[str, Any]:
         },
         "tasks": [_task(task, i, len(tasks) - 1, accuracies) for i, task in enumerate(tasks)],
         "matrix": {mode: [] for mode in accuracies},
-        "metrics": {mode: _metrics(cells, len(tasks)) for mode, cells in accuracies.items()},
+        "metrics": {mode: _metrics(_of(cells, tagged, False), len(tasks)) for mode, cells in accuracies.items()},
+        **(_tag_metrics(accuracies, tagged) if any(tagged) else {}),
         "routing": {"task_accuracy": _task_accuracy(_routed(overview)), "confusion": [], **_reason(overview)},
         "storage": {
             "adapter_bytes": storage.adapter_bytes,
@@ -91,6 +94,7 @@ def _task(task: TaskRecord, i: int, last: int, accuracies: Mapping[Mode, metrics
         "auto_accuracy": accuracies["auto"].get((last, i)),
         "seconds": version.seconds,
         "test_clips": clip_count(version.training, "test"),
+        "metric": metric_of(version),
     }
 
 
@@ -102,6 +106,20 @@ def _metrics(cells: metrics.Cells, tasks: int) -> dict[str, float | None]:
         # It is not defined here: a task has no head before it is learned, and none starts from another task's.
         "forward_transfer": None,
     }
+
+
+def _tag_metrics(accuracies: Mapping[Mode, metrics.Cells], tagged: Sequence[bool]) -> dict[str, Any]:
+    """Return the metrics of tasks of tags, which are of another measure and never averaged with accuracies."""
+    found = {}
+    for mode, cells in accuracies.items():
+        own = _metrics(_of(cells, tagged, True), len(tagged))
+        found[mode] = {"average_mAP": own.pop("average_accuracy"), **own}
+    return {"tag_metrics": found}
+
+
+def _of(cells: metrics.Cells, tagged: Sequence[bool], wanted: bool) -> metrics.Cells:
+    """Return the columns of tasks of tags, or of the other tasks."""
+    return {(i, j): value for (i, j), value in cells.items() if tagged[j] == wanted}
 
 
 def _task_accuracy(routed: Mapping[tuple[int, int], int]) -> float | None:

@@ -164,7 +164,7 @@ class WindowScorer:
             if not len(scored.logits):
                 continue
             settings = self._tasks.model(name).settings
-            scores = (scored.steps / settings.temperature).softmax(dim=-1).numpy().astype(np.float64)
+            scores = settings.probabilities(scored.steps).numpy().astype(np.float64)
             tasks.append(TaskScores(name, settings.labels, scores, self.step if len(scores) > 1 else self.size))
         return ScoredWindow(first, first + len(segment.waveform), tasks, nearest)
 

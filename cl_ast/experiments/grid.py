@@ -11,6 +11,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import StreamError
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
+from streams.task import refuse_tags
 
 Tasks = Mapping[str, Mapping[str, streams.Task]]
 """The tasks of a grid by their names, each with its folds: the task that tests on a fold, by the name of the fold."""
@@ -150,8 +151,9 @@ def tasks_by_name(tasks: Sequence[streams.Task], folds: str | None = None) -> di
     """Return the tasks of a grid, each with the folds that `by_fold` returns.
 
     Raises:
-        StreamError: two have the same name, or there is no such fold.
+        StreamError: two have the same name, there is no such fold, or clips have several labels.
     """
+    refuse_tags(tasks, "a grid of trainings")
     found: dict[str, dict[str, streams.Task]] = {}
     for task in tasks:
         if task.name in found:

@@ -18,6 +18,7 @@ from cl_ast.errors import NotFiniteError
 from cl_ast.inference.joining import Cut, cut_of, joined
 from cl_ast.inference.session import Session
 from cl_ast.tasks import mixed_batch
+from cl_ast.tasks.kind_names import TAGS
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from registry import VersionRecord
 
@@ -42,6 +43,13 @@ class Answer:
     def label(self) -> str:
         """The most probable label."""
         return self.settings.labels[int(self.logits.argmax())]
+
+    @property
+    def tags(self) -> tuple[str, ...] | None:
+        """Of a task of tags, those that are true of the clip, the most probable first; None for classes."""
+        if self.settings.kind != TAGS:
+            return None
+        return self.settings.true_labels(self.settings.probabilities(self.logits).tolist())
 
 
 @dataclass(frozen=True, slots=True)

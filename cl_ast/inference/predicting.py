@@ -138,6 +138,14 @@ def _answers(
     return [[(route, next(answers)) for route in several] for several in routes]
 
 
+def _labels(one: Answer, top_k: int | None) -> tuple[tuple[str, float], ...]:
+    """Return the best labels with their probabilities, and of a task of tags all that are true."""
+    if one.tags is None:
+        return tuple(label_scores(one.logits[None], one.settings, top_k)[0])
+    every = label_scores(one.logits[None], one.settings, None)[0]
+    return tuple(pair for rank, pair in enumerate(every) if top_k is None or rank < top_k or pair[0] in one.tags)
+
+
 def prediction_of(
     clip: Segment | Recording, route: Route, one: Answer, top_k: int | None, *, routed: bool
 ) -> Prediction:
@@ -159,7 +167,7 @@ def prediction_of(
         task=route.task,
         task_score=route.score,
         known=route.known,
-        labels=tuple(label_scores(one.logits[None], one.settings.labels, top_k, one.settings.temperature)[0]),
+        labels=_labels(one, top_k),
         tasks=route.nearest if routed else None,
         start=start,
         end=end,
@@ -171,4 +179,5 @@ def prediction_of(
         p_values=route.p_values,
         alpha=route.alpha,
         nearer=route.nearer,
+        tags=one.tags,
     )

@@ -39,7 +39,7 @@ class Prediction:
         ok: True, as `Failure.ok` is False.
         known: False where no task of the registry fits; `task` is then the nearest.
         tasks: the nearest few (task, score), where the router chose.
-        labels: (label, probability), best first.
+        labels: (label, probability), best first; as many as were wanted, and all tags that are true.
         start, end: where the window begins and ends, in seconds.
         taken: from where to where the answer is about the clip, in seconds; where windows were joined, from the
             beginning of the first to the end of the last of them.
@@ -51,6 +51,7 @@ class Prediction:
         p_values: the same for each of `tasks`.
         alpha: the limit: with a lower p-value, the clip is unknown.
         nearer: what an unknown clip is nearer to than to the task: "noise", "negatives", or empty for neither.
+        tags: of a task of tags, every label whose probability reaches its threshold, best first; None for classes.
     """
 
     ok: ClassVar[Literal[True]] = True
@@ -70,11 +71,17 @@ class Prediction:
     p_values: tuple[float, ...] = ()
     alpha: float = 0.0
     nearer: str = ""
+    tags: tuple[str, ...] | None = None
 
     @property
     def score_if_known(self) -> float | None:
         """The score as JSON and CSV have it: None where no task fits, since silence may well be nearest to one task."""
         return self.task_score if self.known else None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the clip is said to be: its best label, or all tags that are true of it."""
+        return (self.labels[0][0],) if self.tags is None else self.tags
 
     @property
     def why_unknown(self) -> str:
@@ -113,6 +120,8 @@ class Prediction:
             for near, p_value in zip(out["tasks"], self.p_values, strict=False):
                 near["p_value"] = p_value
         out["labels"] = [{"label": name, "score": score} for name, score in self.labels]
+        if self.tags is not None:
+            out["tags"] = list(self.tags)
         out["heard"] = list(self.taken)
         if self.clip_seconds is not None:
             out["clip_seconds"] = self.clip_seconds

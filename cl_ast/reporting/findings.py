@@ -12,9 +12,10 @@ from typing import Any
 from cl_ast.backbone import pretrained
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
-from cl_ast.evaluation.accuracy import measure
+from cl_ast.evaluation.accuracy import Measured, measure
 from cl_ast.evaluation.details import Details, Share
 from cl_ast.evaluation.statistics import report
+from cl_ast.evaluation.tag_details import TagDetails
 from cl_ast.inference.session import Session
 from cl_ast.manager import Manager
 from cl_ast.progress import Progress, silent
@@ -23,6 +24,7 @@ from cl_ast.reporting.unknown import UnknownShare, unknown_shares
 from cl_ast.reporting.wrong_clips import WrongClip, most_confident
 from cl_ast.sharing.card import command
 from cl_ast.sharing.public_facts import backbone_name, public
+from cl_ast.tasks.kind_names import ACCURACY, MAP
 from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_file import from_bytes
 from registry import TaskRecord, header
@@ -66,7 +68,8 @@ class Findings:
         stats: what `cl-ast stats --format json` says.
         tasks: in the order in which they were learned.
         runs: how each task was trained, by name; a task whose file cannot be read has none.
-        details: of each task that could be measured now.
+        details: of each task of classes that could be measured now.
+        tags: of each task of tags that could be.
         skipped: the other tasks with the reason, which may name a folder and is not for the page.
         unknown: the tasks' own clips, silence, noise and left-out tasks; empty where there is no router.
         clips: the most confidently wrong ones.
@@ -83,6 +86,7 @@ class Findings:
     tasks: Sequence[TaskRecord]
     runs: Mapping[str, Run]
     details: Sequence[Details]
+    tags: Sequence[TagDetails]
     skipped: Mapping[str, str]
     unknown: Sequence[UnknownShare]
     clips: Sequence[WrongClip]
@@ -113,7 +117,8 @@ def gather(
     if not overview.tasks:
         raise ClAstError(f"{session.registry.place} has no task to report on; teach one with: cl-ast add-task TASK")
     joint_training = {} if joint is None else read_joint(joint, overview)
-    details, skipped = _measured(session, overview.tasks, progress)
+    measured, skipped = _measured(session, overview.tasks, progress)
+    details = [Details(one) for one in measured if one.metric == ACCURACY]
     return Findings(
         name=Path(session.registry.place.partition("?")[0]).name,
         backbone=backbone_name(overview.backbone.name) if overview.backbone else "",
@@ -121,10 +126,11 @@ def gather(
         tasks=overview.tasks,
         runs={task.name: run for task in overview.tasks if (run := _run(session, task)) is not None},
         details=details,
+        tags=[TagDetails(one) for one in measured if one.metric == MAP],
         skipped=skipped,
-        unknown=_unknown(session, details, progress),
+        unknown=_unknown(session, measured, progress),
         clips=most_confident(session, details, with_audio=with_audio),
-        loading=_loading(session, overview.tasks) if details else None,
+        loading=_loading(session, overview.tasks) if measured else None,
         joint=joint_training,
         device=session.device.type,
         versions=package_versions(),
@@ -134,9 +140,9 @@ def gather(
 
 def _measured(
     session: Session, tasks: Sequence[TaskRecord], progress: Progress
-) -> tuple[list[Details], dict[str, str]]:
-    """Return what is behind the accuracy of each task, and the tasks that cannot be measured with the reason."""
-    details, skipped = [], {}
+) -> tuple[list[Measured], dict[str, str]]:
+    """Return what each task was measured to be, and the tasks that cannot be measured with the reason."""
+    measured, skipped = [], {}
     try:
         router = session.routing.router()
     except ClAstError:  # no task can be routed to, or there is no backbone: then no task below can be measured either
@@ -144,15 +150,15 @@ def _measured(
     for task in tasks:
         try:
             clips = reload_version(session.registry, task.version).test
-            details.append(Details(measure(session, task.name, clips, router, progress)))
+            measured.append(measure(session, task.name, clips, router, progress))
         except ClAstError as error:
             skipped[task.name] = str(error)
-    return details, skipped
+    return measured, skipped
 
 
-def _unknown(session: Session, details: Sequence[Details], progress: Progress) -> list[UnknownShare]:
-    places = {one.measured.task: [outcome.clip.place for outcome in one.measured.outcomes] for one in details}
-    routed = [one.measured for one in details if one.routed is not None]
+def _unknown(session: Session, measured: Sequence[Measured], progress: Progress) -> list[UnknownShare]:
+    places = {one.task: [outcome.clip.place for outcome in one.outcomes] for one in measured}
+    routed = [one for one in measured if one.routed is not None]
     own = Share(sum(one.declined for one in routed), sum(one.clips for one in routed))
     found = [UnknownShare("test clips of the tasks", False, own)] if routed else []
     try:

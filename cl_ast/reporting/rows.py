@@ -18,7 +18,7 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
     `label` what it is about, `value` the number and `n` the clips that it comes from. What does not apply is empty, and
     what was not measured has no record. Accuracies are fractions in [0, 1].
     """
-    return [*_stream(findings), *_routing(findings), *_measured(findings), *_costs(findings)]
+    return [*_stream(findings), *_routing(findings), *_measured(findings), *_tags(findings), *_costs(findings)]
 
 
 def _row(metric: str, value: float, n: int | None = None, **about: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def _stream(findings: Findings) -> Iterator[dict[str, Any]]:
             for task, value in zip(stats["tasks"], values, strict=True):
                 if value is not None:
                     about = {"mode": _MODES[mode], "after": after, "task": task["name"]}
-                    yield _row("accuracy", value, task["test_clips"], **about)
+                    yield _row(task["metric"], value, task["test_clips"], **about)
     for moment in moments(stats):
         for metric, values_of in (
             ("average_accuracy", moment.average),
@@ -70,6 +70,18 @@ def _measured(findings: Findings) -> Iterator[dict[str, Any]]:
         error = calibration_error(reliability(outcomes))
         if error is not None:
             yield _row("expected_calibration_error", error, len(outcomes), mode="by_name", task=task)
+
+
+def _tags(findings: Findings) -> Iterator[dict[str, Any]]:
+    for one in findings.tags:
+        task, clips = one.measured.task, one.measured.clips
+        for label, share in one.classes.items():
+            if share.average_precision is not None:
+                value = share.average_precision
+                yield _row("average_precision", value, share.clips, mode="by_name", task=task, label=label)
+        yield _row("chance_mAP", one.chance, clips, mode="by_name", task=task)
+        if one.measured.lwlrap is not None:
+            yield _row("lwlrap", one.measured.lwlrap, clips, mode="by_name", task=task)
 
 
 def _costs(findings: Findings) -> Iterator[dict[str, Any]]:

@@ -71,7 +71,10 @@ def _is_finite(logits: Tensor) -> bool:
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return minus the entropy of logits (n, classes), divided by the largest possible entropy: (n,) in [-1, 0]."""
+    """Return minus the entropy of logits (n, classes), divided by the largest possible entropy: (n,) in [-1, 0].
+
+    Of tags, too, it is that of a softmax: it is only compared with that of the task's own clips.
+    """
     probabilities = logits.float().softmax(dim=1)
     entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(dim=1)
     return -entropy / max(1e-6, float(torch.tensor(logits.shape[1]).log()))

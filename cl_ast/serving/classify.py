@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import torch
 from fastapi import APIRouter, Query
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -184,9 +183,11 @@ def _from_json(upload: Upload) -> tuple[Upload, Parameters]:
 
 
 def _scores(outcome: Outcome, wanted: Parameters) -> list[tuple[str, float]]:
-    labels, top_k = outcome.settings.labels, wanted.top_k or TOP_K
-    if wanted.function_to_apply in (None, "softmax"):
-        return label_scores(outcome.logits[None], labels, top_k, outcome.settings.temperature)[0]
-    values = torch.sigmoid(outcome.logits) if wanted.function_to_apply == "sigmoid" else outcome.logits
+    settings, labels, top_k = outcome.settings, outcome.settings.labels, wanted.top_k or TOP_K
+    function = wanted.function_to_apply
+    if function in (None, settings.labelling.activation):
+        return label_scores(outcome.logits[None], settings, top_k)[0]
+    others = {"softmax": outcome.logits.softmax(dim=-1), "sigmoid": outcome.logits.sigmoid()}
+    values = others.get(str(function), outcome.logits)
     best = values.topk(min(top_k, len(labels)))
     return [(labels[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

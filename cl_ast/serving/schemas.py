@@ -57,6 +57,9 @@ class Result(BaseModel):
     known: Annotated[bool | None, Field(description="False where no task fits; `task` is then the nearest.")] = None
     tasks: Annotated[list[Near] | None, Field(description="With auto, the nearest tasks.")] = None
     labels: list[Label] | None = None
+    tags: Annotated[
+        list[str] | None, Field(description="Of a task of tags, the labels whose score reaches their threshold.")
+    ] = None
     timeline: TimelineAnswer | None = None
     version: Annotated[int | None, Field(description="The version of the task that answered.")] = None
     sha256: Annotated[str | None, Field(description="The hash of the file of that version.")] = None
@@ -115,6 +118,7 @@ class TaskAnswer(BaseModel):
     seconds: Annotated[float | None, Field(description="How much of a clip it takes at a time.")]
     learned: Annotated[str, Field(description="When, in ISO 8601.")]
     by_name_only: Annotated[bool, Field(description="Whether the router never chooses it.")]
+    metric: Annotated[str, Field(description="What the two below are: accuracy, or mAP of a task of tags.")]
     accuracy: Annotated[float | None, Field(description="On test clips, with the task named.")]
     auto_accuracy: Annotated[float | None, Field(description="On test clips, with the task chosen by the router.")]
 

@@ -22,6 +22,7 @@ from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import FORM, Upload
 from cl_ast.sharing.folder import ADAPTER, CONFIG, README, TASK
+from cl_ast.tasks.kind_names import ACCURACY, metric_of
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from registry import Registry, TaskRecord
@@ -110,13 +111,19 @@ def _rows(registry: Registry) -> dict[str, Mapping[str, Any]]:
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the accuracies of a report as text: of each task by name and routed, and in the matrix."""
-    tasks, clips = report["tasks"], [task["test_clips"] for task in report["tasks"]]
+    each = [
+        (task, task["test_clips"], "") if task["metric"] == ACCURACY else (task, None, f" {task['metric']}")
+        for task in report["tasks"]
+    ]
     return {
         "tasks": [
-            [in_sentence(task[mode], task["test_clips"]) for mode in ("accuracy", "auto_accuracy")] for task in tasks
+            [in_sentence(task[mode], n) + unit for mode in ("accuracy", "auto_accuracy")] for task, n, unit in each
         ],
         "matrix": {
-            mode: [["" if one is None else counted(one, n) for one, n in zip(row, clips, strict=True)] for row in rows]
+            mode: [
+                ["" if one is None else counted(one, n) + unit for one, (_, n, unit) in zip(row, each, strict=True)]
+                for row in rows
+            ]
             for mode, rows in report["matrix"].items()
         },
     }
@@ -137,6 +144,7 @@ def _task(record: TaskRecord, row: Mapping[str, Any], backbone: str | None) -> d
         "seconds": recorded_seconds(record.version),
         "learned": record.version.created.isoformat(),
         "by_name_only": by_name_only(record.version),
+        "metric": metric_of(record.version),
         "accuracy": row.get("accuracy"),
         "auto_accuracy": row.get("auto_accuracy"),
     }

@@ -128,7 +128,7 @@ class Candidate:
             [begin + step * torch.arange(len(one)) for begin, one in zip(windows, self.steps, strict=True)]
         )
         inside = starts < samples  # a shorter clip was padded
-        scores = (torch.cat(self.steps)[inside] / self.model.settings.temperature).softmax(dim=1)
+        scores = self.model.settings.probabilities(torch.cat(self.steps)[inside])
         return Timeline(step / SAMPLE_RATE, first + starts[inside].double() / SAMPLE_RATE, scores)
 
 

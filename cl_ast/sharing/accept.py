@@ -22,6 +22,7 @@ from cl_ast.sharing import base_model
 from cl_ast.sharing.folder import CONFIG, TASK, Incoming
 from cl_ast.sharing.peft import layout_of
 from cl_ast.sharing.peft_import import agree
+from cl_ast.tasks.kind_names import recorded
 from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import as_imported
 from cl_ast.tasks.task_file import StoredTask, from_bytes
@@ -83,7 +84,7 @@ def accept(
         method=settings.method.text,
         trainable_parameters=task.model.trainable_parameters(),
         source=as_imported(new.source),
-        training={**new.training, KEY: settings.front_end.seconds},
+        training={**new.training, KEY: settings.front_end.seconds, **recorded(settings.kind)},
     )
 
 

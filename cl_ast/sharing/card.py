@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from cl_ast.backbone.families import Family
 from cl_ast.escaping import escaped
-from cl_ast.evaluation.shown_accuracy import FEW, clip_count, with_interval
+from cl_ast.evaluation.shown_accuracy import FEW, countable, with_interval
 from cl_ast.sharing.peft import family_in, layout_of
+from cl_ast.tasks.kind_names import ACCURACY, KEY, MAP, TAGS
 
 _LABELS_SHOWN = 100
 _LONGEST_SHOWN = 1_000  # characters of a label, or of another fact
@@ -39,6 +40,7 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
         f"One audio task for one frozen {model_input.family}, learned with cl-ast.",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
         f"Labels ({len(labels)}), in the order of the head's outputs: {shown}{more}",
+        *([_SEVERAL] if _metric(facts) == MAP else []),
         "## Use",
         f"    cl-ast import path/to/this-folder\n    cl-ast predict clip.wav --task {_quoted(str(facts['name']))}",
     ]
@@ -51,7 +53,8 @@ def card(facts: Mapping[str, Any], *, peft: bool, size: int, auto: float | None)
 
 def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: str) -> dict[str, Any]:
     """Return the rows of the card's table."""
-    backbone, tested = facts["backbone"], clip_count(_recorded(facts), "test")
+    backbone, metric = facts["backbone"], _metric(facts)
+    tested = countable(_recorded(facts), "test")
     return {
         "backbone": f"{_code(backbone['name'])}, {backbone['parameters']:,} parameters, frozen",
         "backbone's fingerprint": _code(backbone["fingerprint"]),
@@ -61,15 +64,20 @@ def _rows(facts: Mapping[str, Any], size: int, auto: float | None, preparation: 
         "data": f"fingerprint {_code(facts.get('data_fingerprint') or 'unknown')}",
         "split": _line(facts.get("protocol") or "unknown"),
         "seed": facts.get("seed", "unknown"),
-        "test accuracy after training, with the task named": _share(facts.get("learned_accuracy"), tested),
-        "test accuracy last measured, with the task chosen by the router": _share(auto, tested),
+        f"test {metric} after training, with the task named": _share(facts.get("learned_accuracy"), tested),
+        f"test {metric} last measured, with the task chosen by the router": _share(auto, tested),
         "front end": preparation,
         "pooling": _code(facts["pooling"]),
         "positions": _code(facts["positions"]),
-        **_training_rows(_recorded(facts)),
+        **_training_rows(_recorded(facts), metric),
         "packages": ", ".join(f"{_line(name)} {_line(v)}" for name, v in (facts.get("packages") or {}).items()),
         "licence": "unknown",
     }
+
+
+def _metric(facts: Mapping[str, Any]) -> str:
+    """Return what the task is measured by."""
+    return MAP if facts.get(KEY) == TAGS else ACCURACY
 
 
 def _recorded(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -80,7 +88,7 @@ def _recorded(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in single.items() if len(str(value)) <= _LONGEST_SHOWN}
 
 
-def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
+def _training_rows(record: Mapping[str, Any], metric: str) -> dict[str, str]:
     """Return the rows of the card about the training; none where it is not recorded."""
     options = [f"{name.replace('_', ' ')} {_line(record[name])}" for name in _FLAGS if name in record]
     if not options:
@@ -90,7 +98,7 @@ def _training_rows(record: Mapping[str, Any]) -> dict[str, str]:
     return {
         "training": ", ".join(options),
         "best epoch": _line(record.get("best_epoch", "unknown")),
-        "validation accuracy at that epoch": _share(share, clip_count(record, "validation")),
+        f"validation {metric} at that epoch": _share(share, countable(record, "validation")),
     }
 
 
@@ -106,6 +114,7 @@ _POOLED = {
     "mean": "tokens.mean(dim=1)",
     "mean+std": "torch.cat([tokens.mean(1), tokens.var(1, correction=0).clamp_min(1e-12).sqrt()], -1)",
 }
+_SEVERAL = "Several labels may be true of a clip: the probability of each is the sigmoid of its logit."
 _NOT_RECORDED = "The options of the training are not recorded: add them if it did not use the defaults."
 # What a training record says, and the option of the command line that says it.
 _FLAGS = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from cl_ast.backbone.pretrained import MINI, SHORT_NAMES
 from cl_ast.environment import PACKAGES
+from cl_ast.tasks import kind_names
 from cl_ast.tasks.origin import original
 from cl_ast.training.options import TrainOptions
 from streams import DATASETS
@@ -28,6 +29,7 @@ _AS_THEY_ARE = (
     "front_end",
     "pooling",
     "positions",
+    kind_names.KEY,
     "trainable_parameters",
 )
 _NUMBERS = ("seed", "seconds", "learned_accuracy", "temperature")
@@ -41,6 +43,7 @@ _TRAINING = (
     "best_epoch",
     "stopped",
     "temperature",
+    kind_names.KEY,
 )
 _MEASURED = ("validation_accuracy", "validation_loss")
 _ABOUT_CLIPS = ("train_clips", "validation_clips", "test_clips")

@@ -17,8 +17,10 @@ from cl_ast.adapters.spec import parse
 from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, NotFiniteError
+from cl_ast.tasks.kind_names import CLASSES, KEY, recorded
 from cl_ast.tasks.number_formats import all_decoded, encoded, fixed_types
-from cl_ast.tasks.task_model import OWN_BACKBONE, TaskModel, TaskSettings, check_temperature, own_tensors
+from cl_ast.tasks.task_model import OWN_BACKBONE, THRESHOLD, TaskModel, TaskSettings, check_temperature, own_tensors
+from cl_ast.tasks.thresholds import thresholds_in
 from registry import header
 
 
@@ -65,7 +67,7 @@ def to_bytes(
     from safetensors.torch import save
 
     description = {
-        "format": header.FORMAT,
+        "format": header.FORMAT if model.settings.kind == CLASSES else header.TAGS_FORMAT,
         "name": model.settings.name,
         "family": backbone.family.kind,
         "method": model.settings.method.text,
@@ -74,6 +76,7 @@ def to_bytes(
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
         "temperature": model.settings.temperature,
+        **recorded(model.settings.kind),
         "backbone": {
             "name": backbone.name,
             "fingerprint": backbone.fingerprint,
@@ -198,7 +201,18 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         pooling=header["pooling"],
         positions=header["positions"],
         temperature=check_temperature(header.get("temperature", 1.0)),  # Releases before it had none.
+        kind=str(header.get(KEY, CLASSES)),
+        thresholds=_thresholds(header),
     )
+
+
+def _thresholds(header: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the threshold of each tag that was tuned, and the usual one of others; none for a task of classes."""
+    training = header.get("training")
+    if header.get(KEY, CLASSES) == CLASSES or not isinstance(training, Mapping):
+        return ()
+    tuned = thresholds_in(training)
+    return tuple(tuned.get(str(label), THRESHOLD) for label in header["labels"]) if tuned else ()
 
 
 def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:

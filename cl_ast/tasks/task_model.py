@@ -15,8 +15,13 @@ from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.pooling import POOLINGS, pooled
 from cl_ast.errors import MethodError
+from cl_ast.tasks.kind_names import CLASSES
+from cl_ast.tasks.label_kinds import KINDS, LabelKind
 from cl_ast.tasks.number_formats import Kind, decoded, encoded, fixed_types
 from registry.limits import TEMPERATURES
+
+THRESHOLD = 0.5
+"""The probability from which a tag is said to be true of a clip, where `cl-ast tune` has found no other."""
 
 OWN_BACKBONE = "trunk."  # the prefix of the tensors of a task's own backbone, which files that exist have
 
@@ -33,6 +38,8 @@ class TaskSettings:
         pooling: how the output tokens are pooled, one of `POOLINGS`.
         positions: "resize", or "zeros" to reproduce the papers' published code (`Backbone.embed`).
         temperature: what the logits are divided by for probabilities that are calibrated; 1 for those of the logits.
+        kind: "classes" where exactly one label is true of a clip, "tags" where any number is.
+        thresholds: of tags, the probability from which each is said to be true of a clip; 0.5 where there are none.
     """
 
     name: str
@@ -42,13 +49,38 @@ class TaskSettings:
     pooling: str = "mean"
     positions: str = "resize"
     temperature: float = 1.0
+    kind: str = CLASSES
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise MethodError(f"labels are {' or '.join(KINDS)}, not {self.kind!r:.40}; upgrade cl-ast")
+        if len(self.thresholds) not in (0, len(self.labels)):
+            raise MethodError(f"{len(self.thresholds)} thresholds do not fit {len(self.labels)} labels")
         if self.pooling not in POOLINGS:
             raise MethodError(f"no pooling called {self.pooling!r}; there are {', '.join(POOLINGS)}")
         if self.positions not in ("resize", "zeros"):
             raise MethodError(f"positions are 'resize' or 'zeros', not {self.positions!r}")
         check_temperature(self.temperature)
+
+    @property
+    def labelling(self) -> LabelKind:
+        """What the head's outputs mean, and how they are trained and measured."""
+        return KINDS[self.kind]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the calibrated probability of each label (…, labels) for logits."""
+        return self.labelling.probabilities(logits.float() / self.temperature)
+
+    def true_labels(self, probabilities: Sequence[float]) -> tuple[str, ...]:
+        """Return the tags whose probabilities (labels,) reach their thresholds, the most probable first."""
+        limits = self.thresholds or (THRESHOLD,) * len(self.labels)
+        found = [
+            (-value, label)
+            for label, value, limit in zip(self.labels, probabilities, limits, strict=True)
+            if value >= limit
+        ]
+        return tuple(label for _, label in sorted(found))
 
 
 def check_temperature(value: object) -> float:
@@ -239,16 +271,10 @@ def head_norm(backbone: Backbone) -> dict[str, Tensor]:
     return {f"head.norm.{kind}": tensors[f"norm.{kind}"].detach().clone() for kind in ("weight", "bias")}
 
 
-def label_scores(
-    logits: Tensor, labels: Sequence[str], top_k: int | None, temperature: float = 1.0
-) -> list[list[tuple[str, float]]]:
-    """Return the `top_k` best labels of each row of logits (all for None) with their probabilities, best first.
-
-    Args:
-        temperature: that of the task, `TaskSettings.temperature`.
-    """
-    probabilities = (logits.float() / temperature).softmax(dim=-1)
-    best = probabilities.topk(min(top_k or len(labels), len(labels)), dim=-1)
+def label_scores(logits: Tensor, settings: TaskSettings, top_k: int | None) -> list[list[tuple[str, float]]]:
+    """Return the `top_k` best labels of each row of logits (all for None) with their probabilities, best first."""
+    labels = settings.labels
+    best = settings.probabilities(logits).topk(min(top_k or len(labels), len(labels)), dim=-1)
     return [
         [(labels[index], value) for index, value in zip(indices, values, strict=True)]
         for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)

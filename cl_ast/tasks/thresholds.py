@@ -27,11 +27,16 @@ class Windows(NamedTuple):
 
 
 def thresholds_of(version: VersionFacts) -> dict[str, float]:
-    """Return the score, in [0, 1], at which events of a class begin, by label.
+    """Return the score, in [0, 1], at which events of a class begin, by label, as `thresholds_in` does."""
+    return thresholds_in(version.training)
+
+
+def thresholds_in(training: Mapping[str, object]) -> dict[str, float]:
+    """Return the same from a training record.
 
     A value that cannot be one is left out, whoever wrote the record; so are all for a version that was not tuned.
     """
-    record = version.training.get(KEY)
+    record = training.get(KEY)
     labels = record.get("labels") if isinstance(record, Mapping) else None
     found: dict[str, float] = {}
     for label, one in labels.items() if isinstance(labels, Mapping) else ():

@@ -160,10 +160,11 @@ def _announce(
     for task in tasks:
         counts = f"{len(task.train)} clips train, {len(task.validation)} validate, {len(task.test)} test"
         seconds = manager.backbone.front_end(task.clip_seconds).seconds
-        display.say(f"{task.name}: {len(task.labels)} classes; hears {seconds:g} s; {counts}; {task.protocol}")
+        kind = "tags" if task.source.tags else "classes"
+        display.say(f"{task.name}: {len(task.labels)} {kind}; hears {seconds:g} s; {counts}; {task.protocol}")
         for note in task.notes:
             display.say(f"{task.name}: {note}")
-        counts_of = Counter(clip.label for clip in task.train)
+        counts_of = Counter(label for clip in task.train for label in clip.labels)
         fewest, most = min(counts_of.values(), default=0), max(counts_of.values(), default=0)
         if most >= _UNBALANCED * fewest and options.train.class_weights == "none":
             display.say(

@@ -13,18 +13,18 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.audio.log_mel import LogMelFrontEnd, log_mel
 from cl_ast.audio.raw_samples import WaveformFrontEnd
 from cl_ast.errors import TrainingError
+from cl_ast.tasks.label_kinds import LabelKind
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.masking import masked
 from cl_ast.training.options import Hyperparameters, words_in
 
 Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Maps features and targets (batch,) to changed features and targets, which mixup makes shares (batch, classes)."""
+"""Maps features and targets to changed features and targets, which mixup makes shares (batch, labels)."""
 
 _MIXUP = 0.4  # both parameters of the Beta distribution of the share: mostly one of the two clips is far louder
 _SHIFT = 0.1  # of the clip's length, at most, either way
@@ -52,7 +52,7 @@ def augmentation(model: TaskModel, options: Hyperparameters) -> Augment | None:
     else:
         _check_samples(model.backbone.name, front_end, kinds, bool(masks))
         mask = None
-    return _Augmentation(kinds, _sounds_of(front_end), len(model.settings.labels), mask)
+    return _Augmentation(kinds, _sounds_of(front_end), model.settings.labelling, len(model.settings.labels), mask)
 
 
 def _check_samples(name: str, front_end: WaveformFrontEnd, kinds: frozenset[str], masks: bool) -> None:
@@ -71,7 +71,8 @@ class _Augmentation:
 
     kinds: frozenset[str]
     sounds: "LogMelSounds | SampleSounds"
-    classes: int
+    labelling: LabelKind
+    labels: int
     mask: Callable[[Tensor], Tensor] | None
 
     def __call__(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,8 +87,8 @@ class _Augmentation:
             share = torch.distributions.Beta(_MIXUP, _MIXUP).sample((batch,)).to(device)
             other = torch.randperm(batch).to(device)
             features = self.sounds.mixed(features, features[other], share)
-            one_hot = F.one_hot(targets, self.classes).float()
-            targets = share[:, None] * one_hot + (1 - share[:, None]) * one_hot[other]
+            shares = self.labelling.shares(targets, self.labels)
+            targets = share[:, None] * shares + (1 - share[:, None]) * shares[other]
         if "noise" in self.kinds:
             features = self.sounds.noisy(features, _uniform(batch, *_SNR, device))
         return (features if self.mask is None else self.mask(features)), targets

@@ -15,6 +15,8 @@ from cl_ast.audio.reading import Waveform
 from cl_ast.batching import ahead, chunks
 from cl_ast.excerpts import Place
 from cl_ast.progress import Progress, Step, silent
+from cl_ast.tasks.kind_names import CLASSES
+from cl_ast.tasks.label_kinds import KINDS, LabelKind
 from cl_ast.training import memory
 from cl_ast.training.feature_files import FeatureFiles, Rows, Writer, key_of
 from cl_ast.training.prefetch import Batch, prefetched
@@ -36,10 +38,12 @@ def labelled(
     read: Read = read_all,
     crop: str = "start",
     files: FeatureFiles | None = None,
+    labelling: LabelKind = KINDS[CLASSES],
 ) -> "ClipSet":
-    """Return one split of a task as a `ClipSet` whose targets are positions in `labels`.
+    """Return one split of a task as a `ClipSet`, whose targets say by position in `labels` which are true.
 
     Args:
+        labelling: whether a clip has one label or several.
         crop: what is taken of clips that are longer than the front end takes, one of `CROPS`. With "all", each window
             that sounds is a clip of the set, and all clips are read now to find them.
         files: as `ClipSet` has it.
@@ -47,8 +51,7 @@ def labelled(
     Raises:
         AudioError: with "all", a clip cannot be read.
     """
-    index = {label: position for position, label in enumerate(labels)}
-    targets = [index[clip.label] for clip in clips]
+    targets = labelling.targets([clip.labels for clip in clips], labels)
     places = [clip.place for clip in clips]
     if crop != "all":
         return ClipSet(places, targets, front_end, device=device, read=read, crop=crop, files=files)
@@ -59,7 +62,7 @@ def labelled(
             starts += [all_windows(waveform, front_end) for waveform in some]
     return ClipSet(
         [place for place, own in zip(places, starts, strict=True) for _ in own],
-        [target for target, own in zip(targets, starts, strict=True) for _ in own],
+        targets[[row for row, own in enumerate(starts) for _ in own]],
         front_end,
         device=device,
         read=read,
@@ -83,7 +86,7 @@ class ClipSet:
     def __init__(
         self,
         places: Sequence[Place],
-        targets: Sequence[int],
+        targets: Sequence[int] | Tensor,
         front_end: FrontEnd,
         *,
         device: torch.device | str = "cpu",
@@ -95,6 +98,7 @@ class ClipSet:
     ) -> None:
         """
         Args:
+            targets: classes (n,), or for tags which are true (n, tags).
             device: where batches are needed.
             cache_bytes: how much of the machine's memory features and states may take; a quarter of what is free by
                 default.
@@ -105,7 +109,7 @@ class ClipSet:
         """
         self.places = list(places)
         self.longer: dict[Place, None] = {}
-        self.targets = torch.tensor(targets, dtype=torch.long)
+        self.targets = targets if isinstance(targets, Tensor) else torch.tensor(targets, dtype=torch.long)
         self.front_end = front_end
         self.device = torch.device(device)
         self._read = read

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cl_ast.errors import TrainingError
+from cl_ast.tasks.label_kinds import LabelKind
 from cl_ast.tasks.number_formats import Kind
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.cached_states import CachedStates, SplitForward
@@ -23,7 +24,7 @@ def rounded(
 ) -> tuple[Trained, tuple[Tensor, Tensor]]:
     """Round the task in place; return `trained` with the accuracy and loss of the rounded weights, and their outputs.
 
-    The outputs are the logits (n, classes) of the validation clips as the task is now, and their targets (n,).
+    The outputs are the logits (n, labels) of the validation clips as the task is now, and their targets.
 
     Args:
         validation: the clips that `trained` was measured on.
@@ -40,6 +41,7 @@ def rounded(
     # those of rounding.
     states = CachedStates(validation, SplitForward(model, "fp32"))
     before, targets = outputs(states)
+    labelling = model.settings.labelling
     if store == "fp32":
         return trained, (before, targets)
     kind: Kind = "int8" if store == "int8" else "fp16"
@@ -47,8 +49,8 @@ def rounded(
     model.round(kind)
     if all(bool(torch.isfinite(tensor).all()) for tensor in model.state().values()):
         after = outputs(states)[0]
-        if store != "auto" or _nearly_same(before, after, targets):
-            accuracy, loss = scores(after, targets)
+        if store != "auto" or _nearly_same(labelling, before, after, targets):
+            accuracy, loss = scores(labelling, after, targets)
             return replace(trained, accuracy=accuracy, loss=loss), (after, targets)
     elif store != "auto":
         raise TrainingError(f"a weight is beyond the range of half precision; use --store fp32 and not {store}")
@@ -59,6 +61,6 @@ def rounded(
     return trained, (before, targets)
 
 
-def _nearly_same(before: Tensor, after: Tensor, targets: Tensor) -> bool:
-    lost = scores(before, targets)[0] - scores(after, targets)[0]
+def _nearly_same(labelling: LabelKind, before: Tensor, after: Tensor, targets: Tensor) -> bool:
+    lost = labelling.measure(before, targets) - labelling.measure(after, targets)
     return float((after - before).abs().max()) <= _LOGITS and lost <= _ACCURACY

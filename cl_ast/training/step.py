@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cl_ast.progress import ClAstWarning
+from cl_ast.tasks.label_kinds import Loss
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training.cached_states import CachedStates
-from cl_ast.training.class_weights import Loss, classes_in
 from cl_ast.training.options import Hyperparameters
 from cl_ast.wording import first_line
 
@@ -24,7 +23,7 @@ _WARM_UP = 3  # steps before one is recorded: libraries choose their kernels, an
 
 
 class Learned(NamedTuple):
-    """The loss of a step, its logits (batch, classes) and the clips' classes (batch,), on the device."""
+    """The loss of a step, its logits (batch, labels) and the clips' targets as they were trained on, on the device."""
 
     loss: Tensor
     logits: Tensor
@@ -78,19 +77,19 @@ class Steps:
         self,
         states: CachedStates,
         optimiser: torch.optim.Optimizer,
-        loss: Loss = F.cross_entropy,
+        loss: Loss | None = None,
         *,
         record: bool | None = None,
     ) -> None:
         """
         Args:
-            loss: of logits and targets.
+            loss: of logits and targets; by default that of the task, in which all labels weigh the same.
             record: whether a step is recorded and replayed; by default on a GPU, in a training of one process.
         """
         self._states = states
         self._model = states.forward.model
         self._optimiser = optimiser
-        self._loss = loss
+        self._loss = loss or self._model.settings.labelling.loss(None)
         on_gpu = self._model.backbone.device.type == "cuda"
         self._record = on_gpu and states.group.size == 1 if record is None else record
         self._taken = 0
@@ -140,7 +139,7 @@ class Steps:
         weighted.backward()  # type: ignore[no-untyped-call]
         group.add_gradients(model.trainable())
         self._optimiser.step()
-        return Learned(loss.detach(), logits.detach(), classes_in(targets))
+        return Learned(loss.detach(), logits.detach(), targets)
 
     def _beside(self, inputs: Tensor, targets: Tensor) -> Learned:
         """Take a step on the stream on which one will be recorded, as CUDA graphs need it."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cl_ast.adapters.phases import after_step, gives_up_parts, is_settled, is_trained_twice, rewind
 from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.progress import Progress, Step, silent
+from cl_ast.tasks.label_kinds import LabelKind, Loss
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import linear_probe
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import Checkpoint, EpochScores, History
-from cl_ast.training.class_weights import Loss, loss_with, weights_of
+from cl_ast.training.class_weights import weights_of
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
@@ -35,7 +35,7 @@ class Trained:
 
     Attributes:
         epoch: the best on validation, from 1; 0 where no epoch was better than the linear probe.
-        accuracy, loss: on validation clips, at that epoch.
+        accuracy, loss: on validation clips, at that epoch; of a task of tags the accuracy is its mAP, here and below.
         seconds: the time of training, without the reading of clips.
         curve: the scores of each epoch, in order; epoch 0 is the linear probe.
         stopped: why it ended before its last epoch, `stopping.PATIENCE` or `stopping.BY_USER`; None if it did not.
@@ -85,7 +85,8 @@ def train(
     validation.load("reading validation clips", progress)
     started = time.perf_counter()
     device = model.backbone.device
-    weights = weights_of(options.class_weights, training.targets, len(model.settings.labels), device)
+    labelling, labels = model.settings.labelling, len(model.settings.labels)
+    weights = weights_of(options.class_weights, labelling, training.targets, labels, device)
     stopping = Stopping(options.patience, stop, group)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
@@ -99,7 +100,8 @@ def train(
             # A task that is rewound needs the start of its head again.
             if options.head == "probe" and (not resume or is_trained_twice(model.adapter)):
                 linear_probe.start(CachedStates(training, forward), progress, group, weights)
-            history = _epochs(model, *states, options, loss_with(weights), stopping, progress, checkpoint, resume)
+            loss = labelling.loss(weights)
+            history = _epochs(model, *states, options, loss, stopping, progress, checkpoint, resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
@@ -110,13 +112,13 @@ def train(
 
 
 def accuracy_of(model: TaskModel, clips: ClipSet, kind: str = "auto") -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy over labelled clips, computed in a precision of `PRECISIONS`."""
+    """Return accuracy (of tags, mAP) and mean loss over labelled clips, computed in a precision of `PRECISIONS`."""
     forward = SplitForward(model, kind)
-    return scores(*outputs(CachedStates(clips, forward)))
+    return scores(model.settings.labelling, *outputs(CachedStates(clips, forward)))
 
 
 def outputs(states: CachedStates, group: Group = ALONE) -> tuple[Tensor, Tensor]:
-    """Return logits (n, classes) and targets (n,) of labelled clips, in their order, on the device.
+    """Return logits (n, labels) and targets of labelled clips, in their order, on the device.
 
     Args:
         group: the processes that share the batches; all of them get the whole result.
@@ -124,10 +126,9 @@ def outputs(states: CachedStates, group: Group = ALONE) -> tuple[Tensor, Tensor]
     return states.gather(states.forward.above, group)
 
 
-def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy."""
-    right = int((logits.argmax(dim=-1) == targets).sum())
-    return right / len(targets), float(F.cross_entropy(logits, targets))
+def scores(labelling: LabelKind, logits: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Return accuracy (of tags, mAP) and mean loss, in which all labels weigh the same."""
+    return labelling.measure(logits, targets), float(labelling.loss(None)(logits, targets))
 
 
 @contextmanager
@@ -238,10 +239,10 @@ def _with_epoch(
     """Return the history with one more epoch, and with the model's weights where they are the best so far.
 
     Args:
-        learned: loss and accuracy over the training clips during the epoch; None and None for the linear probe.
+        learned: loss and accuracy over the training clips during the epoch, None for what was not measured.
         keep: whether the weights may be kept; not while a method still gives parts of them up.
     """
-    accuracy, loss = scores(*outputs(validation, group))
+    accuracy, loss = scores(model.settings.labelling, *outputs(validation, group))
     if loss != loss:
         raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
     learned_loss, learned_accuracy = learned
@@ -261,15 +262,16 @@ def _epoch(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     epoch: int,
     progress: Progress,
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """Train one epoch, or a part of it if the training is stopped.
 
-    Return the mean loss and the accuracy over its clips, each as it was when it was trained on.
+    Return the mean loss and the accuracy over its clips, each as it was when it was trained on. Of tags there is no
+    accuracy: mAP is of all clips together.
     """
     order = torch.randperm(len(training)).tolist()
-    model = training.forward.model
+    model, labelling = training.forward.model, training.forward.model.settings.labelling
     loss_sum = torch.zeros((), device=model.backbone.device)
-    right = torch.zeros((), device=model.backbone.device)
+    right: Tensor | None = torch.zeros((), device=model.backbone.device)
     seen = 0  # clips of this process's share
     parts = list(chunks(len(order), options.batch_size))
     batches = [order[part.start : part.stop] for part in parts]
@@ -279,12 +281,17 @@ def _epoch(
             schedule.step()
             after_step(model.adapter, (epoch - 1) * len(parts) + step + 1, options.epochs * len(parts))
             loss_sum += loss * len(targets)
-            right += (logits.argmax(dim=-1) == targets).sum()
+            own = labelling.right(logits, targets)
+            right = None if right is None or own is None else right + own
             seen += len(targets)
             if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
                 done, total = (epoch - 1) * len(order) + part.stop, options.epochs * len(order)
                 note = f"epoch {epoch}/{options.epochs}"
-                progress(Step("training", done, total, note, float(loss_sum) / seen, float(right) / seen))
+                progress(Step("training", done, total, note, float(loss_sum) / seen, _share(right, seen)))
             if stopping.after_step():
                 break
-    return float(loss_sum) / seen, float(right) / seen
+    return float(loss_sum) / seen, _share(right, seen)
+
+
+def _share(right: Tensor | None, clips: int) -> float | None:
+    return None if right is None else float(right) / clips

@@ -27,8 +27,9 @@ TASK = [
     "auto_accuracy",
     "seconds",
     "test_clips",
+    "metric",
 ]
-MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval"]
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval", "metric"]
 
 
 @pytest.fixture

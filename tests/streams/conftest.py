@@ -227,3 +227,19 @@ def iemocap(tmp_path: Path, wav: Callable[..., Path]) -> Path:
             (evaluation / f"{dialog}.txt").write_text("".join(lines))
             (evaluation / f"._{dialog}.txt").write_bytes(b"\xff\x00mac")
     return root
+
+
+@pytest.fixture
+def fsd50k(tmp_path: Path, wav: Callable[..., Path], table: Callable[[Path, Rows], Path]) -> Path:
+    """Write three tags whose order in the vocabulary is not alphabetical."""
+    root = tmp_path / "FSD50K"
+    truth, tags = root / "FSD50K.ground_truth", ("Music,Guitar", "Rain", "Guitar,Music,Rain")
+    for name, first in (("dev", 100), ("eval", 900)):
+        rows = []
+        for i in range(12):
+            wav(root / f"FSD50K.{name}_audio" / f"{first + i}.wav")
+            row = {"fname": first + i, "labels": tags[i % 3], "mids": "/m/1"}
+            rows.append(row | ({"split": ("train", "train", "val")[i // 3 % 3]} if name == "dev" else {}))
+        table(truth / f"{name}.csv", rows)
+    (truth / "vocabulary.csv").write_text("0,Rain,/m/06mb1\n1,Guitar,/m/0342h\n2,Music,/m/04rlf\n")
+    return root

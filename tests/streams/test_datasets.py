@@ -152,7 +152,7 @@ def test_a_table_that_does_not_fit(esc50: Path, old: str, new: str, message: str
 
 
 def test_the_catalog_is_complete() -> None:
-    assert list(streams.DATASETS) == ["esc50", "us8k", "gsc", "fsc", "iemocap"]
+    assert list(streams.DATASETS) == ["esc50", "us8k", "gsc", "fsc", "iemocap", "fsd50k"]
     for name, dataset in streams.DATASETS.items():
         assert dataset.name == name and dataset.title and dataset.licence and dataset.page.startswith("https://")
         assert dataset.domain in ("sound", "speech") and dataset.clip_seconds > 0

@@ -20,6 +20,7 @@ PUBLISHED = {
     "gsc": "8a9b25922a7ac764",
     "fsc": "38ea6c58f8adc74f",
     "iemocap": "bb3d3d4a85510a5c",
+    "fsd50k": "13feca3fca86ce06",
 }
 FOLDERS = {
     "classes": "8beed598775b21aa",

@@ -2,8 +2,9 @@
 
 import { el, percent } from "./dom.js";
 
-export function answerOf({ known, labels, task, ...result }) {
-	const said = known ? verdict(labels[0].label, task + near(task, result)) : verdict(null, `no task fits; the nearest is ${task}${near(task, result)}`);
+export function answerOf({ known, labels, tags, task, ...result }) {
+	const best = tags ? tags.join(", ") || "no tag" : labels[0].label;
+	const said = known ? verdict(best, task + near(task, result)) : verdict(null, `no task fits; the nearest is ${task}${near(task, result)}`);
 	return [said, bars(labels)];
 }
 

@@ -15,6 +15,8 @@ async function show() {
 	const key = [["by name", percent(metrics.oracle.average_accuracy, 1), "average accuracy"], ["routed", percent(metrics.auto.average_accuracy, 1), "average accuracy"],
 		["forgetting", `${points(metrics.oracle.forgetting)} / ${points(metrics.auto.forgetting)}`, "points, by name / routed"], ["right task", percent(routing.task_accuracy, 1), "of the clips"],
 		["storage", size(storage.adapter_bytes), `all adapters; full copies: ${size(storage.full_copies_bytes)}`]];
+	const tags = stats.tag_metrics; // of tasks whose clips may have several labels; accuracies are without them
+	if (tags) key.splice(2, 0, ["mAP", `${points(tags.oracle.average_mAP)} / ${points(tags.auto.average_mAP)}`, "%, tasks of tags, by name / routed"]);
 	$("figures").replaceChildren(
 		el("dl.key", ...key.map(([name, value, unit]) => el("div", el("dt", name), el("dd", value), el("dd.soft", unit)))),
 		el("div.two",

@@ -33,10 +33,11 @@ def add_task(
 ) -> None:
     """Train one more task, then measure what happened to the others.
 
-    TASK is esc50, us8k, gsc, fsc or iemocap, or a folder of labelled clips: class folders, or a metadata.csv
-    with file and label (and split, fold or speaker). Parts of long recordings are clips, too: with start and end
-    in the metadata.csv, or with label files of Audacity or Raven beside the recordings. Or TASK is hf:NAME, a data
-    set of the library `datasets`: a folder, or a name on the Hugging Face hub.
+    TASK is esc50, us8k, gsc, fsc, iemocap or fsd50k, or a folder of labelled clips: class folders, or a metadata.csv
+    with file and label (and split, fold or speaker). Clips may have several labels, as dog;rain. Parts of long
+    recordings are clips, too: with start and end in the metadata.csv, or with label files of Audacity or Raven beside
+    the recordings. Or TASK is hf:NAME, a data set of the library `datasets`: a folder, or a name on the Hugging Face
+    hub.
 
     \b
     cl-ast add-task path/to/clips --dry-run

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cl_ast.evaluation.accuracy import Measured
+    from cl_ast.evaluation.details import Details
     from cl_ast.evaluation.own_folder import FolderTest
+    from cl_ast.evaluation.tag_details import TagDetails
 
 
 @click.command("evaluate")
@@ -42,7 +44,8 @@ def evaluate(
 ) -> None:
     """Measure tasks again on their test clips, and record it.
 
-    Accuracy is measured with the task named and, unless --by-name is given, with the task chosen by the router.
+    Accuracy is measured with the task named and, unless --by-name is given, with the task chosen by the router. A task
+    of tags, whose clips may have several labels, has mAP (mean average precision) in its place.
 
     With --details, also: how many clips of each class are right, with 95 % intervals; which classes are taken for one
     another; and which clips are wrong, or were sent to another task. CSV has one line for each clip.
@@ -87,11 +90,19 @@ def _print(measured: Sequence[Measured], kind: str) -> None:
         tables.show(tables.measured(rows))
 
 
-def _print_details(measured: Sequence[Measured], kind: str) -> None:
+def _details_of(measured: Measured) -> Details | TagDetails:
+    """Return what is behind an accuracy, or behind a mAP."""
     from cl_ast.evaluation.details import Details
+    from cl_ast.evaluation.tag_details import TagDetails
+    from cl_ast.tasks.kind_names import MAP
+
+    return TagDetails(measured) if measured.metric == MAP else Details(measured)
+
+
+def _print_details(measured: Sequence[Measured], kind: str) -> None:
     from cl_ast.terminal.rendering import details_page, formats, results, tables
 
-    found = [Details(one) for one in measured]
+    found = [_details_of(one) for one in measured]
     if kind == "json":
         print_json([{**results.measured(one.measured), **one.to_json()} for one in found])
     elif kind == "csv":
@@ -101,10 +112,9 @@ def _print_details(measured: Sequence[Measured], kind: str) -> None:
 
 
 def _print_folder_test(test: FolderTest, details: bool, kind: str) -> None:
-    from cl_ast.evaluation.details import Details
     from cl_ast.terminal.rendering import details_page, formats, results, tables
 
-    found = Details(test.measured)
+    found = _details_of(test.measured)
     if kind == "json":
         print_json([results.folder_test(test, found, with_details=details)])
     elif kind == "csv":

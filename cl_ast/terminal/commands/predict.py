@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     metavar="X",
     help="With auto, a clip is unknown where its p-value is below X: 0 (never), 0.01, …  [default: each task's, 0.05]",
 )
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="How many labels, at least.",
+)
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--whole", is_flag=True, help="Of a clip that is longer than its task hears, use the first seconds only.")
@@ -60,6 +66,9 @@ def predict(
 
     CLIP is an audio file, a folder of them, or - for standard input. A recording that is longer than its task hears is
     cut into windows of that length, and those that sound are joined into one answer (the mean of their logits).
+
+    Of a task of tags, whose clips may have several labels, every label is said whose probability reaches its threshold:
+    0.5, or what `cl-ast tune` found.
 
     \b
     cl-ast predict clip.wav

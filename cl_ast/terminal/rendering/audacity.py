@@ -53,18 +53,25 @@ def _regions(answers: Sequence[Prediction]) -> list[_Region]:
         now: dict[str, _Region] = {}
         for answer in window:
             start, end = answer.taken if answer.start is None or answer.end is None else (answer.start, answer.end)
-            name = f"{answer.task}: {answer.labels[0][0]}" if answer.known else "unknown"
-            region = before.get(name)
-            if region is None:
-                region = _Region(name, start, end)
-                found.append(region)
-            region.end = end
-            if answer.known:
-                region.scores.append(answer.labels[0][1])
-            now[name] = region
+            for name, score in _named(answer):
+                region = before.get(name)
+                if region is None:
+                    region = _Region(name, start, end)
+                    found.append(region)
+                region.end = end
+                if answer.known:
+                    region.scores.append(score)
+                now[name] = region
         _part(before, now)
         before = now
     return found
+
+
+def _named(answer: Prediction) -> list[tuple[str, float]]:
+    """Return the names of the regions that a window belongs to, with its probabilities: one, or one a tag."""
+    if not answer.known:
+        return [("unknown", 0.0)]
+    return [(f"{answer.task}: {label}", score) for label, score in answer.labels if label in answer.said]
 
 
 def _part(before: dict[str, _Region], now: dict[str, _Region]) -> None:

@@ -43,5 +43,5 @@ def _splits(one: Forecast) -> RenderableType:
     labels = list(next(iter(one.splits.values())))
     for label in labels if len(labels) <= _MOST_CLASSES else []:
         table.add_row(label, *(str(counts[label]) for counts in one.splits.values()))
-    table.add_row(f"all {len(labels)}", *(str(sum(counts.values())) for counts in one.splits.values()))
+    table.add_row(f"all {len(labels)}", *(str(count) for count in one.clips.values()))
     return table

@@ -73,6 +73,7 @@ def _rows(answer: Prediction) -> list[dict[str, Any]]:
             "rank": rank,
             "label": label,
             "score": score,
+            **({} if answer.tags is None else {"true": label in answer.tags}),
         }
         for rank, (label, score) in enumerate(answer.labels, 1)
     ]

@@ -44,7 +44,8 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         axis.set(title=title, xlabel="after adding the task", ylim=(0, 102))
         axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("test accuracy, %")
+    measures = dict.fromkeys(task["metric"] for task in report["tasks"])
+    axes[0].set_ylabel(f"test {' or '.join(measures)}, %")
     axes[0].legend(loc="lower left", fontsize="small")
     save(pyplot, figure, path)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cl_ast.tasks.kind_names import metric_of
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.origin import by_name_only
 from cl_ast.wording import plural
@@ -43,6 +44,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "by_name_only": by_name_only(record),
         "sha256": record.adapter_sha256,
         "created": record.created.isoformat(),
+        "metric": metric_of(record),
     }
 
 

@@ -7,8 +7,10 @@ from cl_ast.evaluation.accuracy import Measured
 from cl_ast.evaluation.details import Details
 from cl_ast.evaluation.intervals import wilson
 from cl_ast.evaluation.own_folder import FolderTest
-from cl_ast.evaluation.shown_accuracy import clip_count, in_sentence
+from cl_ast.evaluation.shown_accuracy import countable, in_sentence
+from cl_ast.evaluation.tag_details import TagDetails
 from cl_ast.excerpts import record
+from cl_ast.tasks.kind_names import ACCURACY, metric_of
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
@@ -37,11 +39,13 @@ def learned(one: Learned) -> dict[str, Any]:
         "measured": [measured(other) for other in one.measured],
         "skipped": dict(one.skipped),
         "notes": list(one.notes),
+        "metric": metric_of(version),
     }
 
 
 def measured(one: Measured) -> dict[str, Any]:
-    """Return a task's test accuracy as `cl-ast add-task` and `cl-ast evaluate` print it."""
+    """Return a task's test accuracy, or mAP, as `cl-ast add-task` and `cl-ast evaluate` print it."""
+    right = round(one.oracle * one.clips) if one.metric == ACCURACY else None
     return {
         "task": one.task,
         "clips": one.clips,
@@ -49,19 +53,21 @@ def measured(one: Measured) -> dict[str, Any]:
         "auto_accuracy": one.auto,
         "routed_right": None if one.routed is None else one.routed.get(one.task, 0) / one.clips,
         "declined": None if one.routed is None else one.declined / one.clips,
-        "right": round(one.oracle * one.clips),
-        "interval": wilson(round(one.oracle * one.clips), one.clips),
+        "right": right,
+        "interval": None if right is None else wilson(right, one.clips),
+        "metric": one.metric,
+        **({} if one.lwlrap is None else {"lwlrap": one.lwlrap}),
     }
 
 
-def folder_test(test: FolderTest, details: Details, *, with_details: bool, flat: bool = False) -> dict[str, Any]:
+def folder_test(
+    test: FolderTest, details: Details | TagDetails, *, with_details: bool, flat: bool = False
+) -> dict[str, Any]:
     """Return what `cl-ast evaluate --data` prints as JSON or, flat, as a line of CSV."""
-    share = details.by_name
-    row = {**measured(test.measured), "right": share.right}
+    found = measured(test.measured)
     if flat:
-        low, high = share.interval or (None, None)
-        return {**row, "low": low, "high": high, "other_clips": sum(test.other_labels.values())}
-    found = {**row, "interval": None if share.interval is None else list(share.interval)}
+        low, high = found.pop("interval") or (None, None)
+        return {**found, "low": low, "high": high, "other_clips": sum(test.other_labels.values())}
     extra = {"data": str(test.folder), "other_labels": dict(test.other_labels), "trained_on": test.trained_on}
     return {**found, **extra, **(details.to_json() if with_details else {})}
 
@@ -78,8 +84,8 @@ def folder_notes(test: FolderTest) -> list[str]:
         )
     if test.trained_on:
         lines.append(
-            f"{test.trained_on} of the {test.measured.clips} clips trained or validated {task}, so that the accuracy "
-            "is too high"
+            f"{test.trained_on} of the {test.measured.clips} clips trained or validated {task}, so that the "
+            f"{test.measured.metric} is too high"
         )
     return lines
 
@@ -111,12 +117,12 @@ def learned_line(one: Learned) -> str:
     training = version.training
     tested = ""
     if version.learned_accuracy is not None:
-        tested = f"test accuracy {in_sentence(version.learned_accuracy, clip_count(training, 'test'))}, "
+        tested = f"test {metric_of(version)} {in_sentence(version.learned_accuracy, countable(training, 'test'))}, "
     when = f"at epoch {one.epoch}" if one.epoch else "with the linear probe, which training did not improve on"
     early = stopped(training)
     return (
         f"{one.task.name} trained in {duration(version.seconds)}: {tested}"
-        f"validation {in_sentence(one.validation_accuracy, clip_count(training, 'validation'))} {when}"
+        f"validation {in_sentence(one.validation_accuracy, countable(training, 'validation'))} {when}"
         f"{f' (stopped {early})' if early else ''}; "
         f"{version.trainable_parameters:,} parameters, {version.adapter_bytes:,} bytes"
     )

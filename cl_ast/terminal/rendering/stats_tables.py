@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from cl_ast.evaluation.shown_accuracy import counted, of_clips
+from cl_ast.tasks.kind_names import ACCURACY, MAP
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent
 from cl_ast.wording import size
@@ -22,10 +23,11 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     for mode, title in (("oracle", "with the task named"), ("auto", "with the task chosen by the router")):
         matrix = report["matrix"][mode]
         if any(value is not None for row in matrix for value in row):
-            full_title = f"test accuracy %, {title} (one row after each task was added)"
-            clips = [task["test_clips"] for task in report["tasks"]]
+            measure = " and ".join(dict.fromkeys(task["metric"] for task in report["tasks"]))
+            full_title = f"test {measure} %, {title} (one row after each task was added)"
+            clips = [_countable(task) for task in report["tasks"]]
             parts.append(_titled(full_title, _matrix(names, matrix, clips)))
-    parts.append(_metrics(report["metrics"]))
+    parts += _metrics(report)
     if report["routing"]["task_accuracy"] is not None:
         parts.append(_routing(names, report["routing"]))
     if "reason" in report["routing"]:
@@ -55,13 +57,13 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
         columns,
         [
             (
-                task["name"],
+                task["name"] if task["metric"] == ACCURACY else f"{task['name']} (mAP)",
                 task["method"],
                 f"{task['trainable_parameters']:,}",
                 size(task["bytes"]),
-                counted(task["learned_accuracy"], task["test_clips"]),
-                counted(task["accuracy"], task["test_clips"]),
-                counted(task["auto_accuracy"], task["test_clips"]),
+                counted(task["learned_accuracy"], _countable(task)),
+                counted(task["accuracy"], _countable(task)),
+                counted(task["auto_accuracy"], _countable(task)),
             )
             for task in report["tasks"]
         ],
@@ -87,15 +89,32 @@ def _matrix(
     return table
 
 
-def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> EscapedTable:
-    table = bare("metric", "by name %", "routed %", "what it is")
-    for key, title, what in (
-        ("average_accuracy", "average accuracy", "mean of the last row (GEM)"),
-        ("forgetting", "forgetting", "drop from the best earlier accuracy, mean over earlier tasks (RWalk)"),
-        ("backward_transfer", "backward transfer", "last accuracy less the first, mean over earlier tasks (GEM)"),
+def _metrics(report: Mapping[str, Any]) -> list[RenderableType]:
+    """Return a table of the metrics over the tasks with an accuracy, and one over those with a mAP."""
+    kinds = {task["metric"] for task in report["tasks"]}
+    found: list[RenderableType] = []
+    for name, key, metrics in (
+        (ACCURACY, "average_accuracy", report["metrics"]),
+        (MAP, "average_mAP", report.get("tag_metrics")),
     ):
-        table.add_row(title, percent(metrics["oracle"][key]), percent(metrics["auto"][key]), line(what, "dim"))
-    return table
+        if name not in kinds or metrics is None:
+            continue
+        of = f" of the {sum(task['metric'] == name for task in report['tasks'])} tasks with it" * (len(kinds) > 1)
+        table = bare("metric", "by name %", "routed %", "what it is")
+        for row, title, what in (
+            (key, f"average {name}", f"mean of the last row{of} (GEM)"),
+            ("forgetting", "forgetting", f"drop from the best earlier {name}, mean over earlier tasks (RWalk)"),
+            ("backward_transfer", "backward transfer", f"last {name} less the first, mean over earlier tasks (GEM)"),
+        ):
+            table.add_row(title, percent(metrics["oracle"][row]), percent(metrics["auto"][row]), line(what, "dim"))
+        found.append(table)
+    return found
+
+
+def _countable(task: Mapping[str, Any]) -> int | None:
+    """Return the number of test clips that an accuracy is a share of; None for mAP, which is no share."""
+    clips: int | None = task["test_clips"]
+    return clips if task["metric"] == ACCURACY else None
 
 
 def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> EscapedTable:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shown_accuracy import clip_count, counted, with_interval
+from cl_ast.evaluation.shown_accuracy import countable, counted, with_interval
 from cl_ast.tasks import origin
+from cl_ast.tasks.kind_names import ACCURACY, is_tags
 from cl_ast.terminal.output import print_text
 from cl_ast.terminal.rendering.console import console
 from cl_ast.terminal.rendering.layout import Breakable, Lines, bare, line
@@ -55,7 +56,7 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
     columns = [*(["from", "to"] if windows else []), "task", *(["p-value"] if routed else []), "label", "probability"]
     table = bare("clip", *columns, "runners-up")
     for answer in answers:
-        (label, score), *others = answer.labels
+        label, score, others = _answer(answer)
         span = [f"{answer.start:.2f}", f"{answer.end:.2f}"] if windows else []
         task = answer.task if answer.known else f"unknown (nearest: {answer.task})"
         others_shown = answer.why_unknown or ", ".join(f"{name} {value:.2f}" for name, value in others)
@@ -65,11 +66,19 @@ def predictions(answers: Sequence[Prediction]) -> RenderableType:
             *span,
             Breakable(task, style),
             *([_p_value(answer)] if routed else []),
-            label,
-            f"{score:.2f}",
+            Breakable(label),
+            score,
             Breakable(others_shown, "dim"),
         )
     return table
+
+
+def _answer(answer: Prediction) -> tuple[str, str, Sequence[tuple[str, float]]]:
+    """Return the label with its probability, or all tags that are true with theirs, and the other labels."""
+    names = answer.said
+    true = [score for label, score in answer.labels if label in names]
+    others = [one for one in answer.labels if one[0] not in names]
+    return ", ".join(names) or "no tag", ", ".join(f"{score:.2f}" for score in true) or "–", others
 
 
 def _p_value(answer: Prediction) -> str:
@@ -123,7 +132,7 @@ def _task_cells(v: VersionRecord, seconds: float | None) -> tuple[str, ...]:
         "–" if seconds is None else f"{seconds:g} s",
         size(v.adapter_bytes),
         str(v.number),
-        counted(v.learned_accuracy, clip_count(v.training, "test")),
+        counted(v.learned_accuracy, countable(v.training, "test")) + " mAP" * is_tags(v),
         v.created.date().isoformat(),  # quicker than a format
     )
 
@@ -142,14 +151,14 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a row with the test accuracy of each task that was just measured."""
+    """Return a row with the test accuracy, or mAP, of each task that was just measured."""
     table = bare("task", "clips", "by name %", "routed %", "sent to the\nright task %", 'answered\n"unknown" %')
     for row in rows:
         table.add_row(
-            row["task"],
+            row["task"] if row["metric"] == ACCURACY else f"{row['task']} (mAP)",
             str(row["clips"]),
-            with_interval(row["accuracy"], row["clips"]),
-            counted(row["auto_accuracy"], row["clips"]),
+            with_interval(row["accuracy"], row["clips"] if row["metric"] == ACCURACY else None),
+            counted(row["auto_accuracy"], row["clips"] if row["metric"] == ACCURACY else None),
             counted(row["routed_right"], row["clips"]),
             counted(row["declined"], row["clips"]),
         )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shown_accuracy import FEW, clip_count, counted, in_sentence, with_interval
+from cl_ast.evaluation.shown_accuracy import FEW, countable, counted, in_sentence, with_interval
 from cl_ast.excerpts import in_folder
+from cl_ast.tasks.kind_names import is_tags, metric_of
 from cl_ast.tasks.origin import by_name_only, how_to_route, routing_of
 from cl_ast.tasks.thresholds import thresholds_of, windows_of
 from cl_ast.terminal.rendering.layout import Breakable, EscapedTable, bare, line
@@ -37,7 +38,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord], seconds: float |
     facts = EscapedTable.grid(padding=(0, 2))
     for name, value in (
         ("task", record.name),
-        ("labels", _listed(record.labels)),
+        ("tags" if is_tags(v) else "labels", _listed(record.labels)),
         ("hears", "–" if seconds is None else f"{seconds:g} s of a clip at a time"),
         ("method", v.method),
         ("parameters", f"{v.trainable_parameters:,}"),
@@ -107,9 +108,9 @@ def _training(v: VersionRecord) -> list[tuple[str, str]]:
     best = record.get("best_epoch")
     when = f"epoch {_short(best)}" if best else "the linear probe, which training did not improve on"
     accuracy, loss = record.get("validation_accuracy"), record.get("validation_loss")
-    clips = clip_count(record, "validation")
+    clips = countable(record, "validation")
     shown = in_sentence(accuracy, clips) if _is_share(accuracy) else "–"
-    rows.append(("best", f"{when}: validation accuracy {shown}, loss {_number(loss)}"))
+    rows.append(("best", f"{when}: validation {metric_of(v)} {shown}, loss {_number(loss)}"))
     early = _short(stopped(record))
     rows += [("stopped", early)] if early else []
     temperature = record.get("temperature")
@@ -183,7 +184,7 @@ def _short(value: object) -> str:
 def split(version: VersionRecord, found: "VersionSplit") -> RenderableType:
     """Return how many clips of each class are in each split, and the first clips of each split."""
     counts = bare("class", *(f"{name}" for name in found.clips))
-    of_class = {name: Counter(clip.label for clip in clips) for name, clips in found.clips.items()}
+    of_class = {name: Counter(label for clip in clips for label in clip.labels) for name, clips in found.clips.items()}
     for label in version.labels[:_MOST_CLASSES]:
         counts.add_row(label, *(str(of_class[name][label]) for name in found.clips))
     if len(version.labels) > _MOST_CLASSES:
@@ -207,7 +208,7 @@ def _versions(record: TaskRecord, versions: Sequence[VersionRecord]) -> EscapedT
             str(one.number),
             Breakable(one.method),
             size(one.adapter_bytes),
-            with_interval(one.learned_accuracy, clip_count(one.training, "test")),
+            with_interval(one.learned_accuracy, countable(one.training, "test")),
             f"{one.created:%Y-%m-%d %H:%M}",
             "●" if one.id == record.version.id else "",
         )

@@ -21,10 +21,11 @@ def test_settings_that_do_not_exist_are_refused(settings: dict[str, Any], word: 
 
 def test_label_scores_are_softmax_best_first() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
-    first, second = label_scores(logits, ("a", "b", "c"), None)
+    settings = TaskSettings("toy", parse("linear"), ("a", "b", "c"), LogMelFrontEnd(60))
+    first, second = label_scores(logits, settings, None)
     assert [label for label, _ in first] == ["b", "c", "a"]
     assert sum(score for _, score in first) == pytest.approx(1)
     assert dict(first)["c"] == pytest.approx(float(logits[0].softmax(0)[2]))
     assert second[0][0] == "a"
-    assert [len(row) for row in label_scores(logits, ("a", "b", "c"), 2)] == [2, 2]
-    assert len(label_scores(logits, ("a", "b", "c"), 10)[0]) == 3
+    assert [len(row) for row in label_scores(logits, settings, 2)] == [2, 2]
+    assert len(label_scores(logits, settings, 10)[0]) == 3
