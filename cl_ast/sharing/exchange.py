@@ -17,7 +17,9 @@ def export(session: Session, name: str, folder: Path) -> Path:
     record = session.registry.task(name)
     data = session.registry.read_adapter(record.version)
     rows = {row["name"]: row for row in stats(session.registry)["tasks"]}
-    return write(folder, data, auto=rows[record.name]["auto_accuracy"], methods=session.methods)
+    sha256 = record.version.shared
+    shared = None if sha256 is None else session.registry.read_shared(sha256)
+    return write(folder, data, auto=rows[record.name]["auto_accuracy"], methods=session.methods, shared=shared)
 
 
 def import_(session: Session, folder: Path, name: str | None, replace: bool) -> TaskRecord:
@@ -27,6 +29,8 @@ def import_(session: Session, folder: Path, name: str | None, replace: bool) -> 
     task, new = accept(incoming, session.backbone, name, session.methods)
     free = session.free_name(task.model.settings.name, replace=replace)
     session.routing.keep_space()
+    if incoming.shared is not None:
+        session.registry.import_shared(incoming.shared)
     data = to_bytes(task.model, session.backbone, {}, {})
     return session.registry.commit(free, data, new, replace=replace)
 

@@ -1,7 +1,7 @@
 """Writes and reads the file of a task: a safetensors file with everything that is needed to classify with the task."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_stored
+from cl_ast.adapters.adapter import NONE, Adapter, check_shapes, from_stored, to_stored
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
@@ -39,7 +39,7 @@ class StoredTask:
     @property
     def bytes(self) -> int:
         """The size of its tensors in memory, in bytes. On a GPU a copy of the adapter in bf16 comes on top."""
-        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
+        own = [*self.model.adapter.acting.flat().values(), *self.model.head.values(), *self.router.values()]
         backbone = self.model.backbone.bytes if self.model.settings.method.trains == "backbone" else 0
         return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
@@ -74,6 +74,7 @@ def to_bytes(
         "pooling": model.settings.pooling,
         "positions": model.settings.positions,
         "temperature": model.settings.temperature,
+        "shared": model.settings.shared,
         "backbone": {
             "name": backbone.name,
             "fingerprint": backbone.fingerprint,
@@ -134,11 +135,23 @@ def _members(found: header.Header, name: str) -> frozenset[int]:
     return frozenset(np.frombuffer(data, dtype="<u4").tolist())
 
 
-def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
+Shared = Callable[[str], Mapping[str, Tensor]]
+"""Returns the tensors of a shared part by its SHA-256."""
+
+
+def no_shared(sha256: str) -> Mapping[str, Tensor]:
+    """Raise MethodError: there is no shared part here."""
+    raise MethodError(f"it reads the shared part {sha256[:12]}, which is not here")
+
+
+def from_bytes(
+    data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS, shared: Shared = no_shared
+) -> StoredTask:
     """Read a task's file strictly: its backbone must be this one, and its tensors exactly those of its method.
 
     Args:
         methods: the table of methods that has its method.
+        shared: called for the shared part that the task reads, if it reads one.
 
     Raises:
         CorruptRegistryError: it is not such a file, or was made for another backbone.
@@ -171,7 +184,8 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
     types = fixed_types(settings.method, backbone.shape)
     state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
     device = backbone.device
-    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
+    read = NONE if settings.shared is None else shared(settings.shared)
+    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()}, read)
     model.stored = kinds
     return StoredTask(model, router, described)
 
@@ -198,10 +212,13 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         pooling=header["pooling"],
         positions=header["positions"],
         temperature=check_temperature(header.get("temperature", 1.0)),  # Releases before it had none.
+        shared=None if header.get("shared") is None else str(header["shared"]),
     )
 
 
-def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
+def _restore(
+    settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor], shared: Mapping[str, Tensor]
+) -> TaskModel:
     backbone_tensors = _under(OWN_BACKBONE, state)
     head = {name: t for name, t in state.items() if name.startswith("head.")}
     rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
@@ -216,7 +233,7 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
                 tensor.copy_(backbone_tensors[name])
     elif backbone_tensors:
         raise MethodError(f"the adapter of {settings.name} holds backbone tensors that {settings.method} does not")
-    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest), shared).pack()
     return TaskModel(settings, backbone, adapter, head)
 
 

@@ -30,6 +30,7 @@ class LearningOptions:
         pooling, positions: of the task on the backbone.
         fold, split_by, few_shot, max_seconds, download: how the data are loaded and split.
         negatives: a folder of sounds that are none of the classes.
+        share: the name of the shared part that the method reads.
         store, replace, resume, no_eval, no_calibration: what is kept, and how.
     """
 
@@ -51,6 +52,7 @@ class LearningOptions:
     no_calibration: bool = False
     router: str | None = None
     negatives: Path | None = None
+    share: str | None = None
 
 
 _FLAGS = {"learning_rate": "lr", "frequency_mask": "freq_mask"}  # fields that are called otherwise on the command line
@@ -107,6 +109,7 @@ def _type_of(field: Field[Any], bounds: Bounds) -> click.ParamType[Any]:
 _METHOD = click.option(
     "--method", help="How to adapt the backbone: see `cl-ast methods`.  [default: conformer, as fits the data set]"
 )
+_SHARE = click.option("--share", metavar="NAME", help="Read a shared part of `cl-ast share`, whose method it is then.")
 _BACKBONE = (
     click.option(
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
@@ -167,11 +170,16 @@ _KEEPING = (
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )
 _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
+_COMMON = tuple(
+    _flag_of(field)
+    for field in fields(TrainOptions)
+    if field.name in ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
+)
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
-    return _gathered(command, (_METHOD, *_BACKBONE, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
+    return _gathered(command, (_METHOD, _SHARE, *_BACKBONE, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {})
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,9 +189,12 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def shared_training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add those of the same options to which every way to learn a stream can hold (`cl-ast baselines`)."""
-    shared = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
-    flags = [_flag_of(field) for field in fields(TrainOptions) if field.name in shared]
-    return _gathered(command, (*_BACKBONE, *flags, *_DATA), {})
+    return _gathered(command, (*_BACKBONE, *_COMMON, *_DATA), {})
+
+
+def options_of_training_together(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those of a training that several tasks can have together (`cl-ast share`)."""
+    return _gathered(command, _COMMON, {})
 
 
 def _gathered(

@@ -17,6 +17,7 @@ from cl_ast.adapters.forms.base import (
     Params,
     Penalised,
     ReadsBackbone,
+    ReadsShared,
     Simplifiable,
     StartsFromBackbone,
     Weight,
@@ -27,6 +28,7 @@ from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
+from cl_ast.adapters.forms.shared_parts import HalfShared, HyperNetwork, SkillMixture
 from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
 __all__ = [
@@ -45,8 +47,10 @@ __all__ = [
     "Form",
     "Fresh",
     "GatedPrefix",
+    "HalfShared",
     "HeadBottleneck",
     "HeadsForm",
+    "HyperNetwork",
     "Identity",
     "LowRank",
     "MadePrefix",
@@ -59,11 +63,13 @@ __all__ = [
     "Prefix",
     "Prompt",
     "ReadsBackbone",
+    "ReadsShared",
     "ScaleShift",
     "ScaledBottleneck",
     "Shift",
     "Simplifiable",
     "SingularVectors",
+    "SkillMixture",
     "SoftMixture",
     "SparseMixture",
     "StartsFromBackbone",
