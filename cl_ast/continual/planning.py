@@ -80,10 +80,11 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     check_labels(session, task, task.name)
     recipe = recipe_for(task.source.task, session.backbone)
     part = None if request.share is None else session.registry.shared_part(request.share)
-    method = request.method or (part.method if part else recipe.method)
-    spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
-    if part:
-        spec = _reading(part, spec, session.methods)
+    method = request.method or recipe.method
+    if part is not None:
+        spec = _reading(part, request.method, session.methods)
+    else:
+        spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
     sha256 = part.sha256 if part else None
@@ -132,14 +133,17 @@ def former_of(session: Session, name: str) -> TaskRecord | None:
         return None
 
 
-def _reading(part: SharedPart, spec: MethodSpec, methods: Mapping[str, Method]) -> MethodSpec:
+def _reading(part: SharedPart, method: MethodSpec | str | None, methods: Mapping[str, Method]) -> MethodSpec:
     """Return the method of a shared part. Raises MethodError where the method that is wanted is another one.
 
-    Only the name of the method need be given: the options are those that the shared part was trained with.
+    The name of the method is enough: its options are those that the shared part was trained with.
     """
     own = parse(part.method, methods, stored=True)
-    if spec.family != own.family or spec.text not in (own.text, parse(spec.family, methods).text):
-        raise MethodError(f'the shared part "{part.name}" is of {own}, and the method is {spec}: leave out --method')
+    if method is None or str(method).strip().lower() == own.family:
+        return own
+    wanted = parse(method, methods) if isinstance(method, str) else method
+    if wanted.text != own.text:
+        raise MethodError(f'the shared part "{part.name}" is of {own}, and the method is {wanted}: leave out --method')
     return own
 
 

@@ -1,6 +1,7 @@
 """Exports tasks from a registry and imports them into one, as folders and over the hub."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from cl_ast.evaluation.statistics import stats
@@ -8,18 +9,37 @@ from cl_ast.inference.session import Session
 from cl_ast.sharing import hub
 from cl_ast.sharing.accept import accept, known_backbone
 from cl_ast.sharing.folder import read, write
-from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_file import StoredTask, to_bytes
+from cl_ast.tasks.task_model import TaskModel
 from registry import TaskRecord
 
 
-def export(session: Session, name: str, folder: Path) -> Path:
-    """Write a task as a folder, as `Manager.export` describes it."""
+def export(session: Session, name: str, folder: Path, *, unshared: bool = False) -> Path:
+    """Write a task as a folder, as `Manager.export` describes it.
+
+    Args:
+        unshared: write a task that reads a shared part as the ordinary method that it acts as, which needs none.
+    """
     record = session.registry.task(name)
-    data = session.registry.read_adapter(record.version)
+    sha256 = None if unshared else record.version.shared
+    if sha256 == record.version.shared:
+        data = session.registry.read_adapter(record.version)
+    else:
+        data = _acting(session, session.version(name, record.version))
     rows = {row["name"]: row for row in stats(session.registry)["tasks"]}
-    sha256 = record.version.shared
     shared = None if sha256 is None else session.registry.read_shared(sha256)
     return write(folder, data, auto=rows[record.name]["auto_accuracy"], methods=session.methods, shared=shared)
+
+
+def _acting(session: Session, task: StoredTask) -> bytes:
+    """Return the file of a task with the ordinary method that it acts as in place of its own."""
+    model = task.model
+    acting = model.adapter.acting
+    settings = replace(model.settings, method=acting.spec, shared=None)
+    ordinary = TaskModel(settings, model.backbone, acting, model.head)
+    own = {"method", "shared", "trainable_parameters"}
+    facts = {key: value for key, value in task.header.items() if key not in own}
+    return to_bytes(ordinary, session.backbone, facts, task.router)
 
 
 def import_(session: Session, folder: Path, name: str | None, replace: bool) -> TaskRecord:

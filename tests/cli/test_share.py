@@ -1,5 +1,6 @@
 """`share`, and the tasks that read a shared part: learned, listed, exported, imported, verified and dropped."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def test_an_export_carries_it(run: Run, shared_by: Path, data: Path, backbone: P
     run(guest, *again).refused("shared_part.safetensors is missing")
 
 
+def test_unshared_it_is_a_lora_of_peft(run: Run, shared_by: Path, data: Path, backbone: Path, tmp_path: Path) -> None:
+    run(shared_by, "export", "chirps", tmp_path / "out", "--unshared").fine()
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    assert not (tmp_path / "out" / "shared_part.safetensors").exists()
+    guest = tmp_path / "guest"
+    run(guest, "add-task", data / "tones", "--backbone", backbone, "--method", "linear", "--epochs", 1).fine()
+    run(guest, "import", tmp_path / "out").fine()
+    (task,) = [one for one in run(guest, "tasks", "--format", "json").fine().json if one["name"] == "chirps"]
+    assert task["method"] == "lora:qv,r=2,s=0.5"
+    clip = next((data / "chirps").rglob("*.wav"))
+    words = ("predict", clip, "--task", "chirps", "--format", "json")
+    assert run(guest, *words).fine().json[0]["labels"] == run(shared_by, *words).fine().json[0]["labels"]
+
+
 NEW = ["share", "new", "--tasks", "tones"]
 LEARN = ["add-task", "DATA", "--name", "x"]
 
@@ -85,7 +100,7 @@ LEARN = ["add-task", "DATA", "--name", "x"]
         ([*LEARN, "--share", "sound"], 'no shared part "sound"'),
         ([*LEARN, "--method", "poly"], "cl-ast share NAME"),
         ([*LEARN, "--method", "lora", "--share", "sounds"], "leave out --method"),
-        ([*LEARN, "--method", "mhr:s=3", "--share", "sounds"], "leave out --method"),
+        ([*LEARN, "--method", "mhr:s=8,h=8,r=6", "--share", "sounds"], "leave out --method"),
         ([*LEARN, "--from-layer", "1", "--share", "sounds"], "layers are those of the shared part"),
     ],
 )
