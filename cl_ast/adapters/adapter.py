@@ -99,9 +99,10 @@ class Adapter:
         shape = self._backbone.shape
         with torch.no_grad():
             for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
-                form, params = one.placement.form, one.own(self.tensors) | one.read_shared(self.shared)
-                kept = form.expanded(params) if isinstance(form, ReadsShared) else params
-                made |= {name: kept[local].clone() for local, name in new.names}
+                form = one.placement.form
+                assert isinstance(form, ReadsShared)  # these methods are not combined with others
+                expanded = form.expanded(one.own(self.tensors) | one.read_shared(self.shared))
+                made |= {name: expanded[local] for local, name in new.names}
         found = Adapter(spec, self._backbone, made)
         if self._packed:
             self._acting = found.pack()

@@ -22,8 +22,7 @@ from cl_ast.training.together import LearnedTogether, Learner, train_together
 from registry import SharedPart
 from registry.names import checked, key
 
-FEWEST = 2
-"""Of one task alone, nothing can be shared."""
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +60,18 @@ def share(
         TrainingError: the training failed.
     """
     session.registry.require_writable()
-    if any(key(part.name) == key(checked(name)) for part in session.registry.shared_parts()):
+    wanted = key(checked(name))
+    if any(key(part.name) == wanted for part in session.registry.shared_parts()):
         raise RegistryError(f'there is a shared part "{name}" already, and it never changes: choose another name')
     spec = parse(method, session.methods)
     if not spec.acts_as:
         reading = ", ".join(row.name for row in session.methods.values() if parse(row.name, session.methods).acts_as)
         raise MethodError(f"{spec} reads no shared part; these methods do: {reading}")
     records = {record.id: record for record in map(session.registry.task, tasks)}
-    if len(records) < FEWEST:
-        raise RegistryError("a shared part is trained on two tasks or more; name their names in this registry")
+    if len(records) < _FEWEST:
+        raise RegistryError(
+            "a shared part is trained on two tasks or more; give --tasks the names of several in this registry"
+        )
     loaded = [
         replace(reload_version(session.registry, record.version), name=record.name) for record in records.values()
     ]

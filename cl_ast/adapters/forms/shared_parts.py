@@ -54,14 +54,14 @@ class SkillMixture:
         return LowRank(self.rank, 1 / self.rank)
 
     def expanded(self, p: Params) -> Params:
-        shares = torch.sigmoid(p["z"])
-        shares = shares / shares.sum(dim=-1, keepdim=True)
-        a = torch.einsum("...hs,hsrd->...rhd", shares, p["shared.a"]).flatten(-2)
-        b = torch.einsum("...hs,hsdr->...hdr", shares, p["shared.b"]).flatten(-3, -2)
+        weights = torch.sigmoid(p["z"])
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+        a = torch.einsum("...hs,hsrd->...rhd", weights, p["shared.a"]).flatten(-2)
+        b = torch.einsum("...hs,hsdr->...hdr", weights, p["shared.b"]).flatten(-3, -2)
         return {"a": a, "b": b}
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        return self.acting.delta(x, in_type(self.expanded(p), x.dtype))
+        return self.acting.delta(x, _in_type(self.expanded(p), x.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,12 @@ class HalfShared:
         return "zero" if self.half == "down" else "other"
 
     def weights(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
-        return {name: weight for name, weight in self._all(width_in, width_out).items() if not self._is_shared(name)}
+        both = self.acting.weights(width_in, width_out)
+        return {name: weight for name, weight in both.items() if not self._is_shared(name)}
 
     def shared(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
-        return {name: weight for name, weight in self._all(width_in, width_out).items() if self._is_shared(name)}
+        both = self.acting.weights(width_in, width_out)
+        return {name: weight for name, weight in both.items() if self._is_shared(name)}
 
     @property
     def acting(self) -> Bottleneck:
@@ -95,9 +97,6 @@ class HalfShared:
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
         return self.acting.delta(x, self.expanded(p))
-
-    def _all(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
-        return self.acting.weights(width_in, width_out)
 
     def _is_shared(self, name: str) -> bool:
         return name.startswith(f"{self.half}.")
@@ -140,9 +139,9 @@ class HyperNetwork:
         return {name: torch.einsum("abk,...k->...ab", p[f"shared.{name}"], made) for name in ("a", "b")}
 
     def delta(self, x: Tensor, p: Params, *, training: bool = False) -> Tensor:
-        return self.acting.delta(x, in_type(self.expanded(p), x.dtype))
+        return self.acting.delta(x, _in_type(self.expanded(p), x.dtype))
 
 
-def in_type(tensors: Params, dtype: torch.dtype) -> Params:
+def _in_type(tensors: Params, dtype: torch.dtype) -> Params:
     """Return tensors in another type. They are expanded in single precision first, as those of a stored task are."""
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}

@@ -34,7 +34,7 @@ def _hyper(values: Values) -> tuple[Placement, ...]:
 ROWS = (
     Method(
         "poly",
-        "a low-rank update of q and v whose factors are means of s shared skills; a task learns the shares alone",
+        "a low-rank update of q and v whose factors are means of s shared skills; a task learns how much of each skill",
         "h ← h + x A B / r, A = Σₛ Ẑₛ Aₛ, B = Σₛ Ẑₛ Bₛ, Ẑ = σ(Z) / Σₛ σ(Zₛ)",
         "Ponti et al., Combining parameter-efficient modules for task-level generalisation (2023)",
         (_SKILLS, _RANK),
@@ -43,7 +43,7 @@ ROWS = (
     ),
     Method(
         "mhr",
-        "poly with shares of its own for each of h parts of the inputs and of the outputs (multi-head routing)",
+        "poly with another mean in each of h parts of the inputs and of the outputs (multi-head routing)",
         "as poly, with Ẑ and the skills' factors in h parts: Aʰ = Σₛ Ẑʰₛ Aʰₛ, Bʰ = Σₛ Ẑʰₛ Bʰₛ",
         "Caccia et al., Multi-head adapter routing for cross-task generalization (2023), section 3",
         (_SKILLS, Number("h", 8, 1, 256, "the number of heads"), _RANK),

@@ -32,13 +32,14 @@ def share(app: App, /, name: str, first: str, others: tuple[str, ...], kind: str
     from cl_ast.continual.share import share as made_of
     from cl_ast.terminal.rendering import results
 
+    assert options.method is not None  # click requires it
     ctrl_c = CtrlC()
     with warnings_as_lines(), app.manager() as manager, app.progress() as display, ctrl_c.installed(display.tell):
         made = made_of(
             manager.session,
             name,
             (first, *others),
-            options.method or "",
+            options.method,
             options.train,
             progress=ctrl_c.watching(display),
             stop=ctrl_c,
