@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from cl_ast.errors import RegistryError
 from cl_ast.progress import Progress, Step, silent
-from registry import rows, trash
+from registry import rows, shared_parts, trash
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.backup_folder import BackupFolder
 from registry.database import Database, Reader, Writer
@@ -25,7 +25,7 @@ from registry.errors import file_errors
 from registry.file_stores import LocalFolder
 from registry.locations import Located, locate
 from registry.maintenance import READERS
-from registry.records import BackupReport, Problem, VersionRecord
+from registry.records import BackupReport, Problem
 from registry.sqlite_database import SqliteDatabase, SqliteLocation
 
 _TRIES = 20
@@ -45,20 +45,20 @@ def backup(database: Database, files: AdapterFiles, dest: str | Path, progress: 
     with _target(origin, dest) as target:
         for _ in range(_TRIES):
             snapshot = _snapshot(origin, target)
-            target.expect([name_of(version.adapter_sha256) for version in snapshot.versions])
-            problems, gone = _copy_files(origin, target, snapshot.versions, progress)
+            target.expect([name_of(file.sha256) for file in snapshot.files])
+            problems, gone = _copy_files(origin, target, snapshot.files, progress)
             if not gone:
                 break
         else:
             raise RegistryError(f"{database.place} changes faster than it can be copied: try again later")
         former = target.finish(origin.rights_of_files(), keep_former=bool(snapshot.left_out))
     left_out = [Problem(None, database.place, what) for what in snapshot.left_out]
-    total = sum(version.adapter_bytes for version in snapshot.versions)
+    total = sum(file.bytes for file in snapshot.files)
     return BackupReport(
         target.place,
         snapshot.moment,
         snapshot.tasks,
-        len(snapshot.versions),
+        snapshot.versions,
         total,
         (*left_out, *problems),
         former,
@@ -109,12 +109,22 @@ class _Origin:
         return (_stat(store.folder / name) if isinstance(store, LocalFolder) else None) or self.rights()
 
 
+class _File(NamedTuple):
+    """A file that the rows name: its content and size, the task that it belongs to, and what it is in words."""
+
+    sha256: str
+    bytes: int
+    task: str | None
+    what: str
+
+
 class _Snapshot(NamedTuple):
     """The rows at one moment, which the target has, and what was left out of them in words."""
 
     moment: datetime
     tasks: int
-    versions: Sequence[VersionRecord]
+    versions: int
+    files: Sequence[_File]
     left_out: Sequence[str]
 
 
@@ -242,29 +252,33 @@ def _snapshot(origin: _Origin, target: _Target) -> _Snapshot:
         moment = datetime.now(UTC)
         left_out = table_copy.copy_checked(origin.database, reader, writer)
     with copy.read() as reader:
-        return _Snapshot(moment, rows.count(reader), rows.versions(reader), left_out)
+        versions = rows.versions(reader)
+        files = [_File(v.adapter_sha256, v.adapter_bytes, v.task, f"version {v.number}") for v in versions]
+        for part in shared_parts.listed(reader):
+            files.append(_File(part.sha256, part.bytes, None, f'the shared part "{part.name}"'))
+        return _Snapshot(moment, rows.count(reader), len(versions), files, left_out)
 
 
 def _copy_files(
-    origin: _Origin, target: _Target, versions: Sequence[VersionRecord], progress: Progress
+    origin: _Origin, target: _Target, files: Sequence[_File], progress: Progress
 ) -> tuple[list[Problem], bool]:
     """Copy what the target does not have; return what could not be copied, and whether the rows are out of date."""
     problems = []
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda version: _copy_file(origin, target, version), versions)
-        for done, (version, what) in enumerate(zip(versions, found, strict=True), 1):
-            progress(Step("copying files", done, len(versions)))
+        found = pool.map(lambda file: _copy_file(origin, target, file), files)
+        for done, (file, what) in enumerate(zip(files, found, strict=True), 1):
+            progress(Step("copying files", done, len(files)))
             if what is None:
                 continue
-            if _is_gone(origin.database, version):
+            if _is_gone(origin.database, file):
                 return [], True
-            problems.append(Problem(version.task, origin.files.address(version.adapter_sha256), what))
+            problems.append(Problem(file.task, origin.files.address(file.sha256), what))
     return problems, False
 
 
-def _copy_file(origin: _Origin, target: _Target, version: VersionRecord) -> str | None:
-    """Copy the file of one version, and return what is wrong with it; None where the target has it whole."""
-    sha256, name = version.adapter_sha256, name_of(version.adapter_sha256)
+def _copy_file(origin: _Origin, target: _Target, file: _File) -> str | None:
+    """Copy a file, and return what is wrong with it; None where the target has it whole."""
+    sha256, name = file.sha256, name_of(file.sha256)
     if target.has(name, sha256):
         return None
     try:
@@ -275,18 +289,17 @@ def _copy_file(origin: _Origin, target: _Target, version: VersionRecord) -> str 
     except RegistryError as error:
         return str(error)
     if data is None:
-        return f"the file of version {version.number} is missing"
+        return f"the file of {file.what} is missing"
     if digest(data) != sha256:
-        return f"the file of version {version.number} is not what was stored: its SHA-256 differs"
+        return f"the file of {file.what} is not what was stored: its SHA-256 differs"
     target.write(name, data, rights)
     return None
 
 
-def _is_gone(database: Database, version: VersionRecord) -> bool:
-    """Return whether the version has another file by now, or is no more."""
+def _is_gone(database: Database, file: _File) -> bool:
+    """Return whether no row names the file any more."""
     with database.read() as reader:
-        now = rows.version(reader, version.id)
-    return now is None or now.adapter_sha256 != version.adapter_sha256
+        return not rows.files_named(reader, [file.sha256])
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -8,17 +8,18 @@ Files are written only inside the database's writing transaction, so inside anot
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskExistsError
-from registry import deltas, header, history, last_change, names, row_checks, rows
+from registry import deltas, header, history, last_change, names, row_checks, rows, shared_parts
 from registry.adapter_files import AdapterFiles, digest, name_of
-from registry.database import Database
+from registry.database import Database, Writer
 from registry.deltas import Delta
 from registry.identity import changing
 from registry.last_change import Undoing
 from registry.manifest import Manifest
-from registry.records import Accuracy, TaskRecord, VersionRecord
+from registry.records import Accuracy, SharedPart, TaskRecord, VersionRecord
 from registry.version_facts import NewVersion, check_new_labels
 
 _AT_ONCE = 100  # files that are moved before others may write
@@ -46,6 +47,11 @@ def commit(
         session = writer.session
         backbone = rows.require_backbone(writer)
         rows.check_same_backbone(backbone, own)
+        if new.shared is not None and shared_parts.of_file(writer, new.shared) is None:
+            raise RegistryError(
+                f"the shared part that the task reads ({new.shared[:12]}) is not in the registry any more: bring it "
+                "back (`cl-ast undo`, where `gc` was the last change), and add the task again with --resume"
+            )
         now = rows.next_instant(writer)
         task = rows.find(writer, name)
         before = [] if task is None else deltas.rows(writer, "tasks", [task.id])
@@ -77,6 +83,54 @@ def commit(
         undoing = Undoing([], written[:], Delta({"tasks": before}, added))
         last_change.note(writer, "replace" if before else "add", what, undoing)
     return record
+
+
+def share(
+    database: Database, files: AdapterFiles, name: str, data: bytes, method: str, tasks: Sequence[str]
+) -> SharedPart:
+    """Do what `Registry.share` says."""
+    names.checked(name)
+    header.check(data)
+    with _deleted_on_error(database, files) as written, changing(database, files) as writer:
+        if any(names.key(part.name) == names.key(name) for part in shared_parts.listed(writer)):
+            raise RegistryError(
+                f'there is a shared part "{name}" already, and it never changes: choose another name; '
+                "`cl-ast gc` drops one that no task reads"
+            )
+        part = SharedPart(0, name, method, tuple(tasks), "", 0, datetime.now(UTC))
+        described = shared_parts.described(data, part, rows.require_backbone(writer))
+        part = replaced(part, sha256=digest(described), bytes=len(described))
+        return _shared_added(writer, files, part, described, written)
+
+
+def import_shared(database: Database, files: AdapterFiles, data: bytes) -> SharedPart:
+    """Do what `Registry.import_shared` says."""
+    try:
+        words = header.check(data).description()
+        part, _ = shared_parts.from_file(data, words)
+    except CorruptRegistryError as error:
+        raise CorruptRegistryError(f"the file of the shared part {error}") from error
+    with _deleted_on_error(database, files) as written, changing(database, files) as writer:
+        there = shared_parts.of_file(writer, part.sha256)
+        if there is not None:
+            return there
+        rows.check_same_backbone(rows.require_backbone(writer), words)
+        taken = [other.name for other in shared_parts.listed(writer)]
+        part = replaced(part, name=shared_parts.free_name(part.name, part.sha256, taken))
+        return _shared_added(writer, files, part, data, written)
+
+
+def _shared_added(writer: Writer, files: AdapterFiles, part: SharedPart, data: bytes, written: list[str]) -> SharedPart:
+    """Write the file of a shared part, then its row; return it with its id."""
+    from registry.models import SharedPartRow
+
+    written.append(files.write(data))
+    row = SharedPartRow(**shared_parts.values(part))
+    writer.session.add(row)
+    writer.session.flush()
+    undoing = Undoing([], written[:], Delta({}, {"shared_parts": [row.id]}))
+    last_change.note(writer, "share", f"made the shared part {part.name}", undoing)
+    return replaced(part, id=row.id)
 
 
 def remove(database: Database, files: AdapterFiles, name: str) -> None:
@@ -184,7 +238,5 @@ def _unless_named(database: Database, hashes: Sequence[str], act: Callable[[list
     for start in range(0, len(hashes), _AT_ONCE):  # others may write in between
         some = hashes[start : start + _AT_ONCE]
         with suppress(RegistryError), database.write() as writer:
-            marks = ", ".join("?" * len(some))
-            found = writer.query(f"SELECT adapter_sha256 FROM versions WHERE adapter_sha256 IN ({marks})", *some)
-            named = {sha256 for (sha256,) in found}
+            named = rows.files_named(writer, some)
             act([sha256 for sha256 in some if sha256 not in named])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from registry import names, row_checks
+from registry import names, row_checks, shared_parts
 from registry.database import Writer
 from registry.records import MODES
 from registry.version_facts import RULES
@@ -17,7 +17,7 @@ from registry.version_facts import RULES
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-TABLES = ("tasks", "versions", "measurements", "accuracies")
+TABLES = ("shared_parts", "tasks", "versions", "measurements", "accuracies")
 """In the order in which rows can be inserted; each row points at rows of earlier tables only, or is checked later."""
 MOST_ROWS = 50_000
 _AT_ONCE = 500
@@ -49,7 +49,7 @@ class Delta:
     def from_json(cls, words: Any) -> "Delta":
         """Read what anybody may have written. Raises ValueError or TypeError for what cannot be."""
         put, drop = words["put"], words["drop"]
-        if set(words) != {"put", "drop"} or not set(put) <= set(TABLES) or not set(drop) <= set(TABLES[:3]):
+        if set(words) != {"put", "drop"} or not set(put) <= set(TABLES) or not set(drop) <= set(TABLES[:-1]):
             raise ValueError("it names other tables")
         if sum(map(len, (*put.values(), *drop.values()))) > MOST_ROWS:
             raise ValueError("it has too many rows")
@@ -77,6 +77,7 @@ def before_dropping(writer: Writer, drop: Mapping[str, Iterable[int]]) -> dict[s
     versions = rows(writer, "versions", drop.get("versions", ())) + rows(writer, "versions", tasks, "task_id")
     ids = [row["id"] for row in versions]
     found = {
+        "shared_parts": rows(writer, "shared_parts", drop.get("shared_parts", ())),
         "tasks": rows(writer, "tasks", tasks),
         "versions": versions,
         "measurements": rows(writer, "measurements", measured) + rows(writer, "measurements", ids, "after_version_id"),
@@ -106,7 +107,7 @@ def apply(writer: Writer, delta: Delta) -> Delta:
                 writer.session.execute(update(table).where(table.c.id == row["id"]).values(values))
         before[name] = list({row["id"]: row for row in [*before[name], *known.values()]}.values())
         made[name] = [row["id"] for row in fresh]
-    for name in reversed(TABLES[:3]):
+    for name in reversed(TABLES[:-1]):
         ids = list(delta.drop.get(name, ()))
         for start in range(0, len(ids), _AT_ONCE):
             table = _table(name)
@@ -168,6 +169,11 @@ def _counts(value: Any) -> dict[str, int]:
 
 
 _CHECKS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
+    "shared_parts": {
+        "id": _checked_id, "name": names.checked_stored, "key": str, "method": shared_parts.check_method,
+        "tasks": shared_parts.check_tasks, "sha256": row_checks.require_sha256, "bytes": row_checks.require_size,
+        "created": _instant,
+    },
     "tasks": {
         "id": _checked_id, "name": names.checked, "key": str, "created": _instant, "last_number": _checked_id,
         "current_version_id": _checked_id,
@@ -190,6 +196,6 @@ def _decoded(table: str, row: Any) -> Row:
     if not isinstance(row, dict) or set(row) != set(checks):
         raise ValueError(f"a row of {table} has other columns")
     found = {name: check(row[name]) for name, check in checks.items()}
-    if table == "tasks" and found["key"] != names.key(found["name"]):
-        raise ValueError("the key of a task does not belong to its name")
+    if table in ("shared_parts", "tasks") and found["key"] != names.key(found["name"]):
+        raise ValueError("a key does not belong to its name")
     return found

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from cl_ast.errors import RegistryError
 from cl_ast.wording import plural
-from registry import changes, deltas, header, identity, last_change, names, row_checks, rows, trash
+from registry import changes, deltas, header, identity, last_change, names, row_checks, rows, shared_parts, trash
 from registry.adapter_files import AdapterFiles, digest, is_temporary, name_of
 from registry.database import Database, Reader, Writer
 from registry.deltas import Delta
 from registry.file_stores import Stored
 from registry.last_change import Undoing
 from registry.manifest import Manifest
-from registry.records import Dropped, GcReport, Unnamed, VersionRecord
+from registry.records import Dropped, GcReport, SharedPart, Unnamed, VersionRecord
 
 _PREFIX = re.compile(r"[0-9a-f]{12,64}")
 
@@ -27,12 +27,14 @@ class _Plan(NamedTuple):
         delete: interrupted writes, to delete.
         unnamed: adapters that the database does not know, to leave where they are.
         versions: the versions that are not current.
+        shared: the shared parts that no current version reads.
     """
 
     trash: Sequence[Dropped]
     delete: Sequence[Dropped]
     unnamed: Sequence[Unnamed]
     versions: Sequence[VersionRecord]
+    shared: Sequence[SharedPart] = ()
 
 
 def gc(
@@ -62,7 +64,7 @@ def gc(
 def unnamed(database: Database, files: AdapterFiles) -> list[Unnamed]:
     """Return the adapters that the database does not know, as no writer is at work."""
     with database.read() as reader:
-        known = {name_of(version.adapter_sha256) for version in rows.versions(reader)}
+        known = {name_of(version.adapter_sha256) for version in rows.versions(reader)} | _shared_files(reader)
         dropped = {name_of(sha256) for sha256 in last_change.dropped_files(reader)}
     if all(file.name in known | dropped or is_temporary(file.name) for file in files.own()):
         return []
@@ -79,18 +81,30 @@ def _plan(reader: Reader, files: AdapterFiles, wanted: Collection[str]) -> _Plan
     versions = {name_of(version.adapter_sha256): version for version in rows.versions(reader)}
     own = files.own()
     there = {file.name: file.bytes for file in own}
-    strange = [file for file in own if file.name not in versions and not is_temporary(file.name)]
+    known = versions.keys() | _shared_files(reader)
+    strange = [file for file in own if file.name not in known and not is_temporary(file.name)]
     leftovers, unknown = _sorted_out(reader, files, strange, versions.values())
     if wanted:
         return _Plan(_named(unknown, wanted), [], [], [])
-    current = {task.version.id for task in rows.tasks(reader)}
+    tasks = rows.tasks(reader)
+    current, read = {task.version.id for task in tasks}, {task.version.shared for task in tasks}
     former = {name: version for name, version in versions.items() if version.id not in current}
     old = [
         Dropped(name, there.get(name, 0), f'version {one.number} of task "{one.task}" is not the current one')
         for name, one in former.items()
     ]
+    shared = [part for part in shared_parts.listed(reader) if part.sha256 not in read]
+    old += [
+        Dropped(name_of(part.sha256), part.bytes, f'no current version reads the shared part "{part.name}"')
+        for part in shared
+    ]
     interrupted = [Dropped(file.name, file.bytes, "an interrupted write") for file in own if is_temporary(file.name)]
-    return _Plan([*leftovers, *old], interrupted, unknown, list(former.values()))
+    return _Plan([*leftovers, *old], interrupted, unknown, list(former.values()), shared)
+
+
+def _shared_files(reader: Reader) -> set[str]:
+    """Return the names of the files of all shared parts."""
+    return {name_of(part.sha256) for part in shared_parts.listed(reader)}
 
 
 def _sorted_out(
@@ -157,18 +171,24 @@ def _dropped(writer: Writer, plan: _Plan, wanted: Collection[str]) -> bool:
     """
     from sqlalchemy import delete, select
 
-    from registry.models import TaskRow, VersionRow
+    from registry.models import SharedPartRow, TaskRow, VersionRow
 
-    ids = [version.id for version in plan.versions]
-    if not (ids or wanted):
+    ids, shared = [version.id for version in plan.versions], [part.id for part in plan.shared]
+    if not (ids or shared or wanted):
         return True
-    delta = last_change.captured(lambda: Delta(deltas.before_dropping(writer, {"versions": ids})))
+    drop = {"versions": ids, "shared_parts": shared}
+    delta = last_change.captured(lambda: Delta(deltas.before_dropping(writer, drop)))
     if ids:
         writer.session.execute(delete(VersionRow).where(VersionRow.id.not_in(select(TaskRow.current_version_id))))
+    if shared:
+        writer.session.execute(delete(SharedPartRow).where(SharedPartRow.id.in_(shared)))
     former = {name_of(version.adapter_sha256) for version in plan.versions}
+    former |= {name_of(part.sha256) for part in plan.shared}
     # A file that was missing before is missing when it is taken back, too.
     back = [file.name[:64] for file in plan.trash if file.bytes and (wanted or file.name in former)]
     what = f"gc dropped {plural(len(ids), 'former version')}"
+    if shared:
+        what += f" and {plural(len(shared), 'shared part')}"
     if wanted:
         what = f"gc dropped {plural(len(back), 'file')} of {', '.join(sorted(wanted))}"
     return last_change.note(writer, "gc", what, Undoing(back, [], delta))

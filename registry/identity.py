@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cl_ast.errors import RegistryError
-from registry import row_checks, rows
+from registry import rows
 from registry.adapter_files import ID_FILE, AdapterFiles, name_of
 from registry.database import Database, Reader, Writer
+from registry.version_facts import is_sha256
 
 
 @contextmanager
@@ -67,5 +68,6 @@ def missing_beside(reader: Reader, files: AdapterFiles) -> str | None:
 def _related(reader: Reader, files: AdapterFiles) -> bool:
     """Return whether the database knows one of the adapters, or there is none. A hash is in no two registries."""
     there = {file.name for file in files.adapters()}
-    known = (sha256 for (sha256,) in reader.query("SELECT adapter_sha256 FROM versions"))
-    return not there or any(row_checks.is_sha256(sha256) and name_of(sha256) in there for sha256 in known)
+    sql = "SELECT adapter_sha256 FROM versions UNION ALL SELECT sha256 FROM shared_parts"
+    known = (sha256 for (sha256,) in reader.query(sql))
+    return not there or any(is_sha256(sha256) and name_of(sha256) in there for sha256 in known)

@@ -15,6 +15,7 @@ from registry import row_checks, rows
 from registry.database import Reader, Writer
 from registry.deltas import Delta, TooManyRowsError
 from registry.records import LastChange
+from registry.version_facts import is_sha256
 
 _LARGEST = 16 * 2**20  # characters of JSON: some 10,000 versions
 _MOST_FILES = 20_000
@@ -94,7 +95,7 @@ def dropped_files(reader: Reader) -> frozenset[str]:
     """Return the files that the last change dropped, by SHA-256: those still in place were left by a crash."""
     for (text,) in reader.query("SELECT undo FROM last_change"):
         try:
-            return frozenset(one for one in _parsed(text)["back"] if row_checks.is_sha256(one))
+            return frozenset(one for one in _parsed(text)["back"] if is_sha256(one))
         except _WRONG:
             break
     return frozenset()

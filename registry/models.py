@@ -3,6 +3,7 @@
 Whatever must always be true is a constraint here, so that no code can break it.
 
     backbone 1 ──< versions >── 1 tasks      tasks.current_version_id ──> versions
+    shared_parts 0..1 ──< versions
     versions 1 ──< measurements 1 ──< accuracies >── 1 versions
     identity (one row)      last_change (one row)
 
@@ -106,6 +107,22 @@ class TaskRow(Base):
     )
 
 
+class SharedPartRow(Base):
+    """A shared part, as `records.SharedPart`. `key` is the same for all spellings of its name (`names.key`)."""
+
+    __tablename__ = "shared_parts"
+    __table_args__ = (CheckConstraint("length(sha256) = 64", name="shared_sha256_length"), _NEVER_REUSE_IDS)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    method: Mapped[str]
+    tasks: Mapped[list[str]] = mapped_column(JSON)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    bytes: Mapped[int] = mapped_column(_Long)
+    created: Mapped[datetime] = mapped_column(Instant)
+
+
 class VersionRow(Base):
     """One learned version of a task; `version_facts` has what most columns mean."""
 
@@ -134,8 +151,9 @@ class VersionRow(Base):
     protocol: Mapped[str]
     packages: Mapped[dict[str, str]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(Instant)
-    # It comes last and has a default in the database, as in the tables that an upgrade adds it to.
+    # These come last, and `training` has a default in the database, as in the tables that an upgrade adds them to.
     training: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    shared: Mapped[str | None] = mapped_column(String(64), ForeignKey("shared_parts.sha256"))
 
 
 class MeasurementRow(Base):

@@ -2,20 +2,20 @@
 
 import itertools
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import header, identity, names, rows
+from registry import header, identity, names, rows, shared_parts
 from registry.adapter_files import AdapterFiles, digest, name_of
 from registry.database import DatabaseLocation, Reader, Writer
 from registry.file_stores import Stored
 from registry.maintenance import READERS
 from registry.manifest import Manifest
-from registry.records import BackboneRecord, Problem, RebuildReport
+from registry.records import BackboneRecord, Problem, RebuildReport, SharedPart
 from registry.row_checks import MOST_CLAIMED_ID
 
 
@@ -28,16 +28,27 @@ class _ReadableFile(NamedTuple):
     manifest: Manifest
 
 
+class _ReadableShared(NamedTuple):
+    """The file of a shared part that could be read, what it says, and the fingerprint of its backbone."""
+
+    file: Stored
+    address: str
+    part: SharedPart
+    fingerprint: str
+
+
 class _Known(NamedTuple):
     """What the former database still says.
 
     Attributes:
         backbone: None where it has none.
         ids: of its versions, by the SHA-256 of their files.
+        shared: its shared parts.
     """
 
     backbone: BackboneRecord | None
     ids: Mapping[str, int]
+    shared: Sequence[SharedPart] = ()
 
 
 _NOTHING = _Known(None, {})
@@ -46,11 +57,13 @@ _NOTHING = _Known(None, {})
 def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
     """Put new tables in the place of the former ones, which are kept.
 
-    The backbone, the tasks with their ids, every version whose file is there, and the order of learning are restored.
+    The backbone, the tasks with their ids, every version whose file is there, the order of learning, and every shared
+    part are restored.
     The newest version of each task becomes the current one. From a former database that can be read, the backbone with
     its `background` and the ids of the versions are taken over. What else only the database knew is lost: measurements
-    and a rollback. Files that cannot be read, that belong to another backbone, or that claim the place of a file
-    written later are left out and reported. Others wait meanwhile, as for any change.
+    and a rollback. Files that cannot be read, that belong to another backbone, that read a shared part which is not
+    there, or that claim the place of a file written later are left out and reported. Others wait meanwhile, as for any
+    change.
 
     The registry keeps the id that the adapters' store has, or the former database.
 
@@ -63,8 +76,11 @@ def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
     def plan(former: Reader | None) -> Callable[[Writer], None]:
         registry_id = _registry_id(former, location.place, files)
         known = _known(former) if former is not None else _NOTHING
-        readable, skipped = _readable(files)
+        readable, shared, skipped = _readable(files)
         chosen, left_out = _chosen(readable, known.backbone) if readable else ([], [])
+        parts = _parts(chosen, shared, known)
+        chosen, without = _with_shared(chosen, parts)
+        left_out += without
         if not chosen:
             where, damaged = files.store.place, len(skipped) + len(left_out)
             raise RegistryError(f"no readable adapter in {where} ({damaged} damaged): nothing to restore from")
@@ -73,7 +89,7 @@ def rebuild(location: DatabaseLocation, files: AdapterFiles) -> RebuildReport:
 
         def fill(writer: Writer) -> None:
             identity.insert(writer, registry_id)
-            _restore(writer, chosen, known)
+            _restore(writer, chosen, known, parts)
             if files.registry_id() is None:
                 files.write_registry_id(registry_id)
 
@@ -95,25 +111,30 @@ def _registry_id(former: Reader | None, place: str, files: AdapterFiles) -> str:
 
 def _known(former: Reader) -> _Known:
     try:
-        return _Known(rows.backbone(former), {one.adapter_sha256: one.id for one in rows.versions(former)})
+        ids = {one.adapter_sha256: one.id for one in rows.versions(former)}
+        return _Known(rows.backbone(former), ids, shared_parts.listed(former))
     except CorruptRegistryError:
         return _NOTHING
 
 
-def _readable(files: AdapterFiles) -> tuple[list[_ReadableFile], list[Problem]]:
+def _readable(files: AdapterFiles) -> tuple[list[_ReadableFile], list[_ReadableShared], list[Problem]]:
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(lambda file: _read(files, file), files.adapters()))
     found = [one for one in read if isinstance(one, _ReadableFile)]
-    return found, [one for one in read if isinstance(one, Problem)]
+    shared = [one for one in read if isinstance(one, _ReadableShared)]
+    return found, shared, [one for one in read if isinstance(one, Problem)]
 
 
-def _read(files: AdapterFiles, file: Stored) -> _ReadableFile | Problem:
+def _read(files: AdapterFiles, file: Stored) -> _ReadableFile | _ReadableShared | Problem:
     address = files.store.address(file.name)
     try:
         data = files.read_from_store(file.name)
         if data is None or name_of(digest(data)) != file.name:
             raise CorruptRegistryError("is damaged: its content does not have the SHA-256 in its name")
-        manifest = Manifest.from_header(header.read(data).description(), datetime.fromtimestamp(file.written, UTC))
+        words = header.read(data).description()
+        if shared_parts.is_one(words):
+            return _ReadableShared(file, address, *shared_parts.from_file(data, words))
+        manifest = Manifest.from_header(words, datetime.fromtimestamp(file.written, UTC))
         if max(manifest.number, manifest.task_id or 0) > MOST_CLAIMED_ID:
             raise CorruptRegistryError(f"claims an id or a number over {MOST_CLAIMED_ID:,}: no registry came so far")
         return _ReadableFile(file, address, digest(data), manifest)
@@ -162,12 +183,41 @@ def _written(one: _ReadableFile) -> tuple[float, datetime, str]:
     return one.file.written, one.manifest.created, one.sha256
 
 
-def _restore(writer: Writer, chosen: list[_ReadableFile], known: _Known) -> None:
+def _parts(chosen: list[_ReadableFile], found: list[_ReadableShared], known: _Known) -> list[SharedPart]:
+    """Return the shared parts to restore, those of the chosen files' backbone, with the ids and names that they had."""
+    prints = {one.manifest.backbone.fingerprint for one in chosen}
+    had = {part.sha256: part for part in known.shared}
+    free = itertools.count(1 + max((part.id for part in known.shared), default=0))
+    parts: list[SharedPart] = []
+    # Those that the former database knew come first, so that they keep their names.
+    for one in sorted(found, key=lambda one: (one.part.sha256 not in had, one.part.created, one.part.sha256)):
+        if one.fingerprint in prints:
+            former = had.get(one.part.sha256)
+            name = former.name if former else one.part.name
+            name = shared_parts.free_name(name, one.part.sha256, [part.name for part in parts])
+            parts.append(replace(one.part, id=former.id if former else next(free), name=name))
+    return parts
+
+
+def _with_shared(chosen: list[_ReadableFile], parts: list[SharedPart]) -> tuple[list[_ReadableFile], list[Problem]]:
+    """Return the files whose shared part is there, if they read one, and the problem with each of the others."""
+    there = {part.sha256 for part in parts} | {None}
+    kept = [one for one in chosen if one.manifest.new.shared in there]
+    lost = [one for one in chosen if one.manifest.new.shared not in there]
+    return kept, [
+        Problem(one.manifest.name, one.address, f"reads the shared part {one.manifest.new.shared}, which is not there")
+        for one in lost
+    ]
+
+
+def _restore(writer: Writer, chosen: list[_ReadableFile], known: _Known, parts: list[SharedPart]) -> None:
     """Insert rows for these files, in this order. Files that the former database did not know get higher ids."""
-    from registry.models import BackboneRow, TaskRow, VersionRow
+    from registry.models import BackboneRow, SharedPartRow, TaskRow, VersionRow
 
     backbone = known.backbone or chosen[-1].manifest.backbone
     writer.insert(BackboneRow, [{"id": rows.ONE_ROW, **asdict(backbone)}])
+    if parts:
+        writer.insert(SharedPartRow, [{"id": part.id, **shared_parts.values(part)} for part in parts])
     tasks = _tasks(chosen)
     versions = []
     free = itertools.count(1 + max(known.ids.values(), default=0))

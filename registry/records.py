@@ -85,6 +85,28 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPart:
+    """Tensors that several tasks share, in a file that never changes.
+
+    Attributes:
+        id: unique in the registry, and never given to another.
+        name: by which `add-task --share` finds it.
+        method: the method of the tasks that can read it.
+        tasks: the names that the tasks had on whose clips it was trained.
+        sha256, bytes: the content and the size of its file.
+        created: when it was frozen.
+    """
+
+    id: int
+    name: str
+    method: str
+    tasks: tuple[str, ...]
+    sha256: str
+    bytes: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Test accuracy on one task. Raises RegistryError when made with values that cannot be.
 
@@ -154,6 +176,7 @@ class Overview:
         storage: what the registry takes.
         outdated: the tasks of which `routed`, and the routed accuracy in the last row, do not hold any more; None where
             all do.
+        shared_parts: all of them, the oldest first.
     """
 
     backbone: BackboneRecord | None
@@ -162,6 +185,7 @@ class Overview:
     routed: Mapping[tuple[int, int], int]
     storage: Storage
     outdated: Outdated | None = None
+    shared_parts: tuple[SharedPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

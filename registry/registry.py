@@ -6,7 +6,7 @@ from types import TracebackType
 
 from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
 from cl_ast.progress import Progress, silent
-from registry import backbone, changes, garbage, history, last_change, maintenance, rows, undoing
+from registry import backbone, changes, garbage, history, last_change, maintenance, rows, shared_parts, undoing
 from registry.adapter_files import AdapterFiles, name_of
 from registry.database import Database
 from registry.errors import not_writable
@@ -23,6 +23,7 @@ from registry.records import (
     Overview,
     Problem,
     RebuildReport,
+    SharedPart,
     Storage,
     TaskRecord,
     Undone,
@@ -176,6 +177,51 @@ class Registry:
         """
         return changes.commit(self._database, self._files, name, adapter, new, measured, replace=replace)
 
+    def shared_parts(self) -> list[SharedPart]:
+        """Return every shared part, the oldest first."""
+        with self._database.read() as reader:
+            return shared_parts.listed(reader)
+
+    def shared_part(self, name: str) -> SharedPart:
+        """Return the shared part of that name, whatever its case. Raises RegistryError where there is none."""
+        with self._database.read() as reader:
+            return shared_parts.named(reader, name)
+
+    def share(self, name: str, data: bytes, method: str, tasks: Sequence[str]) -> SharedPart:
+        """Store a shared part, which never changes afterwards. All of this happens, or nothing.
+
+        Args:
+            name: a new one, as for a task.
+            data: a safetensors file. The stored file has the same tensors, and a description in its header.
+            method: of the tasks that can read it.
+            tasks: the names of the tasks on whose clips it was trained.
+
+        Raises:
+            CorruptRegistryError: `data` is not such a file.
+            RegistryError: the name is taken or cannot be one, or the registry cannot be written.
+        """
+        return changes.share(self._database, self._files, name, data, method, tasks)
+
+    def import_shared(self, data: bytes) -> SharedPart:
+        """Store the file of a shared part of another registry as it is, and return it; or the one that is here already.
+
+        Where another has its name, it gets one with some digits of its SHA-256.
+
+        Raises:
+            CorruptRegistryError: `data` is not such a file.
+            RegistryError: it was trained over another backbone, or the registry cannot be written.
+        """
+        return changes.import_shared(self._database, self._files, data)
+
+    def read_shared(self, sha256: str) -> bytes:
+        """Return the bytes of a shared part's file, after checking their SHA-256.
+
+        Raises CorruptRegistryError where the file is missing or is not what was stored.
+        """
+        with self._database.read() as reader:
+            part = shared_parts.of_file(reader, sha256)
+        return shared_parts.intact(self._files, sha256, sha256[:12] if part is None else part.name)
+
     def remove(self, name: str) -> None:
         """Remove a task with its versions and what was measured of it; its files go to the trash for 30 days.
 
@@ -244,11 +290,12 @@ class Registry:
             accuracies = {mode: history.accuracies(reader, mode, order, now) for mode in MODES}
             routed = history.routed(reader, order, now)
             outdated = history.outdated(reader, tasks, routed, now)
+            shared = tuple(shared_parts.listed(reader))
         sizes = {file.name: file.bytes for file in self._files.store.files()}
         used = sum(sizes.get(name_of(task.version.adapter_sha256), 0) for task in tasks)
         storage = Storage(used, sum(sizes.values()), self._database.bytes())
         cells = {(row, column): clips for row, to in routed.items() for column, clips in to.items()}
-        return Overview(backbone, tasks, accuracies, cells, storage, outdated)
+        return Overview(backbone, tasks, accuracies, cells, storage, outdated, shared)
 
     def verify(self) -> list[Problem]:
         """Return everything stored that is not what it should be; nothing where all is well."""

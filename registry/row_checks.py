@@ -14,7 +14,7 @@ from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import names
 from registry.limits import BYTES, DEPTH
 from registry.records import BackboneRecord, VersionRecord, version_record
-from registry.version_facts import RULES, check_text, is_shallow
+from registry.version_facts import RULES, check_text, is_sha256, is_shallow
 
 MOST_ID = 2 * 10**9
 """The highest id and version number of a row; a server's columns hold little more."""
@@ -22,7 +22,6 @@ MOST_CLAIMED_ID = MOST_ID // 2
 """The highest that a file may claim in a rebuild, so that enough ids are left afterwards."""
 _YEARS = range(1970, 3000)
 _MOST_BYTES = 2**50
-_DIGITS = "0123456789abcdef"
 _REGISTRY_ID = re.compile(r"[0-9a-f]{32}")
 _WRONG = (ValueError, TypeError, OverflowError, RecursionError, RegistryError)
 
@@ -43,11 +42,6 @@ _NUMBERS = [
 ]
 _TEXTS = sorted(set(range(len(RULES))) - {place for place, _ in _NUMBERS})  # texts, and JSON
 _IS_JSON = [rule.json for rule in RULES.values()]
-
-
-def is_sha256(value: object) -> bool:
-    """Return whether a value is a SHA-256 as files are named by: 64 small hexadecimal digits."""
-    return isinstance(value, str) and len(value) == 64 and not value.strip(_DIGITS)
 
 
 def require_sha256(value: object) -> str:

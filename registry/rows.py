@@ -4,12 +4,12 @@ Times and JSON are selected as text, which both databases then write alike. A ro
 every list (`row_checks`), and `problems` says what is wrong with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cl_ast.errors import RegistryError, TaskNotFoundError
-from registry import names, row_checks
+from registry import names, row_checks, shared_parts
 from registry.database import Reader, Rows, Writer
 from registry.manifest import Manifest
 from registry.records import BackboneRecord, TaskRecord, VersionRecord
@@ -89,12 +89,23 @@ def count(reader: Reader) -> int:
     return next(int(row[0]) for row in reader.query("SELECT count(*) FROM tasks"))
 
 
+def files_named(reader: Reader, hashes: Sequence[str]) -> set[str]:
+    """Return those of at most some hundred SHA-256 that a row names as the file of a version or of a shared part."""
+    marks = ", ".join("?" * len(hashes))
+    sql = (
+        f"SELECT adapter_sha256 FROM versions WHERE adapter_sha256 IN ({marks}) "
+        f"UNION SELECT sha256 FROM shared_parts WHERE sha256 IN ({marks})"
+    )
+    return {sha256 for (sha256,) in reader.query(sql, *hashes, *hashes)} if hashes else set()
+
+
 def problems(reader: Reader) -> list[str]:
     """Return what is wrong with the rows that every list leaves out, in words."""
     checker = row_checks.VersionReader()
     for row in reader.query(_VERSIONS + _IN_ORDER):
         checker.read(row)
     dangling = [f"task {name!r:.60} has no current version" for (name,) in reader.query(_WITHOUT_CURRENT)]
+    shared_parts.listed(reader, checker.problems)
     return checker.problems + dangling
 
 

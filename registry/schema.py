@@ -6,9 +6,19 @@ than most queries.
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
 
-VERSION = 3
+VERSION = 4
 TABLES = frozenset(
-    {"backbone", "identity", "last_change", "tasks", "versions", "measurements", "accuracies", "sqlite_sequence"}
+    {
+        "backbone",
+        "identity",
+        "last_change",
+        "shared_parts",
+        "tasks",
+        "versions",
+        "measurements",
+        "accuracies",
+        "sqlite_sequence",
+    }
 )
 """The tables of `models`, and the one in which SQLite keeps the last id of each."""
 

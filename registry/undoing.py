@@ -34,7 +34,9 @@ def undo(database: Database, files: AdapterFiles, expected: LastChange | None) -
                 )
             inverse = _applied(writer, undoing.delta, change)
             _bring_back(files, undoing.back, change, moved)
-            away = _unnamed(writer, [*undoing.away, *(row["adapter_sha256"] for row in inverse.put["versions"])])
+            gone = [row["adapter_sha256"] for row in inverse.put["versions"]]
+            gone += [row["sha256"] for row in inverse.put["shared_parts"]]
+            away = _unnamed(writer, [*undoing.away, *gone])
             again = Undoing(away, undoing.back, inverse)
             undoable = last_change.note(writer, "redo" if change.kind == "undo" else "undo", change.what, again)
             now = _now(writer, undoing.delta, inverse)
@@ -87,13 +89,15 @@ def _bring_back(files: AdapterFiles, hashes: Sequence[str], change: LastChange, 
 
 def _unnamed(writer: Writer, hashes: Sequence[str]) -> list[str]:
     """Return those that no row names, each once."""
-    named = {sha256 for (sha256,) in writer.query("SELECT adapter_sha256 FROM versions")}
+    sql = "SELECT adapter_sha256 FROM versions UNION SELECT sha256 FROM shared_parts"
+    named = {sha256 for (sha256,) in writer.query(sql)}
     return [sha256 for sha256 in dict.fromkeys(hashes) if sha256 not in named]
 
 
 def _now(writer: Writer, delta: Delta, inverse: Delta) -> str:
     """Return what holds after the change was taken back, in words."""
-    sentences = []
+    sentences = [f"the shared part {row['name']} is here again" for row in delta.put.get("shared_parts", ())]
+    sentences += [f"the shared part {row['name']} is not here any more" for row in inverse.put["shared_parts"]]
     for row in [*delta.put.get("tasks", ()), *inverse.put["tasks"]]:
         what = f"task {row['name']} is not here any more"
         for name, number, count in _task(writer, row["id"]):

@@ -114,6 +114,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and abs(value) < 2**63
 
 
+def is_sha256(value: object) -> bool:
+    """Return whether a value is a SHA-256 as files are named by: 64 small hexadecimal digits."""
+    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
+
+
+def _shared(value: Any) -> str | None:
+    if value is not None and not is_sha256(value):
+        raise ValueError(f"must be a SHA-256 or nothing, not {value!r:.80}")
+    return None if value is None else str(value)
+
+
 def _json_object(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"must be a JSON object, not {value!r:.80}")
@@ -193,6 +204,7 @@ class VersionFacts:
         packages: the versions of the installed packages, by name.
         learned_accuracy: test accuracy in [0, 1] right after the training; None where it was not measured.
         training: the options of the training and what it went through; empty for what an older cl-ast learned.
+        shared: the SHA-256 of the shared part that the method reads; None where it reads none.
     """
 
     method: str = field(metadata=_stored(_method))
@@ -206,6 +218,7 @@ class VersionFacts:
     packages: Mapping[str, str] = field(default_factory=dict, metadata=_stored(_packages, json=True))
     learned_accuracy: float | None = field(default=None, metadata=_stored(_fraction))
     training: Mapping[str, object] = field(default_factory=dict, metadata=_stored(_training, json=True))
+    shared: str | None = field(default=None, metadata=_stored(_shared))
 
     @property
     def classes(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -16,33 +17,48 @@ from cl_ast.adapters.forms import (
     Params,
     Penalised,
     ReadsBackbone,
+    ReadsShared,
     StartsFromBackbone,
 )
 from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.adapters.padding import padded
 from cl_ast.adapters.placement import Part, Placement, act
-from cl_ast.adapters.spec import MethodSpec, owned, stored_name
+from cl_ast.adapters.spec import MethodSpec, owned, parse, shared_by_tasks, stored_name
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.sites import Act, Shape
 from cl_ast.errors import MethodError
+
+NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Adapter:
     """The tensors of one method on one backbone.
 
     `tensors` is the only definition of an adapter's state: training, saving and counting parameters all read it.
+    `shared` are the tensors of the shared part that the method reads, which other tasks have in common with it.
     """
 
-    def __init__(self, spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
-        """Raise MethodError unless `tensors` are exactly those of the method, each of the right shape."""
+    def __init__(
+        self, spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor], shared: Mapping[str, Tensor] = NONE
+    ) -> None:
+        """Raise MethodError unless `tensors` and `shared` are exactly those of the method, each of the right shape."""
         self.spec = spec
+        self.shared = shared
         self._training = False
         self._backbone = backbone
         self._layout = layout(spec, backbone.shape)
         check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
+        if spec.acts_as and not shared:
+            raise MethodError(
+                f"{spec} reads a shared part, and none is named: `cl-ast share NAME --tasks ...` makes one, and "
+                "`cl-ast add-task ... --share NAME` learns a task with it"
+            )
+        wanted = {name: one.weight.shape for name, one in shared_by_tasks(spec, backbone.shape).items()}
+        check_shapes(wanted, shared, f"the shared part ({spec})")
         self._tensors: dict[str, Tensor] | None = dict(tensors)
         self._packed: dict[tuple[torch.dtype, MethodSpec], Flat] = {}
         self._built: dict[torch.dtype, dict[tuple[int, str], Act]] = {}
+        self._acting: Adapter | None = None
 
     def pack(self) -> "Adapter":
         """Copy the tensors, which will not be trained any more, into one buffer for each kind; return this adapter.
@@ -78,9 +94,34 @@ class Adapter:
                 self._packed[dtype, wide] = found
         return found
 
+    @property
+    def acting(self) -> "Adapter":
+        """The adapter of the ordinary method that this one acts as: itself, where the method reads no shared part.
+
+        Of a packed adapter it is made once.
+        """
+        if not self.spec.acts_as:
+            return self
+        if self._acting is not None:
+            return self._acting
+        spec, made = parse(self.spec.acts_as), dict[str, Tensor]()
+        shape = self._backbone.shape
+        with torch.no_grad():
+            for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
+                form = one.placement.form
+                assert isinstance(form, ReadsShared)  # these methods are not combined with others
+                expanded = form.expanded(one.own(self.tensors) | one.read_shared(self.shared))
+                made |= {name: expanded[local] for local, name in new.names}
+        found = Adapter(spec, self._backbone, made)
+        if self._packed:
+            self._acting = found.pack()
+        return found
+
     @classmethod
-    def fresh(cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> "Adapter":
-        """Return an untrained adapter on the backbone's device.
+    def fresh(
+        cls, spec: MethodSpec, backbone: Backbone, generator: torch.Generator, shared: Mapping[str, Tensor] = NONE
+    ) -> "Adapter":
+        """Return an untrained adapter on the backbone's device, which reads the tensors `shared`.
 
         Where `spec.starts_plain`, the adapted backbone's output equals that of the plain backbone. Every form whose
         delta starts at zero has one factor at zero and the other at random: with both at zero it would never learn.
@@ -98,7 +139,7 @@ class Adapter:
                     initial = form.start(backbone.stock(one.layer, one.placement.site))
             value = initial.get(one.local)
             made[name] = one.weight.make(generator) if value is None else value.cpu().float().clone().contiguous()
-        return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()})
+        return cls(spec, backbone, {name: tensor.to(backbone.device) for name, tensor in made.items()}, shared)
 
     @property
     def training(self) -> bool:
@@ -130,15 +171,17 @@ class Adapter:
         for new, _ in parts[:1]:
             assert isinstance(new.placement.form, Joined)
             made |= new.stored(new.placement.form.joined([kept for _, kept in parts]))
-        return Adapter(spec, self._backbone, made)
+        return Adapter(spec, self._backbone, made, self.shared)
 
     def acts(self) -> Mapping[tuple[int, str], Act]:
         """Return the function that acts at each (layer, site) of the backbone, in the type it computes with now."""
+        if self._packed and self.spec.acts_as:
+            return self.acting.acts()
         dtype = self._backbone.dtype
         if dtype not in self._built:
             packed = self._packed and dtype != torch.float32
             tensors = self._layout.views(self.flat(dtype)) if packed else self.tensors
-            parts = parts_of(self.spec, self._backbone, tensors)
+            parts = parts_of(self.spec, self._backbone, tensors, self.shared)
             self._built[dtype] = {at: partial(self._act, several) for at, several in parts.items()}
         return self._built[dtype]
 
@@ -164,36 +207,51 @@ class Adapter:
     def places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
         """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
         for one in _placed(self.spec, self._backbone.shape):
-            yield one.placement, one.own(self.tensors) | one.read(self._backbone.stock)
+            read = one.read(self._backbone.stock) | one.read_shared(self.shared)
+            yield one.placement, one.own(self.tensors) | read
 
     def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
         return act(parts, run, x, training=self._training)
 
 
+def fresh_shared(spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return the untrained tensors of a shared part of the method, on the backbone's device."""
+    known = shared_by_tasks(spec, backbone.shape)
+    return {name: one.weight.make(generator).to(backbone.device) for name, one in known.items()}
+
+
 def parts_of(
-    spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]
+    spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor], shared: Mapping[str, Tensor] = NONE
 ) -> dict[tuple[int, str], tuple[Part, ...]]:
     """Return the placements that act at each (layer, site), with their tensors.
 
     Args:
         tensors: by stored name; of the usual shape, or with a leading batch dimension where each row has its own.
+        shared: those of the shared part, of the usual shape.
     """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
     for one in _placed(spec, backbone.shape):
-        params = one.own(tensors) | one.read(backbone.computing_with)
+        params = one.own(tensors) | one.read(backbone.computing_with) | one.read_shared(shared)
         at = one.layer, one.placement.site
         parts[at] = (*parts.get(at, ()), Part(one.placement, params, one.single))
     return parts
 
 
 class _Placed(NamedTuple):
-    """A placement in one layer: the names of its tensors, its own and in a file, and what it needs of the backbone."""
+    """A placement in one layer: the names of its tensors, its own and in a file, and what else it reads.
+
+    Attributes:
+        single: the names of the tensors that stay in single precision where the layers compute in bf16.
+        reads: the names of the backbone's tensors that it reads.
+        shared: the names of the tensors that it reads of a shared part, its own and in a file.
+    """
 
     layer: int
     placement: Placement
     names: tuple[tuple[str, str], ...]
     single: frozenset[str]
     reads: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
 
     def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return its tensors, by the names that its form uses; `tensors` are those of the adapter by stored name."""
@@ -208,6 +266,10 @@ class _Placed(NamedTuple):
         found = stock(self.layer, self.placement.site) if self.reads else {}
         return {f"stock.{kind}": found[kind] for kind in self.reads}
 
+    def read_shared(self, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of the shared part that its form reads, as `shared.NAME`; `shared` are by stored name."""
+        return {f"shared.{local}": shared[name] for local, name in self.shared}
+
 
 @lru_cache(maxsize=256)
 def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
@@ -218,10 +280,16 @@ def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
             if not placement.acts_in(layer):
                 continue
             weights = placement.weights(shape, layer)
-            names = tuple((local, stored_name(layer, placement, local, weight)) for local, weight in weights.items())
-            single = frozenset(local for local, weight in weights.items() if weight.single)
-            reads = placement.form.reads if isinstance(placement.form, ReadsBackbone) else ()
-            found.append(_Placed(layer, placement.in_layer(shape, layer), names, single, reads))
+            form, widths = placement.form, shape.of(placement.site)
+            common = form.shared(*widths) if isinstance(form, ReadsShared) else {}
+            names, shared = (
+                tuple((local, stored_name(layer, placement, local, weight)) for local, weight in some.items())
+                for some in (weights, common)
+            )
+            single = [local for local, weight in weights.items() if weight.single]
+            single += [f"shared.{local}" for local, weight in common.items() if weight.single]
+            reads = form.reads if isinstance(form, ReadsBackbone) else ()
+            found.append(_Placed(layer, placement.in_layer(shape, layer), names, frozenset(single), reads, shared))
     return tuple(found)
 
 

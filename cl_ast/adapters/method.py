@@ -34,6 +34,8 @@ class Method:
             before `settle`.
         counted_in_head: returns the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero when the method is used alone.
+        acts_as: of a method that reads a shared part, returns the ordinary method that it is once the shared part is
+            read, as it is written; "" for all other methods.
     """
 
     name: str
@@ -48,3 +50,4 @@ class Method:
     formerly: Callable[[Values], Values] = lambda values: values
     counted_in_head: Callable[[Values], tuple[str, ...]] = lambda _: ()
     without_gradient: tuple[str, ...] = ()
+    acts_as: Callable[[Values], str] = lambda _: ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cl_ast.adapters.method import Method
-from cl_ast.adapters.method_table import attention, blocks, weights
+from cl_ast.adapters.method_table import attention, blocks, shared_parts, weights
 from cl_ast.adapters.method_table.shared_options import CONFORMER, PETL
 from cl_ast.adapters.options import TOP
 
@@ -39,7 +39,7 @@ _ENDS = (
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType(
-    {method.name: method for method in (*_ENDS, *weights.ROWS, *attention.ROWS, *blocks.ROWS)}
+    {method.name: method for method in (*_ENDS, *weights.ROWS, *attention.ROWS, *blocks.ROWS, *shared_parts.ROWS)}
 )
 
 # Written `auto:NAME`. A task stores the method that the preset stands for, so that a later, better choice of the

@@ -9,7 +9,7 @@ from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import Number
 from cl_ast.adapters.papers import row_in_papers
-from cl_ast.adapters.spec import Cost, MethodSpec, cost, parse
+from cl_ast.adapters.spec import Cost, MethodSpec, cost, parse, shared_by_tasks
 from cl_ast.backbone.sites import AST_BASE
 
 _HEAD = """# Methods
@@ -165,6 +165,8 @@ def _row(method: Method) -> str:
     facts = [f"{price.trainable_parameters:,} parameters", f"learning rate {spec.learning_rate:g}"]
     facts += ["plain"] if spec.starts_plain else []
     facts += ["merges"] if _merges(spec) else []
+    shared = sum(one.weight.numbers for one in shared_by_tasks(spec, AST_BASE).values())
+    facts += [f"shared part of {shared:,} numbers", f"acts as `{spec.acts_as}`"] if shared else []
     lines = [f"### `{spec.text}`\n", f"{method.does}\n", f"    {method.equation}\n"]
     lines += [f"Source: {method.source}. {', '.join(facts)}.\n"]
     options = [f"- `{option.help}`{_meaning(option)}" for option in method.options]
@@ -181,8 +183,9 @@ def _meaning(option: object) -> str:
 
 
 def _merges(spec: MethodSpec) -> bool:
+    acting = parse(spec.acts_as) if spec.acts_as else spec
     return spec.trains == "adapter" and all(
-        isinstance(placement.form, Foldable | Simplifiable) for placement in spec.placements
+        isinstance(placement.form, Foldable | Simplifiable) for placement in acting.placements
     )
 
 

@@ -31,6 +31,10 @@ SENTENCES = {
     "mosa": "adds a small network to each layer of which each step trains one of n parts; in the end all act together",
     "moa": "adds n small networks to each layer, mixed for every token by trained shares",
     "softmoa": "adds n small networks to each layer; each works on means of the tokens, weighted by trained shares",
+    "poly": "mixes a small update of attention from skills that tasks share; a task learns only how much of each",
+    "mhr": "as poly, with another mixture in each of h parts of the numbers",
+    "halfshared": "adds a small network to each layer: the way down to r numbers is shared, a task learns the way up",
+    "hyper": "lets a network that tasks share make a small update of attention from 64 numbers, which a task learns",
     "onebit": "adds a small network to each layer whose weights are stored as one bit each",
 }
 _BLOCKS = (

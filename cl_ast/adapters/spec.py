@@ -2,12 +2,12 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from cl_ast.adapters.forms import ForTraining, Norm, Weight
+from cl_ast.adapters.forms import ForTraining, Norm, ReadsShared, Weight
 from cl_ast.adapters.method import Method, Trains
 from cl_ast.adapters.methods import METHODS, PRESETS
 from cl_ast.adapters.options import FROM, TOP, Option, Values, resolve
@@ -31,6 +31,7 @@ class MethodSpec:
         top: how many of the highest layers are trained where the backbone is; 0 for the whole backbone.
         counted_in_head: the head's tensors that the papers count as parameters of the method.
         without_gradient: endings of the names of tensors whose gradient is always zero.
+        acts_as: the ordinary method that a method with a shared part is once that is read; "" for all others.
     """
 
     text: str
@@ -42,6 +43,7 @@ class MethodSpec:
     top: int = 0
     counted_in_head: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    acts_as: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -88,7 +90,7 @@ def parse(
     written = "+".join(_without_preset(part.strip()) for part in text.strip().lower().split("+"))
     rows = [_row(part, methods, from_layer, stored) for part in written.split("+")]
     if len(rows) > 1:
-        alone = [method.name for method, _ in rows if method.trains != "adapter"]
+        alone = [method.name for method, values in rows if method.trains != "adapter" or method.acts_as(values)]
         if alone:
             raise MethodError(f"{alone[0]} cannot be combined; use it alone, or combine adapters")
     names = [method.name for method, _ in rows]
@@ -104,6 +106,7 @@ def parse(
             dict.fromkeys(name for method, values in rows for name in method.counted_in_head(values))
         ),
         without_gradient=tuple(name for method, _ in rows for name in method.without_gradient),
+        acts_as=_acting(*rows[0]),
     )
     return spec.finished() if stored else spec
 
@@ -111,6 +114,12 @@ def parse(
 def _finished(placement: Placement) -> Placement:
     form = placement.form
     return replace(placement, form=form.finished()) if isinstance(form, ForTraining) else placement
+
+
+def _acting(method: Method, values: Values) -> str:
+    """Return the ordinary method, in canonical form, that a method with a shared part acts as; "" for all others."""
+    text = method.acts_as(values)
+    return parse(text, from_layer=int(values[FROM.name] or 0)).text if text else ""
 
 
 def _placed(method: Method, values: Values) -> list[Placement]:
@@ -172,11 +181,29 @@ def owned(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
     highest = max((placement.first for placement in spec.placements), default=0)
     if highest >= shape.depth:
         raise MethodError(f"{spec}: from={highest} is above the backbone's layers, which are 0 to {shape.depth - 1}")
+    return _named(spec, shape, lambda placement, layer: placement.weights(shape, layer))
+
+
+@lru_cache(maxsize=256)
+def shared_by_tasks(spec: MethodSpec, shape: Shape) -> Mapping[str, Owned]:
+    """Return every tensor of the shared part that the method reads, as `owned` does; none for most methods."""
+
+    def shared(placement: Placement, layer: int) -> Mapping[str, Weight]:
+        form = placement.form
+        return form.shared(*shape.of(placement.site)) if isinstance(form, ReadsShared) else {}
+
+    return _named(spec, shape, shared)
+
+
+def _named(
+    spec: MethodSpec, shape: Shape, weights_of: Callable[[Placement, int], Mapping[str, Weight]]
+) -> Mapping[str, Owned]:
+    """Return the tensors that `weights_of` gives for each placement in each layer, by stored name."""
     found: dict[str, Owned] = {}
     for layer in range(shape.depth):
         for placement in spec.placements:
             if placement.acts_in(layer):
-                for local, weight in placement.weights(shape, layer).items():
+                for local, weight in weights_of(placement, layer).items():
                     name = stored_name(layer, placement, local, weight)
                     found.setdefault(name, Owned(layer, placement, local, weight))
     return MappingProxyType(found)

@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-import torch
 from torch import Tensor
 
 import streams
 from cl_ast import caches
 from cl_ast.continual.cautions import few_clips, longer_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
-from cl_ast.continual.planning import Plan, Request, former_of, planned, version_of
+from cl_ast.continual.planning import Plan, Request, former_of, fresh_model, planned, version_of
 from cl_ast.continual.routing_clips import clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.errors import AudioError, StreamError
@@ -127,7 +126,7 @@ def _trained(
 ) -> tuple[TaskModel, Trained, ClipSet]:
     """Train a fresh task; return it with its validation clips."""
     task, device = plan.task, session.backbone.device
-    model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
+    model = fresh_model(session, plan)
     training, validation = (
         labelled(
             clips,

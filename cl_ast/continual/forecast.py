@@ -19,7 +19,7 @@ import torch
 
 import streams
 from cl_ast.continual.learn_routing import LearnedRouting
-from cl_ast.continual.planning import Plan, Request, planned
+from cl_ast.continual.planning import Plan, Request, fresh_model, planned
 from cl_ast.continual.routing_clips import MOST, MOST_VALIDATION, RoutingClips, clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.environment import package_versions
@@ -101,7 +101,7 @@ def forecast(session: Session, task: streams.Task, request: Request, progress: P
     device = session.backbone.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    model = TaskModel.fresh(plan.settings, session.backbone, torch.Generator().manual_seed(plan.options.seed))
+    model = fresh_model(session, plan)
     times = _timed(session, plan, model, progress)
     on_gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     taken = _memory()

@@ -69,7 +69,7 @@ class TrainedTask:
 
     def ready(self, session: Session) -> Ready:
         """Return the task over the session's backbone."""
-        stored = from_bytes(self.file, session.backbone, session.methods)
+        stored = from_bytes(self.file, session.backbone, session.methods, session.shared)
         dimensions = dimensions_of(session.backbone.shape)
         routing = TaskRouting.from_tensors(stored.router, dimensions) if stored.router else None
         learned = None if routing is None else LearnedRouting(routing, self.negatives)

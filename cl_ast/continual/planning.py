@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 import streams
-from cl_ast.adapters.spec import MethodSpec
+from cl_ast.adapters.adapter import NONE
+from cl_ast.adapters.method import Method
+from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.continual.negatives import NegativeClips, negatives_in
 from cl_ast.environment import package_versions
-from cl_ast.errors import TaskNotFoundError
+from cl_ast.errors import MethodError, TaskNotFoundError
 from cl_ast.inference.session import Session
 from cl_ast.router import ALPHA
 from cl_ast.tasks.kind_names import CLASSES, TAGS
-from cl_ast.tasks.task_model import TaskSettings
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.recipes import recipe_for
-from registry import NewVersion, TaskRecord
+from registry import NewVersion, SharedPart, TaskRecord
 from registry.version_facts import check_new_labels
 
 
@@ -35,6 +39,7 @@ class Request:
         negatives: a folder of sounds that are none of the task's classes, from which its routing learns too.
         alpha: the p-value below which a clip is unknown; None for that of the task that is replaced, or the usual one.
         calibrate: fit a temperature to the validation clips, by which the probabilities are calibrated.
+        share: the name of the shared part that the method reads.
     """
 
     method: MethodSpec | str | None = None
@@ -48,6 +53,7 @@ class Request:
     negatives: Path | None = None
     alpha: float | None = None
     calibrate: bool = True
+    share: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,18 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     task = dataclasses.replace(task, name=session.free_name(task.name, replace=request.replace))
     check_labels(session, task, task.name)
     recipe = recipe_for(task.source.task, session.backbone)
+    part = None if request.share is None else session.registry.shared_part(request.share)
     method = request.method or recipe.method
-    spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
+    if part is not None:
+        spec = _reading(part, request.method, session.methods)
+    else:
+        spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
-    kind = TAGS if task.source.tags else CLASSES
-    settings = TaskSettings(task.name, spec, task.labels, front_end, pooling, request.positions, kind=kind)
+    kind, sha256 = TAGS if task.source.tags else CLASSES, part.sha256 if part else None
+    settings = TaskSettings(
+        task.name, spec, task.labels, front_end, pooling, request.positions, kind=kind, shared=sha256
+    )
     options = recipe.complete(request.options or TrainOptions(), spec)
     negatives = None if request.negatives is None else negatives_in(request.negatives)
     if negatives is not None:
@@ -87,6 +99,13 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     plan = Plan(task, settings, options, task.fingerprint(), negatives, _alpha(session, task.name, request.alpha))
     version_of(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
     return plan
+
+
+def fresh_model(session: Session, plan: Plan) -> TaskModel:
+    """Return the untrained task."""
+    sha256, generator = plan.settings.shared, torch.Generator().manual_seed(plan.options.seed)
+    shared = NONE if sha256 is None else session.shared(sha256)
+    return TaskModel.fresh(plan.settings, session.backbone, generator, shared)
 
 
 def version_of(
@@ -105,6 +124,7 @@ def version_of(
         packages=package_versions(),
         learned_accuracy=accuracy,
         training=training,
+        shared=plan.settings.shared,
     )
 
 
@@ -114,6 +134,20 @@ def former_of(session: Session, name: str) -> TaskRecord | None:
         return session.registry.task(name)
     except TaskNotFoundError:
         return None
+
+
+def _reading(part: SharedPart, method: MethodSpec | str | None, methods: Mapping[str, Method]) -> MethodSpec:
+    """Return the method of a shared part. Raises MethodError where the method that is wanted is another one.
+
+    The name of the method is enough: its options are those that the shared part was trained with.
+    """
+    own = parse(part.method, methods, stored=True)
+    if method is None or str(method).strip().lower() == own.family:
+        return own
+    wanted = parse(method, methods) if isinstance(method, str) else method
+    if wanted.text != own.text:
+        raise MethodError(f'the shared part "{part.name}" is of {own}, and the method is {wanted}: leave out --method')
+    return own
 
 
 def _alpha(session: Session, name: str, wanted: float | None) -> float:

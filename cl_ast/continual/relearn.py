@@ -58,7 +58,7 @@ def _again(
     try:
         target.registry.task(record.name)
     except TaskNotFoundError:
-        refused = _refused(record)
+        refused = _refused(record, method)
         if refused:
             return Skipped(record.name, refused)
         # The task may have been renamed since.
@@ -87,8 +87,13 @@ def _negatives(record: TaskRecord) -> Path | None:
     return folder
 
 
-def _refused(record: TaskRecord) -> str | None:
-    """Return why a task cannot be a new one elsewhere: an older release allowed its name or a label of it."""
+def _refused(record: TaskRecord, method: str | None) -> str | None:
+    """Return why a task cannot be a new one elsewhere.
+
+    It reads a shared part of its own registry, or an older release allowed its name or a label of it.
+    """
+    if record.version.shared is not None and method is None:
+        return "it reads a shared part of its own registry; give --method for another way to train it"
     try:
         names.checked(record.name)
         check_new_labels(record.labels)

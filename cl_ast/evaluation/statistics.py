@@ -33,6 +33,9 @@ def outline(overview: Overview) -> dict[str, Any]:
     accuracies = _accuracies(overview)
     tagged = [is_tags(task.version) for task in tasks]
     full = len(tasks) * (backbone.bytes if backbone else 0)
+    shared = _shared_parts(overview)
+    # What several tasks read is there once, and counts once.
+    used = storage.adapter_bytes + sum(part["bytes"] for part in shared if part["read_by"])
     return {
         "backbone": None
         if backbone is None
@@ -50,10 +53,25 @@ def outline(overview: Overview) -> dict[str, Any]:
         "storage": {
             "adapter_bytes": storage.adapter_bytes,
             "full_copies_bytes": full,
-            "ratio": full / storage.adapter_bytes if storage.adapter_bytes else None,
+            "ratio": full / used if storage.adapter_bytes else None,
             "database_bytes": storage.database_bytes,
         },
+        **({"shared_parts": shared} if shared else {}),
     }
+
+
+def _shared_parts(overview: Overview) -> list[dict[str, Any]]:
+    """Return the shared parts, each with the tasks that read it."""
+    return [
+        {
+            "name": part.name,
+            "method": part.method,
+            "bytes": part.bytes,
+            "trained_on": list(part.tasks),
+            "read_by": [task.name for task in overview.tasks if task.version.shared == part.sha256],
+        }
+        for part in overview.shared_parts
+    ]
 
 
 def _accuracies(overview: Overview) -> Mapping[Mode, metrics.Cells]:

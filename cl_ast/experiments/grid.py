@@ -175,13 +175,16 @@ def variants_of(
 
     Args:
         words: methods as `--method` takes them. What a word leaves open is as the recipe of each task has it, so that
-            `conformer` has a kernel of 8 on sounds and of 31 on speech. None at all are the whole table but `full`.
+            `conformer` has a kernel of 8 on sounds and of 31 on speech. None at all are the whole table but `full` and
+            what reads a shared part.
         from_layer: the lowest layer of methods that have adapters; the others stay beside them.
 
     Raises:
         MethodError: there is no such method, or a method lacks the option.
     """
-    words = words or [name for name, row in methods.items() if row.trains != "backbone"]
+    words = words or [
+        name for name, row in methods.items() if row.trains != "backbone" and not parse(name, methods).acts_as
+    ]
     recipes = {name: recipe_for(_any(folds).source.task, backbone) for name, folds in tasks.items()}
 
     def variant(word: str, value: float | None) -> Variant:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
+
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.audio.cache import DecodedClips
@@ -15,6 +17,7 @@ from cl_ast.errors import ClAstError, RegistryError, TaskExistsError, TaskNotFou
 from cl_ast.inference.routing import RegistryRouting
 from cl_ast.inference.task_cache import TASK_BYTES, TaskCache
 from cl_ast.router.description_cache import DescriptionCache
+from cl_ast.tasks import shared_part
 from cl_ast.tasks.task_file import StoredTask, from_bytes, seconds_in
 from cl_ast.tasks.task_model import TaskModel
 from registry import Registry, VersionRecord
@@ -69,6 +72,7 @@ class Session:
         self._chosen_precision = backbone_precision
         self._cache = TaskCache(self._load, memory)
         self._candidates: dict[str, StoredTask] = {}  # by name
+        self._shared: dict[str, Mapping[str, Tensor]] = {}  # by the hash of its file
         self._seconds: dict[str, float] = {}  # that a version takes of a clip, by the hash of its file
 
     def close(self) -> None:
@@ -254,9 +258,18 @@ class Session:
             )
         return there
 
+    # Shared parts
+
+    def shared(self, sha256: str) -> Mapping[str, Tensor]:
+        """Return the tensors of a shared part, which is loaded once. Raises CorruptRegistryError."""
+        if sha256 not in self._shared:
+            data = self.registry.read_shared(sha256)
+            self._shared[sha256] = shared_part.from_bytes(data, self.backbone, self.methods)[1]
+        return self._shared[sha256]
+
     def _load(self, version: VersionRecord) -> StoredTask:
         try:
-            return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods)
+            return from_bytes(self.registry.read_adapter(version), self.backbone, self.methods, self.shared)
         except ClAstError as error:
             raise _named(error, version) from error
 

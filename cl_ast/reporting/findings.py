@@ -179,7 +179,7 @@ def _loading(session: Session, tasks: Sequence[TaskRecord]) -> Loading | None:
     moments = [time.perf_counter()]
     try:
         for task in tasks:
-            from_bytes(session.registry.read_adapter(task.version), session.backbone, session.methods)
+            from_bytes(session.registry.read_adapter(task.version), session.backbone, session.methods, session.shared)
             moments.append(time.perf_counter())
         pretrained.load(session.backbone_name, device=session.device, precision=session.backbone_precision)
     except ClAstError:

@@ -22,10 +22,11 @@ from cl_ast.sharing import base_model
 from cl_ast.sharing.folder import CONFIG, TASK, Incoming
 from cl_ast.sharing.peft import layout_of
 from cl_ast.sharing.peft_import import agree
+from cl_ast.tasks import shared_part
 from cl_ast.tasks.kind_names import recorded
 from cl_ast.tasks.length import KEY
 from cl_ast.tasks.origin import as_imported
-from cl_ast.tasks.task_file import StoredTask, from_bytes
+from cl_ast.tasks.task_file import StoredTask, from_bytes, no_shared
 from cl_ast.tasks.task_model import check_temperature, head_norm
 from cl_ast.wording import plural
 from registry import NewVersion, names
@@ -69,13 +70,16 @@ def accept(
         RegistryError: its name is not allowed.
         MethodError: its method does not exist, or has other tensors.
     """
+    data = incoming.shared
+    read = None if data is None else shared_part.from_bytes(data, backbone, methods)[1]
     incoming = _translated(_without_routing(incoming), backbone, methods)
     facts = _completed(incoming.facts, backbone, name, methods)
     new = Manifest.from_header(facts, datetime.now(UTC)).new  # this also checks types and bounds, labels included
     # A LoRA that peft trained may lack the head's LayerNorm, which is then the backbone's.
     norm = {name: tensor.cpu() for name, tensor in head_norm(backbone).items()}
     try:
-        task = from_bytes(Incoming(facts, {**norm, **incoming.tensors}).to_bytes(), backbone, methods)
+        own = Incoming(facts, {**norm, **incoming.tensors}).to_bytes()
+        task = from_bytes(own, backbone, methods, no_shared if read is None else lambda _: read)
     except (AudioError, TypeError) as error:
         raise CorruptRegistryError(f"the front end of the task to import cannot be used: {error}") from error
     settings = task.model.settings

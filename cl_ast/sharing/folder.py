@@ -3,6 +3,7 @@
     adapter_model.safetensors   LoRA: with peft's tensor names. Any other method: the task's file of the registry
     adapter_config.json         peft's; for a method that peft does not have, `peft_type` is "CL_AST"
     task.safetensors            LoRA only: head and routing, and in its header the description of the task
+    shared_part.safetensors     where the method reads a shared part: its file of the registry, as it is
     README.md                   the model card
 
 A folder to import may come from anybody. Files are read up to a size limit, as JSON and safetensors only, and every
@@ -34,10 +35,12 @@ from cl_ast.sharing.peft_import import Foreign
 from cl_ast.sharing.public_facts import public
 from cl_ast.tasks.number_formats import all_decoded
 from registry import header
+from registry.adapter_files import digest
 from registry.errors import file_errors
 from registry.file_stores import sync_folder
 
 ADAPTER, CONFIG, TASK, README = "adapter_model.safetensors", "adapter_config.json", "task.safetensors", "README.md"
+SHARED = "shared_part.safetensors"
 TYPE = "CL_AST"
 LARGEST = 4 * 2**30  # bytes; a copy of the largest AST is a tenth of this
 _LARGEST_CONFIG = 2**20
@@ -52,29 +55,39 @@ class Incoming:
         facts: the description of the task.
         tensors: its tensors by their names in a task's file.
         lora: the LoRA beside them, if peft's files hold it.
+        shared: the file of the shared part that the task reads, if it reads one.
     """
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     lora: Foreign | None = None
+    shared: bytes | None = None
 
     def to_bytes(self) -> bytes:
         """Return the task's file."""
         return _safetensors(self.tensors, self.facts)
 
 
-def write(folder: Path, data: bytes, *, auto: float | None, methods: Mapping[str, Method] = METHODS) -> Path:
+def write(
+    folder: Path,
+    data: bytes,
+    *,
+    auto: float | None,
+    methods: Mapping[str, Method] = METHODS,
+    shared: bytes | None = None,
+) -> Path:
     """Write a task as a folder, completely or not at all.
 
     Args:
         data: the task's file from the registry.
         auto: its test accuracy with the task chosen by the router, for the card.
         methods: the table of methods that has its method.
+        shared: the file of the shared part that the task reads.
 
     Raises:
         RegistryError: the folder is not empty, or cannot be written.
     """
-    files = _files(data, auto, methods)
+    files = _files(data, auto, methods) | ({} if shared is None else {SHARED: shared})
     with file_errors(folder, "export to"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RegistryError(f"{folder} is not empty: export to a folder that is new or empty")
@@ -119,7 +132,7 @@ def read(folder: Path) -> Incoming:
     kind = config.get("peft_type")
     if kind == TYPE:
         facts, tensors = _load(folder / ADAPTER)
-        return Incoming(_described(facts, ADAPTER), tensors)
+        return Incoming(_described(facts, ADAPTER), tensors, shared=_shared(folder, facts.get("shared")))
     if kind in (peft.TYPE, peft_adalora.TYPE):
         return _read_lora(folder, config)
     known = f"{peft.TYPE}, {peft_adalora.TYPE} and {TYPE}"
@@ -158,6 +171,16 @@ def _files(data: bytes, auto: float | None, methods: Mapping[str, Method]) -> di
     files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
     files[README] = card(facts, peft=fits, size=size, auto=auto).encode()
     return files
+
+
+def _shared(folder: Path, sha256: object) -> bytes | None:
+    """Return the file of the shared part that a task reads. Raises CorruptRegistryError where it is another file."""
+    if sha256 is None:
+        return None
+    data = _bounded(folder / SHARED, LARGEST)
+    if digest(data) != sha256:
+        raise CorruptRegistryError(f"{folder / SHARED} is not the shared part that the task reads: export it again")
+    return data
 
 
 def _read_lora(folder: Path, config: Mapping[str, Any]) -> Incoming:

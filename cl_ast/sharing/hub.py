@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cl_ast.errors import RegistryError
-from cl_ast.sharing.folder import ADAPTER, CONFIG, LARGEST, README, TASK
+from cl_ast.sharing.folder import ADAPTER, CONFIG, LARGEST, README, SHARED, TASK
 from cl_ast.wording import first_line
 
-_FILES = (ADAPTER, CONFIG, TASK, README)
+_FILES = (ADAPTER, CONFIG, TASK, SHARED, README)
 
 
 def push(folder: Path, repository: str, *, public: bool = False, endpoint: str | None = None) -> str:

@@ -63,7 +63,7 @@ def public(facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {key: facts[key] for key in _AS_THEY_ARE if key in facts}
     found |= {key: facts[key] for key in _NUMBERS if _is_number(facts.get(key))}
-    for key, form in (("created", _TIME), ("data_fingerprint", _HASH)):
+    for key, form in (("created", _TIME), ("data_fingerprint", _HASH), ("shared", _HASH)):
         found |= {key: facts[key]} if _matches(form, facts.get(key)) else {}
     packages = _object(facts.get("packages"))
     return {

@@ -50,7 +50,7 @@ def logits(batch: Sequence[Row], kind: str = "auto") -> list[Tensor]:
     out: list[Tensor] = [torch.empty(0)] * len(batch)
     for rows in passes.values():
         # `MixedBatch` needs rows whose methods differ in their ranks at most next to each other.
-        rows.sort(key=lambda row: (family(batch[row][0].settings.method), first_row[id(batch[row][0])]))
+        rows.sort(key=lambda row: (family(batch[row][0].adapter.acting.spec), first_row[id(batch[row][0])]))
         for row, values in zip(rows, _one_pass([batch[row] for row in rows], kind), strict=True):
             out[row] = values
     return out
@@ -70,7 +70,7 @@ def _one_pass(batch: Sequence[Row], kind: str) -> list[Tensor]:
     with backbone.precision(kind):
         if all(model is models[0] for model in models):
             return list(models[0].logits(features).unbind())
-        with backbone.attached(MixedBatch(backbone, [model.adapter for model in models])):
+        with backbone.attached(MixedBatch(backbone, [model.adapter.acting for model in models])):
             tokens = backbone.run(models[0].embed(features))
     return classify(tokens, models)
 

@@ -1,7 +1,7 @@
 """Writes and reads the file of a task: a safetensors file with everything that is needed to classify with the task."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.adapter import Adapter, check_shapes, from_stored, to_stored
+from cl_ast.adapters.adapter import NONE, Adapter, check_shapes, from_stored, to_stored
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
@@ -41,7 +41,7 @@ class StoredTask:
     @property
     def bytes(self) -> int:
         """The size of its tensors in memory, in bytes. On a GPU a copy of the adapter in bf16 comes on top."""
-        own = [*self.model.adapter.flat().values(), *self.model.head.values(), *self.router.values()]
+        own = [*self.model.adapter.acting.flat().values(), *self.model.head.values(), *self.router.values()]
         backbone = self.model.backbone.bytes if self.model.settings.method.trains == "backbone" else 0
         return backbone + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
@@ -77,6 +77,7 @@ def to_bytes(
         "positions": model.settings.positions,
         "temperature": model.settings.temperature,
         **recorded(model.settings.kind),
+        "shared": model.settings.shared,
         "backbone": {
             "name": backbone.name,
             "fingerprint": backbone.fingerprint,
@@ -137,11 +138,23 @@ def _members(found: header.Header, name: str) -> frozenset[int]:
     return frozenset(np.frombuffer(data, dtype="<u4").tolist())
 
 
-def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS) -> StoredTask:
+Shared = Callable[[str], Mapping[str, Tensor]]
+"""Returns the tensors of a shared part by its SHA-256."""
+
+
+def no_shared(sha256: str) -> Mapping[str, Tensor]:
+    """Raise MethodError: there is no shared part here."""
+    raise MethodError(f"it reads the shared part {sha256[:12]}, which is not here")
+
+
+def from_bytes(
+    data: bytes, backbone: Backbone, methods: Mapping[str, Method] = METHODS, shared: Shared = no_shared
+) -> StoredTask:
     """Read a task's file strictly: its backbone must be this one, and its tensors exactly those of its method.
 
     Args:
         methods: the table of methods that has its method.
+        shared: called for the shared part that the task reads, if it reads one.
 
     Raises:
         CorruptRegistryError: it is not such a file, or was made for another backbone.
@@ -174,7 +187,8 @@ def from_bytes(data: bytes, backbone: Backbone, methods: Mapping[str, Method] = 
     types = fixed_types(settings.method, backbone.shape)
     state, kinds = all_decoded(own, types, f"the adapter of {settings.name}")
     device = backbone.device
-    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()})
+    read = NONE if settings.shared is None else shared(settings.shared)
+    model = _restore(settings, backbone, {name: tensor.to(device) for name, tensor in state.items()}, read)
     model.stored = kinds
     return StoredTask(model, router, described)
 
@@ -203,6 +217,7 @@ def _settings(header: Mapping[str, Any], methods: Mapping[str, Method]) -> TaskS
         temperature=check_temperature(header.get("temperature", 1.0)),  # Releases before it had none.
         kind=str(header.get(KEY, CLASSES)),
         thresholds=_thresholds(header),
+        shared=None if header.get("shared") is None else str(header["shared"]),
     )
 
 
@@ -215,7 +230,9 @@ def _thresholds(header: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(tuned.get(str(label), THRESHOLD) for label in header["labels"]) if tuned else ()
 
 
-def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor]) -> TaskModel:
+def _restore(
+    settings: TaskSettings, backbone: Backbone, state: Mapping[str, Tensor], shared: Mapping[str, Tensor]
+) -> TaskModel:
     backbone_tensors = _under(OWN_BACKBONE, state)
     head = {name: t for name, t in state.items() if name.startswith("head.")}
     rest = {name: t for name, t in state.items() if not name.startswith(("head.", OWN_BACKBONE))}
@@ -230,7 +247,7 @@ def _restore(settings: TaskSettings, backbone: Backbone, state: Mapping[str, Ten
                 tensor.copy_(backbone_tensors[name])
     elif backbone_tensors:
         raise MethodError(f"the adapter of {settings.name} holds backbone tensors that {settings.method} does not")
-    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest)).pack()
+    adapter = Adapter(settings.method, backbone, from_stored(settings.method, backbone, rest), shared).pack()
     return TaskModel(settings, backbone, adapter, head)
 
 

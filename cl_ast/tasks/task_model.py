@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.adapter import Adapter, check_shapes
+from cl_ast.adapters.adapter import NONE, Adapter, check_shapes
 from cl_ast.adapters.forms import Weight, layer_norm
 from cl_ast.adapters.spec import MethodSpec, head_shapes
 from cl_ast.audio.front_ends import FrontEnd
@@ -40,6 +40,7 @@ class TaskSettings:
         temperature: what the logits are divided by for probabilities that are calibrated; 1 for those of the logits.
         kind: "classes" where exactly one label is true of a clip, "tags" where any number is.
         thresholds: of tags, the probability from which each is said to be true of a clip; 0.5 where there are none.
+        shared: the SHA-256 of the shared part that the method reads; None where it reads none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TaskSettings:
     temperature: float = 1.0
     kind: str = CLASSES
     thresholds: tuple[float, ...] = ()
+    shared: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -116,8 +118,18 @@ class TaskModel:
         check_shapes(shapes, self.head, f"the head of {settings.name}")
 
     @classmethod
-    def fresh(cls, settings: TaskSettings, backbone: Backbone, generator: torch.Generator) -> "TaskModel":
-        """Return an untrained task, with an untrained adapter and a random head."""
+    def fresh(
+        cls,
+        settings: TaskSettings,
+        backbone: Backbone,
+        generator: torch.Generator,
+        shared: Mapping[str, Tensor] = NONE,
+    ) -> "TaskModel":
+        """Return an untrained task, with an untrained adapter and a random head.
+
+        Args:
+            shared: the tensors of the shared part that the method reads.
+        """
         if settings.method.trains == "backbone":
             backbone = backbone.copy(trained=True)
         shapes = head_shapes(backbone.shape, len(settings.labels), settings.pooling)
@@ -127,7 +139,7 @@ class TaskModel:
             for name in ("head.weight", "head.bias")
         }
         head = {**head_norm(backbone), **made}
-        return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator), head)
+        return cls(settings, backbone, Adapter.fresh(settings.method, backbone, generator, shared), head)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits (batch, classes) for the front end's features of a batch."""

@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from cl_ast.errors import ClAstError
+from cl_ast.errors import ClAstError, MethodError
 from cl_ast.terminal.interrupting import CtrlC
 
 if TYPE_CHECKING:
     import streams
+    from cl_ast.adapters.spec import MethodSpec
     from cl_ast.cluster.pool import Pool
     from cl_ast.continual.add_task import Learned
     from cl_ast.continual.forecast import Forecast
@@ -117,10 +118,15 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
     from cl_ast.continual.planning import Request
     from cl_ast.training.recipes import recipe_for
 
-    recipe = recipe_for(task.source.task, manager.backbone)
-    spec = recipe.spec(options.method or recipe.method, manager.session.methods)
+    recipe, methods = recipe_for(task.source.task, manager.backbone), manager.session.methods
+    method: MethodSpec | str | None = options.method
+    if options.share is None:
+        spec = recipe.spec(options.method or recipe.method, methods)
+        method = parse(spec.text, methods, from_layer=options.from_layer)
+    elif options.from_layer is not None:
+        raise MethodError("--from-layer: the layers are those of the shared part; leave it out with --share")
     return Request(
-        method=parse(spec.text, manager.session.methods, from_layer=options.from_layer),
+        method=method,
         options=options.train,
         pooling=options.pooling,
         positions=options.positions,
@@ -130,6 +136,7 @@ def _request(manager: Manager, task: streams.Task, options: LearningOptions) -> 
         evaluate=not options.no_eval,
         negatives=options.negatives,
         calibrate=not options.no_calibration,
+        share=options.share,
     )
 
 

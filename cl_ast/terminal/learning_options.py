@@ -30,6 +30,7 @@ class LearningOptions:
         pooling, positions: of the task on the backbone.
         fold, split_by, split, label_column, few_shot, max_seconds, download: how the data are loaded and split.
         negatives: a folder of sounds that are none of the classes.
+        share: the name of the shared part that the method reads.
         store, replace, resume, no_eval, no_calibration: what is kept, and how.
         log: the experiment tracker that gets the learning curve and the retention matrix.
     """
@@ -56,6 +57,7 @@ class LearningOptions:
     router: str | None = None
     negatives: Path | None = None
     log: str | None = None
+    share: str | None = None
 
 
 _FLAGS = {"learning_rate": "lr", "frequency_mask": "freq_mask"}  # fields that are called otherwise on the command line
@@ -117,6 +119,7 @@ BACKBONE_PRECISION = click.option(
     type=click.Choice(["fp32", "int8"]),
     help="Weights of a new registry's backbone: int8 takes a fourth of the memory, and is slower.  [default: fp32]",
 )
+_SHARE = click.option("--share", metavar="NAME", help="Read a shared part of `cl-ast share`, whose method it is then.")
 _BACKBONE = (
     click.option(
         "--from-layer", type=click.IntRange(0), metavar="N", help="Adapt layers N and up only, counted from 0; faster."
@@ -184,12 +187,19 @@ _KEEPING = (
     click.option("--no-eval", is_flag=True, help="Do not measure the tasks afterwards."),
 )
 _TRAINING = tuple(_flag_of(field) for field in fields(TrainOptions))
+_COMMON = tuple(
+    _flag_of(field)
+    for field in fields(TrainOptions)
+    if field.name in ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
+)
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of learning a task; the command gets them as one `options: LearningOptions`."""
     return _gathered(
-        command, (_METHOD, *_BACKBONE, BACKBONE_PRECISION, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING), {}
+        command,
+        (_METHOD, _SHARE, *_BACKBONE, BACKBONE_PRECISION, _POSITIONS, *_TRAINING, *_PART, *_DATA, *_KEEPING),
+        {},
     )
 
 
@@ -200,9 +210,12 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def shared_training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add those of the same options to which every way to learn a stream can hold (`cl-ast baselines`)."""
-    shared = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "head", "seed")
-    flags = [_flag_of(field) for field in fields(TrainOptions) if field.name in shared]
-    return _gathered(command, (*_BACKBONE, *flags, *_DATA), {})
+    return _gathered(command, (*_BACKBONE, *_COMMON, *_DATA), {})
+
+
+def options_of_training_together(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those of a training that several tasks can have together (`cl-ast share`)."""
+    return _gathered(command, _COMMON, {})
 
 
 def _gathered(

@@ -26,7 +26,8 @@ from transformers import (
 )
 
 import streams
-from cl_ast.adapters.spec import parse
+from cl_ast.adapters.adapter import fresh_shared
+from cl_ast.adapters.spec import MethodSpec, parse
 from cl_ast.audio.reading import Waveform
 from cl_ast.backbone import pretrained as checkpoints
 from cl_ast.backbone.backbone import Backbone
@@ -225,6 +226,13 @@ def features(backbone: Backbone) -> torch.Tensor:
     return torch.randn(3, *backbone.front_end(0.6).shape, generator=torch.Generator().manual_seed(3))
 
 
+def shared_part(spec: MethodSpec, backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Return a shared part of the method, every number of it random; empty for a method that reads none."""
+    generator = torch.Generator().manual_seed(29)
+    made = fresh_shared(spec, backbone, generator)
+    return {name: tensor + 0.1 * torch.randn(tensor.shape, generator=generator) for name, tensor in made.items()}
+
+
 @pytest.fixture(scope="module")
 def fresh(backbone: Backbone) -> Fresh:
     """fresh("lora", seed=0, backbone=backbone, labels=..., frames=60, **settings): a task that has learned nothing."""
@@ -237,8 +245,11 @@ def fresh(backbone: Backbone) -> Fresh:
         frames: int = 60,
         **settings: Any,
     ) -> TaskModel:
-        chosen = TaskSettings("toy", parse(method), labels, backbone.front_end(frames / 100), **settings)
-        return TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(seed))
+        spec = parse(method)
+        settings = {"shared": "0" * 64 if spec.acts_as else None, **settings}
+        chosen = TaskSettings("toy", spec, labels, backbone.front_end(frames / 100), **settings)
+        read = shared_part(spec, backbone)
+        return TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(seed), read)
 
     return make
 

@@ -64,6 +64,7 @@ WRONG: dict[str, list[object]] = {
     "packages": [{"torch": 2}, ["torch"], {"torch": None}, {"x" * 101: "1"}, {"torch": "1" * 101}],
     "learned_accuracy": [-0.1, 1.1, float("nan"), True, "1"],
     "training": [[], "text", {"x": [float("nan")]}, {"x": "ü" * (BYTES["training"] // 2)}, {"x": {1: object()}}],
+    "shared": ["", "0" * 63, "../" + "0" * 61, "A" * 64, 1],
 }
 
 

@@ -22,6 +22,7 @@ from cl_ast.adapters.forms.base import (
     Penalised,
     Place,
     ReadsBackbone,
+    ReadsShared,
     Rewound,
     Simplifiable,
     StartsFromBackbone,
@@ -33,6 +34,7 @@ from cl_ast.adapters.forms.layers import depthwise, layer_norm, linear
 from cl_ast.adapters.forms.mixtures import DenseMixture, SoftMixture, SparseMixture
 from cl_ast.adapters.forms.prompts import GatedPrefix, HeadBottleneck, MadePrefix, Prefix, Prompt
 from cl_ast.adapters.forms.scaling import Norm, ScaleShift, Shift
+from cl_ast.adapters.forms.shared_parts import HalfShared, HyperNetwork, SkillMixture
 from cl_ast.adapters.forms.sparse import LargestChanges, SparseChange
 from cl_ast.adapters.forms.weights import BlockAffine, Decomposed, LowRank, PartialConnections, SingularVectors
 
@@ -54,8 +56,10 @@ __all__ = [
     "Form",
     "Fresh",
     "GatedPrefix",
+    "HalfShared",
     "HeadBottleneck",
     "HeadsForm",
+    "HyperNetwork",
     "Identity",
     "Joined",
     "LargestChanges",
@@ -72,12 +76,14 @@ __all__ = [
     "Prefix",
     "Prompt",
     "ReadsBackbone",
+    "ReadsShared",
     "Rewound",
     "ScaleShift",
     "ScaledBottleneck",
     "Shift",
     "Simplifiable",
     "SingularVectors",
+    "SkillMixture",
     "SoftMixture",
     "SparseChange",
     "SparseMixture",

@@ -161,6 +161,27 @@ class ReadsBackbone(Protocol):
 
 
 @runtime_checkable
+class ReadsShared(Protocol):
+    """A form that computes with tensors that several tasks share; it gets them among its parameters as `shared.NAME`.
+
+    Its own tensors and the shared ones make those of an ordinary form, `acting`, as which it computes.
+    """
+
+    @property
+    def acting(self) -> Base:
+        """The ordinary form."""
+        ...
+
+    def shared(self, width_in: int, width_out: int) -> Mapping[str, Weight]:
+        """Return the shared tensors of one layer, by name. Raises MethodError as `weights` does."""
+        ...
+
+    def expanded(self, p: Params) -> Params:
+        """Return the tensors of `acting` in one layer; gradients pass through."""
+        ...
+
+
+@runtime_checkable
 class Penalised(Protocol):
     """A form that adds a term to the loss."""
 

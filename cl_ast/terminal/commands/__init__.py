@@ -28,6 +28,7 @@ from cl_ast.terminal.commands.rollback import rollback
 from cl_ast.terminal.commands.route import route
 from cl_ast.terminal.commands.score import score
 from cl_ast.terminal.commands.serve import serve
+from cl_ast.terminal.commands.share import share
 from cl_ast.terminal.commands.show import show
 from cl_ast.terminal.commands.splits import splits
 from cl_ast.terminal.commands.stats import stats
@@ -66,6 +67,7 @@ COMMANDS = (
     route,
     score,
     serve,
+    share,
     show,
     splits,
     stats,

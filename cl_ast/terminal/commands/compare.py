@@ -103,9 +103,9 @@ def compare(
     """Train several methods on one task or more, side by side.
 
     Prints accuracy, parameters and time. Nothing is kept in the registry. Without --methods, every row of the table
-    but `full`. Each task is trained by its own recipe, as add-task does: `conformer` has a kernel of 8 on ESC-50 and
-    of 31 on speech. "±" is the deviation over folds and seeds, "95 %" the interval by bootstrap over the test clips,
-    and "Avg" the mean of the tasks.
+    but `full` and those that read a shared part. Each task is trained by its own recipe, as add-task does:
+    `conformer` has a kernel of 8 on ESC-50 and of 31 on speech. "±" is the deviation over folds and seeds, "95 %"
+    the interval by bootstrap over the test clips, and "Avg" the mean of the tasks.
 
     With --out every training is a line of results.csv when it is done, and the same command goes on where it was
     stopped. A training that fails is a line with its reason, the others go on, and the same command tries it again.

@@ -1,8 +1,10 @@
 """Returns results as JSON objects, on whose keys scripts rely, and as lines for people."""
 
+from shlex import quote
 from typing import Any
 
 from cl_ast.continual.add_task import Learned
+from cl_ast.continual.share import Made
 from cl_ast.evaluation.accuracy import Measured
 from cl_ast.evaluation.details import Details
 from cl_ast.evaluation.intervals import wilson
@@ -14,7 +16,7 @@ from cl_ast.tasks.kind_names import ACCURACY, metric_of
 from cl_ast.tasks.length import recorded_seconds
 from cl_ast.tasks.source import VersionSplit
 from cl_ast.terminal.rendering.records import stopped
-from cl_ast.wording import duration, plural, some_of
+from cl_ast.wording import duration, plural, size, some_of
 from registry import VersionRecord
 
 _MOST_NAMES = 10  # labels in a line
@@ -41,6 +43,29 @@ def learned(one: Learned) -> dict[str, Any]:
         "notes": list(one.notes),
         "metric": metric_of(version),
     }
+
+
+def shared(one: Made) -> dict[str, Any]:
+    """Return what `cl-ast share` prints as JSON."""
+    part, learned = one.part, one.trained
+    return {
+        "name": part.name,
+        "method": part.method,
+        "sha256": part.sha256,
+        "bytes": part.bytes,
+        "epoch": learned.epoch,
+        "validation_accuracy": dict(zip(part.tasks, learned.accuracies, strict=True)),
+    }
+
+
+def shared_line(one: Made) -> str:
+    """Return the result of `cl-ast share` for a person, in one line."""
+    part, learned = one.part, one.trained
+    tasks = [f"{task} {100 * value:.1f} %" for task, value in zip(part.tasks, learned.accuracies, strict=True)]
+    return (
+        f"{part.name}: {part.method}, {size(part.bytes)}, frozen; validation accuracy at epoch {learned.epoch}: "
+        f"{some_of(tasks, _MOST_NAMES)}; learn a task with it: cl-ast add-task TASK --share {quote(part.name)}"
+    )
 
 
 def measured(one: Measured) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from cl_ast.evaluation.shown_accuracy import counted, of_clips
 from cl_ast.tasks.kind_names import ACCURACY, MAP
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent
-from cl_ast.wording import size
+from cl_ast.wording import size, some_of
+
+_MOST_NAMES = 10  # of tasks in a line
 
 
 def stats(report: Mapping[str, Any]) -> RenderableType:
@@ -33,6 +35,7 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
     if "reason" in report["routing"]:
         parts.append(f"routing of {report['routing']['reason']}; `cl-ast evaluate` measures it again")
     parts.append(_storage(report["storage"]))
+    parts += map(_shared_part, report.get("shared_parts", ()))
     return Group(*_spaced(parts))
 
 
@@ -49,6 +52,14 @@ def _storage(storage: Mapping[str, Any]) -> str:
     copies, ratio = storage["full_copies_bytes"], storage["ratio"]
     against = f", against {size(copies)} for a full copy a task ({ratio:.1f} times as much)" if copies else ""
     return f"storage: {size(storage['adapter_bytes'])} of adapters{against}; {database}"
+
+
+def _shared_part(part: Mapping[str, Any]) -> str:
+    read, trained = some_of(part["read_by"], _MOST_NAMES), some_of(part["trained_on"], _MOST_NAMES)
+    return (
+        f"shared part {part['name']} ({part['method']}): {size(part['bytes'])}, read by {read or 'no task'}, "
+        f"trained on {trained}"
+    )
 
 
 def _tasks_of(report: Mapping[str, Any]) -> RenderableType:

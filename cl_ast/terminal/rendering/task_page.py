@@ -45,6 +45,7 @@ def task(record: TaskRecord, versions: Sequence[VersionRecord], seconds: float |
         ("size", size(v.adapter_bytes)),
         ("data", f"{_short(v.source.get('data', '')) or 'imported'} ({v.data_fingerprint[:12]})"),
         ("split", v.protocol),
+        *([("shared part", v.shared[:12])] if v.shared else []),
         *_training(v),
         *_routing(v),
         *_thresholds(v),

@@ -184,7 +184,7 @@ def test_saved_and_loaded_it_gives_exactly_the_same_logits(
     assert price.trainable_parameters == model.trainable_parameters()
     model.finish()
     data = to_bytes(model, backbone, {}, {})
-    loaded = from_bytes(data, backbone).model
+    loaded = from_bytes(data, backbone, shared=lambda _: model.adapter.shared).model
     assert torch.equal(loaded.logits(features), model.logits(features))
     assert to_bytes(loaded, backbone, {}, {}) == data
     # What `methods` says a task takes is what the file holds, apart from its header.
