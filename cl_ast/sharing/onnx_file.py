@@ -79,8 +79,9 @@ class _Graph(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities (batch, labels) of clips (batch, samples) with these `lengths` (batch,)."""
-        logits = self.model.logits(_features(self.model.settings.front_end, waveforms, lengths))
-        return logits, (logits / self.model.settings.temperature).softmax(dim=-1)
+        settings = self.model.settings
+        logits = self.model.logits(_features(settings.front_end, waveforms, lengths))
+        return logits, settings.labelling.probabilities(logits / settings.temperature)
 
 
 def samples_of(front_end: FrontEnd) -> int:
@@ -131,6 +132,7 @@ def _metadata(model: TaskModel, graph: _Graph, facts: dict[str, str]) -> dict[st
     return {
         "task": settings.name,
         "labels": json.dumps(settings.labels, ensure_ascii=False),
+        "kind": settings.kind,
         "sample_rate": str(SAMPLE_RATE),
         "samples": str(graph.samples),
         "front_end": "Kaldi log-mel" if isinstance(settings.front_end, LogMelFrontEnd) else "samples",
