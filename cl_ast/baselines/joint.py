@@ -1,4 +1,7 @@
-"""Joint training: after each step a new network is trained on the clips of all steps so far. It is the upper bound."""
+"""Joint training: after each step a new network is trained on the clips of all steps so far.
+
+It is usually the upper bound.
+"""
 
 from collections.abc import Callable
 

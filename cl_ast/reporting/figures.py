@@ -91,11 +91,12 @@ def stream_forgetting(name: str, curves: Sequence[Curve]) -> str:
     """Return the forgetting of each way to learn a stream after each step from the second on."""
     lines = _of_methods([(one, one.forgetting) for one in curves])
     title = "Forgetting of each method after each step, in points"
-    steps = _steps(2, max(len(one.forgetting) for one in curves))
+    steps = _steps(2, len(curves[0].forgetting))
     return _over_time(name, title, steps, lines, _limits(lines), first=2, unit="steps")
 
 
 def _of_methods(curves: Sequence[tuple[Curve, Sequence[float]]]) -> list[_Line]:
+    """Return the line of each way to learn: ours in colour, the others told apart by markers, joint broken and last."""
     lines: list[_Line] = []
     joint: list[_Line] = []  # comes last, as it would be hidden where it coincides with ours
     markers = itertools.cycle(_MARKERS)
