@@ -82,7 +82,10 @@ class _Clip:
     def __init__(self, path: Path, rate: int, channels: int) -> None:
         self._path = path
         try:
-            path.touch()  # whose error says why, where that of soundfile does not
+            path.open("wb").close()  # whose error says why it cannot be, where that of soundfile does not
+        except OSError as error:
+            raise _refused(path, error) from None
+        try:
             self._file = soundfile.SoundFile(path, "w", rate, channels, "FLOAT", format="WAV")
         except (OSError, RuntimeError) as error:
             raise self._failed(error) from None

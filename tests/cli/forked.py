@@ -7,6 +7,7 @@ signals, limits, rights and an end of their own.
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -126,6 +127,7 @@ def _run(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # which a library may have asked for when it was imported, under another TMPDIR
     encoding, _, errors = env.get("PYTHONIOENCODING", "utf-8").partition(":")
     sys.stdin = os.fdopen(0, encoding=encoding, errors=errors or "strict", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding=encoding, errors=errors or "strict", closefd=False)

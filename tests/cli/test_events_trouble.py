@@ -46,6 +46,10 @@ def test_events_go_on_when_the_disk_is_full(cl: Run, tmp_path: Path) -> None:
     answer = cl(*words, "--save-clips", clips).refused(first.name, "the disk may be full", "the events go on")
     assert answer.json == found
     assert list(clips.iterdir()) == []  # not even a part of that clip
+    first.symlink_to(FULL)
+    listened = cl("listen", "--input", tmp_path / "a.wav", *OPTIONS, "--format", "jsonl", "--save-clips", clips, "-q")
+    assert listened.fine().err.count("the disk may be full") == len(listened.err.splitlines()) == 1
+    assert len([line for line in listened.out.splitlines() if "why" not in line]) == len(found) / 2
 
 
 def test_a_file_that_is_being_written_is_searched_as_far_as_it_is(
