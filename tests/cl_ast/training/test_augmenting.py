@@ -1,6 +1,7 @@
 """Augmentation: what it does to sounds, on log-mel and on samples; padding stays; nothing else is drawn or changed."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,17 @@ def test_mixup_gives_shares_and_the_others_leave_the_classes(fresh: Fresh, featu
     changed, same = _made(model, augment="shift, noise,gain")(features, targets)
     assert same is targets and not torch.equal(changed, features)
     assert augmentation(model, Hyperparameters()) is None
+
+
+def test_mixup_mixes_the_tags_of_two_clips_by_their_shares(fresh: Fresh, features: Tensor) -> None:
+    model = fresh("lora", labels=("a", "b", "c"))
+    model.settings = replace(model.settings, kind="tags")
+    tags = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])[: len(features)]
+    _, shares = _made(model, augment="mixup")(features, tags)
+    assert torch.allclose(shares[:, 0], torch.ones(len(features)))  # all clips have it
+    assert bool((shares[:, 2] == 0).all()) and bool(((shares >= 0) & (shares <= 1)).all())
+    _, same = _made(model, augment="shift")(features, tags)
+    assert torch.equal(same, tags)
 
 
 def test_what_is_drawn_follows_from_the_seed(fresh: Fresh, features: Tensor) -> None:
