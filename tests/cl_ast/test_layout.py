@@ -149,7 +149,7 @@ def test_top_level_is_as_it_was_agreed() -> None:
     assert {"cl_ast", "registry", "streams", "tests", "cli.py", "pyproject.toml", "README.md"} <= tops
     assert {name for name in tops if name.endswith(".py")} == {"cli.py"}
     folders = {name for name in tops if (ROOT / name).is_dir()}
-    assert folders == {"cl_ast", "registry", "streams", "tests", "benchmarks", "docs", ".ci", ".github"}
+    assert folders == {"cl_ast", "registry", "streams", "tests", "benchmarks", "docs", "examples", ".ci", ".github"}
 
 
 @pytest.mark.parametrize("package", ["cl_ast", "registry", "streams"])

@@ -157,6 +157,16 @@ def test_the_first_ten_minutes_work(tmp_path: Path, backbone: Path, monkeypatch:
     _run_all("docs/start.md", backbone)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_of_a_page_works(page: str, scene: Path, backbone: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.+?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    for name in ("recording.wav", "other.wav"):
+        shutil.copy("clip.wav", name)
+    exec(compile(code.replace("ast-mini", str(backbone)), page, "exec"), {})
+    with Registry.open("my-registry") as registry:
+        assert "clips" in [task.name for task in registry.tasks()]
+
+
 def test_what_the_guides_do_not_run_has_a_reason() -> None:
     lines = [line for page in [*_guides(), "docs/start.md"] for line in _lines(page)]
     skipped = [line for line in lines if line.why_not is not None]
