@@ -115,8 +115,8 @@ reaches it. `poly` has the size and not the accuracy, and `mhr` is 52 bytes too 
 `halfshared` misses both.
 
 Accuracy in % on test clips by name, one seed (2026-11-27, two busy virtual cores). The shared parts were trained for 4
-epochs on the Arabic commands and ESC-10, with at most 40 training clips per class. Then two other tasks were learned with
-them: EmoDB (emotions; 69 test clips, of which one is 1.4 points) and digits of an unseen speaker (500 test clips).
+epochs on the Arabic commands and ESC-10, with at most 40 training clips per class. Then two other tasks were learned
+with them: EmoDB (emotions; 69 test clips, of which one is 1.4 points) and digits of an unseen speaker (500 test clips).
 Bytes are those of the numbers in the file, in half precision: first for EmoDB's 7 classes, then for the 10 digits.
 
 | method | numbers of its own | adapter | head | both | shared part, once | EmoDB | digits |
