@@ -2,8 +2,8 @@
 
     python -m benchmarks.shared_parts --data FOLDER --methods "poly mhr hyper halfshared:r=4 lora conformer"
 
-A shared part is trained for 4 epochs on two tasks, with at most 40 training clips a class; then other tasks are learned
-with it. Their splits, epochs and pooling are those of `benchmarks.ast_mini_methods`. Each training is a line of CSV.
+A shared part is trained for 4 epochs on two tasks, with at most 40 training clips per class; then other tasks are
+learned with it. Their splits, epochs and pooling are those of `benchmarks.ast_mini_methods`. Each training is a line.
 """
 
 import csv

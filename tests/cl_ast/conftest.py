@@ -34,6 +34,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families import FAMILIES
 from cl_ast.router import RouterSpace
 from cl_ast.router.space import dimensions_of
+from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import ClipSet
 from registry import BackboneRecord, Registry
@@ -231,6 +232,11 @@ def shared_part(spec: MethodSpec, backbone: Backbone) -> dict[str, torch.Tensor]
     generator = torch.Generator().manual_seed(29)
     made = fresh_shared(spec, backbone, generator)
     return {name: tensor + 0.1 * torch.randn(tensor.shape, generator=generator) for name, tensor in made.items()}
+
+
+def read_again(model: TaskModel, backbone: Backbone) -> TaskModel:
+    """Return the task as its file gives it, with the same shared part."""
+    return from_bytes(to_bytes(model, backbone, {}, {}), backbone, shared=lambda _: model.adapter.shared).model
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from cl_ast.audio.log_mel import LogMelFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from tests.cl_ast.conftest import shared_part
 
 Words = st.SearchStrategy[list[str]]
 
@@ -68,7 +69,10 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
     event("valid")
     assert parse(spec.text) == spec
     model = TaskModel.fresh(
-        TaskSettings("toy", spec, ("a", "b"), LogMelFrontEnd(60)), backbone, torch.Generator().manual_seed(0)
+        TaskSettings("toy", spec, ("a", "b"), LogMelFrontEnd(60)),
+        backbone,
+        torch.Generator().manual_seed(0),
+        shared_part(spec, backbone),
     )
     trainable = model.trainable()
     before = [tensor.clone() for tensor in trainable]

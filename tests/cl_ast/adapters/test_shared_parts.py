@@ -14,8 +14,8 @@ from cl_ast.backbone.sites import AST_BASE
 from cl_ast.errors import MethodError
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.mixed_batch import logits
-from cl_ast.tasks.task_file import from_bytes, to_bytes
-from tests.cl_ast.conftest import Fresh, Randomise, shared_part
+from cl_ast.tasks.task_file import to_bytes
+from tests.cl_ast.conftest import Fresh, Randomise, read_again, shared_part
 
 SPECS = ("poly:s=3,r=2", "mhr:s=3,h=4,r=2", "halfshared:ffn,r=3", "halfshared:share=up,r=3", "hyper:r=2,k=5")
 PLACE = "layers.1.v.parallel"
@@ -137,7 +137,7 @@ def test_what_acts_is_the_ordinary_method_and_its_numbers_are_those_of_training(
     in_training = model.logits(features)
     acting = model.adapter.acting
     assert acting.spec == parse(model.settings.method.acts_as) and not acting.spec.acts_as
-    stored = from_bytes(to_bytes(model, backbone, {}, {}), backbone, shared=lambda _: model.adapter.shared).model
+    stored = read_again(model, backbone)
     assert torch.equal(stored.logits(features), in_training)
     assert to_bytes(stored, backbone, {}, {}) == to_bytes(model, backbone, {}, {})
     assert stored.adapter.acting is stored.adapter.acting and torch.equal(stored.logits(features), in_training)
@@ -150,7 +150,7 @@ def test_its_rows_share_a_batch_with_those_of_other_methods(
     text: str, backbone: Backbone, features: Tensor, fresh: Fresh, randomise: Randomise
 ) -> None:
     model = randomise(fresh(text))
-    stored = from_bytes(to_bytes(model, backbone, {}, {}), backbone, shared=lambda _: model.adapter.shared).model
+    stored = read_again(model, backbone)
     others = [randomise(fresh(other, seed=1)) for other in ("lora:qv,r=4", "bottleneck:ffn,r=2", "linear")]
     models = [stored, *others]
     found = logits([(one, features[0]) for one in models])

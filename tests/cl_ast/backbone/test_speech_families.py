@@ -19,9 +19,8 @@ from cl_ast.backbone.sites import SITES, Act
 from cl_ast.errors import BackboneError
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.merging import merged
-from cl_ast.tasks.task_file import from_bytes, to_bytes
 from tests.cl_ast.adapters.test_methods import SPECS
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, SaveModel
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, SaveModel, read_again
 
 RELATIVES = ("hubert", "unispeech", "unispeech-sat", "data2vec-audio", "wavlm")
 VARIANTS = (*RELATIVES, *(f"{kind}-stable" for kind in RELATIVES if kind != "data2vec-audio"))
@@ -178,7 +177,7 @@ def test_every_method_works_over_it(
             torch.testing.assert_close(started[:, -plain.shape[1] :], plain, rtol=1e-4, atol=1e-4)
         if model.settings.method.trains != "backbone" and "onebit" not in text:
             models.append(randomise(model))
-        loaded = from_bytes(to_bytes(model, backbone, {}, {}), backbone).model
+        loaded = read_again(model, backbone)
         assert torch.equal(loaded.logits(features), model.logits(features)), text
     # Rows of different tasks share a pass.
     batch = [(model, features[row % 3]) for row, model in enumerate(models)]

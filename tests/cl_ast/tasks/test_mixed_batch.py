@@ -13,9 +13,8 @@ from cl_ast.adapters.placement import act
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks import mixed_batch
-from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, read_again
 
 SPECS = tuple(
     dict.fromkeys(parse(text).text for text in (*SHOWN, "lora:qv,from=1", "conformer:k=8,from=1", "ltsft:k=99"))
@@ -85,7 +84,7 @@ def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tupl
 
 def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, backbone: Backbone) -> None:
     models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "backbone"]
-    loaded = [from_bytes(to_bytes(model, backbone, {}, {}), backbone).model for model in models]
+    loaded = [read_again(model, backbone) for model in models]
     batch = _batch(models)
     again = mixed_batch.logits([(model, features) for model, (_, features) in zip(loaded, batch, strict=True)])
     for one, other in zip(mixed_batch.logits(batch), again, strict=True):
