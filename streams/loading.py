@@ -51,7 +51,8 @@ def load(
         seed: the seed of every random draw.
         split_by: how to split a folder: `auto` (see `streams.choose_split`), `split`, `fold`, `speaker` or
             `random`.
-        split, label_column: of a data set "hf:NAME", see `streams.hub_dataset.HubDataset`.
+        split: the parts of a data set "hf:NAME" that train and test, see `streams.hub_dataset.HubDataset`.
+        label_column: the column of the labels of such a data set.
         download: whether to download the data set if it is not there and is free.
         progress: called during a download with the bytes so far and the bytes in all, None if unknown.
 

@@ -35,7 +35,7 @@ class Outcome:
     Attributes:
         clip: the clip, with its true label.
         predicted, probability: the label that the task gives, by name, and its probability; of tags the most probable.
-        logits: of all labels (labels,), by name.
+        logits: of tags, of all labels, by name; empty for a task of classes.
         said: that label; of tags all whose probabilities reach their thresholds, by name.
         route: where the router sent the clip; None where routing was not measured.
         routed_label: the label that it got there; None too where that task cannot answer.
@@ -44,7 +44,7 @@ class Outcome:
     clip: streams.Clip
     predicted: str
     probability: float
-    logits: Tensor = field(repr=False, compare=False)
+    logits: tuple[float, ...] = field(repr=False, compare=False)
     said: tuple[str, ...]
     route: Route | None = None
     routed_label: str | None = None
@@ -135,8 +135,9 @@ def measure(
 def _outcome(clip: streams.Clip, answered: Answer) -> Outcome:
     settings = answered.settings
     ((_, probability),) = label_scores(answered.logits[None], settings, 1)[0]
-    said = (answered.label,) if answered.tags is None else answered.tags
-    return Outcome(clip, answered.label, probability, answered.logits, said)
+    if answered.tags is None:
+        return Outcome(clip, answered.label, probability, (), (answered.label,))
+    return Outcome(clip, answered.label, probability, tuple(answered.logits.tolist()), answered.tags)
 
 
 def _accuracy(outcomes: Sequence[Outcome], labels: Sequence[str], task: str | None) -> float:
@@ -164,7 +165,7 @@ def is_routed_to(outcome: Outcome, task: str) -> bool:
 def ranked(outcomes: Sequence[Outcome], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return the logits of tags by name, which rank them, and which are true, each (clips, labels)."""
     truth = KINDS[TAGS].targets([one.clip.labels for one in outcomes], labels)
-    return torch.stack([one.logits for one in outcomes]), truth.bool()
+    return torch.tensor([one.logits for one in outcomes]), truth.bool()
 
 
 def _routed(

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
-MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval"]
+MEASURED = ["task", "clips", "accuracy", "auto_accuracy", "routed_right", "declined", "right", "interval", "metric"]
 LEARNED = [
     "task",
     "version",

@@ -148,9 +148,9 @@ def test_a_disk_too_full_for_the_adapter(
 def test_a_disk_too_full_for_the_database(
     tmp_path: Path, fork: Fork, run: Run, clips: MakeFolder, quick: list[object]
 ) -> None:
-    """An empty database fits, and with a task it does not."""
-    words = ["-q", "add-task", clips(), *quick]
-    line = one_line(fork(tmp_path / "new", *words, first=with_largest_file(72_000)))
+    """An empty database fits, and with a task, whose learning curve is long, it does not."""
+    words = ["-q", "add-task", clips(), *quick, "--epochs", 100]
+    line = one_line(fork(tmp_path / "new", *words, first=with_largest_file(88_000)))
     assert str(tmp_path / "new" / "registry.db") in line
     assert "space" in line
     assert run(tmp_path / "new", "tasks", "--format", "json").json == []

@@ -77,7 +77,7 @@ def test_a_shape_is_a_list(shape: object) -> None:
         with_header({"__metadata__": {"cl_ast": 1}}),
         with_header({"__metadata__": {"cl_ast": "no"}}),
         with_header({"__metadata__": {"cl_ast": "[]"}}),
-        with_header({"__metadata__": {"cl_ast": '{"format": 2}'}}),
+        with_header({"__metadata__": {"cl_ast": '{"format": 3}'}}),
         with_header({"a": tensor()}),
         with_header({"a": tensor()}, bytes(9)),
         with_header({"a": tensor(data_offsets=[1, 9])}, bytes(9)),

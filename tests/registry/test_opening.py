@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,11 @@ def test_a_newer_schema_is_refused(local: Registry) -> None:
 def test_a_damaged_database_says_how_to_restore_it(local: Registry, adapter: Make, new: New) -> None:
     local.commit("a", adapter(), new())
     path = Path(local.place) / "registry.db"
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'tasks'").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     data = bytearray(path.read_bytes())
-    data[4096:] = bytes(len(data) - 4096)
+    data[4096 * (page - 1) : 4096 * page] = bytes(4096)
     path.write_bytes(data)
     with Registry.open(local.place) as opened:
         with pytest.raises(CorruptRegistryError, match="cl-ast rebuild"):

@@ -7,16 +7,14 @@ const points = (share) => (share == null ? "–" : (100 * share).toFixed(1));
 
 async function show() {
 	const { stats, shown, moments } = await api.json("v1/retention");
-	const names = stats.tasks.map((one) => one.name), { matrix, metrics, routing, storage } = stats;
+	const names = stats.tasks.map((one) => one.name), { matrix, metrics, routing, storage, tag_metrics: tags } = stats;
 	if (!names.length) return $("figures").replaceChildren(el("p", "There is no task yet."));
 	const after = (mode) => matrix[mode].map((row, at) => [names[at], ...row.map((share, i) => [shown.matrix[mode][at][i], share ?? 0])]);
 	const clips = routing.confusion.map((row, at) => [names[at], ...row.map((count) => [count, count / row.reduce((sum, one) => sum + one, 0) || 0])]);
 	const overTime = moments.map(({ after, average, forgetting }) => [after, ...[average.oracle, average.auto, forgetting.oracle, forgetting.auto].map((one) => [points(one)])]);
-	const key = [["by name", percent(metrics.oracle.average_accuracy, 1), "average accuracy"], ["routed", percent(metrics.auto.average_accuracy, 1), "average accuracy"],
-		["forgetting", `${points(metrics.oracle.forgetting)} / ${points(metrics.auto.forgetting)}`, "points, by name / routed"], ["right task", percent(routing.task_accuracy, 1), "of the clips"],
-		["storage", size(storage.adapter_bytes), `all adapters; full copies: ${size(storage.full_copies_bytes)}`]];
-	const tags = stats.tag_metrics; // of tasks whose clips may have several labels; accuracies are without them
-	if (tags) key.splice(2, 0, ["mAP", `${points(tags.oracle.average_mAP)} / ${points(tags.auto.average_mAP)}`, "%, tasks of tags, by name / routed"]);
+	const both = (title, { oracle, auto }, name) => [title, `${points(oracle[name])} / ${points(auto[name])}`, "by name / routed, in %"];
+	const key = [both("average accuracy", metrics, "average_accuracy"), ...(tags ? [both("mAP", tags, "average_mAP")] : []), both("forgetting", metrics, "forgetting"),
+		["right task", percent(routing.task_accuracy, 1), "of the clips"], ["storage", size(storage.adapter_bytes), `full copies: ${size(storage.full_copies_bytes)}`]];
 	$("figures").replaceChildren(
 		el("dl.key", ...key.map(([name, value, unit]) => el("div", el("dt", name), el("dd", value), el("dd.soft", unit)))),
 		el("div.two",

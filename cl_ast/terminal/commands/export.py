@@ -24,7 +24,7 @@ from cl_ast.terminal.output import print_line
 @click.option("--unshared", is_flag=True, help="Without its shared part, as the LoRA or bottleneck that it acts as.")
 @pass_app
 def export(app: App, /, task: str, path: Path, kind: str, unshared: bool) -> None:
-    """Write a task as a folder of its own, to share, or as one ONNX file, to deploy.
+    """Write a task as a folder to share, or as an ONNX file.
 
     DIR is new or empty. It gets the weights, a configuration and a model card; where the method is LoRA, `peft`
     loads it as it is. A task that reads a shared part takes the part along. An ONNX file has the backbone and the

@@ -177,6 +177,7 @@ def test_every_method_works_over_it(
             torch.testing.assert_close(started[:, -plain.shape[1] :], plain, rtol=1e-4, atol=1e-4)
         if model.settings.method.trains != "backbone" and "onebit" not in text:
             models.append(randomise(model))
+            model.finish()
         loaded = read_again(model, backbone)
         assert torch.equal(loaded.logits(features), model.logits(features)), text
     # Rows of different tasks share a pass.
