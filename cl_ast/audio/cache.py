@@ -7,9 +7,9 @@ task again after each new task.
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
-from cl_ast.audio.clip_reader import ClipReader
+from cl_ast.audio.clip_reader import ClipReader, clip_key
 from cl_ast.audio.reading import Waveform
-from cl_ast.excerpts import Excerpt, Place
+from cl_ast.excerpts import Place
 
 WAVEFORM_BYTES = 2**29  # enough for some 8,000 clips of one second
 
@@ -47,15 +47,3 @@ class DecodedClips:
         self._waveforms.move_to_end(key)
         while self.bytes > self._most:
             self.bytes -= self._waveforms.popitem(last=False)[1].nbytes
-
-
-def clip_key(place: Place) -> Hashable:
-    """Return a key that differs between clips, and that changes when the file of a clip is written again."""
-    if isinstance(place, Excerpt):
-        return clip_key(place.path), place.start, place.end
-    path = place
-    try:
-        found = path.stat()
-    except OSError:
-        return path, None  # The error is reported when the file is read.
-    return path, found.st_mtime_ns, found.st_size

@@ -1,7 +1,7 @@
 """Reads many clips: whole files and labelled parts of recordings, in threads."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import accumulate
@@ -65,6 +65,18 @@ def read_all(places: Sequence[Place]) -> list[Waveform]:
         return reader.read(places)
 
 
+def clip_key(place: Place) -> Hashable:
+    """Return a key that differs between clips, and that changes when the file of a clip is written again."""
+    if isinstance(place, Excerpt):
+        return clip_key(place.path), place.start, place.end
+    path = place
+    try:
+        found = path.stat()
+    except OSError:
+        return path, None  # The error is reported when the file is read.
+    return path, found.st_mtime_ns, found.st_size
+
+
 def _file_of(place: Place) -> Path:
     return place.path if isinstance(place, Excerpt) else place
 
@@ -87,7 +99,7 @@ class _ExcerptReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._blocks: Generator[Waveform, None, None] | None = None
-        self._written = 0  # when the file was written, in nanoseconds
+        self._key: Hashable = None  # of the file when it was opened
         self._kept: deque[Waveform] = deque()
         self._first = self._stop = 0  # from where to where blocks are kept, in samples
 
@@ -114,10 +126,10 @@ class _ExcerptReader:
 
     def _decode(self, start: int, end: int) -> None:
         """Decode until the blocks from one sample to another are kept: on, or from the beginning where it must be."""
-        written = self.path.stat().st_mtime_ns if self.path.exists() else 0
-        if self._blocks is None or start < self._first or written != self._written:
+        key = clip_key(self.path)
+        if self._blocks is None or start < self._first or key != self._key:
             self.close()
-            self._blocks, self._written = reading.stream(self.path), written
+            self._blocks, self._key = reading.stream(self.path), key
         self._forget(start)
         while self._stop < end and (block := next(self._blocks, None)) is not None:
             self._kept.append(block)

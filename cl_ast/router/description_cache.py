@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from cl_ast.audio.cache import clip_key
+from cl_ast.audio.clip_reader import clip_key
 from cl_ast.audio.reading import Waveform
 from cl_ast.excerpts import Place
 from cl_ast.router.space import RouterSpace

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from cl_ast import caches
-from cl_ast.audio.cache import clip_key
+from cl_ast.audio.clip_reader import clip_key
 from cl_ast.audio.front_ends import FrontEnd
 from cl_ast.errors import TrainingError
 from cl_ast.excerpts import Place
