@@ -168,17 +168,17 @@ class _Scratch:
         torch.log(mel.view(rows, columns, BINS), out=out)
 
 
-def energies(windows: Tensor) -> Tensor:
+def exportable_energies(windows: Tensor) -> Tensor:
     """Return the log energies (..., 128) of windows (..., 400), as `log_mel` computes them.
 
-    The operations are the same, without buffers: they can be exported as a graph.
+    The operations are those of `_Scratch`, but without its buffers, which an exported graph cannot have.
     """
     window, bank = _constants(windows.device)
     centred = windows - windows.mean(dim=-1, keepdim=True)
     before = torch.cat([centred[..., :1], centred[..., :-1]], dim=-1)
     spectrum = torch.fft.rfft(F.pad((centred - _PREEMPHASIS * before) * window, (0, _FFT - WINDOW)))
-    energies: Tensor = ((spectrum.real.square() + spectrum.imag.square()) @ bank).clamp_min(_FLOOR).log()
-    return energies
+    found: Tensor = ((spectrum.real.square() + spectrum.imag.square()) @ bank).clamp_min(_FLOOR).log()
+    return found
 
 
 @lru_cache(maxsize=8)

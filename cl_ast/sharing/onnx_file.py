@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_ast.audio.front_ends import FrontEnd
-from cl_ast.audio.log_mel import BINS, SHIFT, WINDOW, LogMelFrontEnd, energies
+from cl_ast.audio.log_mel import BINS, SHIFT, WINDOW, LogMelFrontEnd, exportable_energies
 from cl_ast.audio.raw_samples import EPSILON, WaveformFrontEnd
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.errors import ClAstError, MethodError, RegistryError
@@ -106,7 +106,7 @@ def _features(front_end: FrontEnd, waveforms: Tensor, lengths: Tensor) -> Tensor
 
 def _log_mel(front_end: LogMelFrontEnd, waveforms: Tensor, lengths: Tensor) -> Tensor:
     places = SHIFT * torch.arange(front_end.frames)[:, None] + torch.arange(WINDOW)
-    frames = energies(waveforms[:, places])
+    frames = exportable_energies(waveforms[:, places])
     whole = 1 + (lengths - WINDOW).clamp_min(0) // SHIFT
     beyond = torch.arange(front_end.frames) >= whole[:, None]
     return front_end.normalise(frames.masked_fill(beyond[..., None], 0.0))
