@@ -97,10 +97,11 @@ def stream(
             for block in _decoded(source, part, seconds, notes, waiting):
                 some = some or bool(len(block))
                 yield block
-        if source.has_grown and lenient:
-            source.is_cut_off(AudioError(_GROWN))
-        elif source.has_grown:
-            notes.append(_GROWN)
+        if source.has_grown:
+            if lenient:
+                source.is_cut_off(AudioError(_GROWN))
+            else:
+                notes.append(_GROWN)
         if source.cut_off is not None:
             raise source.cut_off
         if not some:
