@@ -11,9 +11,11 @@ from cl_ast.events.grid import ScoredWindow
 from cl_ast.events.scoring import WindowScorer
 from cl_ast.events.sticky import StickyRouting
 
+Watch = Callable[[ScoredWindow], None]
 
-def _ignored(_: ScoredWindow) -> None:
-    pass
+
+def ignored(_: ScoredWindow) -> None:
+    """Do nothing with a window that was scored."""
 
 
 class StreamDetector:
@@ -33,7 +35,7 @@ class StreamDetector:
         path: str = "-",
         *,
         group: int = 1,
-        watch: Callable[[ScoredWindow], None] = _ignored,
+        watch: Watch = ignored,
     ) -> None:
         """
         Args:

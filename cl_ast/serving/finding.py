@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.audio.windows import Segment
 from cl_ast.errors import AudioError, MethodError
-from cl_ast.events import Event, EventSettings, ScoredWindow, StreamDetector, WindowScorer, writers
+from cl_ast.events import Event, EventSettings, StreamDetector, WindowScorer, writers
 from cl_ast.events.cutting import WindowCutter
 from cl_ast.events.recordings import GROUP
+from cl_ast.events.stream import Watch, ignored
 from cl_ast.manager import Manager
 from cl_ast.serving.decoding import Limits, blocks, named_as_sent
 from cl_ast.serving.event_queries import TextFormat
@@ -19,15 +20,10 @@ from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import Upload
 
 T = TypeVar("T")
-Watch = Callable[[ScoredWindow], None]
-
-
-def _ignored(_: ScoredWindow) -> None:
-    pass
 
 
 async def find_as_job(
-    service: Service, upload: Upload, settings: EventSettings, job: Job, watch: Watch = _ignored
+    service: Service, upload: Upload, settings: EventSettings, job: Job, watch: Watch = ignored
 ) -> tuple[WindowScorer, int]:
     """Find the events of an upload as `find` does, and take note of them in a job."""
 
@@ -46,7 +42,7 @@ async def find(
     settings: EventSettings,
     deadline: float,
     take: Callable[[Sequence[Event], float], None],
-    watch: Watch = _ignored,
+    watch: Watch = ignored,
 ) -> tuple[WindowScorer, int]:
     """Find the events of an upload, 32 windows at a time, so that others can go between.
 
