@@ -1,10 +1,10 @@
 """Writes an accuracy for people: of few clips as a count, because a percentage would promise too much."""
 
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from cl_ast.evaluation.intervals import wilson
-from cl_ast.tasks.kind_names import KEY, TAGS
+from cl_ast.tasks.kind_names import ACCURACY, KEY, TAGS
 
 FEW = 100
 """Of fewer clips an accuracy is a count: there one clip is more than 1 %, and the 95 % interval up to 20 % wide."""
@@ -54,6 +54,12 @@ def _is_few(clips: int | None) -> TypeGuard[int]:
 def countable(training: Mapping[str, object], split: str) -> int | None:
     """Return how many clips an accuracy is a share of; None for the mAP of tags, which is no share of clips."""
     return None if training.get(KEY) == TAGS else clip_count(training, split)
+
+
+def countable_test_clips(task: Mapping[str, Any]) -> int | None:
+    """Return how many test clips the accuracy in a task's row of `stats` is a share of; None for a mAP."""
+    clips: int | None = task["test_clips"]
+    return clips if task["metric"] == ACCURACY else None
 
 
 def clip_count(training: Mapping[str, object], split: str) -> int | None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cl_ast.errors import MethodError, RegistryError, TaskExistsError
-from cl_ast.evaluation.shown_accuracy import counted, in_sentence
+from cl_ast.evaluation.shown_accuracy import countable_test_clips, counted, in_sentence
 from cl_ast.evaluation.statistics import outline, stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
@@ -112,7 +112,7 @@ def _rows(registry: Registry) -> dict[str, Mapping[str, Any]]:
 def _shown(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the accuracies of a report as text: of each task by name and routed, and in the matrix."""
     each = [
-        (task, task["test_clips"], "") if task["metric"] == ACCURACY else (task, None, f" {task['metric']}")
+        (task, countable_test_clips(task), "" if task["metric"] == ACCURACY else f" {task['metric']}")
         for task in report["tasks"]
     ]
     return {

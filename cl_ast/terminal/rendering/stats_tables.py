@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from cl_ast.evaluation.shown_accuracy import counted, of_clips
+from cl_ast.evaluation.shown_accuracy import countable_test_clips, counted, of_clips
 from cl_ast.tasks.kind_names import ACCURACY, MAP
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
 from cl_ast.terminal.rendering.tables import listed, percent
@@ -27,7 +27,7 @@ def stats(report: Mapping[str, Any]) -> RenderableType:
         if any(value is not None for row in matrix for value in row):
             measure = " and ".join(dict.fromkeys(task["metric"] for task in report["tasks"]))
             full_title = f"test {measure} %, {title} (one row after each task was added)"
-            clips = [_countable(task) for task in report["tasks"]]
+            clips = [countable_test_clips(task) for task in report["tasks"]]
             parts.append(_titled(full_title, _matrix(names, matrix, clips)))
     parts += _metrics(report)
     if report["routing"]["task_accuracy"] is not None:
@@ -72,9 +72,9 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
                 task["method"],
                 f"{task['trainable_parameters']:,}",
                 size(task["bytes"]),
-                counted(task["learned_accuracy"], _countable(task)),
-                counted(task["accuracy"], _countable(task)),
-                counted(task["auto_accuracy"], _countable(task)),
+                counted(task["learned_accuracy"], countable_test_clips(task)),
+                counted(task["accuracy"], countable_test_clips(task)),
+                counted(task["auto_accuracy"], countable_test_clips(task)),
             )
             for task in report["tasks"]
         ],
@@ -120,12 +120,6 @@ def _metrics(report: Mapping[str, Any]) -> list[RenderableType]:
             table.add_row(title, percent(metrics["oracle"][row]), percent(metrics["auto"][row]), line(what, "dim"))
         found.append(table)
     return found
-
-
-def _countable(task: Mapping[str, Any]) -> int | None:
-    """Return the number of test clips that an accuracy is a share of; None for mAP, which is no share."""
-    clips: int | None = task["test_clips"]
-    return clips if task["metric"] == ACCURACY else None
 
 
 def _confusion(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> EscapedTable:
