@@ -25,6 +25,7 @@ from transformers import ASTConfig, ASTModel
 
 import streams
 from benchmarks import scale_data
+from benchmarks.memory import peak_memory
 from benchmarks.rows import Row
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
@@ -163,10 +164,7 @@ def _backbone(folder: Path) -> Path:
 
 def _memory() -> dict[str, float]:
     """Return the peak memory of this process, and of the GPU, in MB."""
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # what the peak is counted in, per MB
-    found = {"MB at the peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    found = {"MB at the peak": peak_memory()}
     if torch.cuda.is_available():
         found["MB at the peak on the GPU"] = torch.cuda.max_memory_allocated() / 2**20
     return found

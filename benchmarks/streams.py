@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import streams as data_sets
-from benchmarks.memory import memory_of
+from benchmarks.memory import peak_memory
 from benchmarks.rows import Row
 from benchmarks.soundscapes import WINDOW, Scape, noise, noise_alone, over_noise, soundscapes
 from benchmarks.timing import in_turns, ratio
@@ -205,7 +205,7 @@ def search(registry: str, task: str, hours: float) -> None:
         for _ in range(max(1, round(hours * 360))):
             detector.add(noise(random, 10 * SAMPLE_RATE))
         detector.finish()
-    print(memory_of("VmHWM"))
+    print(peak_memory())
 
 
 def _tasks(folders: Sequence[Path], place: Path) -> Iterator[data_sets.Task]:

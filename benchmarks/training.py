@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
-from benchmarks.memory import memory_of
+from benchmarks.memory import memory_of, peak_memory
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, median_ms, processor_flags, ratio
 from cl_ast.adapters.spec import parse
@@ -188,7 +188,7 @@ def main(method: str) -> None:
         before = memory_of("VmRSS")
         step()
         step()  # the optimiser's moments exist from the second step on
-    print(memory_of("VmHWM") - before)
+    print(peak_memory() - before)
 
 
 if __name__ == "__main__":
