@@ -125,7 +125,10 @@ class _ExcerptReader:
         return np.concatenate(parts)
 
     def _decode(self, start: int, end: int) -> None:
-        """Decode until the blocks from one sample to another are kept: on, or from the beginning where it must be."""
+        """Decode until the samples from `start` to `end` are kept.
+
+        It begins with the file again where they were passed, or where the file was written again.
+        """
         key = clip_key(self.path)
         if self._blocks is None or start < self._first or key != self._key:
             self.close()

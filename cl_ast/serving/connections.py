@@ -72,7 +72,7 @@ async def _overloaded(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _last_answer(refusal: Refusal) -> Response:
-    """Return a refusal that no request has come through to, after which the connection is closed."""
+    """Return the answer to what reached no endpoint; it says that the connection is closed after it."""
     request_id = uuid.uuid4().hex
     answer = answer_of(refusal, request_id)
     answer.headers.update({"X-Request-Id": request_id, "Connection": "close"})

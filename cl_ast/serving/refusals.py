@@ -100,10 +100,10 @@ def refusal_of(error: BaseException, task: str = "") -> Refusal:
 
 
 def without_places(message: str, places: Mapping[str, str]) -> str:
-    """Return a message with public names for places of this machine; a name without a folder is none of them.
+    """Return a message in which public names stand for places of this machine.
 
     Args:
-        places: the public name of each place.
+        places: the public name of each place. A place without a folder, such as `ast-mini`, is public and stays.
     """
     for place, public in places.items():
         if Path(place).name != place:
