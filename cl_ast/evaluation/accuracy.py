@@ -144,8 +144,7 @@ def _accuracy(outcomes: Sequence[Outcome], labels: Sequence[str], task: str | No
     """Return the share of clips that are right, by name or, with the name of their task, routed."""
     if task is None:
         return sum(one.predicted == one.label for one in outcomes) / len(outcomes)
-    right = sum(is_routed_to(one, task) and one.routed_label == one.label for one in outcomes)
-    return right / len(outcomes)
+    return sum(is_right_and_routed(one, task) for one in outcomes) / len(outcomes)
 
 
 def _mean_average_precision(outcomes: Sequence[Outcome], labels: Sequence[str], task: str | None) -> float:
@@ -160,6 +159,11 @@ def _mean_average_precision(outcomes: Sequence[Outcome], labels: Sequence[str], 
 def is_routed_to(outcome: Outcome, task: str) -> bool:
     """Return whether the router sent a clip to a task that could answer."""
     return outcome.route is not None and outcome.route.task == task and outcome.routed_label is not None
+
+
+def is_right_and_routed(outcome: Outcome, task: str) -> bool:
+    """Return whether the router sent a clip to its own task, and the label that it got there is right."""
+    return is_routed_to(outcome, task) and outcome.routed_label == outcome.label
 
 
 def ranked(outcomes: Sequence[Outcome], labels: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from cl_ast.evaluation.accuracy import Measured, Outcome
+from cl_ast.evaluation.accuracy import Measured, Outcome, is_right_and_routed
 from cl_ast.evaluation.intervals import Interval, wilson
 from cl_ast.excerpts import Place, record, sort_key
 
@@ -82,12 +82,9 @@ class Misrouted:
     p_value: float
     known: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON types, with its place as every list of clips has it."""
-        return _to_json(self)
 
-
-def _to_json(one: Wrong | Misrouted) -> dict[str, Any]:
+def to_json(one: Wrong | Misrouted) -> dict[str, Any]:
+    """Return a clip as JSON types, with its place as every list of clips has it."""
     return {**record(one.place), **{name: value for name, value in asdict(one).items() if name != "place"}}
 
 
@@ -99,6 +96,17 @@ def misrouted_in(measured: Measured) -> list[Misrouted]:
         if one.route is not None and (one.route.task != measured.task or not one.route.known)
     ]
     return sorted(found, key=lambda one: (one.task == measured.task, -one.p_value, sort_key(one.place)))
+
+
+def route_columns(outcome: Outcome) -> dict[str, Any]:
+    """Return where the router sent a clip, as columns of the CSV; empty where routing was not measured."""
+    route = outcome.route
+    return {
+        "routed_task": None if route is None else route.task,
+        "task_score": None if route is None else route.score,
+        "p_value": None if route is None else route.p_value,
+        "known": None if route is None else route.known,
+    }
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Details:
         """How many clips are right with the task chosen by the router; None where that was not measured."""
         if self.measured.routed is None:
             return None
-        return Share(sum(map(self._is_right_and_routed, self._outcomes)), len(self._outcomes))
+        return Share(sum(is_right_and_routed(one, self.measured.task) for one in self._outcomes), len(self._outcomes))
 
     @cached_property
     def classes(self) -> Mapping[str, Share]:
@@ -166,8 +174,8 @@ class Details:
             "labels": list(self.measured.labels),
             "confusion": self.confusion,
             "confusions": [asdict(one) for one in self.confusions],
-            "wrong": [_to_json(one) for one in self.wrong],
-            "misrouted": [one.to_json() for one in self.misrouted],
+            "wrong": [to_json(one) for one in self.wrong],
+            "misrouted": [to_json(one) for one in self.misrouted],
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -175,7 +183,6 @@ class Details:
         return [self._row(one) for one in self._outcomes]
 
     def _row(self, one: Outcome) -> dict[str, Any]:
-        route = one.route
         return {
             "task": self.measured.task,
             **record(one.clip.place),
@@ -183,16 +190,10 @@ class Details:
             "predicted": one.predicted,
             "probability": one.probability,
             "right": _is_right(one),
-            "routed_task": None if route is None else route.task,
-            "task_score": None if route is None else route.score,
-            "p_value": None if route is None else route.p_value,
-            "known": None if route is None else route.known,
+            **route_columns(one),
             "routed_label": one.routed_label,
-            "routed_right": None if route is None else self._is_right_and_routed(one),
+            "routed_right": None if one.route is None else is_right_and_routed(one, self.measured.task),
         }
-
-    def _is_right_and_routed(self, one: Outcome) -> bool:
-        return one.route is not None and one.route.task == self.measured.task and one.routed_label == one.label
 
     @property
     def _outcomes(self) -> tuple[Outcome, ...]:

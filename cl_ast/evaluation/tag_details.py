@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from cl_ast.evaluation.accuracy import Measured, is_routed_to, ranked
-from cl_ast.evaluation.details import Misrouted, misrouted_in
+from cl_ast.evaluation.details import Misrouted, misrouted_in, route_columns, to_json
 from cl_ast.excerpts import record
 from cl_ast.tasks.tag_metrics import average_precisions
 
@@ -69,7 +69,7 @@ class TagDetails:
             "chance": self.chance,
             "classes": [{"label": label, **asdict(share)} for label, share in self.classes.items()],
             "labels": list(self.measured.labels),
-            "misrouted": [one.to_json() for one in self.misrouted],
+            "misrouted": [to_json(one) for one in self.misrouted],
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -82,10 +82,7 @@ class TagDetails:
                 "predicted": ";".join(one.said),
                 "probability": one.probability,
                 "right": set(one.said) == set(one.clip.labels),
-                "routed_task": None if one.route is None else one.route.task,
-                "task_score": None if one.route is None else one.route.score,
-                "p_value": None if one.route is None else one.route.p_value,
-                "known": None if one.route is None else one.route.known,
+                **route_columns(one),
                 "routed_right": None if one.route is None else is_routed_to(one, self.measured.task),
             }
             for one in self.measured.outcomes

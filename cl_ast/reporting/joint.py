@@ -9,7 +9,7 @@ from cl_ast.baselines.comparison import BACKBONE_DIGITS, KEYS, TASK_DIGITS, VALU
 from cl_ast.baselines.run import RUN
 from cl_ast.errors import ClAstError
 from cl_ast.experiments.results import FILE, Row
-from cl_ast.reporting.recorded import checked, columns_in, latest
+from cl_ast.reporting.recorded import checked, columns_in, latest, shares
 from cl_ast.wording import plural, some_of
 from registry import Overview
 
@@ -110,8 +110,6 @@ def _joint(path: Path, rows: Sequence[Row]) -> Joint:
             f"{path}: joint training was done in several ways, and one can be shown: {' and '.join(ways)}; name a "
             "folder with one of them"
         )
-    values = [float(row["last_accuracy"]) for row in rows]
-    if not all(0 <= value <= 1 for value in values):
-        raise ValueError("an accuracy is between 0 and 1")
+    values = shares([float(row["last_accuracy"]) for row in rows])
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Joint(statistics.mean(values), deviation, len(values), rows[0]["training"])

@@ -45,6 +45,13 @@ def checked(folder: Path) -> Iterator[None]:
         raise ClAstError(f"{folder / FILE}: a line is not as it was written ({error}); mend or remove it") from None
 
 
+def shares(values: Sequence[float]) -> Sequence[float]:
+    """Return fractions as they are. Raises ValueError where one is not in [0, 1]."""
+    if not all(0 <= value <= 1 for value in values):
+        raise ValueError("an accuracy is between 0 and 1")
+    return values
+
+
 @contextmanager
 def _lines(folder: Path) -> Iterator["csv.DictReader[str]"]:
     path = folder / FILE

@@ -80,8 +80,8 @@ def _tags(findings: Findings) -> Iterator[dict[str, Any]]:
                 value = share.average_precision
                 yield _row("average_precision", value, share.clips, mode="by_name", task=task, label=label)
         yield _row("chance_mAP", one.chance, clips, mode="by_name", task=task)
-        if one.measured.lwlrap is not None:
-            yield _row("lwlrap", one.measured.lwlrap, clips, mode="by_name", task=task)
+        if (lwlrap := one.measured.lwlrap) is not None:
+            yield _row("lwlrap", lwlrap, clips, mode="by_name", task=task)
 
 
 def _costs(findings: Findings) -> Iterator[dict[str, Any]]:

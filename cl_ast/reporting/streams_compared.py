@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_ast.baselines.comparison import AVERAGED, KEYS, VALUES, succeeded, summary
+from cl_ast.baselines.comparison import AVERAGED, KEYS, TASK_DIGITS, VALUES, succeeded, summary
 from cl_ast.baselines.run import RUN, cells_in
 from cl_ast.errors import ClAstError
 from cl_ast.evaluation.metrics import Cells, average_accuracy, forgetting
 from cl_ast.experiments.results import FILE, Row
-from cl_ast.reporting.recorded import checked, latest
+from cl_ast.reporting.recorded import checked, latest, shares
 
 _KEY = ("stream", "scenario", "backbone", "training")
 _MOST_STEPS = 1000
@@ -85,7 +85,7 @@ def read_streams(folder: Path) -> list[StreamComparison]:
 
 
 def _comparison(rows: Sequence[Row]) -> StreamComparison:
-    chances = [_shares(json.loads(row["chance"])) for row in rows]
+    chances = [shares(json.loads(row["chance"])) for row in rows]
     steps = len(chances[0])
     if not 0 < steps <= _MOST_STEPS or any(len(one) != steps for one in chances):
         raise ValueError("the runs of a stream have not the same steps")
@@ -94,7 +94,7 @@ def _comparison(rows: Sequence[Row]) -> StreamComparison:
         _check(row, steps)
     methods = dict.fromkeys((row["method"], row["answer"]) for row in done)
     return StreamComparison(
-        re.sub("( [0-9a-f]{8})+$", "", rows[0]["stream"]),  # without the fingerprints of its tasks
+        re.sub(rf"( [0-9a-f]{{{TASK_DIGITS}}})+$", "", rows[0]["stream"]),  # without the fingerprints of its tasks
         rows[0]["scenario"],
         rows[0]["backbone"],
         rows[0]["training"],
@@ -112,18 +112,11 @@ def _comparison(rows: Sequence[Row]) -> StreamComparison:
 def _check(row: Row, steps: int) -> None:
     """Raise ValueError or TypeError where the numbers of a run cannot be what was measured."""
     matrix = json.loads(row["accuracies"])
-    if [len(_shares(line)) for line in matrix] != list(range(1, steps + 1)):
+    if [len(shares(line)) for line in matrix] != list(range(1, steps + 1)):
         raise ValueError(f"{row['accuracies']:.40} is not the accuracy after each of {steps} steps")
     for name in AVERAGED:
         if name in VALUES and row[name] and not abs(float(row[name])) < 2**63:  # False for NaN too
             raise ValueError(f"{row[name]:.40} is no such number")
-
-
-def _shares(values: Sequence[float]) -> Sequence[float]:
-    """Return fractions as they are. Raises ValueError where one is not in [0, 1]."""
-    if not all(0 <= value <= 1 for value in values):
-        raise ValueError("an accuracy is between 0 and 1")
-    return values
 
 
 def _curve(method: str, answer: str, rows: Sequence[Row], steps: int) -> Curve:

@@ -52,7 +52,11 @@ def track(tracker: str, learned: Learned, report: Mapping[str, Any]) -> None:
     """
     check_installed(tracker)
     try:
-        _write(_OPENED[tracker](f"{learned.task.name}-{learned.task.version.number}"), learned, report)
+        run = _OPENED[tracker](f"{learned.task.name}-{learned.task.version.number}")
+        try:
+            _write(run, learned, report)
+        finally:
+            run.end()  # mlflow starts no other run while one is open
     except Exception as error:  # a tracker raises errors of its own, of its server and of the network
         raise ClAstError(
             f"{learned.task.name} is learned, but {tracker} cannot be written to: {type(error).__name__}: {error}"
@@ -67,7 +71,6 @@ def _write(run: _Run, learned: Learned, report: Mapping[str, Any]) -> None:
     for epoch in record.get("curve") or []:
         run.point({f"training/{name}": epoch[name] for name in _POINTS if epoch[name] is not None}, epoch["epoch"])
     run.point(_retention(learned, report), len(report["tasks"]))
-    run.end()
 
 
 def _retention(learned: Learned, report: Mapping[str, Any]) -> dict[str, float]:

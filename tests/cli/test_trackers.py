@@ -55,6 +55,25 @@ def test_mlflow_has_them_too(
     assert found["chirps-1"].metrics["by name/tones"] == pytest.approx(report["matrix"]["oracle"][1][0])
 
 
+def test_a_run_that_fails_costs_the_next_task_no_run(
+    run: Run, data: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    place = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+    write = mlflow.log_params
+
+    def fail_once(values: dict[str, Any]) -> None:
+        monkeypatch.setattr(mlflow, "log_params", write)
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(mlflow, "log_params", fail_once)
+    learn(run, data, backbone, tmp_path, "mlflow")
+    client = mlflow.MlflowClient(place)
+    runs = client.search_runs([client.get_experiment_by_name("cl-ast").experiment_id])
+    assert {one.info.run_name for one in runs if one.data.metrics} == {"chirps-1"}
+
+
 def test_a_tracker_that_fails_costs_no_task(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     (tmp_path / "runs").write_text("a file where the folder would be")

@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     metavar="X",
     help="With auto, a clip is unknown where its p-value is below X: 0 (never), 0.01, …  [default: each task's, 0.05]",
 )
-@click.option(
-    "--top-k",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="How many labels, at least.",
-)
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="How many labels, at least.")
 @click.option("--window", type=float, help="Classify every window of this many seconds.")
 @click.option("--hop", type=float, help="A window every so many seconds. [default: the window]")
 @click.option("--whole", is_flag=True, help="Of a clip that is longer than its task hears, use the first seconds only.")

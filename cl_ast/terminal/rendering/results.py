@@ -71,6 +71,7 @@ def shared_line(one: Made) -> str:
 def measured(one: Measured) -> dict[str, Any]:
     """Return a task's test accuracy, or mAP, as `cl-ast add-task` and `cl-ast evaluate` print it."""
     right = round(one.oracle * one.clips) if one.metric == ACCURACY else None
+    lwlrap = one.lwlrap
     return {
         "task": one.task,
         "clips": one.clips,
@@ -81,7 +82,7 @@ def measured(one: Measured) -> dict[str, Any]:
         "right": right,
         "interval": None if right is None else wilson(right, one.clips),
         "metric": one.metric,
-        **({} if one.lwlrap is None else {"lwlrap": one.lwlrap}),
+        **({} if lwlrap is None else {"lwlrap": lwlrap}),
     }
 
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from cl_ast.evaluation.shown_accuracy import countable_test_clips, counted, of_clips
 from cl_ast.tasks.kind_names import ACCURACY, MAP
 from cl_ast.terminal.rendering.layout import EscapedTable, bare, line, square
-from cl_ast.terminal.rendering.tables import listed, percent
+from cl_ast.terminal.rendering.tables import listed, percent, with_metric
 from cl_ast.wording import size, some_of
 
 _MOST_NAMES = 10  # of tasks in a line
@@ -68,7 +68,7 @@ def _tasks_of(report: Mapping[str, Any]) -> RenderableType:
         columns,
         [
             (
-                task["name"] if task["metric"] == ACCURACY else f"{task['name']} (mAP)",
+                with_metric(task["name"], task["metric"]),
                 task["method"],
                 f"{task['trainable_parameters']:,}",
                 size(task["bytes"]),

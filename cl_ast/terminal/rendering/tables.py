@@ -150,15 +150,21 @@ def methods(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def with_metric(name: str, metric: str) -> str:
+    """Return a task's name, and what the task is measured by unless that is accuracy."""
+    return name if metric == ACCURACY else f"{name} ({metric})"
+
+
 def measured(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Return a row with the test accuracy, or mAP, of each task that was just measured."""
     table = bare("task", "clips", "by name %", "routed %", "sent to the\nright task %", 'answered\n"unknown" %')
     for row in rows:
+        clips = row["clips"] if row["metric"] == ACCURACY else None  # mAP is no share of clips
         table.add_row(
-            row["task"] if row["metric"] == ACCURACY else f"{row['task']} (mAP)",
+            with_metric(row["task"], row["metric"]),
             str(row["clips"]),
-            with_interval(row["accuracy"], row["clips"] if row["metric"] == ACCURACY else None),
-            counted(row["auto_accuracy"], row["clips"] if row["metric"] == ACCURACY else None),
+            with_interval(row["accuracy"], clips),
+            counted(row["auto_accuracy"], clips),
             counted(row["routed_right"], row["clips"]),
             counted(row["declined"], row["clips"]),
         )
