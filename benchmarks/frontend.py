@@ -69,7 +69,7 @@ def _share() -> Row:
     features = front_end(clips)
 
     def step() -> None:
-        with trainable(model):
+        with trainable(model.trainable()):
             model.logits(features).square().sum().backward()  # type: ignore[no-untyped-call]
 
     times = in_turns({"front end": lambda: front_end(clips), "step": step}, ROUNDS)

@@ -105,7 +105,7 @@ def stepper(model: TaskModel, plan: Plan, count: int, frames: int, *, record: bo
     steps = Steps(states, optimiser, record=record and on_gpu)
 
     def run() -> None:
-        with trainable(model), model.adapter.training_mode():
+        with trainable(model.trainable()), model.adapter.training_mode():
             steps.take(range(count))
 
     return run

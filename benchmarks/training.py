@@ -151,7 +151,7 @@ def _step(split: CachedStates) -> Callable[[], object]:
     steps = Steps(split, torch.optim.AdamW(model.trainable(), lr=1e-4))
 
     def run() -> None:
-        with trainable(model), model.adapter.training_mode():
+        with trainable(model.trainable()), model.adapter.training_mode():
             steps.take(range(BATCH))
 
     return run

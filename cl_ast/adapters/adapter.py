@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,16 +16,15 @@ from cl_ast.adapters.forms import (
     Joined,
     Params,
     Penalised,
-    ReadsBackbone,
     ReadsShared,
     StartsFromBackbone,
 )
-from cl_ast.adapters.one_bit import packed, packed_centred, unpacked, unpacked_centred
 from cl_ast.adapters.padding import padded
+from cl_ast.adapters.placed_tensors import Placed, placed
 from cl_ast.adapters.placement import Part, Placement, act
-from cl_ast.adapters.spec import MethodSpec, owned, parse, shared_by_tasks, stored_name
+from cl_ast.adapters.spec import MethodSpec, owned, parse, shared_by_tasks
 from cl_ast.backbone.backbone import Backbone
-from cl_ast.backbone.sites import Act, Shape
+from cl_ast.backbone.sites import Act
 from cl_ast.errors import MethodError
 
 NONE: Mapping[str, Tensor] = MappingProxyType({})
@@ -107,7 +106,7 @@ class Adapter:
         spec, made = parse(self.spec.acts_as), dict[str, Tensor]()
         shape = self._backbone.shape
         with torch.no_grad():
-            for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
+            for one, new in zip(placed(self.spec, shape), placed(spec, shape), strict=True):
                 form = one.placement.form
                 assert isinstance(form, ReadsShared)  # these methods are not combined with others
                 expanded = form.expanded(one.own(self.tensors) | one.read_shared(self.shared))
@@ -159,8 +158,8 @@ class Adapter:
         """Return the trained adapter with the forms that a file has (`MethodSpec.finished`)."""
         spec, shape = self.spec.finished(), self._backbone.shape
         made: dict[str, Tensor] = {}
-        parts: list[tuple[_Placed, Params]] = []  # of a form that has one set of tensors for all places
-        for one, new in zip(_placed(self.spec, shape), _placed(spec, shape), strict=True):
+        parts: list[tuple[Placed, Params]] = []  # of a form that has one set of tensors for all places
+        for one, new in zip(placed(self.spec, shape), placed(spec, shape), strict=True):
             form, kept = one.placement.form, one.own(self.tensors)
             if isinstance(form, ForTraining):
                 kept = dict(form.finish(kept))
@@ -206,7 +205,7 @@ class Adapter:
 
     def places(self) -> Iterator[tuple[Placement, dict[str, Tensor]]]:
         """Yield each placement in each layer, with its tensors and those that it reads, by the names of the form."""
-        for one in _placed(self.spec, self._backbone.shape):
+        for one in placed(self.spec, self._backbone.shape):
             read = one.read(self._backbone.stock) | one.read_shared(self.shared)
             yield one.placement, one.own(self.tensors) | read
 
@@ -230,108 +229,11 @@ def parts_of(
         shared: those of the shared part, of the usual shape.
     """
     parts: dict[tuple[int, str], tuple[Part, ...]] = {}
-    for one in _placed(spec, backbone.shape):
+    for one in placed(spec, backbone.shape):
         params = one.own(tensors) | one.read(backbone.computing_with) | one.read_shared(shared)
         at = one.layer, one.placement.site
         parts[at] = (*parts.get(at, ()), Part(one.placement, params, one.single))
     return parts
-
-
-class _Placed(NamedTuple):
-    """A placement in one layer: the names of its tensors, its own and in a file, and what else it reads.
-
-    Attributes:
-        single: the names of the tensors that stay in single precision where the layers compute in bf16.
-        reads: the names of the backbone's tensors that it reads.
-        shared: the names of the tensors that it reads of a shared part, its own and in a file.
-    """
-
-    layer: int
-    placement: Placement
-    names: tuple[tuple[str, str], ...]
-    single: frozenset[str]
-    reads: tuple[str, ...]
-    shared: tuple[tuple[str, str], ...]
-
-    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return its tensors, by the names that its form uses; `tensors` are those of the adapter by stored name."""
-        return {local: tensors[name] for local, name in self.names}
-
-    def stored(self, params: Params) -> dict[str, Tensor]:
-        """Return its tensors by stored name; `params` are by the names of its form."""
-        return {name: params[local] for local, name in self.names}
-
-    def read(self, stock: Callable[[int, str], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the backbone's tensors that its form reads, as `stock.NAME`; `stock` returns those of a site."""
-        found = stock(self.layer, self.placement.site) if self.reads else {}
-        return {f"stock.{kind}": found[kind] for kind in self.reads}
-
-    def read_shared(self, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors of the shared part that its form reads, as `shared.NAME`; `shared` are by stored name."""
-        return {f"shared.{local}": shared[name] for local, name in self.shared}
-
-
-@lru_cache(maxsize=256)
-def _placed(spec: MethodSpec, shape: Shape) -> tuple[_Placed, ...]:
-    """Return the placements of a method in all layers; cached, because a mixed batch needs them in every pass."""
-    found = []
-    for layer in range(shape.depth):
-        for placement in spec.placements:
-            if not placement.acts_in(layer):
-                continue
-            weights = placement.weights(shape, layer)
-            form, widths = placement.form, shape.of(placement.site)
-            common = form.shared(*widths) if isinstance(form, ReadsShared) else {}
-            names, shared = (
-                tuple((local, stored_name(layer, placement, local, weight)) for local, weight in some.items())
-                for some in (weights, common)
-            )
-            single = [local for local, weight in weights.items() if weight.single]
-            single += [f"shared.{local}" for local, weight in common.items() if weight.single]
-            reads = form.reads if isinstance(form, ReadsBackbone) else ()
-            found.append(_Placed(layer, placement.in_layer(shape, layer), names, frozenset(single), reads, shared))
-    return tuple(found)
-
-
-def params_of(tensors: Mapping[str, Tensor], shape: Shape, layer: int, placement: Placement) -> dict[str, Tensor]:
-    """Return the tensors of one placement in one layer, by the names that its form uses."""
-    weights = placement.weights(shape, layer)
-    return {local: tensors[stored_name(layer, placement, local, weight)] for local, weight in weights.items()}
-
-
-def to_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the adapter's tensors as a file holds them: 1-bit weights are packed, all others stay as they are."""
-    found = dict(tensors)
-    for name, one in owned(spec, backbone.shape).items():
-        if one.weight.bits == 1 and name in found:
-            found[name] = (packed_centred if one.weight.centred else packed)(found[name])
-    return found
-
-
-def from_stored(spec: MethodSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_stored`: return tensors that give bit-identical outputs.
-
-    Raises:
-        MethodError: packed weights have another size than the method's, or are not numbers; chosen places are not in
-            ascending order, or beyond the last.
-    """
-    found = dict(tensors)
-    for name, one in owned(spec, backbone.shape).items():
-        if one.weight.start == "choice" and name in found and not _is_choice(found[name], one.weight.fan_in):
-            raise MethodError(f"the adapter ({spec}) has places in {name} that do not exist; export or train it again")
-        if one.weight.bits == 1 and name in found:
-            check_shapes({name: (one.weight.bytes,)}, {name: found[name]}, f"the adapter ({spec})")
-            values = (unpacked_centred if one.weight.centred else unpacked)(found[name].cpu(), one.weight.shape)
-            if not torch.isfinite(values).all():
-                raise MethodError(f"the adapter ({spec}) has values that are not numbers in {name}")
-            found[name] = values.to(found[name].device)
-    return found
-
-
-def _is_choice(places: Tensor, count: int) -> bool:
-    """Return whether these are whole numbers below `count` in ascending order, each once."""
-    ascending = bool((places[1:] > places[:-1]).all())
-    return ascending and not places.is_floating_point() and bool(((places >= 0) & (places < count)).all())
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], what: str) -> None:

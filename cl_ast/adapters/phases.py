@@ -45,9 +45,11 @@ def after_step(adapter: Adapter, step: int, total: int) -> None:
             for form, p in places:
                 form.observe(p)
         count = first.parts_after(step, total, len(places))
+        if count is None:
+            return
         scores = [form.importance(p) for form, p in places]
-        given_up = sum(len(one) for one in scores) - (count or 0)
-        if count is None or not given_up:
+        given_up = sum(len(one) for one in scores) - count
+        if not given_up:
             return
         limit = torch.cat(scores).kthvalue(given_up).values
         for (form, p), score in zip(places, scores, strict=True):

@@ -35,6 +35,7 @@ from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.checkpoint import EpochScores
 from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.feature_files import FeatureFiles
+from cl_ast.training.seeding import seeded
 from cl_ast.training.step import Steps, optimiser_of
 from cl_ast.training.trainer import Trained, outputs, trainable
 from streams.recorded_split import SPLITS, members_of
@@ -171,9 +172,11 @@ def _timed(session: Session, plan: Plan, model: TaskModel, progress: Progress) -
             torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
-    seeded = torch.random.fork_rng(devices=[device] if on_gpu else [])
-    with _some(plan, session, device) as (clips, windows), seeded, trainable(model):
-        torch.manual_seed(options.seed)
+    with (
+        _some(plan, session, device) as (clips, windows),
+        seeded(options.seed, device),
+        trainable(model.trainable()),
+    ):
         read = timed(lambda: clips.load("reading some clips", progress)) / len(clips)
         forward = SplitForward(model, options.precision)
         states = CachedStates(clips, forward, augmentation(model, options))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.adapter import Adapter, params_of
+from cl_ast.adapters.adapter import Adapter
 from cl_ast.adapters.forms import Foldable, Simplifiable
+from cl_ast.adapters.placed_tensors import params_of
 from cl_ast.adapters.placement import Placement
 from cl_ast.adapters.spec import owned, stored_name
 from cl_ast.backbone.backbone import Backbone

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_ast.adapters.adapter import NONE, Adapter, check_shapes, from_stored, to_stored
+from cl_ast.adapters.adapter import NONE, Adapter, check_shapes
 from cl_ast.adapters.method import Method
 from cl_ast.adapters.methods import METHODS
 from cl_ast.adapters.spec import parse
+from cl_ast.adapters.stored_tensors import from_stored, to_stored
 from cl_ast.audio import front_ends
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import AudioError, CorruptRegistryError, MethodError, NotFiniteError

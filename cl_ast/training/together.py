@@ -20,9 +20,10 @@ from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.class_weights import weights_of
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.seeding import seeded
 from cl_ast.training.step import Steps, adamw
 from cl_ast.training.stopping import Stop, never
-from cl_ast.training.trainer import outputs, scores, trainable
+from cl_ast.training.trainer import measured, trainable
 
 
 class Learner(NamedTuple):
@@ -62,22 +63,10 @@ def train_together(
     for one in learners:
         one.training.load("reading training clips", progress)
         one.validation.load("reading validation clips", progress)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), ExitStack() as stack:
-        torch.manual_seed(options.seed)
-        for one in learners:
-            stack.enter_context(trainable(one.model))
-        stack.callback(_frozen, shared)
-        for tensor in shared.values():
-            tensor.requires_grad_(True)
-        own = [tensor for one in learners for tensor in one.model.trainable()]
-        optimiser = adamw([*shared.values(), *own], options, options.learning_rate)
+    tensors = [*shared.values(), *(tensor for one in learners for tensor in one.model.trainable())]
+    with seeded(options.seed, device), trainable(tensors):
+        optimiser = adamw(tensors, options, options.learning_rate)
         return _Together(learners, shared, optimiser, progress).epochs(options, stop)
-
-
-def _frozen(shared: Mapping[str, Tensor]) -> None:
-    for tensor in shared.values():
-        tensor.requires_grad_(False)
-        tensor.grad = None
 
 
 class _Together:
@@ -120,7 +109,7 @@ class _Together:
         for epoch in range(1, options.epochs + 1):
             if not self._epoch(epoch, options.epochs, schedule, stop):
                 break
-            accuracies = self._measured(epoch)
+            accuracies = tuple(measured(states, epoch)[0] for states in self._validation)
             if sum(accuracies) > sum(best.accuracies) or not state:
                 best = LearnedTogether(epoch, accuracies)
                 state = {name: tensor.detach().clone() for name, tensor in self._shared.items()}
@@ -151,11 +140,3 @@ class _Together:
                 if stop():
                     return False
         return True
-
-    def _measured(self, epoch: int) -> tuple[float, ...]:
-        """Return the accuracy (of tags, mAP) of each task on its validation clips."""
-        kinds = [one.model.settings.labelling for one in self._learners]
-        found = [scores(kind, *outputs(states)) for kind, states in zip(kinds, self._validation, strict=True)]
-        if any(loss != loss for _, loss in found):
-            raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
-        return tuple(accuracy for accuracy, _ in found)

@@ -1,7 +1,7 @@
 """Trains one task: the backbone stays frozen, adapter and head learn, and the best weights on validation are kept."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.seeding import seeded
 from cl_ast.training.step import Steps, optimiser_of
 from cl_ast.training.stopping import Stop, Stopping, never
 
@@ -88,10 +89,8 @@ def train(
     labelling, labels = model.settings.labelling, len(model.settings.labels)
     weights = weights_of(options.class_weights, labelling, training.targets, labels, device)
     stopping = Stopping(options.patience, stop, group)
-    seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     try:
-        with seeded, trainable(model):
-            torch.manual_seed(options.seed)
+        with seeded(options.seed, device), trainable(model.trainable()):
             group.same(model.state().values())
             forward = SplitForward(model, options.precision, compile=_compiles(model, training, options, group))
             states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
@@ -131,10 +130,20 @@ def scores(labelling: LabelKind, logits: Tensor, targets: Tensor) -> tuple[float
     return labelling.measure(logits, targets), float(labelling.loss(None)(logits, targets))
 
 
+def measured(states: CachedStates, epoch: int, group: Group = ALONE) -> tuple[float, float]:
+    """Return accuracy (of tags, mAP) and mean loss over validation clips, as they are after an epoch.
+
+    Raises TrainingError where the loss is no longer a number.
+    """
+    accuracy, loss = scores(states.forward.model.settings.labelling, *outputs(states, group))
+    if loss != loss:
+        raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
+    return accuracy, loss
+
+
 @contextmanager
-def trainable(model: TaskModel) -> Iterator[None]:
-    """Let exactly the task's own tensors have gradients inside the block, and none after it."""
-    tensors = model.trainable()
+def trainable(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Let tensors of a frozen model have gradients inside the block, and none after it."""
     for tensor in tensors:
         tensor.requires_grad_(True)
     try:
@@ -214,7 +223,7 @@ def _epochs(
 def _rewound(
     model: TaskModel, head: Mapping[str, Tensor], history: History, validation: CachedStates, group: Group
 ) -> History:
-    """Rewind the adapter and the head to their start (`Adapter.rewind`).
+    """Rewind the adapter and the head to their start (`phases.rewind`).
 
     Return the history with this start as the best weights so far, because those of before have too many numbers.
     """
@@ -242,9 +251,7 @@ def _with_epoch(
         learned: loss and accuracy over the training clips during the epoch, None for what was not measured.
         keep: whether the weights may be kept; not while a method still gives parts of them up.
     """
-    accuracy, loss = scores(model.settings.labelling, *outputs(validation, group))
-    if loss != loss:
-        raise TrainingError(f"the loss is not a number after epoch {epoch}; use a smaller --lr")
+    accuracy, loss = measured(validation, epoch, group)
     learned_loss, learned_accuracy = learned
     one = EpochScores(epoch, learned_loss, learned_accuracy, loss, accuracy)
     history = replace(history, curve=(*history.curve, one))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cl_ast.adapters.forms.base import Fresh, Params, Weight
 from cl_ast.adapters.forms.layers import linear, vector
-from cl_ast.adapters.forms.weights import LowRank
+from cl_ast.adapters.forms.weights import LowRank, not_orthonormal
 
 _TRAINED = ("p", "e", "q")
 _SPREAD = 833  # the fan-in of uniform numbers with the paper's standard deviation, 0.02
@@ -58,10 +58,7 @@ class AdaptiveRank:
         return linear(linear(x, p["q"]) * vector(self.scale * p["e"]), p["p"])
 
     def penalty(self, p: Params) -> Tensor:
-        one = torch.eye(self.rank, device=p["p"].device)
-        left, right = p["p"].mT @ p["p"] - one, p["q"] @ p["q"].mT - one
-        distance: Tensor = torch.linalg.matrix_norm(left) + torch.linalg.matrix_norm(right)
-        return self.gamma * distance / 2
+        return self.gamma * not_orthonormal(p["p"], p["q"])
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
         return self.finished().folded(stock, self.finish(p))

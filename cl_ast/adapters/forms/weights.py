@@ -194,10 +194,7 @@ class SingularVectors:
         return linear(linear(x, p["v"]), left) - linear(linear(x, p["was.v"]), p["was.us"])
 
     def penalty(self, p: Params) -> Tensor:
-        one = torch.eye(self.rank, device=p["u"].device)
-        left, right = p["u"].mT @ p["u"] - one, p["v"] @ p["v"].mT - one
-        distance: Tensor = torch.linalg.matrix_norm(left) + torch.linalg.matrix_norm(right)
-        return self.gamma * distance / 2
+        return self.gamma * not_orthonormal(p["u"], p["v"])
 
     def anchors(self, p: Params) -> Mapping[str, Tensor]:
         values = torch.linalg.vector_norm(p["was.us"], dim=0)  # the columns of U are unit vectors
@@ -205,3 +202,14 @@ class SingularVectors:
 
     def folded(self, stock: Params, p: Params) -> Mapping[str, Tensor]:
         return {**stock, "weight": stock["weight"] + (p["u"] * p["s"]) @ p["v"] - p["was.us"] @ p["was.v"]}
+
+
+def not_orthonormal(columns: Tensor, rows: Tensor) -> Tensor:
+    """Return the mean of ‖UᵀU − I‖ and ‖VVᵀ − I‖ for U (out, r) and V (r, in).
+
+    The norms are Frobenius norms, not squared, as in the public code of SORSA and AdaLoRA.
+    """
+    one = torch.eye(len(rows), device=rows.device)
+    left, right = columns.mT @ columns - one, rows @ rows.mT - one
+    distance: Tensor = torch.linalg.matrix_norm(left) + torch.linalg.matrix_norm(right)
+    return distance / 2

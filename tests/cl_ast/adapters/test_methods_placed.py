@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.adapter import params_of
+from cl_ast.adapters.placed_tensors import params_of
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.tasks.task_model import TaskModel
 from tests.cl_ast.conftest import Fresh

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_ast.adapters.adapter import params_of
 from cl_ast.adapters.forms import CentredOneBit, SparseMixture
+from cl_ast.adapters.placed_tensors import params_of
 from cl_ast.adapters.spec import cost, parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.families.ast import positions_for

@@ -65,7 +65,7 @@ def step(deep: tuple[Backbone, ASTModel]) -> Callable[[str, str], Operations]:
         model = TaskModel.fresh(settings, deep[0], torch.Generator().manual_seed(0))
         forward = SplitForward(model, kind)
         features, targets = torch.randn(CLIPS, FRAMES, 128), torch.arange(CLIPS) % 2
-        with trainable(model), model.adapter.training_mode():
+        with trainable(model.trainable()), model.adapter.training_mode():
             state = forward.below(features)
             found = Operations()
             with found, model.backbone.precision(kind):
@@ -114,7 +114,7 @@ def test_every_method_is_one_graph_forward_and_in_training(fresh: Fresh, method:
     with model.backbone.precision("bf16"), model.acting():
         with torch.no_grad():
             torch.testing.assert_close(one_graph(state), forward._logits(state))
-        with trainable(model), model.adapter.training_mode():
+        with trainable(model.trainable()), model.adapter.training_mode():
             one_graph(state).float().sum().backward()  # type: ignore[no-untyped-call]
             assert all(tensor.grad is None for tensor in model.backbone.tensors().values()) or model.backbone.trained
 
@@ -135,7 +135,7 @@ def test_only_the_usual_batch_is_compiled(fresh: Fresh, toy: Toy, monkeypatch: p
     clips = toy(0, 20)
     clips.load("reading")
     steps = Steps(CachedStates(clips, SplitForward(model, compile=True)), torch.optim.AdamW(model.trainable()))
-    with trainable(model):
+    with trainable(model.trainable()):
         taken = [len(steps.take(part).targets) for part in (range(8), range(8, 16), range(16, 20))]
     assert taken == [8, 8, 4]
     assert seen == [8, 8]
