@@ -19,8 +19,8 @@ from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.stopping import Stop, never
 from cl_ast.training.together import LearnedTogether, Learner, train_together
-from registry import SharedPart
-from registry.names import checked, key
+from registry import SharedPart, shared_parts
+from registry.names import checked
 
 _FEWEST = 2
 
@@ -60,9 +60,7 @@ def share(
         TrainingError: the training failed.
     """
     session.registry.require_writable()
-    wanted = key(checked(name))
-    if any(key(part.name) == wanted for part in session.registry.shared_parts()):
-        raise RegistryError(f'there is a shared part "{name}" already, and it never changes: choose another name')
+    shared_parts.check_free(checked(name), session.registry.shared_parts())
     spec = parse(method, session.methods)
     if not spec.acts_as:
         reading = ", ".join(row.name for row in session.methods.values() if parse(row.name, session.methods).acts_as)
