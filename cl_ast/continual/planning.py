@@ -82,10 +82,10 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     check_labels(session, task, task.name)
     recipe = recipe_for(task.source.task, session.backbone)
     part = None if request.share is None else session.registry.shared_part(request.share)
-    method = request.method or recipe.method
     if part is not None:
         spec = _reading(part, request.method, session.methods)
     else:
+        method = request.method or recipe.method
         spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
