@@ -58,7 +58,7 @@ class AdapterFiles:
         """Return a file's bytes. Raises CorruptRegistryError where it is missing or damaged.
 
         Args:
-            what: the file is, in the words with which the message begins.
+            what: what the file is; the message begins with it.
             way_out: the end of the message, after "put the file back from a copy".
         """
         data = self.read(sha256)
