@@ -54,6 +54,21 @@ class AdapterFiles:
             self._write_to_cache(sha256, data)
         return data
 
+    def intact(self, sha256: str, what: str, way_out: str) -> bytes:
+        """Return a file's bytes. Raises CorruptRegistryError where it is missing or damaged.
+
+        Args:
+            what: what the file is; the message begins with it.
+            way_out: the end of the message, after "put the file back from a copy".
+        """
+        data = self.read(sha256)
+        if data is None or digest(data) != sha256:
+            state = "is missing" if data is None else "is not what was stored"
+            raise CorruptRegistryError(
+                f"{what} {state}: {self.address(sha256)}; put the file back from a copy{way_out}"
+            )
+        return data
+
     def read_from_store(self, name: str) -> bytes | None:
         """Return the bytes of the file of that name, unchecked and never from the cache; None without a file."""
         return self.store.read(name)

@@ -92,11 +92,7 @@ def share(
     names.checked(name)
     header.check(data)
     with _deleted_on_error(database, files) as written, changing(database, files) as writer:
-        if any(names.key(part.name) == names.key(name) for part in shared_parts.listed(writer)):
-            raise RegistryError(
-                f'there is a shared part "{name}" already, and it never changes: choose another name; '
-                "`cl-ast gc` drops one that no task reads"
-            )
+        shared_parts.check_free(name, shared_parts.listed(writer))
         part = SharedPart(0, name, method, tuple(tasks), "", 0, datetime.now(UTC))
         described = shared_parts.described(data, part, rows.require_backbone(writer))
         part = replaced(part, sha256=digest(described), bytes=len(described))
@@ -199,15 +195,11 @@ def rollback(database: Database, files: AdapterFiles, name: str, version: int | 
 
 def intact(files: AdapterFiles, version: VersionRecord) -> bytes:
     """Return the bytes of a version's file. Raises CorruptRegistryError where it is missing or damaged."""
-    data = files.read(version.adapter_sha256)
-    if data is None or digest(data) != version.adapter_sha256:
-        state = "is missing" if data is None else "is not what was stored"
-        raise CorruptRegistryError(
-            f'the adapter of task "{version.task}" (version {version.number}) {state}: '
-            f"{files.address(version.adapter_sha256)}; put the file back from a copy, roll the task back or "
-            "learn it again; no other task is affected"
-        )
-    return data
+    return files.intact(
+        version.adapter_sha256,
+        f'the adapter of task "{version.task}" (version {version.number})',
+        ", roll the task back or learn it again; no other task is affected",
+    )
 
 
 @contextmanager

@@ -5,11 +5,11 @@
 
 import os
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from cl_ast.errors import RegistryError
 from registry.crash_points import crash_point
@@ -86,25 +86,10 @@ class LocalFolder:
         return str(self.folder / name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Give the file its name only once it is whole and on the disk: a crash leaves at most a temporary file."""
-        temporary = self.folder / f".{secrets.token_hex(8)}.tmp"
         with file_errors(self.folder, "write an adapter into"):
             self.folder.mkdir(exist_ok=True)  # a copy of an empty registry may lack it
-            try:
-                crash_point("create file")
-                with temporary.open("xb") as file:
-                    crash_point("write file")
-                    file.write(data)
-                    file.flush()
-                    crash_point("sync file")
-                    os.fsync(file.fileno())
-                crash_point("rename file")
-                temporary.replace(self.folder / name)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
-            sync_folder(self.folder)
+            with whole_file(self.folder / name, self.folder / f".{secrets.token_hex(8)}.tmp") as file:
+                file.write(data)
 
     def read(self, name: str) -> bytes | None:
         path = self.folder / name
@@ -160,6 +145,36 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+@contextmanager
+def whole_file(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
+    """Let the block write a file that gets its name only once it is whole and on the disk.
+
+    A crash leaves at most the temporary file, and an error leaves none; what was there before is then as it was.
+
+    Args:
+        temporary: the name until then, in the same folder; a hidden one beside `path` by default.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        crash_point("create file")
+        with temporary.open("xb") as file:
+            crash_point("write file")
+            yield file
+            file.flush()
+            crash_point("sync file")
+            os.fsync(file.fileno())
+        crash_point("rename file")
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

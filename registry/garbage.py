@@ -124,7 +124,7 @@ def _sorted_out(
         if name_of(digest(data)) != file.name:
             leftovers.append(Dropped(file.name, file.bytes, "it is damaged, and nothing names it"))
             continue
-        manifest = _described(data)
+        manifest, shared = _described(data)
         known = manifest and places.get((manifest.task_id or 0, manifest.number))
         # The same version in another file, as a rename writes it: both were committed at one moment.
         if manifest and known and known.created == manifest.created:
@@ -132,17 +132,23 @@ def _sorted_out(
             leftovers.append(Dropped(file.name, file.bytes, f"{what} is in another file by now"))
         else:
             task, number = (manifest.name, manifest.number) if manifest else (None, None)
-            unknown.append(Unnamed(file.name, file.bytes, task, number))
+            unknown.append(Unnamed(file.name, file.bytes, task, number, shared))
     return leftovers, unknown
 
 
-def _described(data: bytes) -> Manifest | None:
-    """Return what a file says that it is; None where `rebuild` could not use it."""
+def _described(data: bytes) -> tuple[Manifest | None, str | None]:
+    """Return what a file says of its version, and the name of its shared part; None where `rebuild` could not use it.
+
+    A file is one of the two.
+    """
     try:
-        found = Manifest.from_header(header.read(data).description(), datetime.fromtimestamp(0, UTC))
+        words = header.read(data).description()
+        if shared_parts.is_one(words):
+            return None, shared_parts.from_file(data, words)[0].name
+        found = Manifest.from_header(words, datetime.fromtimestamp(0, UTC))
     except RegistryError:
-        return None
-    return found if max(found.number, found.task_id or 0) <= row_checks.MOST_CLAIMED_ID else None
+        return None, None
+    return (found if max(found.number, found.task_id or 0) <= row_checks.MOST_CLAIMED_ID else None), None
 
 
 def _named(unknown: Sequence[Unnamed], wanted: Collection[str]) -> list[Dropped]:

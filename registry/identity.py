@@ -68,6 +68,5 @@ def missing_beside(reader: Reader, files: AdapterFiles) -> str | None:
 def _related(reader: Reader, files: AdapterFiles) -> bool:
     """Return whether the database knows one of the adapters, or there is none. A hash is in no two registries."""
     there = {file.name for file in files.adapters()}
-    sql = "SELECT adapter_sha256 FROM versions UNION ALL SELECT sha256 FROM shared_parts"
-    known = (sha256 for (sha256,) in reader.query(sql))
+    known = rows.all_files_named(reader)
     return not there or any(is_sha256(sha256) and name_of(sha256) in there for sha256 in known)

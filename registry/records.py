@@ -218,18 +218,20 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Unnamed:
-    """A whole adapter that no row of the database names, and that `gc` does not touch unless it is named.
+    """A whole file that no row of the database names, and that `gc` does not touch unless it is named.
 
     Attributes:
         name: the file's.
         bytes: its size.
         task, number: the task and the version that it says it is; None where it does not say it.
+        shared: the name of the shared part that it says it is, if it is one.
     """
 
     name: str
     bytes: int
     task: str | None
     number: int | None
+    shared: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -241,6 +243,9 @@ class Unnamed:
         back = ""
         if self.task is not None:
             what = f"an adapter of task {self.task}, version {self.number}, that the database does not know"
+            back = "`cl-ast rebuild` brings it back, "
+        elif self.shared is not None:
+            what = f"a shared part, {self.shared}, that the database does not know"
             back = "`cl-ast rebuild` brings it back, "
         return f"{what}: {back}`cl-ast gc {self.sha256[:12]}` moves it to the trash"
 

@@ -31,6 +31,7 @@ _IN_ORDER = " ORDER BY v.id"
 _WITHOUT_CURRENT = """
     SELECT t.name FROM tasks t
     WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.id = t.current_version_id AND v.task_id = t.id)"""
+_FILES = "SELECT adapter_sha256 AS sha256 FROM versions UNION ALL SELECT sha256 FROM shared_parts"
 
 
 def versions(reader: Reader, task_id: int | None = None) -> list[VersionRecord]:
@@ -89,14 +90,16 @@ def count(reader: Reader) -> int:
     return next(int(row[0]) for row in reader.query("SELECT count(*) FROM tasks"))
 
 
+def all_files_named(reader: Reader) -> set[object]:
+    """Return what the rows say is the SHA-256 of a version's or a shared part's file; unchecked, so it may be none."""
+    return {sha256 for (sha256,) in reader.query(_FILES)}
+
+
 def files_named(reader: Reader, hashes: Sequence[str]) -> set[str]:
     """Return those of at most some hundred SHA-256 that a row names as the file of a version or of a shared part."""
     marks = ", ".join("?" * len(hashes))
-    sql = (
-        f"SELECT adapter_sha256 FROM versions WHERE adapter_sha256 IN ({marks}) "
-        f"UNION SELECT sha256 FROM shared_parts WHERE sha256 IN ({marks})"
-    )
-    return {sha256 for (sha256,) in reader.query(sql, *hashes, *hashes)} if hashes else set()
+    sql = f"SELECT sha256 FROM ({_FILES}) AS named WHERE sha256 IN ({marks})"
+    return {sha256 for (sha256,) in reader.query(sql, *hashes)} if hashes else set()
 
 
 def problems(reader: Reader) -> list[str]:

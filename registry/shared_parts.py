@@ -52,6 +52,15 @@ def named(reader: Reader, name: str) -> SharedPart:
     raise RegistryError(f'no shared part "{name}" in the registry; {known}')
 
 
+def check_free(name: str, parts: Iterable[SharedPart]) -> None:
+    """Raise RegistryError where one of the shared parts has that name, whatever its case."""
+    if any(names.key(part.name) == names.key(name) for part in parts):
+        raise RegistryError(
+            f'there is a shared part "{name}" already, and it never changes: choose another name; '
+            "`cl-ast gc` drops one that no task reads"
+        )
+
+
 def of_file(reader: Reader, sha256: str) -> SharedPart | None:
     """Return the shared part with that file; None where no row names it."""
     return next((part for part in listed(reader) if part.sha256 == sha256), None)
@@ -59,14 +68,11 @@ def of_file(reader: Reader, sha256: str) -> SharedPart | None:
 
 def intact(files: AdapterFiles, sha256: str, name: str) -> bytes:
     """Return the bytes of a shared part's file. Raises CorruptRegistryError where it is missing or damaged."""
-    data = files.read(sha256)
-    if data is None or digest(data) != sha256:
-        state = "is missing" if data is None else "is not what was stored"
-        raise CorruptRegistryError(
-            f'the shared part "{name}" {state}: {files.address(sha256)}; put the file back from a copy; until then the '
-            "tasks that read it cannot answer, and no other task is affected"
-        )
-    return data
+    return files.intact(
+        sha256,
+        f'the shared part "{name}"',
+        "; until then the tasks that read it cannot answer, and no other task is affected",
+    )
 
 
 def described(data: bytes, part: SharedPart, backbone: BackboneRecord) -> bytes:

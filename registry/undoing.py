@@ -89,8 +89,7 @@ def _bring_back(files: AdapterFiles, hashes: Sequence[str], change: LastChange, 
 
 def _unnamed(writer: Writer, hashes: Sequence[str]) -> list[str]:
     """Return those that no row names, each once."""
-    sql = "SELECT adapter_sha256 FROM versions UNION SELECT sha256 FROM shared_parts"
-    named = {sha256 for (sha256,) in writer.query(sql)}
+    named = rows.all_files_named(writer)
     return [sha256 for sha256 in dict.fromkeys(hashes) if sha256 not in named]
 
 

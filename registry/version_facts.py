@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeGuard
 
 from cl_ast.errors import RegistryError
 from cl_ast.escaping import refused_in_label
@@ -114,7 +114,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def is_sha256(value: object) -> bool:
+def is_sha256(value: object) -> TypeGuard[str]:
     """Return whether a value is a SHA-256 as files are named by: 64 small hexadecimal digits."""
     return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
 

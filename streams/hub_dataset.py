@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import StreamError
+from streams.records import TAG_MARK
 from streams.walk import EXTENSIONS
 
 MARK = "hf:"
@@ -64,10 +65,10 @@ def unpack(wanted: HubDataset, base: Path) -> Path:
     try:
         (fresh / "clips").mkdir(parents=True)
         with (fresh / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, ["file", "label", *(["split"] if len(parts) > 1 else []), *columns.groups])
+            names = ["file", "label", *(["split"] if len(parts) > 1 else []), *columns.groups]
+            table = csv.DictWriter(file, names, extrasaction="ignore")
             table.writeheader()
-            for row in _rows(parts, columns, fresh):
-                table.writerow({key: value for key, value in row.items() if key in table.fieldnames})
+            table.writerows(_rows(parts, columns, fresh))
         fresh.replace(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -186,7 +187,7 @@ def _write(audio: Mapping[str, Any], file: Path) -> None:
 
 
 def _label(value: Any, kind: Any) -> str:
-    """Return a label's name, or those of several with ; between them."""
+    """Return a label's name, or those of several with the mark between them that stands between tags."""
     if isinstance(value, list | tuple):
-        return ";".join(_label(one, getattr(kind, "feature", None)) for one in value)
+        return TAG_MARK.join(_label(one, getattr(kind, "feature", None)) for one in value)
     return str(kind.int2str(value)) if hasattr(kind, "int2str") and isinstance(value, int) else str(value)

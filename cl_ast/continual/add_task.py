@@ -14,7 +14,7 @@ import streams
 from cl_ast import caches
 from cl_ast.continual.cautions import few_clips, longer_clips, not_comparable
 from cl_ast.continual.learn_routing import LearnedRouting, learn_routing
-from cl_ast.continual.planning import Plan, Request, former_of, fresh_model, planned, version_of
+from cl_ast.continual.planning import Plan, Request, clip_sets, former_of, fresh_model, planned, version_of
 from cl_ast.continual.routing_clips import clips_of
 from cl_ast.continual.training_record import clip_counts, routing_record, training_record
 from cl_ast.errors import AudioError, StreamError
@@ -26,7 +26,7 @@ from cl_ast.tasks.task_model import TaskModel
 from cl_ast.training import calibrating
 from cl_ast.training.augmenting import augmentation
 from cl_ast.training.checkpoint import Checkpoint
-from cl_ast.training.clips import ClipSet, labelled
+from cl_ast.training.clips import ClipSet
 from cl_ast.training.distributed import ALONE, Group
 from cl_ast.training.quantising import rounded
 from cl_ast.training.stopping import Stop, never
@@ -125,20 +125,8 @@ def _trained(
     session: Session, plan: Plan, resume: bool | None, group: Group, progress: Progress, stop: Stop
 ) -> tuple[TaskModel, Trained, ClipSet]:
     """Train a fresh task; return it with its validation clips."""
-    task, device = plan.task, session.backbone.device
     model = fresh_model(session, plan)
-    training, validation = (
-        labelled(
-            clips,
-            task.labels,
-            plan.settings.front_end,
-            device,
-            session.clips.read,
-            crop,
-            labelling=plan.settings.labelling,
-        )
-        for clips, crop in ((task.train, plan.options.crop), (task.validation, plan.options.one_stretch))
-    )
+    training, validation = clip_sets(session, plan.task, plan.settings, plan.options)
     checkpoint = _checkpoint(session, plan)
     if not resume and group.main:
         epochs = checkpoint.look(model)

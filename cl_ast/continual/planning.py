@@ -18,6 +18,7 @@ from cl_ast.inference.session import Session
 from cl_ast.router import ALPHA
 from cl_ast.tasks.kind_names import CLASSES, TAGS
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
+from cl_ast.training.clips import ClipSet, labelled
 from cl_ast.training.options import Hyperparameters, TrainOptions
 from cl_ast.training.recipes import recipe_for
 from registry import NewVersion, SharedPart, TaskRecord
@@ -81,14 +82,14 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     check_labels(session, task, task.name)
     recipe = recipe_for(task.source.task, session.backbone)
     part = None if request.share is None else session.registry.shared_part(request.share)
-    method = request.method or recipe.method
     if part is not None:
         spec = _reading(part, request.method, session.methods)
     else:
+        method = request.method or recipe.method
         spec = recipe.spec(method, session.methods) if isinstance(method, str) else method
     front_end = session.backbone.front_end(task.clip_seconds)
     pooling = request.pooling or recipe.pooling
-    kind, sha256 = TAGS if task.source.tags else CLASSES, part.sha256 if part else None
+    kind, sha256 = kind_of(task), part.sha256 if part else None
     settings = TaskSettings(
         task.name, spec, task.labels, front_end, pooling, request.positions, kind=kind, shared=sha256
     )
@@ -99,6 +100,34 @@ def planned(session: Session, task: streams.Task, request: Request) -> Plan:
     plan = Plan(task, settings, options, task.fingerprint(), negatives, _alpha(session, task.name, request.alpha))
     version_of(plan, 0, 0.0, {}, None)  # A label or a path that cannot be kept is refused now, not after the training.
     return plan
+
+
+def kind_of(task: streams.Task) -> str:
+    """Return which kind of labels a task has, one of `label_kinds.KINDS`."""
+    return TAGS if task.source.tags else CLASSES
+
+
+def clip_sets(
+    session: Session, task: streams.Task, settings: TaskSettings, options: Hyperparameters
+) -> tuple[ClipSet, ClipSet]:
+    """Return the training clips and the validation clips of a task, as its training takes them.
+
+    Raises:
+        AudioError: a clip cannot be read, where all windows of the clips are taken and so all are read now.
+    """
+    training, validation = (
+        labelled(
+            clips,
+            settings.labels,
+            settings.front_end,
+            session.backbone.device,
+            session.clips.read,
+            crop,
+            labelling=settings.labelling,
+        )
+        for clips, crop in ((task.train, options.crop), (task.validation, options.one_stretch))
+    )
+    return training, validation
 
 
 def fresh_model(session: Session, plan: Plan) -> TaskModel:

@@ -8,19 +8,19 @@ import torch
 import streams
 from cl_ast.adapters.adapter import fresh_shared
 from cl_ast.adapters.spec import MethodSpec, parse
+from cl_ast.continual.planning import clip_sets, kind_of
 from cl_ast.errors import MethodError, RegistryError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, silent
 from cl_ast.tasks.shared_part import to_bytes
 from cl_ast.tasks.source import reload_version
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
-from cl_ast.training.clips import labelled
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
 from cl_ast.training.stopping import Stop, never
 from cl_ast.training.together import LearnedTogether, Learner, train_together
-from registry import SharedPart
-from registry.names import checked, key
+from registry import SharedPart, shared_parts
+from registry.names import checked
 
 _FEWEST = 2
 
@@ -60,9 +60,7 @@ def share(
         TrainingError: the training failed.
     """
     session.registry.require_writable()
-    wanted = key(checked(name))
-    if any(key(part.name) == wanted for part in session.registry.shared_parts()):
-        raise RegistryError(f'there is a shared part "{name}" already, and it never changes: choose another name')
+    shared_parts.check_free(checked(name), session.registry.shared_parts())
     spec = parse(method, session.methods)
     if not spec.acts_as:
         reading = ", ".join(row.name for row in session.methods.values() if parse(row.name, session.methods).acts_as)
@@ -94,12 +92,9 @@ def trained_on(
     for number, task in enumerate(tasks):
         recipe = recipe_for(task.source.task, backbone)
         front_end = backbone.front_end(task.clip_seconds)
-        settings = TaskSettings(task.name, spec, task.labels, front_end, recipe.pooling)
+        settings = TaskSettings(task.name, spec, task.labels, front_end, recipe.pooling, kind=kind_of(task))
         own = recipe.complete(options, spec)
-        training, validation = (
-            labelled(clips, task.labels, front_end, backbone.device, session.clips.read, crop)
-            for clips, crop in ((task.train, own.crop), (task.validation, own.one_stretch))
-        )
+        training, validation = clip_sets(session, task, settings, own)
         # Each task starts with a seed of its own: with the same numbers of their own, two would learn alike.
         model = TaskModel.fresh(settings, backbone, torch.Generator().manual_seed(seed + 1 + number), shared)
         learners.append(Learner(model, training, validation, own))

@@ -19,6 +19,7 @@ from cl_ast.errors import BackboneError, ClAstError, NotFiniteError
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, Step, silent
 from cl_ast.tasks.task_model import TaskModel
+from registry.file_stores import whole_file
 from streams.durations import typical_seconds
 from streams.records import Record
 
@@ -138,22 +139,18 @@ def write(found: Embedded, path: Path) -> None:
     Raises:
         ClAstError: the file cannot be written, or the library for parquet is not installed.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             if path.suffix.lower() == ".parquet":
                 _write_parquet(found, file)
             else:
                 paths, labels, splits = (np.array(values, dtype=str) for values in _texts(found).values())
                 names = np.array(found.names, dtype=str)
                 np.savez(file, paths=paths, labels=labels, splits=splits, names=names, vectors=found.vectors)
-        temporary.replace(path)
     except OSError as error:
         raise ClAstError(
             f"{path}: the embeddings cannot be written ({error.strerror or error}); name another file"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _texts(found: Embedded) -> dict[str, list[str]]:

@@ -31,11 +31,10 @@ def export(session: Session, name: str, path: Path, format: str = "folder", *, u
     if format == "onnx":
         facts = {"version": str(record.version.number), "sha256": record.version.adapter_sha256}
         return write_onnx(session.model(record.name), path, facts)
-    sha256 = None if unshared else record.version.shared
-    if sha256 == record.version.shared:
-        data = session.registry.read_adapter(record.version)
+    if unshared and record.version.shared is not None:
+        data, sha256 = _acting(session, session.version(name, record.version)), None
     else:
-        data = _acting(session, session.version(name, record.version))
+        data, sha256 = session.registry.read_adapter(record.version), record.version.shared
     rows = {row["name"]: row for row in stats(session.registry)["tasks"]}
     shared = None if sha256 is None else session.registry.read_shared(sha256)
     return write(path, data, auto=rows[record.name]["auto_accuracy"], methods=session.methods, shared=shared)

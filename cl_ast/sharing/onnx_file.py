@@ -8,8 +8,6 @@ number of samples, temperature, and which task this is.
 
 import json
 import logging
-import os
-import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from cl_ast.errors import ClAstError, MethodError, RegistryError
 from cl_ast.tasks.merging import merged
 from cl_ast.tasks.task_model import TaskModel
 from registry.errors import file_errors
+from registry.file_stores import whole_file
 
 _LARGEST_BATCH = 4096
 AGREES_TO = 1e-4
@@ -56,15 +55,8 @@ def write_onnx(model: TaskModel, path: Path, facts: dict[str, str]) -> Path:
     _check(content, clips, expected, model.settings.name)
     with file_errors(path, "export to"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with fresh.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            file.write(content)
     return path
 
 

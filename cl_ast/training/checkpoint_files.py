@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from registry.file_stores import sync_folder
+from registry.file_stores import whole_file
 
 OLDEST_DAYS = 30
 # The first kind is of this release; older ones wrote <hash>.safetensors and <hash>.<process>.part.
@@ -29,18 +29,8 @@ def write(path: Path, data: bytes) -> None:
         OSError: it cannot be written; what was there before is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # nobody else shall put checkpoints there
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
+    with whole_file(path, path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part")) as file:
+        file.write(data)
     _remove_old(path.parent)
 
 

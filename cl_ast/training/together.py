@@ -36,10 +36,17 @@ class Learner(NamedTuple):
 
 
 class LearnedTogether(NamedTuple):
-    """The result: the best epoch by the mean accuracy on validation clips, from 1, and each task's accuracy there."""
+    """The result of a training together.
+
+    Attributes:
+        epoch: the best by the mean of `accuracies`, from 1.
+        accuracies: what each task has on its validation clips after it, in [0, 1].
+        metrics: what that is of each task: "accuracy", or "mAP" of tags.
+    """
 
     epoch: int
     accuracies: tuple[float, ...]
+    metrics: tuple[str, ...]
 
 
 def train_together(
@@ -105,13 +112,14 @@ class _Together:
         counts = [len(one.training) for one in self._learners]
         taken = sum(-(-count // size) for count, size in zip(counts, sizes, strict=True))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, options.epochs * taken)
-        best, state = LearnedTogether(0, ()), dict[str, Tensor]()
+        metrics = tuple(one.model.settings.labelling.metric for one in self._learners)
+        best, state = LearnedTogether(0, (), metrics), dict[str, Tensor]()
         for epoch in range(1, options.epochs + 1):
             if not self._epoch(epoch, options.epochs, schedule, stop):
                 break
             accuracies = tuple(measured(states, epoch)[0] for states in self._validation)
             if sum(accuracies) > sum(best.accuracies) or not state:
-                best = LearnedTogether(epoch, accuracies)
+                best = LearnedTogether(epoch, accuracies, metrics)
                 state = {name: tensor.detach().clone() for name, tensor in self._shared.items()}
         if not state:
             raise TrainingError("the training was stopped before its first epoch was over; there is no shared part yet")

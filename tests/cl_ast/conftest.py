@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from cl_ast.router.space import dimensions_of
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.clips import ClipSet
-from registry import BackboneRecord, Registry
+from registry import BackboneRecord, NewVersion, Registry
 from tests.once import measured_once
 
 # Rows and columns of the position table differ (8 x 12), so that a swap of the axes cannot hide.
@@ -190,6 +190,32 @@ def registry_of() -> RegistryOf:
         return registry
 
     return make
+
+
+def commit_model(
+    registry: Registry,
+    name: str,
+    model: TaskModel,
+    backbone: Backbone,
+    router: Mapping[str, torch.Tensor] | None = None,
+    *,
+    replace: bool = False,
+    **facts: Any,
+) -> None:
+    """Commit a model as a task, as if it had just been learned.
+
+    Args:
+        router: the routing of the task; none by default.
+        replace: whether a task of that name gets its next version.
+        facts: of the version, by the names in `VersionFacts`, that are not the model's own.
+    """
+    new = NewVersion(
+        method=model.settings.method.text,
+        labels=model.settings.labels,
+        trainable_parameters=model.trainable_parameters(),
+        **facts,
+    )
+    registry.commit(name, to_bytes(model, backbone, {}, router or {}), new, replace=replace)
 
 
 @pytest.fixture(scope="session")

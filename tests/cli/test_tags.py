@@ -188,6 +188,12 @@ def test_it_is_exported_imported_rebuilt_and_learned_again(
     assert again["metric"] == "mAP" and again["data_fingerprint"] == shown["data_fingerprint"]
 
 
+def test_a_shared_part_is_trained_on_tasks_of_both_kinds(home: Path, run: Run) -> None:
+    words = ("share", "sounds", "--tasks", "tones", "mixed", "--method", "mhr:S=2,h=2,r=2", "--epochs", 1)
+    said = run(home, "-q", *words).fine().out
+    assert "mAP" in said.partition("mixed ")[2] and "mAP" not in said.partition("mixed ")[0]
+
+
 def test_a_file_of_unknown_labels_is_refused(home: Path, run: Run, tmp_path: Path, backbone: Path) -> None:
     run(home, "export", "mixed", tmp_path / "folder").fine()
     path = tmp_path / "folder" / "adapter_model.safetensors"

@@ -114,6 +114,20 @@ def test_it_is_rebuilt_and_so_are_the_tasks_that_read_it(
         assert [task.name for task in again.tasks()] == ["rain"]
 
 
+def test_one_that_the_database_does_not_know_stays_until_it_is_named(
+    reg: Registry, place: Place, part: SharedPart, adapter: Adapter, new: New
+) -> None:
+    data = reg.read_shared(part.sha256)
+    reg.gc()
+    reg.commit("birds", adapter(1), new())
+    path_of(place, part).write_bytes(data)
+    (left,) = reg.gc().unnamed
+    assert (left.task, left.shared) == (None, "sounds")
+    assert str(left).startswith("a shared part, sounds, that the database does not know: `cl-ast rebuild`")
+    assert [file.name for file in reg.gc([part.sha256[:12]]).dropped] == [path_of(place, part).name]
+    assert reg.verify() == []
+
+
 def test_a_backup_has_it(reg: Registry, part: SharedPart, adapter: Adapter, new: New, tmp_path: Path) -> None:
     reg.commit("birds", adapter(1), new(shared=part.sha256))
     assert reg.backup(tmp_path / "copy").problems == ()

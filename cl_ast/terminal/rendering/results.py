@@ -61,7 +61,10 @@ def shared(one: Made) -> dict[str, Any]:
 def shared_line(one: Made) -> str:
     """Return the result of `cl-ast share` for a person, in one line."""
     part, learned = one.part, one.trained
-    tasks = [f"{task} {100 * value:.1f} %" for task, value in zip(part.tasks, learned.accuracies, strict=True)]
+    tasks = [
+        f"{task} {100 * value:.1f} %" + (f" ({metric})" if metric != ACCURACY else "")
+        for task, value, metric in zip(part.tasks, learned.accuracies, learned.metrics, strict=True)
+    ]
     return (
         f"{part.name}: {part.method}, {size(part.bytes)}, frozen; validation accuracy at epoch {learned.epoch}: "
         f"{some_of(tasks, _MOST_NAMES)}; learn a task with it: cl-ast add-task TASK --share {quote(part.name)}"

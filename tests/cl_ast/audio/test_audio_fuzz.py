@@ -21,9 +21,9 @@ from limits import MOST_BYTES, MOST_SECONDS
 from cl_ast.audio import reading
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import AudioError
-from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from registry import BackboneRecord, NewVersion, Registry
+from registry import BackboneRecord, Registry
+from tests.cl_ast.conftest import commit_model
 
 FILES = int(os.environ.get("CL_AST_FUZZ_AUDIO", "150"))
 BATCH = 250  # that one process answers
@@ -85,10 +85,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, fresh: Callable[..., Task
     model = fresh("linear")
     with Registry.open(home) as opened:
         opened.set_backbone(BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes))
-        new = NewVersion(
-            method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
-        )
-        opened.commit("toy", to_bytes(model, backbone, {}, {}), new)
+        commit_model(opened, "toy", model, backbone)
     return home
 
 

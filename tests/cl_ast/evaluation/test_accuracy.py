@@ -13,11 +13,9 @@ from cl_ast.evaluation.accuracy import measure
 from cl_ast.inference.answering import logits_of
 from cl_ast.inference.session import Session
 from cl_ast.router import Route
-from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from registry import NewVersion
 from streams import Clip
-from tests.cl_ast.conftest import Fresh, RegistryOf
+from tests.cl_ast.conftest import Fresh, RegistryOf, commit_model
 
 LABELS = ("tone", "noise")
 
@@ -51,10 +49,9 @@ def model(fresh: Fresh) -> TaskModel:
 @pytest.fixture
 def session(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, model: TaskModel) -> Iterator[Session]:
     """A session of a registry with the tasks "toy", "other" and "third", all of them the same model."""
-    new = NewVersion(method="linear", labels=LABELS, trainable_parameters=1, seed=0, seconds=1.0)
     with registry_of(tmp_path / "registry", backbone) as registry:
         for name in ("toy", "other", "third"):
-            registry.commit(name, to_bytes(model, backbone, {}, {}), new)
+            commit_model(registry, name, model, backbone)
         one = Session(registry, backbone=backbone, device="cpu")
         yield one
         one.close()

@@ -23,19 +23,11 @@ from cl_ast.inference.prediction import Prediction
 from cl_ast.inference.session import Session
 from cl_ast.inference.task_cache import TaskCache
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
 from cl_ast.tasks.task_model import TaskModel
-from registry import BackboneRecord, NewVersion, Registry, VersionRecord
-from tests.cl_ast.conftest import Fresh, Randomise
+from registry import BackboneRecord, Registry, VersionRecord
+from tests.cl_ast.conftest import Fresh, Randomise, commit_model
 
 SPECS = ("lora", "conformer:k=8", "bottleneck:ffn", "prefix", "prompt:deep,n=3", "linear", "full", "onebit:r=4")
-
-
-def _commit(registry: Registry, name: str, model: TaskModel, backbone: Backbone) -> None:
-    new = NewVersion(
-        method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
-    )
-    registry.commit(name, to_bytes(model, backbone, {}, {}), new, replace=True)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +47,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, models: dict[str, TaskMode
     with Registry.open(home) as registry:
         registry.set_backbone(BackboneRecord(backbone.name, backbone.fingerprint, backbone.parameters, backbone.bytes))
         for name, model in models.items():
-            _commit(registry, name, model, backbone)
+            commit_model(registry, name, model, backbone)
     return home
 
 
@@ -148,7 +140,7 @@ def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
             for n in itertools.cycle((1, 2, 0)):
                 if stop.is_set():
                     return
-                _commit(other, "task-0", versions[n], backbone)
+                commit_model(other, "task-0", versions[n], backbone, replace=True)
                 other.gc()
                 other.rename("task-1", "another")
                 other.rename("another", "task-1")
@@ -180,7 +172,8 @@ def test_what_replaces_a_task_answers_at_once(
     with Manager.open(home) as manager:
         (before,) = manager.predict([tmp_path / "clip.wav"], task="task-0")
         with Registry.open(home) as other:
-            _commit(other, "task-0", randomise(fresh("lora", 99, labels=("new", "newer"))), backbone)
+            new = randomise(fresh("lora", 99, labels=("new", "newer")))
+            commit_model(other, "task-0", new, backbone, replace=True)
         (after,) = manager.predict([tmp_path / "clip.wav"], task="task-0")
     assert isinstance(before, Prediction)
     assert isinstance(after, Prediction)

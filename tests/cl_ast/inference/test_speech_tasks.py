@@ -14,10 +14,8 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.inference.prediction import Prediction
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
 from cl_ast.training.options import TrainOptions
-from registry import NewVersion
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, ToyTasks
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, ToyTasks, commit_model
 
 RELATIVES = ("hubert", "unispeech", "unispeech-sat", "data2vec-audio", "wavlm")
 Exported = Callable[[Backbone, str], tuple[Path, Tensor]]
@@ -57,9 +55,7 @@ def exported(tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: R
     def export(backbone: Backbone, method: str) -> tuple[Path, Tensor]:
         model = randomise(fresh(method, backbone=backbone))
         registry = registry_of(tmp_path / "home", backbone)
-        labels, numbers = model.settings.labels, model.trainable_parameters()
-        new = NewVersion(method=method, labels=labels, trainable_parameters=numbers, seed=0, seconds=1.0)
-        registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
+        commit_model(registry, "toy", model, backbone)
         return Manager(registry, device="cpu").export("toy", tmp_path / "out"), model.logits(features)
 
     return export

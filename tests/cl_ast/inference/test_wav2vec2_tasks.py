@@ -18,11 +18,9 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError
 from cl_ast.inference.prediction import Prediction
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
 from cl_ast.training.options import TrainOptions
 from cl_ast.training.recipes import recipe_for
-from registry import NewVersion
-from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, SaveModel, ToyTasks
+from tests.cl_ast.conftest import BackboneOf, Fresh, Randomise, RegistryOf, SaveModel, ToyTasks, commit_model
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +45,7 @@ def home(
     def make(method: str) -> Manager:
         model = randomise(fresh(method, frames=60))
         registry = registry_of(tmp_path / "home", backbone)
-        labels = model.settings.labels
-        new = NewVersion(
-            method=model.settings.method.text,
-            labels=labels,
-            trainable_parameters=model.trainable_parameters(),
-            seed=0,
-            seconds=1.0,
-        )
-        registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
+        commit_model(registry, "toy", model, backbone)
         return Manager(registry, device="cpu")
 
     return make

@@ -16,9 +16,7 @@ from cl_ast.audio.raw_samples import WaveformFrontEnd
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
-from registry import NewVersion
-from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -56,18 +54,7 @@ def test_a_backbone_that_takes_samples_is_a_graph_too(
 
 def managed(model: Any, backbone: Backbone, registry_of: RegistryOf, place: Path) -> Manager:
     registry = registry_of(place / "registry", backbone)
-    version = NewVersion(
-        method=model.settings.method.text,
-        labels=model.settings.labels,
-        trainable_parameters=model.trainable_parameters(),
-        seed=0,
-        seconds=1.0,
-        source={},
-        data_fingerprint="d" * 64,
-        protocol="none",
-        learned_accuracy=None,
-    )
-    registry.commit("birds", to_bytes(model, backbone, {}, {}), version)
+    commit_model(registry, "birds", model, backbone, data_fingerprint="d" * 64, protocol="none")
     return Manager(registry, device="cpu")
 
 

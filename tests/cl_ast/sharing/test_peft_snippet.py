@@ -11,9 +11,7 @@ import torch
 
 from cl_ast.backbone import pretrained
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
-from registry import NewVersion
-from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
 
 PAGE = Path(__file__).parents[3] / "docs" / "registry.md"
 
@@ -32,18 +30,7 @@ def manager(tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: Ra
     model = randomise(fresh("lora:qv,r=2", backbone=backbone, frames=frames, pooling=backbone.pooling))
     model.round("fp16")
     registry = registry_of(tmp_path / "registry", backbone)
-    version = NewVersion(
-        method=model.settings.method.text,
-        labels=model.settings.labels,
-        trainable_parameters=model.trainable_parameters(),
-        seed=0,
-        seconds=1.0,
-        source={},
-        data_fingerprint="d" * 64,
-        protocol="none",
-        learned_accuracy=None,
-    )
-    registry.commit("birds", to_bytes(model, backbone, {}, {}), version)
+    commit_model(registry, "birds", model, backbone, data_fingerprint="d" * 64, protocol="none")
     return Manager(registry, device="cpu")
 
 

@@ -21,9 +21,7 @@ from cl_ast.router import learn
 from cl_ast.router.space import description_id
 from cl_ast.tasks.number_formats import Kind
 from cl_ast.tasks.origin import by_name_only
-from cl_ast.tasks.task_file import to_bytes
-from registry import NewVersion
-from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
 
 PEFT_METHODS = ["lora:qv,r=6,s=8", "lora:qkvo,r=3,s=0.7", "lora:ffn,r=2,s=1.5", "lora:q,r=2,s=3+lora:ffn,r=4,s=0.25"]
 PEFT_METHODS += ["lora:qv,r=2,s=3,from=1", "adalora:r=3,b=2"]
@@ -49,10 +47,12 @@ def home(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fre
         model.finish()
         model.round(store)
         registry = registry_of(tmp_path / "home", backbone)
-        new = NewVersion(
-            method=model.settings.method.text,
-            labels=model.settings.labels,
-            trainable_parameters=model.trainable_parameters(),
+        commit_model(
+            registry,
+            "toy",
+            model,
+            backbone,
+            routing(backbone),
             seed=3,
             seconds=1.0,
             source={"task": "esc50", "data": "/somewhere/private", "name": "toy", "fold": "5"},
@@ -60,7 +60,6 @@ def home(tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fre
             protocol="5 folds | test on 5",
             learned_accuracy=0.75,
         )
-        registry.commit("toy", to_bytes(model, backbone, {}, routing(backbone)), new)
         return Manager(registry, device="cpu")
 
     return make

@@ -21,9 +21,8 @@ from torch import Tensor
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import RegistryError
 from cl_ast.manager import Manager
-from cl_ast.tasks.task_file import to_bytes
 from registry import NewVersion
-from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf
+from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
 
 SHA = "a" * 40
 
@@ -115,10 +114,7 @@ def manager(
 ) -> tuple[Manager, Manager]:
     home, guest = (Manager(registry_of(tmp_path / place, backbone), device="cpu") for place in ("home", "guest"))
     model = randomise(fresh("lora:qv,r=2"))
-    new = NewVersion(
-        method=model.settings.method.text, labels=model.settings.labels, trainable_parameters=1, seed=0, seconds=1.0
-    )
-    home.registry.commit("toy", to_bytes(model, backbone, {}, {}), new)
+    commit_model(home.registry, "toy", model, backbone)
     return home, guest
 
 
