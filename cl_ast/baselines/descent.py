@@ -10,6 +10,7 @@ from cl_ast.batching import chunks
 from cl_ast.errors import TrainingError
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.step import adamw
+from cl_ast.training.trainer import trainable
 
 Loss = Callable[[Sequence[int]], Tensor]
 """Maps the numbers of a batch's clips to the loss of the batch."""
@@ -27,18 +28,11 @@ def descend(network: Network, clips: int, options: Hyperparameters, loss: Loss) 
     optimiser = adamw(tensors, options, options.learning_rate)
     steps = -(-clips // options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
-    for tensor in tensors:
-        tensor.requires_grad_(True)
-    try:
-        with network.training_mode():
-            for epoch in range(options.epochs):
-                total = _epoch(network, clips, options.batch_size, loss, optimiser, schedule)
-                if not torch.isfinite(total):
-                    raise TrainingError(f"the loss is not a number after epoch {epoch + 1}; use a smaller --lr")
-    finally:
-        for tensor in tensors:
-            tensor.requires_grad_(False)
-            tensor.grad = None
+    with trainable(tensors), network.training_mode():
+        for epoch in range(options.epochs):
+            total = _epoch(network, clips, options.batch_size, loss, optimiser, schedule)
+            if not torch.isfinite(total):
+                raise TrainingError(f"the loss is not a number after epoch {epoch + 1}; use a smaller --lr")
 
 
 def _epoch(

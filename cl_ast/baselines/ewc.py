@@ -15,6 +15,7 @@ from cl_ast.baselines.naive import Naive
 from cl_ast.baselines.network import Network
 from cl_ast.baselines.outputs import Outputs
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.trainer import trainable
 
 
 class ElasticWeights(Naive):
@@ -44,18 +45,13 @@ class ElasticWeights(Naive):
         """Return the diagonal of the empirical Fisher information of clips, for each trained tensor."""
         tensors = self.network.trainable()
         sums = [torch.zeros_like(tensor) for tensor in tensors]
-        for tensor in tensors:
-            tensor.requires_grad_(True)
-        try:
+        with trainable(tensors):
             for index in range(len(examples)):
                 gradients = torch.autograd.grad(
                     self.cross_entropy(examples.pick([index])), tensors, allow_unused=True, materialize_grads=True
                 )
                 for total, gradient in zip(sums, gradients, strict=True):
                     total += gradient.square()
-        finally:
-            for tensor in tensors:
-                tensor.requires_grad_(False)
         return [total / len(examples) for total in sums]
 
     def kept(self) -> list[Tensor]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cl_ast.adapters.spec import MethodSpec
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.backbone.device import pick_device
@@ -25,6 +23,7 @@ from cl_ast.evaluation import metrics
 from cl_ast.inference.session import Session
 from cl_ast.progress import Progress, silent
 from cl_ast.training.options import Hyperparameters
+from cl_ast.training.seeding import seeded
 from registry import Registry
 
 RUN, TRIAL = "run", "trial"
@@ -137,8 +136,7 @@ class Runner:
         bench = Bench(clips, job.order, job.seed, setting.method, setting.learning_rate, self._registry)
         spec = parse(job.baseline)
         device = clips.backbone.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(job.seed)
+        with seeded(job.seed, device):
             try:
                 learner = spec.row.make(bench, spec.values)
                 return _tried(learner, steps) if job.kind == TRIAL else self._measured(learner, steps)
