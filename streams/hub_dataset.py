@@ -9,13 +9,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cl_ast.errors import StreamError
+from streams.metadata import SPLIT_NAMES
 from streams.records import TAG_MARK
 from streams.walk import EXTENSIONS
 
@@ -23,7 +24,6 @@ MARK = "hf:"
 """What the name of such a data set begins with on the command line."""
 
 _PARTS = ("train", "validation", "test")
-_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 _GROUPS = {"speaker": "speaker", "speaker_id": "speaker", "fold": "fold"}  # columns by which a folder may be split
 
 
@@ -70,6 +70,11 @@ def unpack(wanted: HubDataset, base: Path) -> Path:
             table.writeheader()
             table.writerows(_rows(parts, columns, fresh))
         fresh.replace(folder)
+    except OSError as error:
+        if not folder.is_dir():  # another process may have been faster
+            raise StreamError(
+                f"{folder} cannot be written: {error.strerror}; say another place with --data-root"
+            ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
@@ -98,12 +103,8 @@ def _parts(wanted: HubDataset) -> dict[str, Any]:
             f"the data set {wanted.name} cannot be loaded: {type(error).__name__}: {said:.300}"
         ) from error
     if wanted.split is None:
-        named = {_WORDS[part]: rows for part, rows in found.items() if part in _WORDS}
-        return (
-            named
-            if "train" in named and len(named) > 1
-            else {"train": datasets.concatenate_datasets([*found.values()])}
-        )
+        named = _named(found)
+        return named if "train" in named and len(named) > 1 else {"train": _joined(found.values())}
     names = wanted.split.split("/")
     if not 2 <= len(names) <= 3 or len(set(names)) < len(names) or not set(names) <= set(found):
         raise StreamError(
@@ -111,6 +112,22 @@ def _parts(wanted: HubDataset) -> dict[str, Any]:
             f"{wanted.split!r}; {wanted.name} has {', '.join(found)}"
         )
     return {part: found[name] for part, name in zip(_PARTS if len(names) == 3 else _PARTS[::2], names, strict=True)}
+
+
+def _named(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of the parts that are called as one of our splits, by the split's name."""
+    alike: dict[str, list[Any]] = {}
+    for part, rows in found.items():
+        if part.lower() in SPLIT_NAMES:
+            alike.setdefault(SPLIT_NAMES[part.lower()], []).append(rows)
+    return {split: _joined(several) for split, several in alike.items()}
+
+
+def _joined(parts: Iterable[Any]) -> Any:
+    import datasets
+
+    several = list(parts)
+    return several[0] if len(several) == 1 else datasets.concatenate_datasets(several)
 
 
 @contextmanager

@@ -75,6 +75,19 @@ def test_the_parts_and_the_labels_can_be_named(tmp_path: Path) -> None:
         streams.load(f"hf:{folder}", data_root=tmp_path, label_column="colour")
 
 
+def test_parts_of_one_meaning_are_one_split(tmp_path: Path) -> None:
+    folder = parquet(tmp_path / "barks", {"train": 12, "validation": 4, "dev": 2, "test": 6})
+    task = streams.load(f"hf:{folder}", data_root=tmp_path / "all")
+    assert [len(part) for part in (task.train, task.validation, task.test)] == [12, 6, 6]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    folder = parquet(tmp_path / "barks", {"train": 12, "test": 6})
+    (tmp_path / "full").write_text("a file where the folder would be")
+    with pytest.raises(StreamError, match="say another place with --data-root"):
+        streams.load(f"hf:{folder}", data_root=tmp_path / "full")
+
+
 def test_one_part_alone_is_split_by_its_speakers(tmp_path: Path) -> None:
     folder = parquet(tmp_path / "barks", {"train": 24}, speaker_id=lambda n: f"s{n // 4}")
     task = streams.load(f"hf:{folder}", data_root=tmp_path)
