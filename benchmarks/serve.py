@@ -3,12 +3,11 @@
     python -m benchmarks.serve [--seconds 10] [--requests 10000]
 
 The tasks are LoRAs over ast-mini, by name, with clips of a second; one row is of AST-base, with random weights. The
-clients are threads of this process, so they take time from the same cores as the service.
+clients are this process, which shares the cores with the service.
 """
 
 import argparse
 import base64
-import http.client
 import io
 import json
 import os
@@ -18,17 +17,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from transformers import ASTConfig, ASTModel
 
-from benchmarks import attach
+from benchmarks import attach, http_load
+from benchmarks.http_load import Connection, Load, request_bytes
 from benchmarks.memory import memory_of
 from benchmarks.rows import Row
 from cl_ast.backbone import pretrained
@@ -39,60 +40,8 @@ _CLIENTS = 16
 _QUEUE = 32
 _ROUNDS = {"ast-mini": 100, "AST-base": 40}
 _TARGETS = {"ast-mini": 1.15, "AST-base": 1.03}
+_ROUNDS_OF_LOADS = 3
 _PATIENCE = 120.0  # seconds for LitServe to be ready
-
-Request = Callable[[str], tuple[str, bytes, dict[str, str]]]
-"""Returns the path, the body and the headers with which a task is asked."""
-
-
-class Load:
-    """What some clients got of a service.
-
-    Attributes:
-        answered, refused: how long each answer and each refusal took, in seconds.
-        rate: answers a second.
-    """
-
-    def __init__(
-        self, port: int, request: Request, clients: int, seconds: float, task: Callable[[int], str], period: float = 0.0
-    ) -> None:
-        """
-        Args:
-            request: says how a task is asked.
-            task: names the task of a request by its number.
-            period: each client asks once in so many seconds; 0 for as soon as it has an answer.
-        """
-        self.answered: list[float] = []
-        self.refused: list[float] = []
-        end = time.monotonic() + seconds
-
-        def ask(client: int) -> None:
-            connection, count = http.client.HTTPConnection("127.0.0.1", port), client
-            while time.monotonic() < end:
-                count += 1
-                started = time.monotonic()
-                status = _ask(connection, *request(task(count)))
-                taken = time.monotonic() - started
-                (self.answered if status == 200 else self.refused).append(taken)
-                time.sleep(max(0.0, period - taken))
-
-        threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.rate = len(self.answered) / seconds
-
-    def late(self) -> float:
-        """Return how long 99 of 100 answers took at most."""
-        return sorted(self.answered)[int(0.99 * len(self.answered))]
-
-
-def _ask(connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> int:
-    connection.request("POST", path, body, headers)
-    reply = connection.getresponse()
-    reply.read()
-    return reply.status
 
 
 @contextmanager
@@ -120,40 +69,47 @@ def measure(seconds: float = 10.0, requests: int = 10_000) -> list[Row]:
     file = io.BytesIO()
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000)
     soundfile.write(file, samples, 16_000, format="WAV", subtype="PCM_16")
+    clip = file.getvalue()
     with tempfile.TemporaryDirectory() as place:
         registry = Path(place) / "registry"
         attach.fill(registry, pretrained.load(pretrained.MINI, device="cpu"), _TASKS)
+        sent = _Requests([request_bytes(f"/v1/classify?task=t{n}", clip, {}) for n in range(_TASKS)])
         with served(registry, "--queue", _QUEUE) as (port, process):
-            clip = file.getvalue()
-
-            def request(task: str) -> tuple[str, bytes, dict[str, str]]:
-                return f"/v1/classify?task={task}", clip, {}
-
-            rows = [_beside_predict("ast-mini", registry, port, clip, request), *_loads(port, request, seconds)]
-            rows.append(_memory(port, process, request, requests))
-            many = Load(port, request, _CLIENTS, seconds, _any_task)  # last, so that it is near LitServe's in time
-        rows += _beside_litserve(registry, clip, many, seconds)
+            rows = [_beside_predict("ast-mini", registry, port, clip, sent), *_loads(port, sent, seconds)]
+            rows.append(_memory(port, process, sent, requests))
+        rows.append(_beside_litserve(registry, clip, sent, seconds))
         large = Path(place) / "large"
         ASTModel(ASTConfig()).save_pretrained(large / "backbone")
         attach.fill(large / "registry", pretrained.load(str(large / "backbone"), device="cpu"), 1)
         with served(large / "registry") as (port, _):
-            rows.append(_beside_predict("AST-base", large / "registry", port, clip, request))
+            rows.append(_beside_predict("AST-base", large / "registry", port, clip, sent))
         return rows
 
 
-def _any_task(count: int) -> str:
-    return f"t{count % _TASKS}"
+@dataclass(frozen=True)
+class _Requests:
+    """The requests for a clip: one a task, ready to be sent."""
+
+    requests: list[bytes]
+
+    def first(self, _: int) -> bytes:
+        """Return the request for the first task, whatever its number."""
+        return self.requests[0]
+
+    def any(self, number: int) -> bytes:
+        """Return the request for one task after the other."""
+        return self.requests[number % len(self.requests)]
 
 
-def _beside_predict(backbone: str, registry: Path, port: int, clip: bytes, request: Request) -> Row:
+def _beside_predict(backbone: str, registry: Path, port: int, clip: bytes, sent: _Requests) -> Row:
     """Return how much longer a clip takes over HTTP than in this process; the two take turns."""
     ours, theirs = [], []
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection = Connection(port)
     with Manager.open(registry, device="cpu") as manager:
         list(manager.predict(io.BytesIO(clip), task="t0"))  # loads the backbone, while no connection waits
         for number in range(_ROUNDS[backbone] + 10):
             started = time.perf_counter()
-            _ask(connection, *request("t0"))
+            connection.answer(sent.first(number))
             middle = time.perf_counter()
             list(manager.predict(io.BytesIO(clip), task="t0"))
             if number >= 10:
@@ -165,66 +121,79 @@ def _beside_predict(backbone: str, registry: Path, port: int, clip: bytes, reque
     return _row(f"a clip of a second, {backbone}", "Manager.predict", ratio, taken, "ms", _TARGETS[backbone], note)
 
 
-def _loads(port: int, request: Request, seconds: float) -> list[Row]:
-    def first(_: int) -> str:
-        return "t0"
+def _loads(port: int, sent: _Requests, seconds: float) -> list[Row]:
+    """Return rows of loads in turns, `_ROUNDS_OF_LOADS` of each: ratios of medians, with the range of the rates."""
+    http_load.closed(port, sent.any, _CLIENTS, seconds / 5)  # all tasks are in memory then
+    loads: dict[str, list[Load]] = {name: [] for name in ("alone", "one", "many", "full", "over")}
+    for _ in range(_ROUNDS_OF_LOADS):
+        loads["alone"].append(http_load.closed(port, sent.first, 1, seconds))
+        loads["one"].append(http_load.closed(port, sent.first, _CLIENTS, seconds))
+        loads["many"].append(http_load.closed(port, sent.any, _CLIENTS, seconds))
+        loads["full"].append(http_load.closed(port, sent.first, _QUEUE, seconds))
+        loads["over"].append(http_load.offered(port, sent.first, 4 * loads["full"][-1].rate, seconds))
+    rates = {name: statistics.median(load.rate for load in some) for name, some in loads.items()}
+    spread = {name: _range([load.rate for load in some]) for name, some in loads.items()}
+    late = {name: statistics.median(load.late() for load in loads[name]) for name in ("full", "over")}
+    service = statistics.median(taken for load in loads["alone"] for taken in load.answered)
+    refusals = [taken for load in loads["over"] for taken in load.refused]
+    refused = statistics.median(refusals) if refusals else 0.0
+    tasks, full = f"{_TASKS} tasks, {_CLIENTS} clients", f"{_QUEUE} clients"
 
-    Load(port, request, _CLIENTS, seconds / 5, _any_task)  # all tasks are in memory then
-    alone = Load(port, request, 1, seconds, first)
-    one = Load(port, request, _CLIENTS, seconds, first)
-    many = Load(port, request, _CLIENTS, seconds, _any_task)
-    full = Load(port, request, _QUEUE, seconds, first)
-    over = Load(port, request, 4 * _QUEUE, seconds, first, 4 * _QUEUE / (4 * full.rate))
-    service = statistics.median(alone.answered)
-    refused = statistics.median(over.refused) if over.refused else 0.0
-    note = f"{len(over.refused):,} refusals"
-    tasks = f"{_TASKS} tasks, {_CLIENTS} clients"
+    def rate(what: str, against: str, name: str, beside: str, target: float, note: str = "") -> Row:
+        ratio = rates[name] / rates[beside]
+        return _row(what, against, ratio, rates[name], "clips/s", target, note, spread[name], least=True)
+
     return [
-        _row(f"{_CLIENTS} clients", "1 client", one.rate / alone.rate, one.rate, "clips/s", 1.8, "", least=True),
-        _row(tasks, "1 task", many.rate / one.rate, many.rate, "clips/s", 0.9, "", least=True),
-        _row(
-            "offered 4 times that",
-            f"{_QUEUE} clients",
-            over.rate / full.rate,
-            over.rate,
-            "clips/s",
-            0.95,
-            note,
-            least=True,
-        ),
-        _row("their 99th percentile", f"{_QUEUE} clients", over.late() / full.late(), 1e3 * over.late(), "ms", 2, ""),
-        _row("a refusal", "one answer", refused / service, 1e3 * refused, "ms", 0.05, "with the clients' own time"),
+        rate(f"{_CLIENTS} clients", "1 client", "one", "alone", 1.8),
+        rate(tasks, "1 task", "many", "one", 0.9),
+        rate("offered 4 times that", full, "over", "full", 0.95, f"{len(refusals):,} refusals"),
+        _row("their 99th percentile", full, late["over"] / late["full"], 1e3 * late["over"], "ms", 2, ""),
+        _row("a refusal", "one answer", refused / service, 1e3 * refused, "ms", 0.05, "median, as the client sees it"),
     ]
 
 
-def _memory(port: int, process: int, request: Request, requests: int) -> Row:
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.0f} to {max(values):.0f}"
+
+
+def _memory(port: int, process: int, sent: _Requests, requests: int) -> Row:
     """Return the growth of the service's memory from the first tenth of some requests to the last."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection = Connection(port)
     sizes = []
     for tenth in range(10):
         for number in range(requests // 10):
-            _ask(connection, *request(_any_task(number)))
+            connection.answer(sent.any(number))
         if tenth in (0, 9):
             sizes.append(memory_of("VmRSS", process))
     return _row(f"memory after {requests:,} requests", "the first tenth", sizes[1] / sizes[0], sizes[1], "MB", 1.02, "")
 
 
-def _beside_litserve(registry: Path, clip: bytes, ours: Load, seconds: float) -> list[Row]:
-    """Return how many more clips of many tasks are answered than by LitServe, with batches or without, the better."""
+def _beside_litserve(registry: Path, clip: bytes, sent: _Requests, seconds: float) -> Row:
+    """Return how many more clips of many tasks are answered than by LitServe, with batches or without, the better.
 
-    def request(task: str) -> tuple[str, bytes, dict[str, str]]:
-        body = json.dumps({"task": task, "audio": base64.b64encode(clip).decode()}).encode()
-        return "/predict", body, {"Content-Type": "application/json"}
+    Service and LitServe take turns; each is started again every time.
+    """
+    audio, kind = base64.b64encode(clip).decode(), {"Content-Type": "application/json"}
+    bodies = [json.dumps({"task": f"t{n}", "audio": audio}).encode() for n in range(_TASKS)]
+    theirs = _Requests([request_bytes("/predict", body, kind) for body in bodies])
 
-    rates = {}
-    for rows in (1, 8):
-        with _litserve(registry, rows) as port:
-            Load(port, request, _CLIENTS, seconds / 5, _any_task)
-            rates[rows] = Load(port, request, _CLIENTS, seconds, _any_task).rate
-    best = max(rates, key=lambda rows: rates[rows])
-    note = f"LitServe {rates[best]:.0f} clips/s, in batches of {best}"
+    def rate(port: int, sent: _Requests) -> float:
+        http_load.closed(port, sent.any, _CLIENTS, seconds / 5)
+        return http_load.closed(port, sent.any, _CLIENTS, seconds).rate
+
+    ours: list[float] = []
+    rates: dict[int, list[float]] = {1: [], 8: []}
+    for _ in range(_ROUNDS_OF_LOADS):
+        with served(registry) as (port, _):
+            ours.append(rate(port, sent))
+        for rows, found in rates.items():
+            with _litserve(registry, rows) as port:
+                found.append(rate(port, theirs))
+    best = max(rates, key=lambda rows: statistics.median(rates[rows]))
+    middle, their = statistics.median(ours), statistics.median(rates[best])
+    note = f"LitServe {their:.0f} clips/s ({_range(rates[best])}), in batches of {best}"
     what = f"{_TASKS} tasks, {_CLIENTS} clients"
-    return [_row(what, "LitServe", ours.rate / rates[best], ours.rate, "clips/s", 1.5, note, least=True)]
+    return _row(what, "LitServe", middle / their, middle, "clips/s", 1.5, note, _range(ours), least=True)
 
 
 @contextmanager
@@ -247,19 +216,18 @@ def _litserve(registry: Path, rows: int) -> Iterator[int]:
 
 
 def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    with suppress(OSError):
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
+        return bool(reply.status == 200)
     return False
 
 
 def _row(
-    what: str, against: str, ratio: float, value: float, unit: str, target: float, note: str, *, least: bool = False
-) -> Row:
+    what: str, against: str, ratio: float, value: float, unit: str, target: float, note: str, spread: str = "one run",
+    *, least: bool = False,
+) -> Row:  # fmt: skip
     met = ratio >= target if least else ratio <= target
     return Row(
-        f"service: {what}", against, ratio, value, unit, "one run", f"{'≥' if least else '≤'} {target:g}", met, note
+        f"service: {what}", against, ratio, value, unit, spread, f"{'≥' if least else '≤'} {target:g}", met, note
     )
 
 

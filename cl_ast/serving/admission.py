@@ -31,10 +31,27 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
 
+    @property
+    def has_place(self) -> bool:
+        """Whether a request that comes now is let in."""
+        return not self.draining and self._engine.state == "ready" and self.inside < self._most
+
+    def check(self) -> None:
+        """Raise Refusal where a request that comes now has no place; the refusal is counted."""
+        if self.draining:
+            self._metrics.rejected("draining")
+            raise stopping(_SOONEST)
+        if self._engine.state != "ready":
+            self._metrics.rejected("not_ready")
+            raise Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)
+        if self.inside >= self._most:
+            self._metrics.rejected("queue_full")
+            raise Refusal("overloaded", f"{self.inside} requests are waiting already; try again", self.retry_after())
+
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Take a place for a request, inside the block. Raises Refusal where there is none."""
-        self._admit()
+        self.check()
         with self.stay():
             yield
 
@@ -75,14 +92,3 @@ class Admission:
     def retry_after(self) -> float:
         """Return in how many seconds those who are inside now will have been answered, as measured lately."""
         return min(_LATEST, max(_SOONEST, self.inside * self._engine.seconds_per_work))
-
-    def _admit(self) -> None:
-        if self.draining:
-            self._metrics.rejected("draining")
-            raise stopping(_SOONEST)
-        if self._engine.state != "ready":
-            self._metrics.rejected("not_ready")
-            raise Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)
-        if self.inside >= self._most:
-            self._metrics.rejected("queue_full")
-            raise Refusal("overloaded", f"{self.inside} requests are waiting already; try again", self.retry_after())

@@ -2,29 +2,39 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-import h11
+import httptools
 from starlette.responses import Response
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cl_ast.serving.gate import Receive, Scope, Send, answer_of
 from cl_ast.serving.refusals import Refusal
 
+_MOST_BYTES = 2**16  # of a head, and of what is no body between two pieces of a body or after the last
 
-def bounded_protocol(seconds: float, most: int) -> type[H11Protocol]:
-    """Return uvicorn's HTTP protocol with a bound on how long the head of a request may take, and on connections.
+
+def bounded_protocol(
+    seconds: float, most: int, refusal_by_head: Callable[[Scope], Response | None]
+) -> type[HttpToolsProtocol]:
+    """Return uvicorn's HTTP protocol with bounds on connections and on the head of a request, in seconds and in bytes.
 
     uvicorn closes an idle connection only until the first byte comes, so that a client that sends a byte now and then
-    would keep it for ever. What uvicorn itself would refuse in plain text has the shape of all errors here.
+    would keep it for ever, and takes a head of any length. What uvicorn itself would refuse in plain text has the shape
+    of all errors here.
 
     Args:
         seconds: from the beginning of a connection, or the end of an answer, to the end of the next head.
         most: as many connections at once are too many; what comes over them is refused.
+        refusal_by_head: returns the answer of a request that needs no app, given its head; None where it needs one.
+            The body is thrown away as it comes.
     """
 
-    class Bounded(H11Protocol):
+    class Bounded(HttpToolsProtocol):
         _waiting: asyncio.TimerHandle | None = None
+        _bytes = 0  # since a request began, or since the last piece of its body
+        _refused = False  # whether the request that is read now was refused by its head
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -37,7 +47,34 @@ def bounded_protocol(seconds: float, most: int) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             if max(len(self.connections), len(self.tasks)) >= most:  # a WebSocket is a task only
                 self.app = _overloaded
+            self._bytes += len(data)
             super().data_received(data)
+            if self._bytes > _MOST_BYTES and not self.transport.is_closing():
+                self.send_400_response("")
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._bytes, self._refused = 0, False
+
+        def on_headers_complete(self) -> None:
+            answer = None if self._is_answering() or self.expect_100_continue else self._refusal()
+            if answer is None:
+                super().on_headers_complete()
+                return
+            self.cycle, self._refused = None, True  # type: ignore[assignment]
+            self.transport.write(_in_bytes(answer))
+            self.on_response_complete()
+            if not self.parser.should_keep_alive():
+                self.transport.close()
+
+        def on_body(self, body: bytes) -> None:
+            self._bytes = 0
+            if not self._refused:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            if not self._refused:
+                super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -45,11 +82,15 @@ def bounded_protocol(seconds: float, most: int) -> type[H11Protocol]:
             self._wait()
 
         def send_400_response(self, msg: str) -> None:
-            answer = _last_answer(Refusal("malformed", "this is no request of HTTP/1.1"))
-            head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers)
-            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            self.transport.write(_in_bytes(_last_answer(Refusal("malformed", "this is no request of HTTP/1.1"))))
             self.transport.close()
+
+        def _refusal(self) -> Response | None:
+            path = httptools.parse_url(self.url).path.decode("ascii")
+            return refusal_by_head({**self.scope, "method": self.parser.get_method().decode("ascii"), "path": path})
+
+        def _is_answering(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
 
         def _wait(self) -> None:
             self._waiting = self.loop.call_later(seconds, self._close_unless_answering)
@@ -59,10 +100,16 @@ def bounded_protocol(seconds: float, most: int) -> type[H11Protocol]:
                 self._waiting.cancel()
 
         def _close_unless_answering(self) -> None:
-            if self.cycle is None or self.cycle.response_complete:
+            if not self._is_answering():
                 self.transport.close()
 
     return Bounded
+
+
+def _in_bytes(answer: Response) -> bytes:
+    """Return an answer as HTTP/1.1 has it."""
+    head = [b"%b: %b\r\n" % field for field in answer.raw_headers]
+    return b"".join([STATUS_LINE[answer.status_code], *head, b"\r\n", answer.body])
 
 
 async def _overloaded(scope: Scope, receive: Receive, send: Send) -> None:

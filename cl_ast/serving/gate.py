@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from cl_ast.serving import page
 from cl_ast.serving.refusals import Refusal, refusal_of
@@ -33,6 +33,7 @@ SUBPROTOCOL = "cl-ast"
 """What a client of a WebSocket may speak, beside which a web page sends its key: it cannot send a header."""
 _KEY_PREFIX = f"{SUBPROTOCOL}.key."
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_OTHER = "other"  # the route of a request that reached none, in the counters
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -50,9 +51,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = _request_id_in(headers)
         try:
             self._check(scope, headers)
         except Refusal as refusal:
@@ -64,6 +63,26 @@ class Gate:
         else:
             await self._answer(app, scope, receive, send)
 
+    def refusal_by_head(self, scope: Scope) -> Response | None:
+        """Return the refusal of a POST for which there is no place; None for any other request.
+
+        A server that asks this when it has read the head of a request does nothing else for it. Refusals by the
+        hundreds a second must leave the processor to those who are inside.
+        """
+        if scope["method"] != "POST" or self.service.admission.has_place:
+            return None
+        started, headers = time.monotonic(), Headers(scope=scope)
+        try:
+            self._check(scope, headers)
+            self.service.admission.check()
+        except Refusal as refusal:
+            request_id = _request_id_in(headers)
+            answer = answer_of(refusal, request_id)
+            answer.raw_headers += _own_headers(request_id)
+            self.service.metrics.request(_OTHER, refusal.status, time.monotonic() - started)
+            return answer
+        return None
+
     async def _answer(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.monotonic(), 0
 
@@ -71,8 +90,8 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = (b"x-request-id", scope["state"]["request_id"].encode())
-                message = {**message, "headers": [*message.get("headers", ()), own, *_HEADERS]}
+                own = _own_headers(scope["state"]["request_id"])
+                message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 
         with self.service.admission.body() as take:
@@ -83,7 +102,7 @@ class Gate:
                 self.service.log(f"{scope['state']['request_id']}: {type(error).__name__}: {first_line(error)}")
                 if not status:
                     await _refusing(refusal_of(error))(scope, receive, counted)
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", _OTHER)
         self.service.metrics.request(route, status, time.monotonic() - started)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
@@ -160,6 +179,17 @@ def _refusing(refusal: Refusal) -> App:
             await answer_of(refusal, scope["state"]["request_id"])(scope, receive, send)
 
     return refuse
+
+
+def _request_id_in(headers: Headers) -> str:
+    """Return the id that a client gave its request, or a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _own_headers(request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer has."""
+    return [(b"x-request-id", request_id.encode()), *_HEADERS]
 
 
 def request_id_of(request: Request) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
@@ -34,8 +35,9 @@ def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log:
 
     Raises ClAstError where the address cannot be used, and whatever keeps the backbone from being loaded.
     """
-    with listening_at(settings) as listening, _logged(log):
-        asyncio.run(_serve(manager, settings, listening, say, log))
+    loop = auto_loop_factory()  # uvloop's where it is installed, which takes a tenth less of the processor
+    with listening_at(settings) as listening, _logged(log), asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_serve(manager, settings, listening, say, log))
 
 
 async def _serve(
@@ -46,14 +48,16 @@ async def _serve(
     log: Callable[[str], None],
 ) -> None:
     service = Service(manager, settings, log)
+    app = app_of(service)
     config = uvicorn.Config(
-        app_of(service),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing asks who the client is
         lifespan="off",
         timeout_graceful_shutdown=_CLOSING,
-        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout), _MOST_CONNECTIONS),
+        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout), _MOST_CONNECTIONS, app.refusal_by_head),
         ws_max_size=_LARGEST_FRAME,
         ws="websockets-sansio",
     )

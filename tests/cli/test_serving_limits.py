@@ -7,9 +7,9 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import soundfile
 import uvicorn
 from hypothesis import HealthCheck, given, settings
+from starlette.responses import Response
 from uvicorn.server import ServerState
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -268,27 +269,99 @@ async def _never(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("no request comes through")
 
 
+@asynccontextmanager
+async def _connected(
+    app: Any, most: int, refusal_by_head: Callable[[Any], Response | None]
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Serve an app over the protocol inside the block, and connect to it."""
+    config, state = uvicorn.Config(app, log_config=None), ServerState()
+    protocol = bounded_protocol(30, most, refusal_by_head)
+    listening = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+    async with listening:
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        yield reader, writer
+        writer.close()
+
+
+_CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("most", "sent", "code", "status"),
-    [(2, b"nonsense\r\n\r\n", "malformed", 400), (1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "overloaded", 429)],
+    [
+        (2, b"nonsense\r\n\r\n", "malformed", 400),
+        (2, b"\r\n" * 200_000, "malformed", 400),
+        (2, b"GET /" + 400_000 * b"a", "malformed", 400),
+        (2, b"GET / HTTP/1.1\r\nHost: " + 400_000 * b"a", "malformed", 400),
+        (2, b"GET / HTTP/1.1\r\n" + 100_000 * b"a: b\r\n", "malformed", 400),
+        (2, _CHUNKED + b"1;" + 400_000 * b"a", "malformed", 400),
+        (2, _CHUNKED + b"1\r\na\r\n0\r\n" + 100_000 * b"a: b\r\n", "malformed", 400),
+        (1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "overloaded", 429),
+    ],
+    ids=[
+        "nonsense",
+        "blank lines",
+        "long path",
+        "long header",
+        "headers",
+        "chunk extension",
+        "trailers",
+        "connections",
+    ],
 )
 def test_what_comes_through_to_no_endpoint_is_refused_in_the_same_shape(
     most: int, sent: bytes, code: str, status: int
 ) -> None:
-    """No request, and one over more connections than there may be; the connection is closed after the answer."""
+    """No request, one whose head does not end, and one over more connections than there may be; all are closed."""
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        assert sent.startswith(_CHUNKED)
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     async def answered() -> bytes:
-        config, state, protocol = uvicorn.Config(_never, log_config=None), ServerState(), bounded_protocol(30, most)
-        listening = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
-        async with listening:
-            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
-            writer.write(sent)
-            return await reader.read()
+        async with _connected(waiting, most, lambda scope: None) as (reader, writer):
+            answer = asyncio.create_task(reader.read())
+            for first in range(0, len(sent), 2**14):
+                if answer.done():  # what is sent to a closed connection could take the answer with it
+                    break
+                writer.write(sent[first : first + 2**14])
+                await asyncio.sleep(0.002)
+            return await asyncio.wait_for(answer, 20)
 
     head, _, body = asyncio.run(answered()).partition(b"\r\n\r\n")
     first, *lines = head.decode().lower().split("\r\n")
     reply = Reply(int(first.split()[1]), dict(line.split(": ") for line in lines), body)
-    assert (reply.code, reply.status) == (code, status)
+    assert (reply.code, reply.status, reply.headers["connection"]) == (code, status, "close")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_body_of_a_request_that_its_head_refuses_is_thrown_away(chunked: bool) -> None:
+    """The refusal comes before the body, which is no part of the next request over the same connection."""
+    asked: list[tuple[str, str]] = []
+
+    def refused(scope: Any) -> Response | None:
+        asked.append((scope["method"], scope["path"]))
+        return Response(b"full", 429) if scope["method"] == "POST" else None
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/after"
+        await Response(b"served")(scope, receive, send)
+
+    async def answers() -> None:
+        length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 44"
+        part = b"22\r\nGET /inside HTTP/1.1\r\nHost: a\r\n\r\n.\r\n" if chunked else b"GET /inside HTTP/1.1\r\n"
+        async with _connected(app, 2, refused) as (reader, writer):
+            for _ in range(2):
+                writer.write(b"POST /before?task=a HTTP/1.1\r\nHost: a\r\n" + length + b"\r\n\r\n")
+                assert (await reader.readuntil(b"full")).startswith(b"HTTP/1.1 429 ")
+                writer.write(part)
+                await asyncio.sleep(0.01)
+                writer.write((part + b"0\r\n\r\n" if chunked else part) + b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert (await reader.readuntil(b"served")).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(answers())
+    assert asked == [("POST", "/before"), ("GET", "/after")] * 2
 
 
 def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_answered(
