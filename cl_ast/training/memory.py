@@ -1,14 +1,17 @@
-"""Says how much memory is free on this machine and on a GPU, and how much of it a set of clips may take.
+"""Says how much memory is free here and on a GPU, how much of it clips may take, and what to do when it is full.
 
-It imports torch only for a GPU, because `cl-ast doctor` answers also where torch does not import.
+It imports torch where it needs it, because `cl-ast doctor` answers also where torch does not import.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cl_ast.errors import TrainingError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,17 @@ _UNKNOWN = 2**33  # bytes, where the system does not say how much is free
 def room(device: torch.device) -> int:
     """Return how many bytes one set of clips may take in the memory of a device: a quarter of what is free."""
     return (_free_on_gpu(device) if device.type == "cuda" else free_memory()) // _SHARE
+
+
+@contextmanager
+def full_memory_named(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Raise TrainingError, which says what to do, where the memory of the device does not suffice inside the block."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"the memory of {device} is full; use a smaller --batch-size than {batch_size}") from error
 
 
 def _free_on_gpu(device: torch.device) -> int:

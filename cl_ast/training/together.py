@@ -19,11 +19,12 @@ from cl_ast.training.augmenting import augmentation
 from cl_ast.training.cached_states import CachedStates, SplitForward
 from cl_ast.training.class_weights import weights_of
 from cl_ast.training.clips import ClipSet
+from cl_ast.training.memory import full_memory_named
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.seeding import seeded
 from cl_ast.training.step import Steps, adamw
 from cl_ast.training.stopping import Stop, never
-from cl_ast.training.trainer import measured, trainable
+from cl_ast.training.trainer import REPORT_EVERY, measured, trainable
 
 
 class Learner(NamedTuple):
@@ -63,7 +64,7 @@ def train_together(
         stop: asked after each step. Where it returns True, the training ends with the best epoch so far.
 
     Raises:
-        TrainingError: the loss is no longer a number, or there is no whole epoch.
+        TrainingError: the loss is no longer a number, there is no whole epoch, or the device's memory is full.
         AudioError: a clip cannot be read.
     """
     device = learners[0].model.backbone.device
@@ -71,7 +72,8 @@ def train_together(
         one.training.load("reading training clips", progress)
         one.validation.load("reading validation clips", progress)
     tensors = [*shared.values(), *(tensor for one in learners for tensor in one.model.trainable())]
-    with seeded(options.seed, device), trainable(tensors):
+    most = max(one.options.batch_size for one in learners)
+    with full_memory_named(device, most), seeded(options.seed, device), trainable(tensors):
         optimiser = adamw(tensors, options, options.learning_rate)
         return _Together(learners, shared, optimiser, progress).epochs(options, stop)
 
@@ -135,16 +137,18 @@ class _Together:
             order = torch.randperm(len(learner.training)).tolist()
             parts = chunks(len(order), learner.options.batch_size)
             batches += [(task, order[part.start : part.stop]) for part in parts]
+        loss_sum, seen = torch.zeros((), device=self._learners[0].model.backbone.device), 0
         with ExitStack() as stack:
             for learner in self._learners:
                 stack.enter_context(learner.model.adapter.training_mode())
             for done, index in enumerate(torch.randperm(len(batches)).tolist(), 1):
                 task, batch = batches[index]
-                loss = self._steps[task].take(batch).loss
+                loss_sum += self._steps[task].take(batch).loss * len(batch)
+                seen += len(batch)
                 schedule.step()
-                note = f"epoch {epoch}/{epochs}"
-                position = (epoch - 1) * len(batches) + done
-                self._progress(Step("training", position, epochs * len(batches), note, float(loss)))
+                if done % REPORT_EVERY == 0 or done == len(batches):
+                    note, position = f"epoch {epoch}/{epochs}", (epoch - 1) * len(batches) + done
+                    self._progress(Step("training", position, epochs * len(batches), note, float(loss_sum) / seen))
                 if stop():
                     return False
         return True

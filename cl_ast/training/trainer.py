@@ -22,12 +22,13 @@ from cl_ast.training.class_weights import weights_of
 from cl_ast.training.clips import ClipSet
 from cl_ast.training.compilation import pays
 from cl_ast.training.distributed import ALONE, Group
+from cl_ast.training.memory import full_memory_named
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.seeding import seeded
 from cl_ast.training.step import Steps, optimiser_of
 from cl_ast.training.stopping import Stop, Stopping, never
 
-_REPORT_EVERY = 10  # steps; reading the loss waits for the device
+REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +90,17 @@ def train(
     labelling, labels = model.settings.labelling, len(model.settings.labels)
     weights = weights_of(options.class_weights, labelling, training.targets, labels, device)
     stopping = Stopping(options.patience, stop, group)
-    try:
-        with seeded(options.seed, device), trainable(model.trainable()):
-            group.same(model.state().values())
-            forward = SplitForward(model, options.precision, compile=_compiles(model, training, options, group))
-            states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
-            for one, name in zip(states, ("training", "validation"), strict=True):
-                one.load(f"running the frozen layers over {name} clips", progress)
-            # A task that is rewound needs the start of its head again.
-            if options.head == "probe" and (not resume or is_trained_twice(model.adapter)):
-                linear_probe.start(CachedStates(training, forward), progress, group, weights)
-            loss = labelling.loss(weights)
-            history = _epochs(model, *states, options, loss, stopping, progress, checkpoint, resume)
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"the memory of {device} is full; use a smaller --batch-size than {options.batch_size}"
-        ) from error
+    with full_memory_named(device, options.batch_size), seeded(options.seed, device), trainable(model.trainable()):
+        group.same(model.state().values())
+        forward = SplitForward(model, options.precision, compile=_compiles(model, training, options, group))
+        states = CachedStates(training, forward, augment, group), CachedStates(validation, forward)
+        for one, name in zip(states, ("training", "validation"), strict=True):
+            one.load(f"running the frozen layers over {name} clips", progress)
+        # A task that is rewound needs the start of its head again.
+        if options.head == "probe" and (not resume or is_trained_twice(model.adapter)):
+            linear_probe.start(CachedStates(training, forward), progress, group, weights)
+        loss = labelling.loss(weights)
+        history = _epochs(model, *states, options, loss, stopping, progress, checkpoint, resume)
     model.finish()
     seconds = history.seconds + time.perf_counter() - started
     return Trained(history.epoch, history.accuracy, history.loss, seconds, history.curve, stopping.reason)
@@ -291,7 +287,7 @@ def _epoch(
             own = labelling.right(logits, targets)
             right = None if right is None or own is None else right + own
             seen += len(targets)
-            if (step + 1) % _REPORT_EVERY == 0 or part.stop == len(order):
+            if (step + 1) % REPORT_EVERY == 0 or part.stop == len(order):
                 done, total = (epoch - 1) * len(order) + part.stop, options.epochs * len(order)
                 note = f"epoch {epoch}/{options.epochs}"
                 progress(Step("training", done, total, note, float(loss_sum) / seen, _share(right, seen)))

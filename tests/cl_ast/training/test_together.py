@@ -7,6 +7,7 @@ from torch import Tensor
 from cl_ast.adapters.spec import parse
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import TrainingError
+from cl_ast.progress import Step
 from cl_ast.tasks.task_model import TaskModel, TaskSettings
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.together import LearnedTogether, Learner, train_together
@@ -52,3 +53,19 @@ def test_a_training_that_is_stopped_at_once_has_nothing_to_keep(backbone: Backbo
     with pytest.raises(TrainingError, match="before its first epoch was over"):
         train_together(_learners(backbone, toy, shared), shared, OPTIONS, stop=lambda: True)
     assert all(not tensor.requires_grad for tensor in shared.values())
+
+
+def test_it_says_how_far_it_is_with_the_mean_loss_and_what_to_do_where_memory_is_full(
+    backbone: Backbone, toy: Toy
+) -> None:
+    def full(step: Step) -> None:
+        steps.append(step)
+        if step.note == "epoch 2/2":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    shared, steps = shared_part(parse("mhr:s=2,h=2,r=2"), backbone), list[Step]()
+    with pytest.raises(TrainingError, match=r"memory of cpu is full.*--batch-size than 8"):
+        train_together(_learners(backbone, toy, shared), shared, OPTIONS, full)
+    trained = [step for step in steps if step.stage == "training"]
+    assert [(one.done, one.total, one.note) for one in trained] == [(4, 8, "epoch 1/2"), (8, 8, "epoch 2/2")]
+    assert all(one.loss is not None and 0 < one.loss < 5 for one in trained)
