@@ -20,19 +20,27 @@ def resampled(folds: Sequence[Right], seed: int = 0) -> NDArray[np.float64]:
     accuracy is the mean over all trainings, as that of the real clips is. This shows what the choice of the test clips
     does to the accuracy; the deviation over seeds shows what the chance in a training does.
 
+    Where all clips were right in every training, or none was, all draws would be the same, as if ten clips said as much
+    as a thousand. There the accuracies are drawn from the posterior of a share with Jeffreys' prior, Beta(1/2, 1/2)
+    (Brown, Cai and DasGupta, 2001).
+
     Args:
         folds: for every fold which clips were right, (trainings, clips); neither is 0.
     """
     generator = np.random.default_rng(seed)
+    right, wrong = any(fold.any() for fold in folds), not all(fold.all() for fold in folds)
+    if not (right and wrong):
+        clips = sum(fold.shape[1] for fold in folds)
+        return generator.beta(0.5 + clips * right, 0.5 + clips * wrong, RESAMPLES)
     return np.average(
         [_drawn(right, generator) for right in folds], axis=0, weights=[len(right) for right in folds]
     )  # fmt: skip
 
 
-def interval(accuracies: NDArray[np.float64]) -> Interval:
-    """Return the middle 95 % of resampled accuracies."""
+def interval(accuracies: NDArray[np.float64], accuracy: float) -> Interval:
+    """Return the middle 95 % of resampled accuracies, with the accuracy of the real clips, which may be at its end."""
     low, high = np.quantile(accuracies, [0.025, 0.975])
-    return float(low), float(high)
+    return min(float(low), accuracy), max(float(high), accuracy)
 
 
 def ranks(intervals: Sequence[Interval]) -> list[int | None]:

@@ -94,7 +94,7 @@ def compared(results: GridResults, line: Line) -> Compared:
     price = results.price(line.task, spec)
     rows = [row for cell in grid.cells_of(line) if (row := results.found(cell)) is not None]
     done = [row for row in rows if not row["reason"]]
-    right = right_by_fold(done)
+    right, accuracies = right_by_fold(done), tuple(float(row["test"]) for row in done)
     return Compared(
         task=line.task,
         method=spec.text,
@@ -103,10 +103,10 @@ def compared(results: GridResults, line: Line) -> Compared:
         value=line.variant.value,
         trainable_parameters=price.trainable_parameters,
         bytes=price.bytes,
-        accuracies=tuple(float(row["test"]) for row in done),
+        accuracies=accuracies,
         validation=_mean(done, "validation"),
         seconds=_mean(done, "seconds"),
-        interval=interval(resampled(right)) if right else None,
+        interval=interval(resampled(right), statistics.mean(accuracies)) if right else None,
         clips=sum(one.shape[1] for one in right),
         folds=tuple(name for name in grid.tasks[line.task] if name),
         error="; ".join(dict.fromkeys(row["reason"] for row in rows if row["reason"])),
@@ -149,14 +149,14 @@ def _average(results: GridResults, variant: Variant, few_shot: int | None, own: 
     known = [accuracy for accuracy in accuracies if accuracy is not None]
     texts = {one.method for one in own}
     sizes = [one.trainable_parameters for one in own]
-    whole = len(known) == len(own)
+    mean = statistics.mean(known) if len(known) == len(own) else None
     return Average(
         method=texts.pop() if len(texts) == 1 else _named(variant, results),
         few_shot=few_shot,
         trainable_parameters=(min(sizes), max(sizes)),
         accuracies=accuracies,
-        accuracy=statistics.mean(known) if whole else None,
-        interval=interval(_resampled_average(results, variant, few_shot)) if whole else None,
+        accuracy=mean,
+        interval=None if mean is None else interval(_resampled_average(results, variant, few_shot), mean),
     )
 
 

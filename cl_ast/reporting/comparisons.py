@@ -94,7 +94,7 @@ def _compared(rows: Sequence[Row]) -> Compared:
         accuracies=tuple(columns["test"]),
         validation=statistics.mean(columns["validation"]),
         seconds=statistics.mean(columns["seconds"]),
-        interval=interval(resampled(right_by_fold(rows))),
+        interval=interval(resampled(right_by_fold(rows)), statistics.mean(columns["test"])),
     )
 
 

@@ -16,7 +16,7 @@ def test_one_training_has_the_quantiles_of_a_binomial(right: int, clips: int) ->
     binomial = stats.binom(clips, right / clips)
     assert drawn.mean() == pytest.approx(right / clips, abs=4 * binomial.std() / clips / np.sqrt(RESAMPLES))
     assert drawn.std() == pytest.approx(binomial.std() / clips, rel=0.04)
-    for found, share in zip(interval(drawn), (0.025, 0.975), strict=True):
+    for found, share in zip(interval(drawn, right / clips), (0.025, 0.975), strict=True):
         assert found == pytest.approx(binomial.ppf(share) / clips, abs=max(1.01, 0.1 * binomial.std()) / clips)
 
 
@@ -29,18 +29,29 @@ def test_several_seeds_and_folds_agree_with_scipy() -> None:
 
     by_clip = tuple(fold.mean(axis=0) for fold in folds)  # all seeds are tested on the same draw
     theirs = stats.bootstrap(by_clip, mean, n_resamples=10_000, method="percentile", random_state=0)
-    assert interval(resampled(folds)) == pytest.approx(tuple(theirs.confidence_interval), abs=0.006)
+    assert interval(resampled(folds), 0.7) == pytest.approx(tuple(theirs.confidence_interval), abs=0.006)
     assert resampled(folds).std() == pytest.approx(theirs.standard_error, rel=0.04)
+
+
+@pytest.mark.parametrize("clips", [1, 6, 400])
+def test_where_all_clips_are_right_or_none_is_fewer_clips_say_less(clips: int) -> None:
+    """The interval ends there, and begins where Jeffreys' does."""
+    folds = [np.ones((2, clips), dtype=bool), np.ones((1, 2 * clips), dtype=bool)]
+    low, high = interval(resampled(folds), 1.0)
+    theirs = stats.beta.ppf(0.025, 3 * clips + 0.5, 0.5)
+    assert (low, high) == pytest.approx((theirs, 1.0), abs=0.1 * (1 - theirs)) and high == 1
+    low, high = interval(resampled([~fold for fold in folds]), 0.0)
+    assert (low, high) == pytest.approx((0.0, 1 - theirs), rel=0.1) and low == 0
 
 
 def test_a_fold_weighs_as_many_trainings_as_it_has() -> None:
     all_right, all_wrong = np.ones((3, 10), dtype=bool), np.zeros((1, 40), dtype=bool)
-    assert interval(resampled([all_right, all_wrong])) == (0.75, 0.75)
+    assert interval(resampled([all_right, all_wrong]), 0.75) == (0.75, 0.75)
 
 
 def test_the_same_results_have_the_same_interval() -> None:
     right = np.random.default_rng(0).random((2, 50)) < 0.5
-    assert interval(resampled([right])) == interval(resampled([right]))
+    assert interval(resampled([right]), 0.5) == interval(resampled([right]), 0.5)
 
 
 def test_only_intervals_that_part_are_ranked() -> None:
