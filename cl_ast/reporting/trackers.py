@@ -16,6 +16,8 @@ _PROJECT = "cl-ast"
 _POINTS = ("loss", "accuracy", "validation_loss", "validation_accuracy")  # of an epoch, in the record of a training
 _SETTINGS = ("seed", "epochs", "batch_size", "learning_rate", "weight_decay", "best_epoch", "train_clips", "pooling")
 
+_AVERAGES = ("average_accuracy", "average_mAP", "forgetting")
+
 
 class _Run(Protocol):
     """One run of a tracker."""
@@ -77,13 +79,14 @@ def _retention(learned: Learned, report: Mapping[str, Any]) -> dict[str, float]:
     """Return the row of the retention matrix that this task added, and the averages over tasks."""
     by_name = {f"by name/{one.task}": one.oracle for one in learned.measured}
     routed = {f"routed/{one.task}": one.auto for one in learned.measured if one.auto is not None}
-    means = {
-        f"{metric}/{name}": values[metric]
-        for name, values in (("by name", report["metrics"]["oracle"]), ("routed", report["metrics"]["auto"]))
-        for metric in ("average_accuracy", "forgetting")
-        if values[metric] is not None
+    averages = {
+        f"{metric}{of}/{words}": value
+        for kind, of in (("metrics", ""), ("tag_metrics", " of tags"))
+        for mode, words in (("oracle", "by name"), ("auto", "routed"))
+        for metric, value in report.get(kind, {}).get(mode, {}).items()
+        if value is not None and metric in _AVERAGES
     }
-    return {**by_name, **routed, **means}
+    return {**by_name, **routed, **averages}
 
 
 class _Tensorboard:

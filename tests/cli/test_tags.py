@@ -98,6 +98,23 @@ def test_averages_never_mix_accuracy_and_mean_average_precision(home: Path, run:
     assert "tag_metrics" not in run(home, "stats", "--format", "json").fine().json
 
 
+def test_an_experiment_tracker_gets_both_averages(
+    home: Path, run: Run, mixed: Path, quick: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    run(home, "add-task", mixed, "--replace", *quick, "--log", "tensorboard").fine()
+    report = run(home, "stats", "--format", "json").fine().json
+    found = reading.EventAccumulator(str(tmp_path / "runs" / "mixed-2"))
+    found.Reload()
+    for mode, words in (("oracle", "by name"), ("auto", "routed")):
+        for kind, metric, name in (
+            ("metrics", "average_accuracy", f"average_accuracy/{words}"),
+            ("tag_metrics", "average_mAP", f"average_mAP of tags/{words}"),
+        ):
+            assert found.Scalars(name)[0].value == pytest.approx(report[kind][mode][metric])
+
+
 def test_predictions_say_every_tag_above_its_threshold(home: Path, run: Run, tmp_path: Path) -> None:
     for name, tags, seconds in (("both", ("low", "high"), 0.5), ("long", ("low", "hiss"), 1.6)):
         soundfile.write(tmp_path / f"{name}.wav", sound(tags, seconds, seed=99), RATE)
