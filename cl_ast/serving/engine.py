@@ -18,7 +18,7 @@ import numpy as np
 
 from cl_ast.audio.reading import SAMPLE_RATE
 from cl_ast.errors import AudioError, ClAstError, TaskNotFoundError
-from cl_ast.inference.answering import BATCH, batch_size, logits_together, steps_together
+from cl_ast.inference.answering import BATCH, GPU_BATCH, SEGMENTS, batch_size, logits_together, steps_together
 from cl_ast.inference.inputs import inputs_of
 from cl_ast.inference.predicting import predict
 from cl_ast.inference.prediction import AUTO, Query
@@ -30,7 +30,11 @@ from cl_ast.serving.work import Row, Work
 from cl_ast.wording import first_line
 
 T = TypeVar("T")
-_MOST_SECONDS = 240.0  # of sound in one batch: the tokens of a pass grow with them
+_ON_GPU = GPU_BATCH, 240.0
+"""The most rows of one batch, and the most seconds of sound, with which the tokens of a pass grow."""
+_ON_CPU = SEGMENTS, 80.0
+"""The same on a CPU. A pass of more than eight rows takes as long for each row, but between two passes the threads that
+read requests take the processor, and a batch costs a query of the registry."""
 _LATELY = 0.1  # the weight of the last measurement in the rate: about the last ten count
 
 
@@ -58,7 +62,8 @@ class Engine:
         self._metrics = metrics
         self._log = log
         self._beginning = Beginning(manager.session, pinned, log, self._fail)
-        self._most_rows = BATCH
+        self._most_rows, self._most_seconds = _ON_CPU
+        self._most_of_one = BATCH
         self._changed = threading.Condition()
         self._waiting: deque[Work] = deque()
         self._errands: deque[Callable[[], None]] = deque()
@@ -128,7 +133,10 @@ class Engine:
 
     def _prepare(self) -> None:
         """Load the backbone and the pinned tasks, and run one pass, since the first is slow."""
-        self._most_rows = batch_size(self._manager.backbone.device)
+        # As many as `predict` runs together: so many rows of a work that shares no pass give the same bits as there.
+        self._most_of_one = batch_size(self._manager.backbone.device)
+        if self._manager.backbone.device.type != "cpu":
+            self._most_rows, self._most_seconds = _ON_GPU
         self._beginning.load_pinned()
         self.state = "warming up"
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
@@ -179,15 +187,16 @@ class Engine:
             self._waiting.extend(last)
 
     def _next_rows(self, works: Sequence[Work]) -> list[tuple[Work, Row]]:
-        """Take rows of one length, the oldest first."""
+        """Take rows of one length, the oldest first, and of each work so many that others have a place beside it."""
         rows: list[tuple[Work, Row]] = []
         most, shape = self._most_rows, None
         for work in works:
-            while (row := work.first) is not None and len(rows) < most:
+            end = len(rows) + self._most_of_one
+            while (row := work.first) is not None and len(rows) < min(most, end):
                 front_end = row[0].model.settings.front_end
                 if shape is None:
                     shape = front_end.shape
-                    most = max(1, min(most, int(_MOST_SECONDS / front_end.seconds)))
+                    most = max(1, min(most, int(self._most_seconds / front_end.seconds)))
                 if front_end.shape != shape:
                     break
                 rows.append((work, work.take()))
