@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ def clips(tmp_path: Path) -> MakeFolder:
 def quick(backbone: Path) -> list[object]:
     """Options that learn in a moment over the tiny backbone."""
     return ["--backbone", backbone, "--epochs", 2, "--method", "linear"]
+
+
+@pytest.fixture
+def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo with two classes of each task in place of four, with fewer clips, learned in one epoch."""
+    from cl_ast.terminal import demo_story
+    from cl_ast.training.options import TrainOptions
+
+    tasks = tuple(replace(task, makers=dict(islice(task.makers.items(), 2))) for task in demo_story.TASKS)
+    monkeypatch.setattr(demo_story, "TASKS", tasks)
+    monkeypatch.setattr(demo_story, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
+    monkeypatch.setattr(demo_story, "_CLIPS_A_CLASS", 8)
 
 
 @pytest.fixture(scope="session")
