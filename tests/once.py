@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,10 @@ def measured_once(folder: Path, put: Callable[[object, str, object], None] = set
     """Measure the router space of a backbone once: this takes five seconds, and follows from backbone and kind alone.
 
     A further new registry gets it as any opened registry does, from the bytes that the first one stored. They are kept
-    in `folder`. The sounds that it is measured on are the same for every backbone, and nearly all of the five seconds;
-    a process makes them once. `put` replaces an attribute, as `setattr` does.
+    in `folder`. `put` replaces an attribute, as `setattr` does.
     """
-    from cl_ast.router import space as of_router
     from cl_ast.router.space import RouterSpace
 
-    put(of_router, "synthetic_clips", cache(of_router.synthetic_clips))
     measure = RouterSpace.of
 
     def of(backbone: Any, *kind: str) -> RouterSpace:
