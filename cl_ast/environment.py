@@ -1,5 +1,6 @@
 """The versions of the packages that a result may depend on."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("cl-ast", "torch", "transformers", "numpy")
@@ -7,10 +8,13 @@ PACKAGES = ("cl-ast", "torch", "transformers", "numpy")
 
 def package_versions() -> dict[str, str]:
     """Return the versions of cl-ast and of the packages whose arithmetic decides a task's weights."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {package: _version(package) for package in PACKAGES}
+    return {package: of_it for package, of_it in found.items() if of_it is not None}
+
+
+@cache  # reading what a package says of itself takes milliseconds
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

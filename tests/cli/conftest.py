@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +72,12 @@ def _offline() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _router_spaces(_offline: None, shared: Path) -> Iterator[None]:
+    """Each backbone is measured once; the sounds for it, which take four of the five seconds, are made once as well."""
+    from cl_ast.router import space
+
     with pytest.MonkeyPatch.context() as patch:
         measured_once(shared, patch.setattr)
+        patch.setattr(space, "synthetic_clips", cache(space.synthetic_clips))
         yield
 
 
@@ -147,6 +153,18 @@ def clips(tmp_path: Path) -> MakeFolder:
 def quick(backbone: Path) -> list[object]:
     """Options that learn in a moment over the tiny backbone."""
     return ["--backbone", backbone, "--epochs", 2, "--method", "linear"]
+
+
+@pytest.fixture
+def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo with two classes of each task in place of four, with fewer clips, learned in one epoch."""
+    from cl_ast.terminal import demo_story
+    from cl_ast.training.options import TrainOptions
+
+    tasks = tuple(replace(task, makers=dict(islice(task.makers.items(), 2))) for task in demo_story.TASKS)
+    monkeypatch.setattr(demo_story, "TASKS", tasks)
+    monkeypatch.setattr(demo_story, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
+    monkeypatch.setattr(demo_story, "_CLIPS_A_CLASS", 8)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,11 @@ _READY = [
     "cl_ast.manager",
     "cl_ast.continual.add_task",
     "cl_ast.terminal.commands.add_task",
+    "cl_ast.terminal.rendering.progress",
+    "cl_ast.terminal.rendering.tables",
+    "cl_ast.audio.decoding",
+    "registry.models",
+    "registry.sqlite_database",
     "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer",
     "transformers.models.audio_spectrogram_transformer.feature_extraction_audio_spectrogram_transformer",
 ]

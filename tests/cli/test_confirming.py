@@ -1,9 +1,6 @@
 """What removes asks on a terminal, a real one, and goes on without a question where there is none."""
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,40 +8,43 @@ from pathlib import Path
 import pytest
 
 from registry import Registry
-from tests.cli.conftest import Run
+from tests.cli.conftest import Fork, Run, Start
 
 pty = pytest.importorskip("pty")
 
 Terminal = Callable[..., "tuple[int, str, str]"]
+IN_ITS_TERMINAL = """
+import fcntl, os, signal, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
 ENTER, CTRL_C, CTRL_D = "\n", "\x03", "\x04"
 
 
 @pytest.fixture
-def terminal(registry: Path, tmp_path: Path) -> Terminal:
+def terminal(registry: Path, tmp_path: Path, fork: Fork) -> Terminal:
     """terminal("y\\n", "remove", "tones"): exit code, what the terminal shows, and standard output, which is a file."""
 
     def run(typed: str, *words: str) -> tuple[int, str, str]:
         out, shown = tmp_path / "out", b""
-        pid, descriptor = pty.fork()
-        if not pid:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background ignores it
-            os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 1)
-            script = "import cli; cli.main(prog_name='cl-ast')"
-            os.execv(sys.executable, [sys.executable, "-P", "-c", script, "--registry", str(registry), *words])
-        late = threading.Timer(60, os.kill, (pid, signal.SIGKILL))  # a read has no limit of its own
+        ours, its = pty.openpty()
+        with out.open("w") as file:
+            process = fork(registry, *words, first=IN_ITS_TERMINAL, stdin=its, stdout=file.fileno(), stderr=its)
+        os.close(its)
+        late = threading.Timer(60, process.kill)  # a read has no limit of its own
         late.start()
         try:
             while b"[y/N]" not in shown:
-                shown += os.read(descriptor, 10_000)
-            os.write(descriptor, typed.encode())
-            while more := os.read(descriptor, 10_000):
+                shown += os.read(ours, 10_000)
+            os.write(ours, typed.encode())
+            while more := os.read(ours, 10_000):
                 shown += more
         except OSError:  # the end, on Linux
             pass
         late.cancel()
-        os.close(descriptor)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return code, shown.decode(), out.read_text()
+        os.close(ours)
+        return process.wait(), shown.decode(), out.read_text()
 
     return run
 
@@ -54,7 +54,6 @@ def names(registry: Path) -> list[str]:
         return [task.name for task in opened.tasks()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["n\n", ENTER, "yess\n", CTRL_C, CTRL_D])
 def test_anything_but_yes_changes_nothing(terminal: Terminal, registry: Path, typed: str) -> None:
     code, shown, out = terminal(typed, "remove", "tones")
@@ -74,7 +73,6 @@ def test_what_is_not_there_is_said_before_a_question(terminal: Terminal) -> None
     assert code == 1 and "[y/N]" not in shown and 'did you mean "tones"?' in shown
 
 
-@pytest.mark.slow
 def test_gc_says_what_is_lost_and_asks_only_then(
     terminal: Terminal, registry: Path, cl: Run, data: Path, quick: list[object]
 ) -> None:
@@ -96,7 +94,6 @@ def test_gc_says_what_is_lost_and_asks_only_then(
     assert len(list((registry / "adapters").glob("*.safetensors"))) == 3
 
 
-@pytest.mark.slow
 def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> None:
     code, shown, _ = terminal("n\n", "rebuild")
     assert code == 1 and "Replace the database" in shown and "Measurements and rollbacks are lost" in shown
@@ -112,12 +109,17 @@ def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> 
     assert names(registry) == ["tones", "noises", "chirps"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [subprocess.DEVNULL, subprocess.PIPE, None])
-def test_a_script_is_not_asked(registry: Path, how: int | None) -> None:
-    """Neither without a terminal, nor with standard input closed, nor with a terminal as standard input alone."""
-    code = "import cli; cli.main(prog_name='cl-ast')"
-    command = [sys.executable, "-P", "-c", code, "--registry", str(registry), "remove", "tones"]
-    close = None if how is not None else lambda: os.close(0)
-    run = subprocess.run(command, stdin=how, capture_output=True, text=True, timeout=60, check=False, preexec_fn=close)
-    assert (run.returncode, run.stdout) == (0, "tones is removed\n"), run.stderr
+@pytest.mark.parametrize("stdin", ["nothing", "a pipe", "a terminal"])
+def test_a_script_is_not_asked(registry: Path, fork: Fork, stdin: str) -> None:
+    """Neither without a terminal, nor with one as standard input alone."""
+    descriptors = {"nothing": lambda: (), "a pipe": os.pipe, "a terminal": lambda: pty.openpty()[::-1]}[stdin]()
+    script = fork(registry, "remove", "tones", stdin=descriptors[0] if descriptors else None)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert (*script.communicate(), script.returncode) == ("tones is removed\n", "", 0)
+
+
+def test_nobody_is_asked_with_standard_input_closed(registry: Path, process: Start) -> None:
+    """In a process that the system starts: Python has no `sys.stdin` then."""
+    script = process(registry, "remove", "tones", preexec_fn=lambda: os.close(0))
+    assert (*script.communicate(timeout=60), script.returncode) == ("tones is removed\n", "", 0)

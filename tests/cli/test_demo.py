@@ -10,18 +10,13 @@ from click.testing import CliRunner
 
 import cli
 from cl_ast.terminal import demo_story as demo
-from cl_ast.training.options import TrainOptions
 from registry import Registry
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
-    monkeypatch.setattr(demo, "_CLIPS_A_CLASS", 8)
-
-
 @pytest.mark.slow
-def test_the_demo_learns_predicts_and_ends_with_statistics_and_can_be_run_again(short: None, tmp_path: Path) -> None:
+def test_the_demo_learns_predicts_and_ends_with_statistics_and_can_be_run_again(
+    short_demo: None, tmp_path: Path
+) -> None:
     for _ in range(2):
         told = CliRunner().invoke(cli.main, ["-q", "demo", str(tmp_path / "demo")])
         assert told.exit_code == 0, told.output

@@ -17,9 +17,7 @@ from click.testing import CliRunner
 
 import cli
 from cl_ast.backbone import pretrained
-from cl_ast.terminal import demo_story
 from cl_ast.training import recipes
-from cl_ast.training.options import TrainOptions
 from registry import Registry
 from tests.cli.sounds import SOUNDS, hiss_and_clicks, write_clips
 
@@ -148,10 +146,10 @@ def test_the_commands_of_a_guide_work(page: str, scene: Path, backbone: Path) ->
 
 
 @pytest.mark.slow
-def test_the_first_ten_minutes_work(tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_ten_minutes_work(
+    short_demo: None, tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pretrained, "MINI", str(backbone))
-    monkeypatch.setattr(demo_story, "OPTIONS", TrainOptions(epochs=1, batch_size=16))
-    monkeypatch.setattr(demo_story, "_CLIPS_A_CLASS", 8)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CL_AST_REGISTRY", "cl-ast-demo/registry")  # as the page's export
     _run_all("docs/start.md", backbone)

@@ -1,8 +1,6 @@
-"""Several processes that train one task: real ones, as a launcher starts them, to the weights of one process."""
+"""Several processes that train one task: real ones, as torchrun's agent starts them, to the weights of one process."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from registry import Registry
-from tests.cli.conftest import Run
+from tests.cli.conftest import Fork, Run
 
 # AdamW divides by a gradient's size: with a larger epsilon a gradient of rounding errors stays one.
 RECIPE = [
@@ -37,22 +35,24 @@ RECIPE = [
 METHOD = "conformer+mosa"
 
 
-def launch(folder: Path, shared: Path, registry: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line in two processes, as torchrun starts them (`accelerate launch` calls the same)."""
-    (folder / "command.py").write_text(
-        "from pathlib import Path\nfrom tests.once import measured_once\nimport cli\n"
-        f"measured_once(Path({str(shared)!r}))\ncli.main(prog_name='cl-ast')\n"
+# What torchrun does, with workers that are forks of its agent: importing torch in each takes seconds.
+AS_TORCHRUN = """
+import cli
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+run = cli.main
+
+def work():
+    run(prog_name="cl-ast")
+
+def launch(prog_name):
+    config = LaunchConfig(
+        1, 1, 2, run_id="together", rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork"
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "command.py"]
-    return subprocess.run(
-        [*launcher, "--registry", registry, "--device", "cpu", *map(str, words)],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    elastic_launch(config, work)()
+
+cli.main = launch
+"""
 
 
 def weights(registry: Path) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ def weights(registry: Path) -> dict[str, Tensor]:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="gloo is built in another way")
 def test_two_processes_come_to_the_weights_of_one(
-    tmp_path: Path, run: Run, data: Path, backbone: Path, shared: Path
+    tmp_path: Path, run: Run, data: Path, backbone: Path, fork: Fork
 ) -> None:
     words = [
         "add-task",
@@ -83,10 +83,11 @@ def test_two_processes_come_to_the_weights_of_one(
         *RECIPE,
     ]
     alone = run(tmp_path / "alone", *words).fine()
-    both = launch(tmp_path, shared, tmp_path / "both", *words)
-    assert both.returncode == 0, both.stderr
-    assert both.stdout.count("tones trained") == alone.out.count("tones trained") == 1  # one speaks
-    assert both.stderr.count("reading training clips 14/14") == 1
+    both = fork(tmp_path / "both", *words, first=AS_TORCHRUN)
+    out, err = both.communicate()
+    assert both.returncode == 0, err
+    assert out.count("tones trained") == alone.out.count("tones trained") == 1  # one speaks
+    assert err.count("reading training clips 14/14") == 1
     expected, found = weights(tmp_path / "alone"), weights(tmp_path / "both")
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import Fork, Run, Start
+from tests.cli.conftest import Fork, Run
 
 RATE = 16_000
 
@@ -107,12 +107,12 @@ def test_whatever_a_decoder_raises(
     assert answer.err.startswith(f"cl-ast: {missing}: ")
 
 
-@pytest.mark.slow
-def test_standard_input_may_be_closed(registry: Path, data: Path, process: Start) -> None:
-    """In a process that the system starts: Python has no `sys.stdin` then."""
+def test_standard_input_may_be_closed(registry: Path, data: Path, fork: Fork) -> None:
+    """Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"
-    predict = process(registry, "predict", good, "-", "--format", "csv", preexec_fn=lambda: os.close(0))
-    out, err = predict.communicate(timeout=120)
+    closed = "import os, sys; os.close(0); sys.stdin = None"
+    predict = fork(registry, "predict", good, "-", "--format", "csv", first=closed)
+    out, err = predict.communicate()
     assert predict.returncode == 1
     assert out.count(str(good)) == 2
     assert err == "cl-ast: standard input: it is closed; give the path of a clip\n"
