@@ -10,6 +10,10 @@ MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail -k /dev/shm | t
 # longest are not the last ones.
 PYTEST := $(MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# What Python compiles is kept, whatever the surroundings say: the tests start many processes that import torch, and each
+# would compile it again, for seven seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo test test-fast lint types tests quick-tests coverage docs bench clean
 
 help:
