@@ -4,6 +4,8 @@ import os
 import secrets
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,22 +50,20 @@ def start(ray: Any) -> None:
     Raises:
         ClAstError: the cluster cannot be reached.
     """
-    # Without an address Ray would take whatever cluster another user's file in the temporary folder names.
-    place = {"address": "local", "_node_ip_address": _LOOPBACK} if is_own() else {}
+    own, path = is_own(), _search_path()
+    # Without an address Ray would take whatever cluster another user's file in the temporary folder names. Workers of a
+    # cluster that is started here inherit the search path. Those of another one must be told, and Ray then starts each
+    # of them twice.
+    place = {"address": "local", "_node_ip_address": _LOOPBACK}
+    told = {"runtime_env": {"env_vars": {"PYTHONPATH": path}}}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _inherited(path):
             warnings.simplefilter("ignore", FutureWarning)  # about settings that are not used here
-            ray.init(
-                **place,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env={"env_vars": _found()},
-            )
+            ray.init(**(place if own else told), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = first_line(error)
         raise ClAstError(f"the Ray cluster cannot be reached: {first}; see RAY_ADDRESS") from error
-    if place and not str(ray.get_runtime_context().gcs_address).startswith(f"{_LOOPBACK}:"):
+    if own and not str(ray.get_runtime_context().gcs_address).startswith(f"{_LOOPBACK}:"):
         ray.shutdown()
         raise ClAstError(
             f"Ray {ray.__version__} would listen to the network; start a cluster yourself and name it in RAY_ADDRESS, "
@@ -92,13 +92,27 @@ def is_own() -> bool:
     return os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
-def _found() -> dict[str, str]:
-    """Return the environment that tells a worker on this machine where our packages are.
+def _search_path() -> str:
+    """Return the PYTHONPATH that tells a worker on this machine where our packages are.
 
     Else a folder called `registry` where the worker starts could be taken for ours.
     """
     home = str(Path(__file__).parents[2])
-    return {"PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    return os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+@contextmanager
+def _inherited(path: str) -> Iterator[None]:
+    """Let the processes that are started in the block have this PYTHONPATH."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = path
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _close_to_others() -> None:

@@ -68,6 +68,7 @@ with Cluster(Place("nowhere", None, "cpu", Path.cwd())):
     print(json.dumps({"listens": listens, "answers": answers, "address": address, "token": token}), flush=True)
     sys.stdin.read()
 """
+ROOT = str(Path(__file__).parents[2])
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
@@ -93,7 +94,8 @@ class Started:
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     """A cluster for all tests of this file, since starting one takes seconds."""
     home = tmp_path_factory.mktemp("home")
-    env = without_ray_settings() | {"HOME": str(home)}
+    # Ray's first workers would be of no use: those of `--engine ray` have an environment of their own.
+    env = without_ray_settings() | {"HOME": str(home), "RAY_prestart_worker_first_driver": "0"}
     with subprocess.Popen(
         [sys.executable, "-c", HOST], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as host:
@@ -232,7 +234,7 @@ FAKE = """
 import json, os
 __version__ = {version!r}
 def init(**options):
-    settings = {{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
+    settings = {{name: value for name, value in os.environ.items() if name.startswith(("RAY_", "PYTHONPATH"))}}
     with open({said!r}, "w") as file:
         json.dump([options, settings], file)
     raise ConnectionError("this is no Ray")
@@ -263,6 +265,8 @@ def test_one_that_is_started_here_has_a_new_token_and_is_on_loopback(tmp_path: P
     assert "cannot be reached: this is no Ray" in error
     assert (options["address"], options["_node_ip_address"]) == ("local", "127.0.0.1")
     assert options["include_dashboard"] is False
+    assert settings["PYTHONPATH"].split(os.pathsep)[0] == ROOT  # which workers inherit
+    assert "runtime_env" not in options  # for which Ray starts each worker twice
     assert settings["RAY_AUTH_MODE"] == "token" and re.fullmatch("[0-9a-f]{64}", settings["RAY_AUTH_TOKEN"])
 
 
@@ -270,6 +274,7 @@ def test_that_of_the_user_is_as_they_say(tmp_path: Path) -> None:
     _, (options, settings) = asked(tmp_path, RAY_ADDRESS="head.example:6379", RAY_AUTH_TOKEN_PATH="/their/token")
     assert not {"address", "_node_ip_address"} & set(options)
     assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & set(settings)
+    assert options["runtime_env"]["env_vars"]["PYTHONPATH"].split(os.pathsep)[0] == ROOT
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def test_one_without_a_token_is_not_started(tmp_path: Path, version: str, first:
 
 
 def test_the_extra_asks_for_a_release_that_can_demand_a_token() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (wanted,) = project["optional-dependencies"]["ray"]
     floor = re.fullmatch(r"ray\[data,serve\]>=(\d+)\.(\d+)(\.\d+)?", wanted)
     assert floor and (int(floor[1]), int(floor[2])) >= (2, 52)

@@ -16,8 +16,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytest.importorskip("matplotlib")
 
 Open = Callable[..., Any]
-WIDTHS = (360, 1280)
-SCHEMES = ("light", "dark")
+LOOKS = (("light", 360), ("dark", 1280))
 PAGES = ("registry", "baselines")
 
 
@@ -69,8 +68,7 @@ def opened(browser: Any, places: Mapping[str, Path]) -> Iterator[Open]:
         page.close()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 @pytest.mark.parametrize("which", PAGES)
 def test_it_asks_for_nothing_fits_and_can_be_read(opened: Open, which: str, width: int, scheme: str) -> None:
     page = opened(scheme, width, which)
