@@ -5,7 +5,7 @@ importing is most of the time that listing tasks takes. Changes go through SQLAl
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,8 +46,9 @@ class Writer:
     def query(self, sql: str, *values: object) -> Rows:
         """Return the rows of one SELECT, which has a `?` for each value and sees what was changed so far."""
         self.session.flush()
-        found = self.session.connection().exec_driver_sql(sql.replace("?", self.placeholder), values)
-        return [tuple(row) for row in found]
+        with closing(self.session.connection().connection.cursor()) as cursor:
+            cursor.execute(sql.replace("?", self.placeholder), *([values] if values else ()))
+            return cursor.fetchall()
 
     def insert(self, table: "type[Base]", values: Sequence[Mapping[str, object]]) -> None:
         """Insert many rows with the ids that they give; ids that the database gives later are higher than these."""

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cached_property
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,7 +147,7 @@ class SqliteDatabase:
             raise RegistryError(not_writable(self.place))
         with translated(self.path):
             try:
-                with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                with Session(_engine(self.path, self._access), expire_on_commit=False) as session, session.begin():
                     writer = Writer(session, "?", raise_id=_RAISE_ID)
                     yield writer
                     writer.finish()
@@ -214,31 +214,12 @@ class SqliteDatabase:
         if now >= schema.VERSION:  # another process was faster
             kept.unlink(missing_ok=True)
 
-    @cached_property
-    def _engine(self) -> "Engine":
-        from sqlalchemy import create_engine, event
-        from sqlalchemy.pool import NullPool
-
-        engine = create_engine("sqlite://", creator=self._connect_to_write, poolclass=NullPool)
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: "Connection") -> None:
-            # A writer locks the database at once. Later on SQLite would refuse the lock instead of waiting for it.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-        return engine
-
     def connect_to_read(self) -> sqlite3.Connection:
         """Return a new connection in a transaction. Without rights, each looks again whether the owner is writing."""
         if not self.writable:
             return connect_to_read(self.path)
         connection = connect(self.path, self._access)
         connection.execute("BEGIN")
-        return connection
-
-    def _connect_to_write(self) -> sqlite3.Connection:
-        connection = connect(self.path, self._access)
-        connection.text_factory = any_text  # a text that is not UTF-8 concerns its own row only
         return connection
 
 
@@ -260,6 +241,27 @@ class _SqliteReader:
                 raise
             self._connection.text_factory = any_text
             yield from islice(self._connection.execute(sql, values), done, None)
+
+
+@lru_cache(maxsize=8)
+def _engine(path: Path, access: Access) -> "Engine":
+    """Return the engine that writes to a database. It keeps no connection, only the statements that it compiled."""
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool
+
+    def connect_to_write() -> sqlite3.Connection:
+        connection = connect(path, access)
+        connection.text_factory = any_text  # a text that is not UTF-8 concerns its own row only
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect_to_write, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: "Connection") -> None:
+        # A writer locks the database at once. Later on SQLite would refuse the lock instead of waiting for it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
 
 
 def _use_wal(path: Path) -> None:

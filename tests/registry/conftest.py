@@ -48,17 +48,17 @@ def make_new(labels: tuple[str, ...] = ("dog", "rain"), **options: object) -> Ne
     return NewVersion(**{**values, **options})  # type: ignore[arg-type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def adapter() -> Callable[..., bytes]:
     return make_adapter
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new() -> Callable[..., NewVersion]:
     return make_new
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def backbone() -> BackboneRecord:
     return BACKBONE
 
@@ -121,7 +121,7 @@ def local(folder: Place) -> Registry:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python() -> Callable[..., "subprocess.Popen[str]"]:
     """Starts a real process running a script, which finds `registry` and this file's helpers (`import conftest`)."""
     root = Path(registry.__file__).parent.parent

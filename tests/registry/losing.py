@@ -68,7 +68,10 @@ def load(folder: Path) -> Disk:
 
 
 def replay(disk: Disk, trace: str, folder: str) -> Iterator[str]:
-    """Each call of a trace that concerned `folder`, once the disk is as it was just before it."""
+    """Each call of a trace that concerned `folder`, once the disk is as it was just before it.
+
+    "returned" is said once the process has written the folder's name to its output, and at the end.
+    """
     opened: dict[str, tuple[str, int]] = {}  # descriptor: name, file (-1: a folder)
     places: dict[str, int] = {}
     for call, words, result in _calls(trace):
@@ -106,7 +109,7 @@ def replay(disk: Disk, trace: str, folder: str) -> Iterator[str]:
         elif call == "unlink" and paths:
             yield call
             disk.moves.append(("unname", paths[0], -1))
-        elif call == "write" and descriptor == "1":
+        elif call == "write" and descriptor == "1" and paths:
             yield "returned"
     yield "returned"
 

@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import losing
 import places
 import pytest
 from living import World, do, survived
 
-from registry import NewVersion, Registry
+from registry import BackboneRecord, NewVersion, Registry
 
 SCRIPT = """
 import json, os, sys
@@ -26,10 +27,11 @@ from conftest import make_adapter, make_new
 from living import do
 from places import folder
 from registry import Registry
-place = folder(Path(sys.argv[1]))
-with Registry.open(place.location) as reg:
-    do(place, reg, tuple(json.loads(sys.argv[2])), make_adapter, make_new)
-    os.write(1, b"returned")
+for home, operation in json.loads(sys.argv[1]):
+    place = folder(Path(home))
+    with Registry.open(place.location) as reg:
+        do(place, reg, tuple(operation), make_adapter, make_new)
+        os.write(1, home.encode())
 """
 OPERATIONS = ['["commit", "new", 9]', '["replace", "a", 9]', '["rename", "a", "c"]', '["remove", "a"]']
 OPERATIONS += ['["rollback", "a", 1]', '["gc"]', '["rebuild"]', '["undo"]', '["undo", "remove", "a"]', '["undo", "gc"]']
@@ -47,34 +49,52 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda words: "-".join(words.split('"')[1::2]))
-def test_power_is_lost_at_any_moment(
-    operation: str,
-    local: Registry,
+class Traced(NamedTuple):
+    """An operation: where it was done, what it passed through, the disk before it, and what strace says of all."""
+
+    home: Path
+    states: list[World]
+    disk: losing.Disk
+    trace: str
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory,
+    backbone: BackboneRecord,
     adapter: Callable[..., bytes],
     new: Callable[..., NewVersion],
     python: Callable[..., "subprocess.Popen[str]"],
-    tmp_path: Path,
-) -> None:
-    home, world, place = Path(local.place), World(), places.folder(Path(local.place))
-    for before in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3)):
-        do(place, local, before, adapter, new)
-        world = world.after(before)[-1]
-    wanted, taken_back = json.loads(operation)[:1], tuple(json.loads(operation)[1:])
-    if wanted != ["undo"]:
-        wanted, taken_back = json.loads(operation), ()
-    if taken_back:
-        do(place, local, taken_back, adapter, new)
-        world = world.after(taken_back)[-1]
-    states = world.after(tuple(wanted))
-    disk = losing.load(home)
-    trace = tmp_path / "trace"
+) -> dict[str, Traced]:
+    """Every operation in a registry of its own with two tasks, one of which has two versions; all by one process."""
+    folder, wanted = tmp_path_factory.mktemp("power"), []
+    for number, words in enumerate(OPERATIONS):
+        operation, home, world = tuple(json.loads(words)), folder / f"{number:02}", World()
+        taken_back = []
+        if operation[0] == "undo" and len(operation) > 1:
+            operation, taken_back = operation[:1], [operation[1:]]
+        with Registry.open(home) as reg:
+            reg.set_backbone(backbone)
+            for before in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3), *taken_back):
+                do(places.folder(home), reg, before, adapter, new)
+                world = world.after(before)[-1]
+        wanted.append((home, operation, world.after(operation), losing.load(home)))
+    trace = folder / "trace"
     strace = ["strace", "-f", "-xx", "-s", "1000000", "-e", f"trace={losing.CALLS}", "-o", str(trace)]
-    output, errors = python(SCRIPT, home, json.dumps(wanted), before=strace).communicate(timeout=120)
-    assert output == "returned", errors
+    todo = json.dumps([(str(home), operation) for home, operation, _, _ in wanted])
+    output, errors = python(SCRIPT, todo, before=strace).communicate(timeout=120)
+    assert output == "".join(str(home) for home, *_ in wanted), errors
+    said = trace.read_text()
+    found = [Traced(home, states, disk, said) for home, _, states, disk in wanted]
+    return dict(zip(OPERATIONS, found, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda words: "-".join(words.split('"')[1::2]))
+def test_power_is_lost_at_any_moment(operation: str, traced: dict[str, Traced], tmp_path: Path) -> None:
+    home, states, disk, trace = traced[operation]
     dice, seen, done = random.Random(1), set(), False
-    for call in losing.replay(disk, trace.read_text(), str(home)):
+    for call in losing.replay(disk, trace, str(home)):
         done = done or call == "returned"
         for cut in CUTS:
             left = disk.after_a_cut(dice, *cut)
