@@ -19,23 +19,22 @@ def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 
 def measured_once(folder: Path, put: Callable[[object, str, object], None] = setattr) -> None:
-    """Measure the router space of a backbone once: this takes five seconds, and follows from backbone and kind alone.
+    """Measure each backbone for the router once, on sounds that are made once: both take seconds, and change never.
 
-    A further new registry gets it as any opened registry does, from the bytes that the first one stored. They are kept
-    in `folder`. `put` replaces an attribute, as `setattr` does.
+    They are kept in `folder`. `put` replaces an attribute, as `setattr` does.
     """
-    from cl_ast.router.space import RouterSpace
+    import torch
 
-    measure = RouterSpace.of
+    from cl_ast.router import space
 
-    def of(backbone: Any, *kind: str) -> RouterSpace:
-        file = folder / "-".join(("space", backbone.fingerprint, *kind))
-        if file.exists():
-            return RouterSpace.from_bytes(file.read_bytes(), backbone)
-        space = measure(backbone, *kind)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_bytes(space.to_bytes())
-        part.replace(file)
-        return space
+    def kept(name: str, make: Callable[[], Any]) -> Any:
+        file = folder / name
+        if not file.exists():
+            part = file.with_suffix(f".{os.getpid()}")
+            torch.save(make(), part)
+            part.replace(file)
+        return torch.load(file, weights_only=False)
 
-    put(RouterSpace, "of", of)
+    measure, synthetic_clips = space.measure, space.synthetic_clips
+    put(space, "synthetic_clips", lambda: kept("synthetic-clips", synthetic_clips))
+    put(space, "measure", lambda backbone: kept(f"measured-{backbone.fingerprint}", lambda: measure(backbone)))

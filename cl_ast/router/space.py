@@ -6,6 +6,9 @@ A description is computed from audio alone: it does not depend on tasks, paths o
 import hashlib
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -65,18 +68,11 @@ class RouterSpace:
         """
         if kind not in KINDS:
             raise BackboneError(f"no router called {kind!r}; there are {', '.join(KINDS)}")
-        unwhitened = cls(backbone, torch.zeros(0), torch.zeros(0))
-        background, noises = synthetic_clips()
-        mean, whitening = mean_and_whitening(unwhitened._project(background))
-        space = cls(backbone, mean.float(), whitening.half(), kind)
-        space.noise = space._learn_noise(noises)
+        measured = measure(backbone)
+        space = cls(backbone, measured.mean, measured.whitening, kind)
+        one_class = torch.zeros(len(measured.noises), dtype=torch.long)
+        space.noise = KINDS[kind].learn(measured.noises, one_class, torch.Generator().manual_seed(0))
         return space
-
-    def _learn_noise(self, noises: Sequence[Waveform]) -> State:
-        """Learn the state of a task of noises."""
-        described = self.describe(noises)
-        one_class = torch.zeros(len(described), dtype=torch.long)
-        return KINDS[self.kind].learn(described, one_class, torch.Generator().manual_seed(0))
 
     def to_bytes(self) -> bytes:
         """Return the background (mean, whitening, noise and kind of router) as a file of half a megabyte."""
@@ -149,6 +145,29 @@ class RouterSpace:
             return torch.cat([normalize(half, dim=1) for half in halves], dim=1).cpu()
 
 
+class Measured(NamedTuple):
+    """What follows from a backbone alone, whatever the kind of router.
+
+    Attributes:
+        mean: of the synthetic background, (d,) float32.
+        whitening: of the same, (d, d) float16.
+        noises: the descriptions of synthetic noises, (n, d) float32.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    noises: Tensor
+
+
+def measure(backbone: Backbone) -> Measured:
+    """Measure mean and whitening of a backbone on 512 s of synthetic audio, and describe noises; it takes seconds."""
+    background, noises = synthetic_clips()
+    unwhitened = RouterSpace(backbone, torch.zeros(0), torch.zeros(0))
+    mean, whitening = mean_and_whitening(unwhitened._project(background))
+    mean, whitening = mean.float(), whitening.half()
+    return Measured(mean, whitening, RouterSpace(backbone, mean, whitening).describe(noises))
+
+
 def layers_of(depth: int) -> int:
     """Return how many layers describe a clip: a quarter of the backbone's, at least two."""
     return min(depth, max(2, math.ceil(depth / 4)))
@@ -204,8 +223,10 @@ def synthetic_clips() -> tuple[list[Waveform], list[Waveform]]:
     """Return the background by which descriptions are whitened, and noises, which are also low-passed and coded."""
     random = np.random.default_rng(20260101)
     background = [synth.background(random).astype(np.float32) for _ in range(_BACKGROUND_CLIPS)]
-    noises = [synth.noise(random).astype(np.float32) for _ in range(_NOISES)]
-    return background, [copy for noise in noises for copy in (noise, low_passed(noise), coded(noise))]
+    noises = (synth.noise(random).astype(np.float32) for _ in range(_NOISES))
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:  # one noise is coded while the next is made
+        versions = list(pool.map(lambda noise: (noise, low_passed(noise), coded(noise)), noises))
+    return background, [version for each in versions for version in each]
 
 
 def mean_and_whitening(projected: Tensor) -> tuple[Tensor, Tensor]:

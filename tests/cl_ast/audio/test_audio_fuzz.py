@@ -26,7 +26,7 @@ from registry import BackboneRecord, Registry
 from tests.cl_ast.conftest import commit_model
 
 FILES = int(os.environ.get("CL_AST_FUZZ_AUDIO", "150"))
-BATCH = 250  # that one process answers
+BATCH = 1000  # that one process answers, which starts for seconds
 NUMBERS = [
     bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80", b"\0\0\1\0",
     b"\0\1\0\0", b"\1\0\0\0", b"\xfe\xff\xff\xff",

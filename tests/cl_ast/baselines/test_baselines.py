@@ -26,7 +26,6 @@ from cl_ast.baselines.scenarios import PRESETS, Stream, stream_of
 from cl_ast.baselines.table import BASELINES, parse
 from cl_ast.errors import MethodError, StreamError
 from cl_ast.progress import Progress, silent
-from cl_ast.router.space import RouterSpace
 from cl_ast.training.options import Hyperparameters
 from streams.catalog import DATASETS
 
@@ -66,12 +65,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Longer clips of two of the classes."""
     return write(tmp_path_factory.mktemp("data") / "longer", 0.5, LABELS[:2])
-
-
-@pytest.fixture(scope="module")
-def space(backbone: Backbone) -> RouterSpace:
-    """The router's space over the backbone, which takes longer than a test may."""
-    return RouterSpace.of(backbone)
 
 
 def loaded(folder: Path) -> streams.Task:
@@ -210,10 +203,7 @@ def setting(adapter: str = "bottleneck:r=2,from=1") -> Setting:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["til", "cil", "dil"])
-def test_every_method_runs_in_every_scenario(
-    folder: Path, backbone: Backbone, scenario: str, space: RouterSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RouterSpace, "of", lambda *_: space)
+def test_every_method_runs_in_every_scenario(folder: Path, backbone: Backbone, scenario: str) -> None:
     stream = stream_of([loaded(folder)], scenario, 2)
     runner = Runner(stream, backbone, setting())
     for name in ALL:

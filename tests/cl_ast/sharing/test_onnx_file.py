@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,17 +27,19 @@ PAGE = Path(__file__).parents[3] / "docs" / "onnx.md"
 METHODS = ["lora:qv,r=2", "conformer:r=2,k=3+prefix:n=2"]  # merged into the backbone, computed beside it
 
 
-@pytest.fixture(params=METHODS)
-def manager(
+@pytest.fixture(scope="module", params=METHODS)
+def exported(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     registry_of: RegistryOf,
     backbone: Backbone,
     fresh: Fresh,
     randomise: Randomise,
-) -> Manager:
-    """A manager whose one task, birds, hears 1.2 seconds."""
-    return managed(randomise(fresh(request.param, frames=120, temperature=1.7)), backbone, registry_of, tmp_path)
+) -> tuple[Manager, Path]:
+    """A manager whose one task, birds, hears 1.2 seconds, and that task as a file in a folder that was not there."""
+    place = tmp_path_factory.mktemp("onnx")
+    manager = managed(randomise(fresh(request.param, frames=120, temperature=1.7)), backbone, registry_of, place)
+    return manager, manager.export("birds", place / "new" / "birds.onnx", format="onnx")
 
 
 def test_a_backbone_that_takes_samples_is_a_graph_too(
@@ -77,8 +80,8 @@ def clips() -> list[Any]:
     return [*noise, np.zeros(16_000, np.float32)]
 
 
-def test_onnxruntime_answers_as_the_manager_and_without_torch(manager: Manager, tmp_path: Path) -> None:
-    path = manager.export("birds", tmp_path / "birds.onnx", format="onnx")
+def test_onnxruntime_answers_as_the_manager_and_without_torch(exported: tuple[Manager, Path], tmp_path: Path) -> None:
+    manager, path = exported
     expected = manager.logits(clips(), "birds").detach().numpy()
     assert np.ptp(expected) > 0.1
     logits, probabilities = answered(path, clips())
@@ -87,6 +90,7 @@ def test_onnxruntime_answers_as_the_manager_and_without_torch(manager: Manager, 
     soundfile.write(tmp_path / "clip.wav", clips()[1], 16_000, subtype="FLOAT")
     answer = next(iter(manager.predict(tmp_path / "clip.wav", task="birds", whole=True)))
     assert answer.ok and probabilities[1].max() == pytest.approx(answer.labels[0][1], abs=1e-4)
+    shutil.copy(path, tmp_path)
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found
     code = found[1] + "\nimport sys\nassert not {'torch', 'cl_ast'} & set(sys.modules)"
@@ -94,11 +98,8 @@ def test_onnxruntime_answers_as_the_manager_and_without_torch(manager: Manager, 
     assert printed.stdout.split()[0] == answer.labels[0][0]
 
 
-def test_its_metadata_says_what_it_is(
-    tmp_path: Path, registry_of: RegistryOf, backbone: Backbone, fresh: Fresh, randomise: Randomise
-) -> None:
-    manager = managed(randomise(fresh("linear", frames=120)), backbone, registry_of, tmp_path)
-    path = manager.export("birds", tmp_path / "new" / "birds.onnx", format="onnx")
+def test_its_metadata_says_what_it_is(exported: tuple[Manager, Path], backbone: Backbone, tmp_path: Path) -> None:
+    manager, path = exported
     facts = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     record = manager.show("birds")[0]
     assert json.loads(facts["labels"]) == list(record.version.labels)
