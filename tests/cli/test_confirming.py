@@ -112,11 +112,14 @@ def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> 
 @pytest.mark.parametrize("stdin", ["nothing", "a pipe", "a terminal"])
 def test_a_script_is_not_asked(registry: Path, fork: Fork, stdin: str) -> None:
     """Neither without a terminal, nor with one as standard input alone."""
-    descriptors = {"nothing": lambda: (), "a pipe": os.pipe, "a terminal": lambda: pty.openpty()[::-1]}[stdin]()
-    script = fork(registry, "remove", "tones", stdin=descriptors[0] if descriptors else None)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    if stdin == "a terminal":
+        other_end, its = pty.openpty()
+    else:
+        its, other_end = os.pipe()
+    script = fork(registry, "remove", "tones", stdin=None if stdin == "nothing" else its)
+    os.close(its)
     assert (*script.communicate(), script.returncode) == ("tones is removed\n", "", 0)
+    os.close(other_end)  # now, since a terminal without its other end is none
 
 
 def test_nobody_is_asked_with_standard_input_closed(registry: Path, process: Start) -> None:

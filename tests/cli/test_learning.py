@@ -193,7 +193,7 @@ def test_a_seed_gives_the_same_task_twice(
     for name, seed in (("first", 3), ("second", 3), ("third", 4)):
         torch.rand(len(name))  # what happened before in this process must not matter
         registry = stage("tones", name)
-        options = ["--method", method, "--seed", seed, "--batch-size", 4, "--no-eval"]
+        options = ["--method", method, "--seed", seed, "--batch-size", 4, "--few-shot", 4, "--no-eval"]
         run(registry, "add-task", data / "noises", *quick, *options).fine()
         learned.append(tensors(registry, "noises", run))
     first, second, third = learned
