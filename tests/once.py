@@ -19,7 +19,7 @@ def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 
 def measured_once(folder: Path, put: Callable[[object, str, object], None] = setattr) -> None:
-    """Measure each backbone for the router once, on sounds that are made once: both take seconds, and change never.
+    """Measure each backbone for the router once, on sounds that are made once: both take seconds and never change.
 
     They are kept in `folder`. `put` replaces an attribute, as `setattr` does.
     """

@@ -178,8 +178,7 @@ def test_every_trained_tensor_moves_in_five_steps_and_the_backbone_does_not(
 def test_saved_and_loaded_it_gives_exactly_the_same_logits(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str
 ) -> None:
-    model = fresh(text)
-    _train(model, features, 2)
+    model = _randomised(fresh(text))
     price = cost(model.settings.method, backbone.shape, classes=3, backbone_parameters=backbone.parameters)
     assert price.trainable_parameters == model.trainable_parameters()
     model.finish()

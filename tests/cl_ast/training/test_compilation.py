@@ -6,19 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from cl_ast.backbone import pretrained
 from cl_ast.progress import ClAstWarning
 from cl_ast.training.compilation import compiled
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
-from tests.cl_ast.conftest import Fresh, Toy
+from tests.cl_ast.conftest import Fresh, SaveModel, Toy
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_a_compiled_training_comes_to_the_same_weights(fresh: Fresh, toy: Toy) -> None:
+def test_a_compiled_training_comes_to_the_same_weights(
+    fresh: Fresh, toy: Toy, save_backbone: SaveModel, tmp_path: Path
+) -> None:
     models = {}
+    # Another layer would be compiled to the same again, which takes seconds.
+    backbone = pretrained.load(str(save_backbone(tmp_path / "backbone", num_hidden_layers=1)))
     for compile in ("off", "on"):
-        models[compile] = fresh("lora", labels=("tone", "noise"), frames=30)
+        models[compile] = fresh("lora", backbone=backbone, labels=("tone", "noise"), frames=30)
         options = Hyperparameters(epochs=2, batch_size=8, learning_rate=1e-3, compile=compile)
         train(models[compile], toy(0, 16), toy(32, 40), options)
     for name, tensor in models["on"].state().items():
