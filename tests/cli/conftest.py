@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -72,12 +71,8 @@ def _offline() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _router_spaces(_offline: None, shared: Path) -> Iterator[None]:
-    """Each backbone is measured once; the sounds for it, which take four of the five seconds, are made once as well."""
-    from cl_ast.router import space
-
     with pytest.MonkeyPatch.context() as patch:
         measured_once(shared, patch.setattr)
-        patch.setattr(space, "synthetic_clips", cache(space.synthetic_clips))
         yield
 
 
