@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from cl_ast.cluster import starting
 from cl_ast.errors import ClAstError
@@ -44,7 +44,7 @@ class Pool:
         self._ray = starting.imported(device)
         self._is_started = False
 
-    def __enter__(self) -> "Pool":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -56,7 +56,8 @@ class Pool:
     def map(self, work: Callable[[J], R], jobs: Sequence[J], progress: Progress = silent) -> Iterator[R]:
         """Yield the result of each job, in the order of the jobs. All that goes to a worker and back is pickled.
 
-        A job whose worker dies is done again by another one. Warnings of a job are given before its result.
+        A job whose worker dies is done again by another one. Warnings of a job are given before its result; those that
+        several jobs have in common are given once.
 
         Args:
             progress: called when a job is done, whichever it is.
@@ -72,6 +73,7 @@ class Pool:
         if not self._is_started:
             starting.start(self._ray)
             self._is_started = True
+        given: set[str] = set()
         crew = _Crew(self._ray, work, self._device, min(self._size(), len(jobs)))
         with ThreadPoolExecutor(crew.size) as threads:
             try:
@@ -79,9 +81,11 @@ class Pool:
                 for future in _in_order(futures, progress):
                     result, said, deaths = future.result()
                     if deaths:
-                        said = (*said, "a Ray worker died and was replaced; what it was training was trained again")
+                        said = (*said, "a Ray worker died and was replaced; what it was doing was done again")
                     for line in said:
-                        warnings.warn(line, ClAstWarning, stacklevel=2)
+                        if line not in given:
+                            warnings.warn(line, ClAstWarning, stacklevel=2)
+                            given.add(line)
                     if isinstance(result, ClAstError):
                         raise result
                     yield result
@@ -149,7 +153,7 @@ class _Crew:
             raise ClAstError(f"a Ray worker failed: {starting.last_line(error)}; look at Ray's logs") from error
         finally:
             self._free.put(worker)
-        raise ClAstError(f"{_TRIES} Ray workers died over the same training ({reason}); look at Ray's logs")
+        raise ClAstError(f"{_TRIES} Ray workers died over the same work ({reason}); look at Ray's logs")
 
     def stop(self) -> None:
         """End all workers, whatever they do, and start no more."""

@@ -25,7 +25,7 @@ def engine_options(help: str) -> Callable[[Callable[..., Any]], Callable[..., An
             "--workers",
             type=click.IntRange(1),
             callback=_needs_cluster,
-            help="Of the cluster, at most. [default: one a GPU or CPU]",
+            help="Of the cluster, at most. [default: one a GPU, or what the CPUs have room for]",
         )(command)
         return click.option(
             "--engine",

@@ -24,11 +24,11 @@ import soundfile
 from registry import Registry
 from tests.cli.conftest import MakeFolder, Run, contents
 
-# Starts a cluster as `predict --engine ray` does, prints where its processes listen and who is answered, and keeps it.
+# Starts a cluster as `--engine ray` does, prints where its processes listen and who is answered, and keeps it.
 HOST = """
 import json, os, subprocess, sys
 from pathlib import Path
-from cl_ast.cluster.predicting import Cluster, Place
+from cl_ast.cluster import starting
 
 def parent(pid):
     try:
@@ -59,14 +59,15 @@ def asking(token):
     env = plain | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else plain
     return subprocess.Popen([sys.executable, "-c", ask, address], env=env, stdout=-1, stderr=-2, text=True)
 
-with Cluster(Place("nowhere", None, "cpu", Path.cwd())):
-    import ray
-    address, token = ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"]
-    asked = {"none": asking(""), "wrong": asking("0" * 64), "right": asking(token)}
-    answers = {name: one.communicate(timeout=60)[0].strip().splitlines()[-1] for name, one in asked.items()}
-    listens = listening() if sys.platform == "linux" else []
-    print(json.dumps({"listens": listens, "answers": answers, "address": address, "token": token}), flush=True)
-    sys.stdin.read()
+ray = starting.imported("cpu")
+starting.start(ray)
+address, token = ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"]
+asked = {"none": asking(""), "wrong": asking("0" * 64), "right": asking(token)}
+answers = {name: one.communicate(timeout=60)[0].strip().splitlines()[-1] for name, one in asked.items()}
+listens = listening() if sys.platform == "linux" else []
+print(json.dumps({"listens": listens, "answers": answers, "address": address, "token": token}), flush=True)
+sys.stdin.read()
+ray.shutdown()
 """
 ROOT = str(Path(__file__).parents[2])
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -127,8 +128,7 @@ def test_a_cluster_that_is_started_here_answers_nobody_else(started: Started) ->
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # Ray's own, which only pytest shows
-def test_two_workers_answer_as_one_process_does(
+def test_a_worker_answers_as_one_process_does(
     cluster: Started, registry: Path, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "mixed"
@@ -139,11 +139,11 @@ def test_two_workers_answer_as_one_process_does(
     soundfile.write(folder / "tones" / "long.wav", np.tile(samples, 6), rate)
     monkeypatch.chdir(tmp_path)
     words = ["predict", "mixed", "--format", "json"]  # a path that begins where the command was called
-    there, here = run(registry, *words, "--engine", "ray", "--workers", 2), run(registry, *words)
+    there, here = run(registry, *words, "--engine", "ray", "--workers", 1), run(registry, *words)
     assert there.code == here.code == 1  # one clip cannot be read
     assert there.err == here.err
     answers = there.json, here.json
-    assert len(answers[1]) == 41  # more than one worker is handed at once
+    assert len(answers[1]) == 41  # more than a worker is handed at once
     assert [one["heard"] for one in answers[1] if "windows" in one] == [[0, 3]]
     # Which clips of different tasks share a batch depends on what a worker did before, and so do a score's last digits.
     scores = [[label.pop("score") for one in answer for label in one["labels"]] for answer in answers]
@@ -246,12 +246,11 @@ def asked(tmp_path: Path, version: str = "2.52.1", first: str = "", **settings: 
     said = tmp_path / "said.json"
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "__init__.py").write_text(FAKE.format(version=version, said=str(said)))
-    (tmp_path / "ray" / "data.py").write_text("")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {first}\n"
-        "from pathlib import Path; from cl_ast.cluster.predicting import Cluster, Place\n"
+        "from cl_ast.cluster import starting\n"
         "from cl_ast.errors import ClAstError\n"
-        "try: Cluster(Place('nowhere', None, 'cpu', Path()))\n"
+        "try: starting.start(starting.imported('cpu'))\n"
         "except ClAstError as error: print(error)"
     )
     env: Mapping[str, str] = without_ray_settings() | settings
@@ -289,5 +288,5 @@ def test_one_without_a_token_is_not_started(tmp_path: Path, version: str, first:
 def test_the_extra_asks_for_a_release_that_can_demand_a_token() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (wanted,) = project["optional-dependencies"]["ray"]
-    floor = re.fullmatch(r"ray\[data,serve\]>=(\d+)\.(\d+)(\.\d+)?", wanted)
+    floor = re.fullmatch(r"ray\[serve\]>=(\d+)\.(\d+)(\.\d+)?", wanted)
     assert floor and (int(floor[1]), int(floor[2])) >= (2, 52)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from tests.cli.conftest import Run
 from tests.cli.served import served
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'cl-ast[ray]'")  # importing it would take seconds
 def test_two_replicas_answer_as_one_process(stages: Mapping[str, Path], data: Path) -> None:
-    pytest.importorskip("ray.serve", reason="pip install 'cl-ast[ray]'", exc_type=ImportError)
     clips = sorted((data / "noises").rglob("0[0-3].wav"))
     with Manager.open(stages["chirps"], device="cpu") as manager:
         expected = [list(one.labels) for one in manager.predict(clips, task="noises") if one.ok]
