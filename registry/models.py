@@ -27,6 +27,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     create_mock_engine,
+    make_url,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -205,6 +206,7 @@ def create_tables(connection: Connection) -> None:
 def _statements(driver: str) -> tuple[str, ...]:
     """Return the statements that create the tables. SQLAlchemy takes longer to compile them than SQLite to run them."""
     found: list[str] = []
-    engine = create_mock_engine(f"{driver}://", lambda ddl, *_: found.append(str(ddl.compile(dialect=engine.dialect))))
+    dialect = make_url(f"{driver}://").get_dialect()()
+    engine = create_mock_engine(f"{driver}://", lambda ddl, *_: found.append(str(ddl.compile(dialect=dialect))))
     Base.metadata.create_all(engine, checkfirst=False)
     return tuple(found)

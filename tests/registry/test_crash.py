@@ -31,13 +31,14 @@ def allow_files_of(limit: int) -> None:
 def test_no_space_for_the_adapter(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     def starved() -> None:
         own = Registry.open(place.location)
+        changes: list[Callable[[], object]] = [
+            lambda: own.commit("b", adapter(2, floats=50_000), new()),
+            lambda: own.commit("a", adapter(3, floats=50_000), new(), replace=True),
+            lambda: own.rename("a", "c"),
+        ]
         for limit in range(0, 50_000, 4096):
             allow_files_of(limit)
-            for change in (
-                lambda: own.commit("b", adapter(2, floats=50_000), new()),
-                lambda: own.commit("a", adapter(3, floats=50_000), new(), replace=True),
-                lambda: own.rename("a", "c"),
-            ):
+            for change in changes:
                 with pytest.raises(RegistryError, match=r"space|disk"):
                     change()
 
