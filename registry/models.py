@@ -11,12 +11,14 @@ An accuracy belongs to the *version* that was measured: a task's later version n
 """
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Connection,
     DateTime,
     Dialect,
     ForeignKey,
@@ -24,6 +26,8 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    create_mock_engine,
+    make_url,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -190,3 +194,19 @@ class AccuracyRow(Base):
     accuracy: Mapped[float]
     clips: Mapped[int]
     routed: Mapped[dict[str, int]] = mapped_column(JSON)
+
+
+def create_tables(connection: Connection) -> None:
+    """Create the tables and their indexes in a database that has none of them."""
+    for statement in _statements(connection.engine.url.drivername):
+        connection.exec_driver_sql(statement)
+
+
+@cache
+def _statements(driver: str) -> tuple[str, ...]:
+    """Return the statements that create the tables. SQLAlchemy takes longer to compile them than SQLite to run them."""
+    found: list[str] = []
+    dialect = make_url(f"{driver}://").get_dialect()()
+    engine = create_mock_engine(f"{driver}://", lambda ddl, *_: found.append(str(ddl.compile(dialect=dialect))))
+    Base.metadata.create_all(engine, checkfirst=False)
+    return tuple(found)

@@ -242,9 +242,9 @@ def _version(execute: Callable[..., Any]) -> int:
 
 
 def _make_tables(connection: "Connection") -> None:
-    from registry.models import Base
+    from registry.models import create_tables
 
-    Base.metadata.create_all(connection, checkfirst=False)
+    create_tables(connection)
     connection.exec_driver_sql(f"CREATE TABLE {_VERSION_TABLE} (schema_version integer NOT NULL)")
     connection.exec_driver_sql(f"INSERT INTO {_VERSION_TABLE} VALUES ({int(schema.VERSION)})")
 

@@ -175,25 +175,25 @@ class SqliteDatabase:
 
     def make_tables(self) -> None:
         """Make the tables, unless another process has done so."""
-        from registry.models import Base
+        from registry.models import create_tables
 
         with self.write() as writer:
             connection = writer.session.connection()
             if not connection.exec_driver_sql("PRAGMA user_version").scalar():
-                Base.metadata.create_all(connection)
+                create_tables(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {int(schema.VERSION)}")
 
     def empty(self, writer: Writer) -> None:
         """Make all tables again, in a transaction of the caller's. Ids that were given are not given again."""
-        from registry.models import Base
+        from registry.models import Base, create_tables
 
         connection = writer.session.connection()
         last = self.last_ids(writer)
         connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         for table in reversed(Base.metadata.sorted_tables):
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table.name}")
-        Base.metadata.create_all(connection, checkfirst=False)
+        create_tables(connection)
         writer.raise_ids(last)
 
     def last_ids(self, reader: Reader) -> Mapping[str, int]:

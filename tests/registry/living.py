@@ -4,13 +4,13 @@ import copy
 import hashlib
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from places import Place
 
-from registry import NewVersion, Registry
+from registry import NewVersion, Registry, TaskRecord, VersionRecord
 
 Operation = tuple[Any, ...]
 """What is done, and what with: ("commit", "birds", 7)."""
@@ -115,11 +115,15 @@ def do(
 
 def look(place: Place, reg: Registry) -> object:
     """What `World.seen` says of the model, read from the registry, each file whole."""
+    return _seen(place, reg, [(task, reg.versions(task.name)) for task in reg.tasks()])
+
+
+def _seen(place: Place, reg: Registry, tasks: Sequence[tuple[TaskRecord, Sequence[VersionRecord]]]) -> object:
     found = {}
     last = dict(place.execute("SELECT name, last_number FROM tasks"))  # what no method tells
-    for task in reg.tasks():
+    for task, versions in tasks:
         fills = {}
-        for version in reg.versions(task.name):
+        for version in versions:
             data = reg.read_adapter(version)
             assert hashlib.sha256(data).hexdigest() == version.adapter_sha256
             (fills[version.number],) = set(data[8 + int.from_bytes(data[:8], "little") :])
@@ -134,10 +138,11 @@ def survived(place: Place, reg: Registry, states: list[World]) -> World:
     """
     problems = [problem for problem in reg.verify() if "does not know" not in problem.what]
     assert problems == [], problems
-    found = look(place, reg)
+    tasks = [(task, reg.versions(task.name)) for task in reg.tasks()]
+    found = _seen(place, reg, tasks)
     whole = [state for state in states if state.seen() == found]
     assert whole, (found, [state.seen() for state in states])
-    kept = {place.file(v).name for task in reg.tasks() for v in reg.versions(task.name)}
+    kept = {place.file(version).name for _, versions in tasks for version in versions}
     there = {path.name for path in place.files()}
     collected = reg.gc(dry_run=True)
     unknown = {file.name for file in collected.unnamed}

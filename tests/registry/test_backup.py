@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from forking import as_nobody, in_forks
 from places import Place, matrix
 
 from cl_ast.errors import RegistryError
@@ -336,9 +337,7 @@ def test_what_somebody_removes_meanwhile_leads_to_new_rows(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
-def test_who_may_only_read_may_back_up(
-    home: Path, python: Callable[..., object], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_who_may_only_read_may_back_up(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     public = tmp_path_factory.mktemp("public")
     shutil.copytree(home, public / "reg")
     (public / "mine").mkdir()
@@ -346,18 +345,14 @@ def test_who_may_only_read_may_back_up(
     for path in (public / "mine").parents:
         if path.stat().st_mode & 0o005 != 0o005:
             path.chmod(path.stat().st_mode | 0o005)
-    script = """
-import os, sys
-import registry.models, registry.sqlite_database, registry.backup, registry.table_copy, conftest
-from registry import Registry
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
-with Registry.open(sys.argv[1], create=False) as reg:
-    assert not reg.writable
-    assert reg.backup(sys.argv[2]).problems == ()
-"""
-    process = python(script, public / "reg", public / "mine" / "copy")
-    _, errors = process.communicate(timeout=60)  # type: ignore[attr-defined]
-    assert process.returncode == 0, errors  # type: ignore[attr-defined]
+
+    def back_up() -> None:
+        as_nobody()
+        with Registry.open(public / "reg", create=False) as reg:
+            assert not reg.writable
+            assert reg.backup(public / "mine" / "copy").problems == ()
+
+    assert in_forks(back_up) == [0]
     with Registry.open(public / "mine" / "copy") as copy, Registry.open(home) as reg:
         assert content(copy) == content(reg)
 

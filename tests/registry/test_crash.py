@@ -1,108 +1,90 @@
 """Real processes, starved or at once: what was committed stays, and nothing is half there."""
 
-import subprocess
+import signal
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
+from forking import in_forks
 from places import Place, matrix
 
-from registry import NewVersion, Registry
+from cl_ast.errors import RegistryError
+from registry import Accuracy, BackboneRecord, NewVersion, Registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
-Python = Callable[..., "subprocess.Popen[str]"]
-STARVED = """
-import os, resource, signal, sys
-from conftest import make_adapter, make_new
-from cl_ast.errors import RegistryError
-from registry import Registry
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-reg = Registry.open(sys.argv[1])
-for limit in range(0, int(sys.argv[2]), 4096):
+Make = Callable[..., bytes]
+New = Callable[..., NewVersion]
+
+
+def allow_files_of(limit: int) -> None:
+    """Let this process write no file beyond so many bytes."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    for change in (
-        lambda: reg.commit("b", make_adapter(2, floats=50_000), make_new()),
-        lambda: reg.commit("a", make_adapter(3, floats=50_000), make_new(), replace=True),
-        lambda: reg.rename("a", "c"),
-    ):
-        try:
-            change()
-        except RegistryError as error:
-            assert "space" in str(error) or "disk" in str(error), error
-        else:
-            raise AssertionError(f"wrote in spite of a limit of {limit} bytes")
-print("done")
-"""
 
 
 @pytest.mark.slow
-def test_no_space_for_the_adapter(
-    place: Place, reg: Registry, adapter: Callable[..., bytes], new: Callable[..., NewVersion], python: Python
-) -> None:
+def test_no_space_for_the_adapter(place: Place, reg: Registry, adapter: Make, new: New) -> None:
+    def starved() -> None:
+        own = Registry.open(place.location)
+        changes: list[Callable[[], object]] = [
+            lambda: own.commit("b", adapter(2, floats=50_000), new()),
+            lambda: own.commit("a", adapter(3, floats=50_000), new(), replace=True),
+            lambda: own.rename("a", "c"),
+        ]
+        for limit in range(0, 50_000, 4096):
+            allow_files_of(limit)
+            for change in changes:
+                with pytest.raises(RegistryError, match=r"space|disk"):
+                    change()
+
     before = reg.commit("a", adapter(1, floats=50_000), new())
-    process = python(STARVED, place.location, 50_000)
-    output, errors = process.communicate(timeout=60)
-    assert output == "done\n", errors
+    assert in_forks(starved) == [0]
     assert reg.tasks() == [before] and reg.verify() == []
     assert place.files() == [place.file(before.version)]
 
 
-STARVED_DATABASE = """
-import resource, signal, sys
-from conftest import make_adapter, make_new
-from cl_ast.errors import RegistryError
-from registry import Registry
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-reg = Registry.open(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
-kept = []
-for i in range(1000):
-    try:
-        # The labels go into the database and, compactly, into the file: the database meets the limit first.
-        reg.commit(f"t{i}", make_adapter(i), make_new(labels=tuple(f"label {k}" for k in range(500))))
-        kept.append(f"t{i}")
-    except RegistryError as error:
-        print(kept, "|", error)
-        break
-"""
-
-
 @pytest.mark.slow
-def test_no_space_for_the_database(local: Registry, python: Python) -> None:
+def test_no_space_for_the_database(local: Registry, tmp_path: Path, adapter: Make, new: New) -> None:
     """SQLite's: a server's disk is not this process's to fill."""
-    reg = local
-    process = python(STARVED_DATABASE, local.place)
-    output, errors = process.communicate(timeout=60)
-    assert "disk" in output or "space" in output, errors
-    kept = [task.name for task in reg.tasks()]
-    assert str(kept) == output.split(" | ")[0] and reg.verify() == []
+    reg, kept = local, tmp_path / "kept"
+
+    def starved() -> None:
+        own = Registry.open(reg.place)
+        allow_files_of(60_000)
+        # The labels go into the database and, compactly, into the file: the database meets the limit first.
+        labels = tuple(f"label {k}" for k in range(500))
+        with kept.open("w") as out, pytest.raises(RegistryError, match=r"space|disk"):
+            for i in range(1000):
+                own.commit(f"t{i}", adapter(i), new(labels=labels))
+                out.write(f"t{i} ")
+
+    assert in_forks(starved) == [0]
+    assert [task.name for task in reg.tasks()] == kept.read_text().split() and reg.verify() == []
     assert len(reg.gc().dropped) <= 1
-
-
-WORKER = """
-import sys
-from conftest import BACKBONE, make_adapter, make_new
-from registry import Accuracy, Registry
-reg = Registry.open(sys.argv[1])
-reg.set_backbone(BACKBONE)
-for i in range(8):
-    name = f"{sys.argv[2]}{i}"
-    reg.commit(name, make_adapter(i), make_new(), [Accuracy(name, "oracle", 0.5, 4)])
-    reg.tasks(), reg.overview(), reg.gc(dry_run=True)
-    if i % 2:
-        reg.gc()
-        reg.rename(name, name.upper() + "!")
-"""
 
 
 @pytest.mark.slow
 @pytest.mark.nothing_made
-def test_processes_at_once_on_a_registry_that_none_has_made(place: Place, python: Python) -> None:
-    processes = [python(WORKER, place.location, who) for who in "ab"]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
+def test_processes_at_once_on_a_registry_that_none_has_made(
+    place: Place, adapter: Make, new: New, backbone: BackboneRecord
+) -> None:
+    def work(who: str) -> None:
+        reg = Registry.open(place.location)
+        reg.set_backbone(backbone)
+        for i in range(8):
+            name = f"{who}{i}"
+            reg.commit(name, adapter(i), new(), [Accuracy(name, "oracle", 0.5, 4)])
+            reg.tasks(), reg.overview(), reg.gc(dry_run=True)
+            if i % 2:
+                reg.gc()
+                reg.rename(name, name.upper() + "!")
+
+    assert in_forks(partial(work, "a"), partial(work, "b")) == [0, 0]
     with Registry.open(place.location) as reg:
         expected = {f"{who}{i}" if i % 2 == 0 else f"{who.upper()}{i}!" for who in "ab" for i in range(8)}
         assert {task.name for task in reg.tasks()} == expected

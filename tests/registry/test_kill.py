@@ -1,5 +1,5 @@
 """A real process, killed with SIGKILL at random moments while it adds, replaces, renames, removes, rolls back,
-collects, rebuilds and takes changes back. CL_AST_KILLS says how often: 50 in a test run, 300 in CI; a sixth of that
+collects, rebuilds and takes changes back. CL_AST_KILLS says how often: 15 in a test run, 300 in CI; a sixth of that
 on PostgreSQL.
 """
 
@@ -17,7 +17,7 @@ from registry import Registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-KILLS = int(os.environ.get("CL_AST_KILLS", "50"))
+KILLS = int(os.environ.get("CL_AST_KILLS", "15"))
 
 # One process imports everything, and forks the ones to be killed. A child says what it is about to do; after the kill
 # the registry must be in a state that its last words lead to.

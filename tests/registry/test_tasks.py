@@ -6,6 +6,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -88,31 +89,33 @@ def test_names_are_compared_beyond_ascii(reg: Registry, adapter: Make, new: New)
     assert reg.task("vögel").name == "Vögel"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "", "x" * 101, "a/b", "a\\b", "..", "a\nb", "a\x00b", " a", "a ", "auto", "Oracle", "\ud800", "a\x1b[2J",
-        "a\x7f", "a\x9b", "a\u202eb", "a\u200b", "a\u200db", "\ufeffa", "a\u2028", "a\u3164", "a\ufe0f", "a\u034f",
-        "a\u2800", "a\U000e0061", "a\U000e0100",
-    ],
-)  # fmt: skip
-def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New, name: str) -> None:
+IMPOSSIBLE = [
+    "", "x" * 101, "a/b", "a\\b", "..", "a\nb", "a\x00b", " a", "a ", "auto", "Oracle", "\ud800", "a\x1b[2J",
+    "a\x7f", "a\x9b", "a\u202eb", "a\u200b", "a\u200db", "\ufeffa", "a\u2028", "a\u3164", "a\ufe0f", "a\u034f",
+    "a\u2800", "a\U000e0061", "a\U000e0100",
+]  # fmt: skip
+
+
+def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("fine", adapter(), new())
-    attempts: list[Callable[[], object]] = [
-        lambda: reg.commit(name, adapter(), new()),
-        lambda: reg.rename("fine", name),
-    ]
-    for attempt in attempts:
-        with pytest.raises(RegistryError):
-            attempt()
-    assert names(reg) == ["fine"] and reg.gc().dropped == ()
+    taken = []
+    for name in IMPOSSIBLE:
+        with suppress(RegistryError):
+            reg.commit(name, adapter(), new())
+            taken.append(f"commit {name!r}")
+        with suppress(RegistryError):
+            reg.rename("fine", name)
+            taken.append(f"rename to {name!r}")
+    assert taken == [] and names(reg) == ["fine"] and reg.gc().dropped == ()
 
 
-@pytest.mark.parametrize("name", ["größer", "雨", "मोर", "كلب", "🐕", "a b", "e\u0301", "[b]x :cat:", "=1+1"])
-def test_names_of_every_script(reg: Registry, adapter: Make, new: New, name: str) -> None:
-    assert reg.commit(name, adapter(), new()).name == name
-    with pytest.raises(TaskExistsError):
-        reg.commit(unicodedata.normalize("NFKD", name).upper(), adapter(1), new())
+def test_names_of_every_script(reg: Registry, adapter: Make, new: New) -> None:
+    wanted = ["größer", "雨", "मोर", "كلب", "🐕", "a b", "e\u0301", "[b]x :cat:", "=1+1"]
+    for number, name in enumerate(wanted):
+        assert reg.commit(name, adapter(number), new()).name == name
+        with pytest.raises(TaskExistsError):
+            reg.commit(unicodedata.normalize("NFKD", name).upper(), adapter(), new())
+    assert names(reg) == wanted
 
 
 def test_a_name_that_an_older_release_allowed_stays(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -285,9 +288,9 @@ def test_threads_share_one_registry(reg: Registry, adapter: Make, new: New) -> N
     "wrong", ["recording-77-of-bird", "ecording-77-of-birds", "recordign-77-of-birds", "RECORDING-77-OF-BIRDZ"]
 )
 def test_the_nearest_of_very_many_names_is_found_at_once(wrong: str) -> None:
-    known = [f"recording-{number}-of-birds" for number in range(100_000)]
+    known = [f"recording-{number}-of-birds" for number in range(30_000)]
     before = time.process_time()
     said = suggestion(wrong, known)
-    assert time.process_time() - before < 2  # comparing each of them takes a minute
+    assert time.process_time() - before < 2  # comparing each of them takes twenty seconds
     assert 'did you mean "recording-77-of-birds"?' in said
     assert len(said) < 1_500

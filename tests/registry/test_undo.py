@@ -96,7 +96,7 @@ def test_each_change_is_taken_back_and_done_again(
 def test_any_sequence_of_changes(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     """A plain list of former states is the model: undo gives the one before the last change."""
     dice, done = random.Random(1), set()
-    for number in range(30 if isinstance(place.location, Path) else 8):
+    for number in range(25 if isinstance(place.location, Path) else 8):
         names = [task.name for task in reg.tasks()]
         earlier = [(n, v.number) for n in names for v in reg.versions(n) if v.number != reg.task(n).version.number]
         fresh = partial(reg.commit, f"t{number}", adapter(number), new(), measured(f"t{number}"))
@@ -217,7 +217,7 @@ def test_a_last_change_that_cannot_be_fails_alone(place: Place, started: Registr
     reg.remove("a")
     ((text,),) = place.execute("SELECT undo FROM last_change")
     good, dice, before, refused = json.loads(text), random.Random(3), state(place, reg), 0
-    for _ in range(40 if isinstance(place.location, Path) else 10):
+    for _ in range(25 if isinstance(place.location, Path) else 10):
         words = json.loads(text)
         holder, key = dice.choice(list(_places(words)))
         holder[key] = dice.choice(NASTY)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forking import in_forks
 from places import Place
 from sqlalchemy import create_engine
 
@@ -18,6 +19,7 @@ from registry import schema_upgrade as upgrading
 from registry.models import Base
 from registry.schema import VERSION as SCHEMA_VERSION
 
+needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 DATA = Path(__file__).parent / "data"
 OLD_LABELS = {"rain": ("dog", "rain"), "birds": ("owl", "wren")}
 STEP = """
@@ -37,6 +39,7 @@ def old(request: pytest.FixtureRequest, place: Place) -> Place:
     place.adapters.mkdir(parents=True)
     if isinstance(place.location, str):
         place.execute((DATA / f"schema{request.param}.postgres.sql").read_text())
+        place.execute("RESET search_path")  # which the script has set
         return place
     with closing(sqlite3.connect(place.location / "registry.db")) as connection:
         connection.executescript((DATA / f"schema{request.param}.sql").read_text())
@@ -214,46 +217,25 @@ def test_listing_imports_neither_sqlalchemy_nor_alembic(
 
 @pytest.mark.slow
 @pytest.mark.nothing_made
-def test_two_processes_upgrade_once(
-    old: Place, next_release: Callable[..., None], python: Callable[..., "subprocess.Popen[str]"]
-) -> None:
+@needs_fork
+def test_two_processes_upgrade_once(old: Place, next_release: Callable[..., None]) -> None:
+    def opened() -> None:
+        assert len(Registry.open(old.location).tasks()) == 2
+
     next_release()
-    processes = [python(UPGRADE, old.location, upgrading.SCRIPTS, SCHEMA_VERSION + 2) for _ in range(2)]
-    for process in processes:
-        output, errors = process.communicate(timeout=60)
-        assert output == "2\n", errors
+    assert in_forks(opened, opened) == [0, 0]
     assert schema(old)[0] == SCHEMA_VERSION + 2
 
 
 @pytest.mark.slow
 @pytest.mark.nothing_made
 @pytest.mark.parametrize("old", [1], indirect=True)
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_eight_processes_upgrade_at_once(old: Place, python: Callable[..., "subprocess.Popen[str]"]) -> None:
-    output, errors = python(AT_ONCE, old.location).communicate(timeout=120)
-    assert (output, errors) == (f"{[0] * 8}\n", "")
+@needs_fork
+def test_eight_processes_upgrade_at_once(old: Place) -> None:
+    def opened() -> None:
+        with Registry.open(old.location) as reg:
+            assert [(task.name, task.version.training) for task in reg.tasks()] == [("rain", {}), ("birds", {})]
+
+    assert in_forks(*[opened] * 8) == [0] * 8
     assert schema(old)[0] == SCHEMA_VERSION
     assert len(list(old.adapters.parent.glob("registry.db.schema-*"))) == isinstance(old.location, Path)
-
-
-AT_ONCE = """
-import os, sys
-from registry import Registry, models, schema_upgrade  # everything is imported: they start at once
-children = []
-for _ in range(8):
-    child = os.fork()
-    if not child:
-        with Registry.open(sys.argv[1]) as reg:
-            found = [(task.name, task.version.training) for task in reg.tasks()]
-        os._exit(0 if found == [("rain", {}), ("birds", {})] else 1)
-    children.append(child)
-print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
-"""
-UPGRADE = """
-import sys
-from pathlib import Path
-from registry import Registry, schema
-from registry import schema_upgrade as upgrading
-upgrading.SCRIPTS, schema.VERSION = Path(sys.argv[2]), int(sys.argv[3])
-print(len(Registry.open(sys.argv[1]).tasks()))
-"""
