@@ -197,7 +197,9 @@ raise SystemExit
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory is used")
 def test_the_memory_of_a_training_does_not_grow_with_its_clips(save_backbone: SaveModel, tmp_path: Path) -> None:
     """2,500 clips have 164 MB of features. What is more than the budget of 1 MiB goes to a file."""
-    backbone = save_backbone(tmp_path / "backbone", num_hidden_layers=1, time_stride=100)  # few tokens, quick to compute
+    backbone = save_backbone(
+        tmp_path / "backbone", num_hidden_layers=1, time_stride=100
+    )  # few tokens, quick to compute
     run = Forked(backbone, first=_PEAK)
     out, err = run.communicate()
     assert run.returncode == 0, err
