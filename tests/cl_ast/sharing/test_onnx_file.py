@@ -14,40 +14,58 @@ import pytest
 import soundfile
 
 from cl_ast.audio.raw_samples import WaveformFrontEnd
+from cl_ast.backbone import pretrained
 from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, RegistryError
 from cl_ast.manager import Manager
-from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
+from tests.cl_ast.conftest import STABLE, Fresh, Randomise, RegistryOf, SaveModel, commit_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[3] / "docs" / "onnx.md"
-METHODS = ["lora:qv,r=2", "conformer:r=2,k=3+prefix:n=2"]  # merged into the backbone, computed beside it
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory, save_backbone: SaveModel) -> Backbone:
+    """A backbone of one layer: another would be exported in the same way, which takes seconds."""
+    return pretrained.load(str(save_backbone(tmp_path_factory.mktemp("backbone"), num_hidden_layers=1)))
+
+
+@pytest.fixture(scope="module")
 def exported(
-    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     registry_of: RegistryOf,
     backbone: Backbone,
     fresh: Fresh,
     randomise: Randomise,
 ) -> tuple[Manager, Path]:
-    """A manager whose one task, birds, hears 1.2 seconds, and that task as a file in a folder that was not there."""
+    """A manager whose one task, birds, takes 1.2 seconds, and that task as a file in a folder that was not there."""
     place = tmp_path_factory.mktemp("onnx")
-    manager = managed(randomise(fresh(request.param, frames=120, temperature=1.7)), backbone, registry_of, place)
+    model = randomise(fresh("conformer:r=2,k=3+prefix:n=2", frames=120, temperature=1.7))
+    manager = managed(model, backbone, registry_of, place)
     return manager, manager.export("birds", place / "new" / "birds.onnx", format="onnx")
 
 
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [({}, "lora:qv,r=2"), (STABLE, "bottleneck:ffn,r=2")],
+    ids=["post-norm, merged into the backbone", "pre-norm, computed beside it"],
+)
 def test_a_backbone_that_takes_samples_is_a_graph_too(
-    wav2vec2: Backbone, tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: Randomise
+    tmp_path: Path,
+    save_wav2vec2: SaveModel,
+    registry_of: RegistryOf,
+    fresh: Fresh,
+    randomise: Randomise,
+    config: dict[str, Any],
+    method: str,
 ) -> None:
-    model = randomise(fresh("bottleneck:ffn,r=2", backbone=wav2vec2))
+    backbone = pretrained.load(str(save_wav2vec2(tmp_path / "backbone", num_hidden_layers=1, **config)))
+    model = randomise(fresh(method, backbone=backbone))
     model.settings = replace(model.settings, front_end=WaveformFrontEnd(16_000))
-    manager = managed(model, wav2vec2, registry_of, tmp_path)
+    manager = managed(model, backbone, registry_of, tmp_path)
     path = manager.export("birds", tmp_path / "birds.onnx", format="onnx")
     some = clips()[1:]
     expected = manager.logits(some, "birds").detach().numpy()
@@ -74,7 +92,7 @@ def answered(path: Path, clips: list[Any]) -> list[Any]:
 
 
 def clips() -> list[Any]:
-    """Return clips that are shorter than a window, shorter than the task hears, as long, longer, and silent."""
+    """Return clips that are shorter than a window, shorter than the task takes, as long, longer, and silent."""
     generator = np.random.default_rng(1)
     noise = [generator.normal(0, 0.1, length).astype(np.float32) for length in (300, 9_000, 19_200, 40_000)]
     return [*noise, np.zeros(16_000, np.float32)]

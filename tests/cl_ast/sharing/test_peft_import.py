@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +40,50 @@ def deep(tmp_path_factory: pytest.TempPathFactory, save_backbone: SaveModel) -> 
     return checkpoints.load(str(save_backbone(tmp_path_factory.mktemp("deep"), num_hidden_layers=LAYERS)))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, deep: Backbone) -> Path:
+    """A LoRA that peft wrote, with a head beside it."""
+    folder = tmp_path_factory.mktemp("peft") / "theirs"
+    write_lora(folder, deep)
+    return folder
+
+
+@pytest.fixture
+def theirs(plain: Path, tmp_path: Path) -> Path:
+    """A copy of it, which the test may change."""
+    return shutil.copytree(plain, tmp_path / "theirs")
+
+
+@cache
+def _read_once(name: str) -> ASTModel:
+    return ASTModel.from_pretrained(name)
+
+
+def stock(backbone: Backbone) -> ASTModel:
+    """Return the stock model, whose layers peft may change."""
+    model = _read_once(backbone.name)
+    return deepcopy(model, {id(model.config): model.config})
+
+
+def _save(model: Any, folder: Path) -> None:
+    """Save a model of peft without the card, which takes longest and is not read."""
+    model.create_or_update_model_card = lambda _: None
+    model.save_pretrained(folder)
+
+
 def write_lora(folder: Path, backbone: Backbone, **options: Any) -> dict[str, Tensor]:
     """Write a LoRA with peft, with a head beside it, and return the head."""
     config = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False, **options}
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = peft.get_peft_model(ASTModel.from_pretrained(backbone.name), peft.LoraConfig(**config))
+        model = peft.get_peft_model(stock(backbone), peft.LoraConfig(**config))
         generator = torch.Generator().manual_seed(2)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "lora_" in name and config["init_lora_weights"] is not False:
                     parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-        model.save_pretrained(folder)
+        _save(model, folder)
     head = {"head.weight": torch.randn(2, 32, generator=generator), "head.bias": torch.randn(2, generator=generator)}
     facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": {"frames": 128}}
     save_file(head, folder / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
@@ -67,7 +101,7 @@ def write_adalora(folder: Path, backbone: Backbone, kept: Callable[[str], list[b
     torch.manual_seed(0)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        model = peft.get_peft_model(ASTModel.from_pretrained(backbone.name), peft.AdaLoraConfig(**config | options))
+        model = peft.get_peft_model(stock(backbone), peft.AdaLoraConfig(**config | options))
         pattern = {}
         for name, parameter in model.named_parameters():
             if "lora_" in name:
@@ -76,7 +110,7 @@ def write_adalora(folder: Path, backbone: Backbone, kept: Callable[[str], list[b
                 pattern[name.removeprefix("base_model.model.")] = kept(name)
                 parameter.mul_(torch.tensor(kept(name)).unsqueeze(1))
         model.peft_config["default"].rank_pattern = pattern or None
-        model.save_pretrained(folder)
+        _save(model, folder)
     return head
 
 
@@ -103,7 +137,7 @@ def expected(folder: Path, backbone: Backbone, head: dict[str, Tensor]) -> Tenso
     """What peft computes with the folder, after the head."""
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        model = peft.PeftModel.from_pretrained(ASTModel.from_pretrained(backbone.name), folder).eval()
+        model = peft.PeftModel.from_pretrained(stock(backbone), folder).eval()
         tokens: Tensor = model(CLIPS)[0]
         return tokens.mean(dim=1) @ head["head.weight"].float().T + head["head.bias"].float()
 
@@ -309,15 +343,14 @@ def test_any_patterns_compute_what_peft_computes(
 @pytest.mark.parametrize(
     "pattern", ["(.*)*X", "((a|a)+)+$", "(?x)(.+) *X", ".*.*.*.*.*.*.*.*X", "[a-z." * 2_000, "(" * 900]
 )
-def test_no_pattern_takes_long(tmp_path: Path, deep: Backbone, where: str, pattern: str) -> None:
-    write_lora(tmp_path / "theirs", deep)
+def test_no_pattern_takes_long(theirs: Path, deep: Backbone, where: str, pattern: str) -> None:
     value = {pattern: 4} if where in ("rank_pattern", "alpha_pattern") else pattern
-    edit(tmp_path / "theirs", **{where: value})
+    edit(theirs, **{where: value})
     if where == "layers_pattern":
-        edit(tmp_path / "theirs", layers_to_transform=[1])
+        edit(theirs, layers_to_transform=[1])
     started = time.perf_counter()
     with pytest.raises(MethodError, match="pattern"):
-        imported(tmp_path / "theirs", deep)
+        imported(theirs, deep)
     assert time.perf_counter() - started < 2
 
 
@@ -335,19 +368,18 @@ def test_other_precisions_are_read(tmp_path: Path, deep: Backbone, dtype: torch.
     assert torch.equal(b, numbers["base_model.model.layers.1.attention.v_proj.lora_B.weight"])  # exactly
 
 
-def test_a_head_in_bf16_is_read(tmp_path: Path, deep: Backbone) -> None:
-    head = {name: tensor.bfloat16() for name, tensor in write_lora(tmp_path / "theirs", deep).items()}
+def test_a_head_in_bf16_is_read(theirs: Path, deep: Backbone) -> None:
+    head = {name: tensor.bfloat16() for name, tensor in load_file(theirs / "task.safetensors").items()}
     facts = {"name": "theirs", "labels": ["dog", "rain"], "front_end": {"frames": 128}}
-    save_file(head, tmp_path / "theirs" / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
-    same(found(tmp_path / "theirs", deep), expected(tmp_path / "theirs", deep, head))
+    save_file(head, theirs / "task.safetensors", metadata={"cl_ast": json.dumps(facts)})
+    same(found(theirs, deep), expected(theirs, deep, head))
 
 
-def test_whole_numbers_are_refused(tmp_path: Path, deep: Backbone) -> None:
-    write_lora(tmp_path / "theirs", deep)
-    path = tmp_path / "theirs" / "adapter_model.safetensors"
+def test_whole_numbers_are_refused(theirs: Path, deep: Backbone) -> None:
+    path = theirs / "adapter_model.safetensors"
     save_file({name: tensor.to(torch.int32) for name, tensor in load_file(path).items()}, path)
     with pytest.raises(MethodError, match="int32"):
-        imported(tmp_path / "theirs", deep)
+        imported(theirs, deep)
 
 
 OLD_NAMES = (
@@ -394,11 +426,10 @@ def test_the_names_of_transformers_4_are_read(
     same(found(tmp_path / "theirs", deep), logits)
 
 
-def test_the_names_of_two_releases_are_not_mixed(tmp_path: Path, deep: Backbone) -> None:
-    write_lora(tmp_path / "theirs", deep)
-    rename(tmp_path / "theirs", ("model.layers.1.attention.q_proj", "model.encoder.layer.1.attention.attention.query"))
+def test_the_names_of_two_releases_are_not_mixed(theirs: Path, deep: Backbone) -> None:
+    rename(theirs, ("model.layers.1.attention.q_proj", "model.encoder.layer.1.attention.attention.query"))
     with pytest.raises(MethodError, match="two releases"):
-        imported(tmp_path / "theirs", deep)
+        imported(theirs, deep)
 
 
 # Settings
@@ -460,11 +491,10 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reason", REFUSED)
-def test_a_setting_that_changes_the_sum_is_refused_by_name(tmp_path: Path, deep: Backbone, reason: str) -> None:
-    write_lora(tmp_path / "theirs", deep)
-    edit(tmp_path / "theirs", **REFUSED[reason])
+def test_a_setting_that_changes_the_sum_is_refused_by_name(theirs: Path, deep: Backbone, reason: str) -> None:
+    edit(theirs, **REFUSED[reason])
     with pytest.raises(ClAstError, match=reason) as caught:
-        imported(tmp_path / "theirs", deep)
+        imported(theirs, deep)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
@@ -475,11 +505,10 @@ def test_a_saved_layernorm_that_the_settings_do_not_name_is_refused(tmp_path: Pa
         imported(tmp_path / "theirs", deep)
 
 
-def test_settings_that_are_not_set_or_cannot_matter_are_no_reason(tmp_path: Path, deep: Backbone) -> None:
-    head = write_lora(tmp_path / "theirs", deep)
-    logits = expected(tmp_path / "theirs", deep, head)
+def test_settings_that_are_not_set_or_cannot_matter_are_no_reason(theirs: Path, deep: Backbone) -> None:
+    logits = expected(theirs, deep, load_file(theirs / "task.safetensors"))
     edit(
-        tmp_path / "theirs",
+        theirs,
         **dict.fromkeys(peft_settings.REFUSED),
         a_later_setting=False,
         another=[],
@@ -491,7 +520,7 @@ def test_settings_that_are_not_set_or_cannot_matter_are_no_reason(tmp_path: Path
         loftq_config={"bits": 4},
         lora_dropout=0.3,
     )
-    same(found(tmp_path / "theirs", deep), logits)
+    same(found(theirs, deep), logits)
 
 
 def test_eva_is_a_plain_lora_with_its_ranks_in_the_patterns(tmp_path: Path, deep: Backbone) -> None:

@@ -1,9 +1,6 @@
 """The file of a task: what is written comes back exactly, and nothing else is taken for it."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import ClAstError, CorruptRegistryError, MethodError
 from cl_ast.tasks.task_file import from_bytes, to_bytes
 from tests.cl_ast.conftest import Fresh, Randomise
+from tests.cli.forked import Forked
 
 METHODS = [
     "linear",
@@ -179,23 +177,28 @@ def test_a_file_cut_short_anywhere_is_refused(fresh: Fresh, backbone: Backbone) 
             from_bytes(data[:length], backbone)
 
 
-@pytest.mark.slow
-def test_another_process_writes_the_same_bytes(backbone_folder: Path, backbone: Backbone, fresh: Fresh) -> None:
+# Writes a task of the backbone in one folder to a file, and prints how this process hashes a word.
+_WRITE = """
+import torch
+from pathlib import Path
+from cl_ast.backbone import pretrained
+from cl_ast.adapters.spec import parse
+from cl_ast.audio.log_mel import LogMelFrontEnd
+from cl_ast.tasks.task_file import to_bytes
+from cl_ast.tasks.task_model import TaskModel, TaskSettings
+backbone = pretrained.load(sys.argv[1])
+chosen = TaskSettings("toy", parse("conformer"), ("dog", "rain", "siren"), LogMelFrontEnd(60))
+model = TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(0))
+Path(sys.argv[2]).write_bytes(to_bytes(model, backbone, {"b": 1, "a": 2}, {}))
+print(hash("word"))
+raise SystemExit
+"""
+
+
+def test_another_process_writes_the_same_bytes(
+    backbone_folder: Path, backbone: Backbone, fresh: Fresh, tmp_path: Path
+) -> None:
     """Nothing of a file may hang on the order of a set or of a hash."""
-    script = (
-        "import sys, torch\n"
-        "from cl_ast.backbone import pretrained\n"
-        "from cl_ast.adapters.spec import parse\n"
-        "from cl_ast.audio.log_mel import LogMelFrontEnd\n"
-        "from cl_ast.tasks.task_file import to_bytes\n"
-        "from cl_ast.tasks.task_model import TaskModel, TaskSettings\n"
-        "backbone = pretrained.load(sys.argv[1])\n"
-        "chosen = TaskSettings('toy', parse('conformer'), ('dog', 'rain', 'siren'), LogMelFrontEnd(60))\n"
-        "model = TaskModel.fresh(chosen, backbone, torch.Generator().manual_seed(0))\n"
-        "sys.stdout.buffer.write(to_bytes(model, backbone, {'b': 1, 'a': 2}, {}))\n"
-    )
-    there = subprocess.run(
-        [sys.executable, "-c", script, str(backbone_folder)],
-        capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
-    )  # fmt: skip
-    assert there.stdout == to_bytes(fresh("conformer"), backbone, {"a": 2, "b": 1}, {})
+    out, err = Forked(backbone_folder, tmp_path / "file", first=_WRITE).communicate()
+    assert int(out) != hash("word"), err
+    assert (tmp_path / "file").read_bytes() == to_bytes(fresh("conformer"), backbone, {"a": 2, "b": 1}, {})
