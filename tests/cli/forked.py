@@ -24,11 +24,19 @@ _READY = [
     "cl_ast.terminal.commands.add_task",
     "cl_ast.terminal.rendering.progress",
     "cl_ast.terminal.rendering.tables",
+    "cl_ast.terminal.rendering.task_page",
+    "cl_ast.terminal.rendering.results",
+    "cl_ast.terminal.rendering.stats_tables",
     "cl_ast.audio.decoding",
+    "cl_ast.serving.server",
+    "pydantic.v1",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
     "registry.models",
     "registry.sqlite_database",
     "transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer",
     "transformers.models.audio_spectrogram_transformer.feature_extraction_audio_spectrogram_transformer",
+    "tests.cli.ready",
 ]
 _FORKING = get_context("forkserver") if sys.platform != "win32" else None
 if _FORKING is not None:
