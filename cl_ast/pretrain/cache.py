@@ -167,7 +167,8 @@ def render(folder: Path, seed: int, chunks: dict[str, int], count: int, workers:
         if index < chunks.get(kind, 0) and not (folder / f"{kind}-{index:04d}.npz").exists()
     ]
     # Each chunk has a process of its own, because espeak-ng carries state from one text to the next.
-    context = multiprocessing.get_context("forkserver")
+    fork = "forkserver" in multiprocessing.get_all_start_methods()  # not on Windows
+    context = multiprocessing.get_context("forkserver" if fork else "spawn")
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         pending = [pool.submit(_render_to, folder, seed, kind, index, count) for kind, index in jobs]
         for done, future in enumerate(as_completed(pending), 1):
