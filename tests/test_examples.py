@@ -35,12 +35,12 @@ def _cells(name: str) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.ipynb")))
-def test_a_notebook_runs(name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs(name: str, tiny: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "peft" in name:
         pytest.importorskip("peft")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CL_AST_CACHE", str(tmp_path / "cache"))
-    measured_once(tmp_path, monkeypatch.setattr)
+    measured_once(shared, monkeypatch.setattr)
     names: dict[str, Any] = {}
     for source, sets_parameters in _cells(name):
         exec(compile(source, name, "exec"), names)

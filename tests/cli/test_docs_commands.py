@@ -149,7 +149,7 @@ def test_the_commands_of_a_guide_work(page: str, scene: Path, backbone: Path) ->
 def test_the_first_ten_minutes_work(
     short_demo: None, tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, "MINI", str(backbone))
+    monkeypatch.setattr(pretrained, "MINI_FOLDER", backbone)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CL_AST_REGISTRY", "cl-ast-demo/registry")  # as the page's export
     _run_all("docs/start.md", backbone)

@@ -440,7 +440,7 @@ def test_whatever_the_schema_allows_is_answered_as_it_says(server: Server) -> No
         operation = result.ok()
 
         @settings(
-            max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
         )
         @given(case=operation.as_strategy())
         def answers(case: Any) -> None:
