@@ -51,7 +51,8 @@ def gc(
             return _report(_plan(reader, files, wanted), _over(files, empty_trash), dry_run=True)
     # A dry run waits for writers too, where this user may write: otherwise it would list the files they just wrote.
     with database.write() if dry_run else identity.changing(database, files) as writer:
-        identity.agreed(writer, database.place, files)
+        if dry_run:  # else `changing` has done so
+            identity.agreed(writer, database.place, files)
         plan, over = _plan(writer, files, wanted), _over(files, empty_trash)
         undoable = dry_run or _dropped(writer, plan, wanted)
     if not dry_run:

@@ -48,7 +48,7 @@ def test_who_may_only_read_sees_whole_states_while_the_owner_writes(
         try:
             as_nobody()
             reg, seen = Registry.open(home), list[int]()
-            while len(seen) < 150 or len(set(seen)) < 20:
+            while len(seen) < 50 or len(set(seen)) < 10:
                 assert not reg.writable
                 seen.append(len(reg.tasks()))
                 with Registry.open(home) as again:

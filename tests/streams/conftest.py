@@ -1,10 +1,12 @@
 """Fixtures that write small recordings and folders of clips."""
 
 import csv
+import io
 import math
 import wave
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,21 @@ import streams
 Rows = Sequence[Mapping[str, object]]
 
 
-def _write_wav(path: Path, seconds: float = 0.05, rate: int = 8000) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    n = round(seconds * rate)
-    samples = array("h", (int(8000 * math.sin(0.3 * i)) for i in range(n)))
-    with wave.open(str(path), "wb") as file:
+@cache
+def _tone(frames: int, rate: int) -> bytes:
+    samples = array("h", (int(8000 * math.sin(0.3 * i)) for i in range(frames)))
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.tobytes())
+    return content.getvalue()
+
+
+def _write_wav(path: Path, seconds: float = 0.05, rate: int = 8000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_tone(round(seconds * rate), rate))
     return path
 
 
