@@ -19,10 +19,8 @@ from tests.cl_ast.conftest import Fresh, SaveModel, Toy
 def test_a_compiled_training_comes_to_the_same_weights(
     fresh: Fresh, toy: Toy, save_backbone: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch._inductor.config
-
-    # Not as fast a program as torch can make, which takes half a minute: without vector instructions.
-    monkeypatch.setattr(torch._inductor.config.cpp, "vec_isa_ok", False)
+    # Without vector instructions, with which the compiler takes twice as long.
+    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)
     models = {}
     # Another layer would be compiled to the same again, which takes seconds.
     backbone = pretrained.load(str(save_backbone(tmp_path / "backbone", num_hidden_layers=1)))
