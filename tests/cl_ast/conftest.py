@@ -8,6 +8,8 @@ from typing import Any
 
 # Before transformers or huggingface_hub are imported: no test may reach the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Before torch is imported: it compiles here, and not in a pool of new processes, each of which would import it, too.
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import numpy as np
 import pytest

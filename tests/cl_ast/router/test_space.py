@@ -67,8 +67,8 @@ def recorded(name: str, count: int, seed: int) -> list[Waveform]:
 
 @pytest.fixture(scope="module")
 def tasks(space: RouterSpace) -> Tasks:
-    """Each kind's routing of each task, learned from the same 24 clips."""
-    made = {name: described(space, recorded(name, 24, 10), recorded(name, 20, 60)) for name in MAKERS}
+    """Each kind's routing of each task, learned from the same 12 clips."""
+    made = {name: described(space, recorded(name, 12, 10), recorded(name, 20, 60)) for name in MAKERS}
     return {kind: {name: learned(kind, *both) for name, both in made.items()} for kind in KINDS}
 
 
@@ -264,11 +264,11 @@ NearlyNoise = tuple[dict[str, tuple[Tensor, Tensor]], Tensor, Tensor]
 @pytest.fixture(scope="module")
 def nearly_noise(space: RouterSpace) -> NearlyNoise:
     """The descriptions of two tasks to learn, of further clips of them, and of noises, for every kind of router."""
-    recordings = {name: clips(maker, 60, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
-    made = {name: described(space, each[:24], each[24:44]) for name, each in recordings.items()}
+    recordings = {name: clips(maker, 44, 3) for name, maker in (("weather", synth.rain), ("machines", synth.engine))}
+    made = {name: described(space, each[:12], each[12:32]) for name, each in recordings.items()}
     noises = [_noise(length, 0.2).astype(np.float32) for length in range(16_000, 48_000, 4_000)]
     noises += [low_passed(noise) for noise in noises]
-    own = [clip for each in recordings.values() for clip in each[44:]]
+    own = [clip for each in recordings.values() for clip in each[32:]]
     return made, space.describe(own), space.describe(noises)
 
 
@@ -317,7 +317,7 @@ REAL = Path(os.environ.get("CL_AST_DATA", Path(__file__).parents[4] / "shared" /
 def test_real_speech_keeps_its_task_when_everything_is_telephone(space: RouterSpace) -> None:
     """Digits at 8 kHz against commands at 16: a few clips, so a loose bound; docs/routing.md has the figures."""
     found = {name: sorted((REAL / name / "audio").rglob("*.ogg")) for name in ("fsdd", "asc")}
-    recordings = {name: [audio.read(path) for path in paths[:: len(paths) // 64][:64]] for name, paths in found.items()}
+    recordings = {name: [audio.read(path) for path in paths[:: len(paths) // 40][:40]] for name, paths in found.items()}
     made = {name: described(space, h[::2], h[1::4]) for name, h in recordings.items()}
     changed = {name: space.describe([low_passed(clip) for clip in h[3::4]]) for name, h in recordings.items()}
     for kind in KINDS:

@@ -17,8 +17,10 @@ from tests.cl_ast.conftest import Fresh, SaveModel, Toy
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_training_comes_to_the_same_weights(
-    fresh: Fresh, toy: Toy, save_backbone: SaveModel, tmp_path: Path
+    fresh: Fresh, toy: Toy, save_backbone: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without vector instructions, with which the compiler takes twice as long.
+    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)
     models = {}
     # Another layer would be compiled to the same again, which takes seconds.
     backbone = pretrained.load(str(save_backbone(tmp_path / "backbone", num_hidden_layers=1)))
