@@ -1,5 +1,6 @@
 """--log writes the learning curve and the retention matrix to an experiment tracker, which is read back here."""
 
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,23 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables of mlflow, which take it a second to make."""
+    mlflow = pytest.importorskip("mlflow")
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracked(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of such a database, which mlflow writes to."""
+    place = f"sqlite:///{shutil.copy(tables, tmp_path)}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+    return place
 
 
 def learn(run: Run, data: Path, backbone: Path, place: Path, tracker: str) -> dict[str, Any]:
@@ -41,14 +59,11 @@ def test_tensorboard_has_a_run_a_task(run: Run, data: Path, backbone: Path, tmp_
     assert last == pytest.approx(report["metrics"]["auto"]["average_accuracy"])
 
 
-def test_mlflow_has_them_too(
-    run: Run, data: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    place = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+def test_mlflow_has_them_too(run: Run, data: Path, backbone: Path, tmp_path: Path, tracked: str) -> None:
+    import mlflow
+
     report = learn(run, data, backbone, tmp_path, "mlflow")
-    client = mlflow.MlflowClient(place)
+    client = mlflow.MlflowClient(tracked)
     runs = client.search_runs([client.get_experiment_by_name("cl-ast").experiment_id])
     found = {one.info.run_name: one.data for one in runs}
     assert found.keys() == {"tones-1", "chirps-1"} and found["chirps-1"].params["method"] == "linear"
@@ -56,11 +71,10 @@ def test_mlflow_has_them_too(
 
 
 def test_a_run_that_fails_costs_the_next_task_no_run(
-    run: Run, data: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, data: Path, backbone: Path, tmp_path: Path, tracked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    place = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+    import mlflow
+
     write = mlflow.log_params
 
     def fail_once(values: dict[str, Any]) -> None:
@@ -69,7 +83,7 @@ def test_a_run_that_fails_costs_the_next_task_no_run(
 
     monkeypatch.setattr(mlflow, "log_params", fail_once)
     learn(run, data, backbone, tmp_path, "mlflow")
-    client = mlflow.MlflowClient(place)
+    client = mlflow.MlflowClient(tracked)
     runs = client.search_runs([client.get_experiment_by_name("cl-ast").experiment_id])
     assert {one.info.run_name for one in runs if one.data.metrics} == {"chirps-1"}
 

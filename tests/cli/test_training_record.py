@@ -1,6 +1,7 @@
 """A version remembers how it was trained: in the registry, in its file, and in what is shown and exported."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ Run = Callable[..., Any]
 OPTIONS = ["--method", "linear", "--epochs", 3, "--batch-size", 5, "--lr", 0.002, "--weight-decay", 0.05, "--seed", 4]
 
 
+@pytest.fixture(scope="module")
+def learned(run: Run, data: Path, backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("learned") / "home"
+    run(home, "add-task", data / "tones", "--backbone", backbone, *OPTIONS).fine()
+    return home
+
+
 @pytest.fixture
-def home(run: Run, data: Path, backbone: Path, tmp_path: Path) -> Path:
-    run(tmp_path / "home", "add-task", data / "tones", "--backbone", backbone, *OPTIONS).fine()
-    return tmp_path / "home"
+def home(learned: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(learned, tmp_path / "home"))
 
 
 def _training(run: Run, home: Path) -> dict[str, Any]:

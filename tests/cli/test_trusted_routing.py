@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -169,12 +170,19 @@ def test_routing_that_an_older_release_imported_is_not_used(
 # Calibrated here
 
 
-@pytest.fixture
-def imported(stage: MakeFolder, run: Run, exports: Mapping[str, Path]) -> Path:
-    """A registry that learned tones, and imported chirps."""
-    home = stage("tones", "imported")
+@pytest.fixture(scope="module")
+def with_import(
+    stages: Mapping[str, Path], run: Run, exports: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    home = shutil.copytree(stages["tones"], tmp_path_factory.mktemp("with-import") / "registry")
     run(home, "import", exports["chirps"]).fine()
     return home
+
+
+@pytest.fixture
+def imported(with_import: Path, tmp_path: Path) -> Path:
+    """A registry that learned tones, and imported chirps."""
+    return Path(shutil.copytree(with_import, tmp_path / "imported"))
 
 
 @pytest.fixture
