@@ -1,6 +1,7 @@
 """The file of a task: what is written comes back exactly, and nothing else is taken for it."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,5 +201,5 @@ def test_another_process_writes_the_same_bytes(
 ) -> None:
     """Nothing of a file may hang on the order of a set or of a hash."""
     out, err = Forked(backbone_folder, tmp_path / "file", first=_WRITE).communicate()
-    assert int(out) != hash("word"), err
+    assert int(out) != hash("word") or "PYTHONHASHSEED" in os.environ, err
     assert (tmp_path / "file").read_bytes() == to_bytes(fresh("conformer"), backbone, {"a": 2, "b": 1}, {})
