@@ -31,7 +31,7 @@ class Place:
 
 
 class Cluster(Pool):
-    """The workers of a Ray cluster, which answer clips as a `Manager` does. To be used as a context manager."""
+    """The workers of a Ray cluster, which classify clips as a `Manager` does. To be used as a context manager."""
 
     def __init__(self, place: Place, workers: int | None = None) -> None:
         """
@@ -54,12 +54,12 @@ class Cluster(Pool):
         """
         names = [_file(clip) for clip in clips]
         groups = [names[first : first + _GROUP] for first in range(0, len(names), _GROUP)]
-        for answers in self.map(Answering(self._place, query), groups):
+        for answers in self.map(Predictor(self._place, query), groups):
             yield from answers
 
 
-class Answering:
-    """Answers groups of clips in a process of its own, which opens the registry for the first one."""
+class Predictor:
+    """Classifies groups of clips in a process of its own, which opens the registry for the first one."""
 
     def __init__(self, place: Place, query: Query) -> None:
         self._place = place
@@ -67,7 +67,7 @@ class Answering:
         self._session: Session | None = None
 
     def __call__(self, clips: list[str]) -> list[Prediction | Failure]:
-        """Classify clips."""
+        """Classify a group of clips."""
         if self._session is None:
             registry = Registry.open(self._place.registry, create=False)
             self._session = Session(registry, backbone=self._place.backbone, device=self._place.device)
