@@ -215,6 +215,8 @@ def _litserve(registry: Path, rows: int) -> Iterator[int]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # with the process that has the model
         process.wait()
+        with suppress(ProcessLookupError):  # which outlives it for a while, and would take the processor from the next
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _is_healthy(port: int) -> bool:
