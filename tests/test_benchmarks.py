@@ -84,6 +84,7 @@ def test_the_clock_gives_each_stage_its_time() -> None:
     assert clock.seconds == {"reading": 2, "epochs": 1, "something new": 2, "routing": 1}
 
 
+@pytest.mark.slow
 def test_each_stage_of_a_task_has_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CL_AST_CACHE", str(tmp_path / "cache"))
     scale = importlib.import_module("benchmarks.scale")

@@ -71,6 +71,7 @@ def _wrong(text: str) -> list[str]:
     return [f"{match[0]!r}, say {PHRASES[phrase]!r}" for phrase, match in found.items() if match]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_retired_word_is_in_the_code(path: Path) -> None:
     wrong = []

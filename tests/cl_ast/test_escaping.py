@@ -88,6 +88,7 @@ def test_a_text_of_lines_keeps_them() -> None:
     assert escaped_line("'\\x1b' and\n\x1b") == "'\\x1b' and\\x0a\\x1b"
 
 
+@pytest.mark.slow
 @given(
     st.recursive(TEXT | st.integers(), lambda inside: st.lists(inside) | st.dictionaries(TEXT, inside), max_leaves=8)
 )

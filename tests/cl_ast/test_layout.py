@@ -111,6 +111,7 @@ def test_every_module_has_a_place_in_the_order() -> None:
     assert packages == set(PLACES)
 
 
+@pytest.mark.slow
 def test_imports_go_one_way() -> None:
     arrows = 0
     for name, path in _modules():
@@ -126,6 +127,7 @@ def test_imports_go_one_way() -> None:
     assert arrows > 200  # The search does find imports.
 
 
+@pytest.mark.slow
 def test_no_modules_of_a_package_import_each_other_in_a_circle() -> None:
     names = {name for name, _ in _modules()}
 

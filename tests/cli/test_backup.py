@@ -24,6 +24,7 @@ def answers(run: Run, data: Path) -> Callable[[Path], list[Any]]:
     return predict
 
 
+@pytest.mark.slow
 def test_backed_up_destroyed_and_restored_as_the_documentation_says(
     run: Run, registry: Path, tmp_path: Path, answers: Callable[[Path], list[Any]], unchanged: Unchanged
 ) -> None:

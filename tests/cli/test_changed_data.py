@@ -61,6 +61,7 @@ def _measured(run: Run, home: Path) -> dict[str, Any]:
     return dict(row)
 
 
+@pytest.mark.slow
 def test_clips_that_came_later_are_not_measured(run: Run, home: Path, folder: Path) -> None:
     before = _measured(run, home)
     for count in (1, 3, 6, 20):
@@ -89,6 +90,7 @@ def test_what_cannot_be_found_again_is_skipped_with_the_reason(
     assert answer.code == 1 and "since it was trained" in answer.err
 
 
+@pytest.mark.slow
 def test_another_task_shows_no_forgetting_that_is_none(run: Run, home: Path, folder: Path, data: Path) -> None:
     _more(folder, 6)
     run(home, "add-task", data / "chirps", "--method", "linear", "--epochs", 2).fine()

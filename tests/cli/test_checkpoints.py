@@ -37,6 +37,7 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return patch
 
 
+@pytest.mark.slow
 def test_a_stopped_training_is_said_and_kept(
     run: Run, tmp_path: Path, clips: MakeFolder, quick: list[object], cache: Path, stopped_after: Callable[[int], None]
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_stopped_training_is_said_and_kept(
     assert [one["epoch"] for one in task["versions"][0]["training"]["curve"]] == list(range(7))
 
 
+@pytest.mark.slow
 def test_relearn_goes_on_where_it_was_stopped(
     run: Run, registry: Path, backbone: Path, tmp_path: Path, cache: Path, stopped_after: Callable[[int], None]
 ) -> None:

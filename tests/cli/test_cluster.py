@@ -285,6 +285,7 @@ def test_one_without_a_token_is_not_started(tmp_path: Path, version: str, first:
     assert said in error and started is None
 
 
+@pytest.mark.slow
 def test_the_extra_asks_for_a_release_that_can_demand_a_token() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (wanted,) = project["optional-dependencies"]["ray"]

@@ -15,6 +15,7 @@ def _compare(run: Run, home: Path, backbone: Path, *words: object) -> str:
     return str(run(home, "-q", "compare", *words, "--backbone", backbone, "--epochs", 1).fine().out)
 
 
+@pytest.mark.slow
 def test_json_csv_and_a_table_of_one_task(run: Run, registry: Path, data: Path, backbone: Path) -> None:
     words = (data / "tones", "--methods", "linear lora:r=2", "--methods", "ssf")
     answer = run(registry, "compare", *words, "--seeds", 2, "--backbone", backbone, "--epochs", 1, "--format", "json")
@@ -33,6 +34,7 @@ def test_json_csv_and_a_table_of_one_task(run: Run, registry: Path, data: Path, 
     assert [one["name"] for one in run(registry, "tasks", "--format", "json").json] == ["tones", "noises", "chirps"]
 
 
+@pytest.mark.slow
 def test_several_tasks_have_an_average_and_the_same_command_goes_on(
     run: Run, registry: Path, data: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_wrong_usage(run: Run, registry: Path, data: Path, words: list[str], say
     assert says in " ".join(answer.err.split())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_refused_first(run: Run, registry: Path, data: Path, tmp_path: Path) -> None:
     def refused(*words: object, says: str) -> None:
         run(registry, "-q", "compare", data / "tones", *words).refused(says)

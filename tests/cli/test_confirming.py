@@ -73,6 +73,7 @@ def test_what_is_not_there_is_said_before_a_question(terminal: Terminal) -> None
     assert code == 1 and "[y/N]" not in shown and 'did you mean "tones"?' in shown
 
 
+@pytest.mark.slow
 def test_gc_says_what_is_lost_and_asks_only_then(
     terminal: Terminal, registry: Path, cl: Run, data: Path, quick: list[object]
 ) -> None:
@@ -94,6 +95,7 @@ def test_gc_says_what_is_lost_and_asks_only_then(
     assert len(list((registry / "adapters").glob("*.safetensors"))) == 3
 
 
+@pytest.mark.slow
 def test_rebuild_asks_before_it_replaces(terminal: Terminal, registry: Path) -> None:
     code, shown, _ = terminal("n\n", "rebuild")
     assert code == 1 and "Replace the database" in shown and "Measurements and rollbacks are lost" in shown
@@ -122,6 +124,7 @@ def test_a_script_is_not_asked(registry: Path, fork: Fork, stdin: str) -> None:
     os.close(other_end)  # now, since a terminal without its other end is none
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_with_standard_input_closed(registry: Path, process: Start) -> None:
     """In a process that the system starts: Python has no `sys.stdin` then."""
     script = process(registry, "remove", "tones", preexec_fn=lambda: os.close(0))

@@ -87,6 +87,7 @@ def test_csv_has_a_line_a_clip_and_escapes_what_a_spreadsheet_would_run(cl: Run,
     assert {row["routed_task"] for row in rows} == {"tones"} and all(0 <= float(row["p_value"]) <= 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_details_of_stored_tasks_are_measured_and_recorded(cl: Run, data: Path) -> None:
     found = cl("evaluate", "--details", "--format", "json").fine().json
     rows = cl("evaluate", "--format", "json").fine().json

@@ -155,6 +155,7 @@ def test_the_first_ten_minutes_work(
     _run_all("docs/start.md", backbone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_the_python_of_a_page_works(page: str, scene: Path, backbone: Path) -> None:
     (code,) = re.findall(r"^```python\n(.+?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -188,6 +189,7 @@ def _same_shape(shown: object, real: object, where: str) -> None:
         assert real is None or shown is None or isinstance(real, kinds), where
 
 
+@pytest.mark.slow
 def test_the_page_of_json_shows_what_commands_print(scene: Path) -> None:
     shown = re.findall(r"^ {4}cl-ast ([^\n]+)\n\n```json\n(.+?)```", JSON_PAGE, re.DOTALL | re.MULTILINE)
     assert len(shown) == 6

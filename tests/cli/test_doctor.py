@@ -63,6 +63,7 @@ def test_that_there_is_no_registry_yet_is_well_and_none_is_made(tmp_path: Path, 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_registry_is_said_with_what_to_do(cl: Run, registry: Path) -> None:
     for path in registry.glob("adapters/*.safetensors"):
         path.unlink()

@@ -39,6 +39,7 @@ def test_python_sets_the_encoding_and_the_command_ends_well(registry: Path, enco
     assert b"tones" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_ends_well_under_every_encoding(output: Output, encoding: str, command: tuple[str, ...]) -> None:
@@ -74,6 +75,7 @@ def test_a_clip_of_any_name_is_answered_in_every_format(
         assert [os.fsencode(answer["path"]) for answer in answers] == list(odd.values())
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_escaped(output: Output, odd: dict[str, bytes]) -> None:
     """A byte from 0x80 to 0x9f would be a command to some terminals. JSON has the name as it is."""
     done = output("utf-8:strict", "predict", odd["bytes"], "--format", "csv", "--task", "tones")
@@ -83,6 +85,7 @@ def test_a_name_that_is_no_text_is_escaped(output: Output, odd: dict[str, bytes]
     assert shown in output("utf-8:strict", "predict", gone, "--task", "tones").stderr
 
 
+@pytest.mark.slow
 def test_json_stays_readable_where_it_can(output: Output, odd: dict[str, bytes]) -> None:
     assert "日本語".encode() in output("utf-8", "predict", odd["japanese"], "--format", "json").stdout
     assert b"\\u65e5" in output("ascii", "predict", odd["japanese"], "--format", "json").stdout

@@ -183,6 +183,7 @@ def test_a_file_name_that_is_no_text(run: Run, bad: Path, data: Path, tmp_path: 
     assert "caf\\udce9\\udc9b.wav" in clean(run(bad, "predict", name, "--task", NAME, "--format", "csv")).out
 
 
+@pytest.mark.slow
 def test_progress_and_notes_are_escaped(
     run: Run, stage: MakeFolder, clips: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +258,7 @@ def test_a_card_is_text_and_nothing_else(run: Run, stage: MakeFolder, tmp_path: 
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_plot_of_odd_names(run: Run, bad: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for name in (NAME, "a $^b$ & <x> --"):

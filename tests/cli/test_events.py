@@ -56,6 +56,7 @@ def test_json_is_what_the_contract_says(wanted: list[dict[str, Any]], recording:
     assert "in 0:06.00 of 1 recording" in table
 
 
+@pytest.mark.slow
 def test_raven_goes_on_over_recordings_and_audacity_begins_again(
     cl: Run, wanted: list[dict[str, Any]], recording: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_clips_are_as_they_were_recorded(cl: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "piped").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
 def test_a_file_that_is_cut_off_is_searched_as_far_as_it_goes(cl: Run, tmp_path: Path, kind: str) -> None:
     whole = tmp_path / f"whole.{kind}"
@@ -165,6 +167,7 @@ def test_a_timeline_is_what_the_answer_is_the_mean_of(stages: dict[str, Path]) -
                 torch.testing.assert_close(timeline.mean(dim=1), model.classify(tokens), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_timeline_needs_tasks_that_pool_by_the_mean(
     cl: Run, clips: MakeFolder, quick: list[object], recording: Path
 ) -> None:

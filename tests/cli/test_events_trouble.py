@@ -52,6 +52,7 @@ def test_events_go_on_when_the_disk_is_full(cl: Run, tmp_path: Path) -> None:
     assert len([line for line in listened.out.splitlines() if "why" not in line]) == len(found) / 2
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_written_is_searched_as_far_as_it_is(
     cl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_file_that_is_being_written_is_searched_as_far_as_it_is(
     assert json.loads((out / "index.json").read_text())["recordings"][str(path)]["samples"] > 66 * RATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["OGG", "FLAC", "MP3"])
 def test_a_file_that_changes_its_rate_is_searched_to_its_end(cl: Run, tmp_path: Path, form: str) -> None:
     parts = []

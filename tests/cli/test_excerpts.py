@@ -31,6 +31,7 @@ def recordings(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_task_of_labelled_recordings(run: Run, recordings: Path, backbone: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     answer = run(home, "add-task", recordings, "--backbone", backbone, "--method", "linear", "--epochs", 2).fine()

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Run
 
 
+@pytest.mark.slow
 def test_an_import_says_that_the_lora_may_be_for_another_model(
     run: Run, data: Path, quick: list[object], tmp_path: Path
 ) -> None:

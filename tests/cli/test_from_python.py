@@ -80,6 +80,7 @@ def test_one_clip_or_many_in_any_form(manager: Manager, clip: Path, data: Path) 
     assert len(list(manager.predict(samples, task="tones", window=Window(0.25, 0.25)))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "array", [np.zeros((1, 2, 8_000), np.float32), np.zeros(8_000, np.int16), np.float32(1)], ids=["3d", "int", "0d"]
 )

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.cli.conftest import MakeFolder, Run
 
 
+@pytest.mark.slow
 def test_few_clips_are_counts_everywhere(
     cl: Run, run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:
@@ -35,6 +36,7 @@ def test_few_clips_are_counts_everywhere(
     assert f"| {count} (" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path) -> None:
     answer = run(tmp_path / "r", "add-task", clips(), *quick, "--format", "json").fine()
     err = answer.err
@@ -50,6 +52,7 @@ def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: lis
     assert "fewer than" not in err
 
 
+@pytest.mark.slow
 def test_figures_of_other_test_clips_are_not_comparable(
     run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:

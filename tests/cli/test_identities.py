@@ -74,6 +74,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("people", "column", "method", "said"), CASES)
 @pytest.mark.usefixtures("user")
 def test_an_export_names_nobody(
@@ -106,6 +107,7 @@ def test_an_export_names_nobody(
         assert json.loads(file.metadata()["cl_ast"])["labels"] == ["high", "low"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("user")
 def test_a_report_names_files_and_nobody(
     run: Run, stage: MakeFolder, clips: MakeFolder, backbone: Path, tmp_path: Path
@@ -122,6 +124,7 @@ def test_a_report_names_files_and_nobody(
     check_clean(out, secrets - {"rec-of-Plimsoll"})  # the names of the files that are shown
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("user")
 def test_who_imports_a_task_has_nothing_to_tell(
     run: Run, stage: MakeFolder, clips: MakeFolder, backbone: Path, tmp_path: Path

@@ -21,6 +21,7 @@ def small(run: Run, data: Path, backbone: Path, tmp_path_factory: pytest.TempPat
     return home
 
 
+@pytest.mark.slow
 def test_it_is_kept_to_and_takes_a_fourth(run: Run, small: Path, registry: Path, data: Path) -> None:
     stats = [run(home, "stats", "--format", "json").fine().json["backbone"] for home in (small, registry)]
     assert stats[0]["fingerprint"].startswith("int8:")

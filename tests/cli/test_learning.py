@@ -73,6 +73,7 @@ def test_from_layer_is_written_into_the_method(stage: MakeFolder, run: Run, data
     assert "frozen layers" in learned.err
 
 
+@pytest.mark.slow
 def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_chosen(
     tmp_path: Path, run: Run, data: Path, backbone: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_quiet_says_nothing_but_the_result(stage: MakeFolder, run: Run, data: Pa
     assert "by name %" in answer.out
 
 
+@pytest.mark.slow
 def test_what_is_left_out_of_the_data_is_said(
     stage: MakeFolder, run: Run, data: Path, quick: list[object], tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_what_is_left_out_of_the_data_is_said(
     )
 
 
+@pytest.mark.slow
 def test_a_new_registry_says_which_backbone_it_is_for(
     tmp_path: Path, run: Run, data: Path, backbone: Path, quick: list[object]
 ) -> None:
@@ -136,6 +139,7 @@ def test_a_backbone_by_relative_path_is_found_from_everywhere(
     run(tmp_path / "new", "predict", data / "tones" / "low" / "00.wav").fine()
 
 
+@pytest.mark.slow
 def test_name_and_what_is_kept_of_a_task(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     options = ["--name", "Größe 1", "--seed", 5, "--few-shot", 3, "--max-seconds", 0.3]
@@ -150,6 +154,7 @@ def test_name_and_what_is_kept_of_a_task(stage: MakeFolder, run: Run, data: Path
     assert "3 training clips per class" in shown["protocol"]
 
 
+@pytest.mark.slow
 def test_metadata_with_folds(stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]) -> None:
     folder = clips()
     with (folder / "metadata.csv").open("w", newline="") as file:
@@ -175,6 +180,7 @@ def test_no_eval_measures_nothing(stage: MakeFolder, run: Run, data: Path, quick
     assert "noises" in run(registry, "stats").fine().out
 
 
+@pytest.mark.slow
 def test_replace_makes_a_new_version(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("noises")
     run(registry, "-q", "add-task", data / "tones", *quick).refused("tones", "--replace")
@@ -201,6 +207,7 @@ def test_a_seed_gives_the_same_task_twice(
     assert not same(first, third)
 
 
+@pytest.mark.slow
 def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(
     stage: MakeFolder, run: Run, clips: MakeFolder, data: Path, quick: list[object], tmp_path: Path
 ) -> None:
@@ -213,6 +220,7 @@ def test_an_earlier_task_whose_clips_are_gone_does_not_stop_the_next(
     assert "gone could not be measured" in answer.err
 
 
+@pytest.mark.slow
 def test_stream_learns_in_order_and_ends_with_the_statistics(
     tmp_path: Path, run: Run, data: Path, quick: list[object]
 ) -> None:
@@ -232,6 +240,7 @@ def test_stream_learns_nothing_where_one_of_its_words_is_wrong(
         run(registry, "-q", "stream", data / "noises", data / "no-such-task", *quick).refused("no-such-task")
 
 
+@pytest.mark.slow
 def test_stream_keeps_what_it_learned_before_a_task_that_fails(
     stage: MakeFolder, run: Run, data: Path, clips: MakeFolder, quick: list[object]
 ) -> None:

@@ -28,6 +28,7 @@ def _spans(lines: str) -> list[tuple[float, float, str, int, str]]:
     return [(one["start"], one["end"], one["label"], one["windows"], one.get("why", "")) for one in found]
 
 
+@pytest.mark.slow
 def test_a_pipe_gives_the_events_of_the_recording(cl: Run, tmp_path: Path) -> None:
     samples = (soundscape() * 2**15).clip(-(2**15), 2**15 - 1).astype("<i2")
     soundfile.write(tmp_path / "a.wav", samples, RATE)
@@ -58,6 +59,7 @@ def test_other_rates_channels_and_encodings(cl: Run, tmp_path: Path) -> None:
         assert np.array_equal(samples, stereo[first : first + len(samples)])
 
 
+@pytest.mark.slow
 def test_a_program_gets_each_event(cl: Run, tmp_path: Path) -> None:
     got = tmp_path / "got"
     program = tmp_path / "keep.py"
@@ -142,6 +144,7 @@ def test_a_microphone_needs_an_extra(cl: Run, monkeypatch: pytest.MonkeyPatch) -
     cl("listen", "--input", "-", "--rate", 5, "-q", stdin=b"").refused("5 samples a second")
 
 
+@pytest.mark.slow
 def test_ctrl_c_closes_the_last_event(fork: Fork, registry: Path, tmp_path: Path) -> None:
     """Python interrupts itself when the first window was scored, while the pipe stays open."""
     read = (

@@ -108,6 +108,7 @@ def test_the_last_task_can_go_too(stage: MakeFolder, run: Run, data: Path, quick
     run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
 
 
+@pytest.mark.slow
 def test_rollback(cl: Run, answers: Answers, data: Path, quick: list[object], registry: Path) -> None:
     first = answers("tones")
     cl("add-task", data / "tones", *quick, "--replace", "--seed", 9, "--no-eval").fine()
@@ -137,6 +138,7 @@ def test_a_damaged_task_does_not_answer_and_the_others_do(cl: Run, registry: Pat
     cl("predict", clip, "--task", "tones").fine()
 
 
+@pytest.mark.slow
 def test_gc_drops_what_nothing_needs(cl: Run, registry: Path, relearned: None, answers: Answers) -> None:
     stray = registry / "adapters" / f"{'0' * 64}.safetensors"
     stray.write_bytes(b"left over")
@@ -153,6 +155,7 @@ def test_gc_drops_what_nothing_needs(cl: Run, registry: Path, relearned: None, a
     assert "0 files" in cl("gc").fine().out
 
 
+@pytest.mark.slow
 def test_rebuild_from_the_files_alone(cl: Run, registry: Path, names: Names, answers: Answers) -> None:
     before = {task: answers(task) for task in (*TASKS, "auto")}
     for path in registry.glob("registry.db*"):

@@ -32,6 +32,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_tasks(many: Path, run: Run) -> None:
     lines = run(many, "tasks").fine().out.splitlines()
     assert len(lines) == COUNT + 1 and lines[0].split()[:2] == ["task", "method"]

@@ -69,6 +69,7 @@ def test_a_clip_that_fits_as_well_as_validation_clips_is_known(cl: Run, data: Pa
     assert True in [answer["known"] for answer in answers]
 
 
+@pytest.mark.slow
 def test_each_task_gets_its_own_clips(cl: Run, data: Path) -> None:
     for task in TASKS:
         answers = cl("predict", data / task, "--format", "json").fine().json

@@ -41,6 +41,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, run: Run, backbone: Path, 
     return home, answer.fine()
 
 
+@pytest.mark.slow
 def test_stream_of_real_tasks(learned: tuple[Path, Answer], some: Path) -> None:
     _, answer = learned
     report = answer.json

@@ -56,6 +56,7 @@ def short(monkeypatch: pytest.MonkeyPatch, backbone: Path) -> int:
     return row.epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked_for", [{}, {"epochs": 1}], ids=["nothing", "epochs"])
 def test_all_four_train_a_data_set_by_its_recipe(
     asked_for: dict[str, int], short: int, run: Run, esc50: Path, backbone: Path, tmp_path: Path
@@ -78,6 +79,7 @@ def test_all_four_train_a_data_set_by_its_recipe(
     assert found[0]["method"].endswith("k=8")
 
 
+@pytest.mark.slow
 def test_compare_has_the_recipes_own_where_a_method_leaves_it_open(
     run: Run, esc50: Path, data: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_compare_without_methods_has_the_table_but_full_and_shared_parts(esc50: 
     assert not any(text.startswith(tuple(left_out)) for text in methods)
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_folder_is_another(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
     run(tmp_path / "home", "add-task", data / "tones", "--backbone", backbone, "--no-eval").fine()
     found = _recorded(run, tmp_path / "home", "tones")

@@ -33,6 +33,7 @@ def test_every_task_is_trained_again_over_another_backbone(
     run(tmp_path / "better", "verify").fine()
 
 
+@pytest.mark.slow
 def test_the_same_backbone_gives_the_same_weights(registry: Path, run: Run, backbone: Path, tmp_path: Path) -> None:
     from cl_ast import Manager
 
@@ -51,6 +52,7 @@ def test_another_method_takes_its_own_learning_rate(registry: Path, run: Run, ba
     assert task["training"]["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(registry: Path, run: Run, backbone: Path, tmp_path: Path) -> None:
     words = ["relearn", "--to", tmp_path / "again", "--backbone", backbone]
     run(registry, "relearn", "tones", "--to", tmp_path / "again", "--backbone", backbone).fine()
@@ -62,6 +64,7 @@ def test_a_stopped_run_goes_on(registry: Path, run: Run, backbone: Path, tmp_pat
     assert after["tones"] == {**first, "nearest": after["tones"]["nearest"]}
 
 
+@pytest.mark.slow
 def test_a_task_keeps_the_name_that_it_has_now(registry: Path, run: Run, backbone: Path, tmp_path: Path) -> None:
     run(registry, "rename", "tones", "whistles").fine()
     for _ in range(2):
@@ -69,6 +72,7 @@ def test_a_task_keeps_the_name_that_it_has_now(registry: Path, run: Run, backbon
     assert list(_tasks(run, tmp_path / "again")) == ["whistles"]
 
 
+@pytest.mark.slow
 def test_a_task_whose_clips_are_gone_is_named_and_the_others_are_trained(
     stage: Callable[..., Path],
     run: Run,

@@ -68,6 +68,7 @@ def table(tmp_path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_page_and_the_table_say_what_stats_and_evaluate_say(
     registry: Path, run: Run, report: Report, tmp_path: Path, unchanged: Unchanged
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_page_and_the_table_say_what_stats_and_evaluate_say(
     assert {row["task"] for row in rows if row["metric"] == "unknown_left_out"} == {"tones", "noises", "chirps"}
 
 
+@pytest.mark.slow
 def test_it_can_be_run_again_as_the_page_says(registry: Path, report: Report, data: Path) -> None:
     page = html.unescape(re.sub(r"</?span>", "", report(registry)))
     assert "cl-ast add-task path/to/clips --name noises --method bottleneck:" in page
@@ -121,6 +123,7 @@ def test_clips_that_have_moved_are_said_and_the_rest_is_shown(registry: Path, ru
     assert any(row["metric"] == "accuracy" and row["task"] == "tones" for row in table(tmp_path))
 
 
+@pytest.mark.slow
 def test_without_any_clip_and_without_the_backbone_there_is_still_a_report(
     registry: Path, report: Report, backbone: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +136,7 @@ def test_without_any_clip_and_without_the_backbone_there_is_still_a_report(
     assert not [row for row in table(tmp_path) if row["metric"] == "recall"]
 
 
+@pytest.mark.slow
 def test_names_and_labels_are_text_and_nothing_else(registry: Path, report: Report, tmp_path: Path) -> None:
     name, facts = "<b onclick=alert(1)>\"' {{ 7*7 }} &lt; $x^2$ to\u200bn\u202ees", json.dumps({MARKUP: TEXT})
     words = {"labels": [f"{MARKUP}{CLIPBOARD}", LABELS[1]], "protocol": MARKUP + TEXT, "packages": {MARKUP: TEXT}}
@@ -197,6 +201,7 @@ def joint(run: Run, data: Path, backbone: Path, tmp_path: Path) -> Callable[...,
     return train
 
 
+@pytest.mark.slow
 def test_joint_training_on_the_same_tasks_is_a_line(
     stage: MakeFolder, report: Report, joint: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -217,6 +222,7 @@ def test_joint_training_on_the_same_tasks_is_a_line(
     assert len(shown) == 2 and "mean of 2 runs" in text and str(tmp_path) not in page
 
 
+@pytest.mark.slow
 def test_joint_training_that_is_not_of_the_registry_is_refused(
     registry: Path, run: Run, joint: Callable[..., Path], data: Path, other_backbone: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +247,7 @@ def test_joint_training_that_is_not_of_the_registry_is_refused(
     assert run(registry, "report", runs, tmp_path / "page.html", "--joint", runs).code == 2
 
 
+@pytest.mark.slow
 def test_a_comparison_has_the_tables_that_compare_prints(
     run: Run, data: Path, backbone: Path, tmp_path: Path, registry: Path
 ) -> None:
@@ -262,6 +269,7 @@ def test_a_comparison_has_the_tables_that_compare_prints(
     assert not (tmp_path / "new.html").exists()
 
 
+@pytest.mark.slow
 def test_baselines_have_the_table_that_the_command_prints_and_a_line_a_method(
     run: Run, data: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -317,6 +325,7 @@ BAD: list[dict[str, object]] = [
 ]
 
 
+@pytest.mark.slow
 def test_results_of_baselines_that_cannot_be_are_refused_and_all_others_are_shown(run: Run, tmp_path: Path) -> None:
     def made(**other: object) -> Answer:
         with (tmp_path / "results.csv").open("w", encoding="utf-8", newline="") as file:

@@ -68,6 +68,7 @@ def opened(browser: Any, places: Mapping[str, Path]) -> Iterator[Open]:
         page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 @pytest.mark.parametrize("which", PAGES)
 def test_it_asks_for_nothing_fits_and_can_be_read(opened: Open, which: str, width: int, scheme: str) -> None:
@@ -80,6 +81,7 @@ def test_it_asks_for_nothing_fits_and_can_be_read(opened: Open, which: str, widt
     assert [one for one in found if one["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.slow
 def test_pictures_and_sound_are_there(opened: Open) -> None:
     page = opened("light", 1280)
     sizes = page.evaluate("Promise.all([...document.images].map(one => one.decode().then(() => one.naturalWidth)))")
@@ -92,6 +94,7 @@ def test_pictures_and_sound_are_there(opened: Open) -> None:
     assert len(seconds) == len(sizes) and seconds == pytest.approx([0.5] * len(sizes), abs=0.15)
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_can_be_read_out(opened: Open) -> None:
     for which, least in {"registry": 3, "baselines": 2}.items():
         figures = opened("dark", 1280, which).locator("svg.figure").all()
@@ -101,6 +104,7 @@ def test_every_figure_is_drawn_and_can_be_read_out(opened: Open) -> None:
             assert figure.bounding_box()["height"] > 100 and figure.locator("text").count() > 5
 
 
+@pytest.mark.slow
 def test_it_prints_in_light_colours_without_what_only_a_screen_has(opened: Open) -> None:
     page = opened("dark", 1280)
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")

@@ -24,6 +24,7 @@ def test_the_list_names_every_table_and_figure_with_its_source(run: Run, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_quick_run_over_clips_of_ones_own_prints_both_numbers(
     run: Run, data: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_wrong_names_missing_data_and_missing_weights(run: Run, data: Path, tmp_
     refused("petl-table-4", "--quick", "--data-root", data / "tones", code=1, says="try --backbone ast-mini")
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn_against_its_option(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     words = ["reproduce", "conformer-kernel", "--quick", "--backbone", backbone, "--data-root", data / "tones"]

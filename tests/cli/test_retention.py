@@ -72,6 +72,7 @@ def test_logits_do_not_change_while_one_manager_learns_on(
         assert manager.backbone.fingerprint == backbone
 
 
+@pytest.mark.slow
 def test_a_removed_task_leaves_no_trace_in_the_routing(
     registry: Path, stage: MakeFolder, data: Path, run: Run, backbone: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_removed_task_leaves_no_trace_in_the_routing(
     assert routes(registry, data) == routes(never, data)
 
 
+@pytest.mark.slow
 def test_another_task_does_not_change_how_well_clips_fit_a_task(
     stages: Mapping[str, Path], waveforms: list[Waveform]
 ) -> None:

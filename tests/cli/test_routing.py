@@ -65,6 +65,7 @@ def test_older_routing_answers_by_name_and_says_what_to_do(
     assert run(old, "tasks", "--format", "json").json == before
 
 
+@pytest.mark.slow
 def test_routing_is_learned_again_with_the_same_adapter(
     old: Path, run: Run, clip: Path, registry: Path, data: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_routing_is_learned_again_with_the_same_adapter(
     assert "1 task\n" in run(old, "-q", "route", "tones").fine().out
 
 
+@pytest.mark.slow
 def test_a_task_whose_clips_are_gone_answers_by_its_name_only(
     stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object], clip: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_stranger_to_every_task_is_answered_once(cl: Run, tmp_path: Path) -> N
     assert answer["known"] is False
 
 
+@pytest.mark.slow
 def test_evaluate_records_exactly_what_predict_decides(registry: Path, run: Run, data: Path) -> None:
     """One decision for both: every test clip of every task, through predict, gives the accuracy that is recorded."""
     import streams

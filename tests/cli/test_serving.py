@@ -52,6 +52,7 @@ def predicted(home: Path, clips: list[Path], task: str) -> list[Prediction]:
     return found  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_the_inference_client_of_the_hub_works_unchanged(
     server: Server, home: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_head_of_an_answer_says_which_version_of_which_task_it_is(server: Se
     assert reply.headers["x-request-id"] == "mine-1"
 
 
+@pytest.mark.slow
 def test_many_clients_and_tasks_at_once_get_the_answers_of_predict(
     server: Server, home: Path, clips: list[Path]
 ) -> None:
@@ -99,6 +101,7 @@ def test_many_clients_and_tasks_at_once_get_the_answers_of_predict(
         one.result()
 
 
+@pytest.mark.slow
 def test_a_deterministic_answer_is_exactly_that_of_predict(
     server: Server, home: Path, clips: list[Path], tmp_path: Path
 ) -> None:
@@ -128,6 +131,7 @@ def test_several_files_are_answered_each_and_a_bad_one_is_an_error_of_its_own(
     assert set(reply.json["timing_ms"]) == {"decode", "queue", "route", "compute"}
 
 
+@pytest.mark.slow
 def test_windows_are_those_of_predict(server: Server, home: Path, clips: list[Path], tmp_path: Path) -> None:
     """More of them than enter the engine at once."""
     from cl_ast.audio.windows import Window
@@ -153,6 +157,7 @@ def test_a_timeline_has_a_row_of_scores_for_each_step(server: Server, clips: lis
     assert "timeline" not in server.ask("/v1/classify?task=noises", body).json["results"][0]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_listed_and_nothing_of_the_machine(server: Server, home: Path, backbone: Path) -> None:
     models = server.ask("/v1/models").json["data"]
     assert [one["id"] for one in models] == [*TASKS, "auto"]
@@ -209,6 +214,7 @@ def test_what_another_process_learns_and_removes_is_answered_or_not_at_once(
         registry.rename("hiss", "noises")
 
 
+@pytest.mark.slow
 def test_while_another_process_replaces_a_task_each_answer_is_of_one_version(
     server: Server, home: Path, clips: list[Path], backbone: Path
 ) -> None:
@@ -258,6 +264,7 @@ def test_a_task_is_imported_from_the_files_of_an_export_and_removed(
     assert server.ask("/v1/tasks/worse").code == "unknown_task"
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_an_error_of_its_task_alone(server: Server, home: Path, clips: list[Path]) -> None:
     with Registry.open(home) as registry:
         version = registry.task("tones").version

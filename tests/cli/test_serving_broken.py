@@ -30,6 +30,7 @@ def clip(data: Path) -> bytes:
     return (data / "noises" / "hiss" / "00.wav").read_bytes()
 
 
+@pytest.mark.slow
 def test_others_are_classified(server: Server, clip: bytes) -> None:
     assert server.ask("/v1/classify?task=tones", clip).status == 200
     assert server.ask("/v1/classify", clip).json["results"][0]["task"] in ("tones", "chirps")
@@ -63,6 +64,7 @@ def test_its_own_requests_say_that_it_is_damaged(server: Server, clip: bytes) ->
         assert json.loads(socket.recv(20))["error"]["message"] == message
 
 
+@pytest.mark.slow
 def test_what_is_there_is_listed_with_it(server: Server) -> None:
     for path in ("/v1/models", "/v1/tasks", "/v1/stats", "/v1/tasks/noises", "/readyz", "/metrics"):
         assert server.ask(path).status == 200, path

@@ -68,6 +68,7 @@ def predicted(registry: Path, clips: list[Path], task: str) -> list[Prediction]:
     return found  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_questions_for_different_tasks_share_passes_and_are_answered_as_by_predict(
     engine: Engine, registry: Path, clips: list[Path]
 ) -> None:
@@ -87,6 +88,7 @@ def test_questions_for_different_tasks_share_passes_and_are_answered_as_by_predi
     assert rows >= len(works) and rows / passes > 5
 
 
+@pytest.mark.slow
 def test_alone_it_is_exactly_what_predict_answers(
     engine: Engine, registry: Path, clips: list[Path], long: Path
 ) -> None:
@@ -113,6 +115,7 @@ def long(tmp_path_factory: pytest.TempPathFactory, clips: list[Path]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_read_in_blocks_answers_as_the_same_clip_in_memory(
     engine: Engine, registry: Path, long: Path
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_timeline_is_that_of_events_and_changes_nothing_else(
     assert named.outcome.result(20)[0].prediction == predicted(registry, clips[:1], "tones")[0]
 
 
+@pytest.mark.slow
 def test_a_timeline_of_a_task_that_has_none_is_refused(
     engine: Engine, cl: Run, clips: list[Path], data: Path, quick: list[object]
 ) -> None:

@@ -63,6 +63,7 @@ def plain(events: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return sorted((one["start"], one["end"], one["task"], one["label"]) for one in events)
 
 
+@pytest.mark.slow
 def test_events_are_those_of_the_library(server: Server, wav: bytes, expected: list[dict[str, Any]]) -> None:
     reply = server.ask(f"/v1/events?{SETTINGS}", wav)
     assert reply.status == 200, reply
@@ -72,6 +73,7 @@ def test_events_are_those_of_the_library(server: Server, wav: bytes, expected: l
     assert set(reply.json["settings"]) == set(query.split())
 
 
+@pytest.mark.slow
 def test_they_come_in_the_forms_of_other_tools(server: Server, wav: bytes, expected: list[dict[str, Any]]) -> None:
     def lines(form: str) -> list[str]:
         reply = server.ask(f"/v1/events?{SETTINGS}&format={form}", wav)
@@ -145,6 +147,7 @@ def test_the_log_says_what_is_wrong_with_the_task_of_a_job() -> None:
     assert lines == [f"job {job.id}: CorruptRegistryError: here/tones.safetensors: is damaged"]
 
 
+@pytest.mark.slow
 def test_a_job_is_stopped(server: Server) -> None:
     file = io.BytesIO()
     soundfile.write(file, 0.1 * np.random.default_rng(0).normal(size=300 * 16_000), 16_000, format="FLAC")
@@ -186,6 +189,7 @@ def _all(socket: ClientConnection) -> list[dict[str, Any]]:
 NOISES = {"task": "noises", "window": 0.5, "hop": 0.16, "median": 0.2, "min_gap": 0.2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le"])
 def test_a_stream_gives_the_events_of_the_recording(
     server: Server, sound: Waveform, expected: list[dict[str, Any]], encoding: str
@@ -242,6 +246,7 @@ def test_a_stream_that_goes_wrong_ends_with_an_error(server: Server) -> None:
     until(lambda: b"cl_ast_stream_sessions 0.0" in server.ask("/metrics").body)
 
 
+@pytest.mark.slow
 def test_at_the_end_streams_are_told(stages: Mapping[str, Path], server: Server) -> None:
     with connect(server.url.replace("http", "ws") + "/v1/stream") as socket:
         socket.send('{"type": "session.update", "task": "noises"}')

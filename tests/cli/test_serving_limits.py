@@ -73,6 +73,7 @@ def sound(seconds: float, form: str = "FLAC", loud: float = 0.0) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_but_health_is_answered(server: Server, clip: bytes) -> None:
     for wrong in ("", "Bearer", f"Bearer {KEY}x", f"Basic {KEY}", KEY, "Bearer \xe9"):
         reply = server.ask("/v1/classify", clip, Authorization=wrong)
@@ -120,6 +121,7 @@ def test_the_hubs_client_sends_the_key_as_its_token(
     assert InferenceClient(model=f"{server.url}/hf/tones", token=KEY).audio_classification(clip)
 
 
+@pytest.mark.slow
 def test_any_other_address_needs_a_key_and_a_key_file_has_keys(
     stages: Mapping[str, Path], run: Run, tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def test_names_of_files_are_shown_and_never_used() -> None:
     assert safe_name("") == safe_name("/") == "audio" and len(safe_name("x" * 10_000)) == 100
 
 
+@pytest.mark.slow
 def test_too_large_is_known_from_the_head_while_reading_and_by_what_is_decoded(server: Server) -> None:
     connection = server.connect()
     connection.putrequest("POST", "/v1/classify")
@@ -213,6 +216,7 @@ def test_too_large_is_known_from_the_head_while_reading_and_by_what_is_decoded(s
     assert server.ask("/v1/classify?task=tones", sound(80, loud=0.1, form="OGG")).json["usage"]["audio_seconds"] == 80
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_given_up(server: Server) -> None:
     long = sound(80, loud=0.1, form="OGG")
     started = time.monotonic()
@@ -222,6 +226,7 @@ def test_an_answer_that_takes_too_long_is_given_up(server: Server) -> None:
     until(lambda: b"cl_ast_requests_inside 0.0" in server.ask("/metrics").body)
 
 
+@pytest.mark.slow
 def test_a_slow_upload_is_given_up_and_who_leaves_leaves_nothing(server: Server, clip: bytes) -> None:
     slow = server.connect()
     slow.putrequest("POST", "/v1/classify?timeout_ms=300")
@@ -238,6 +243,7 @@ def test_a_slow_upload_is_given_up_and_who_leaves_leaves_nothing(server: Server,
     assert server.ask("/v1/classify", clip).status == 200
 
 
+@pytest.mark.slow
 def test_a_connection_without_a_whole_head_is_closed(server: Server) -> None:
     """Whatever trickles in: nothing, a head that does not end, or more of a body that was answered already."""
     answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
@@ -364,6 +370,7 @@ def test_the_body_of_a_request_that_its_head_refuses_is_thrown_away(chunked: boo
     assert asked == [("POST", "/before"), ("GET", "/after")] * 2
 
 
+@pytest.mark.slow
 def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_answered(
     server: Server, clip: bytes
 ) -> None:
@@ -383,6 +390,7 @@ def test_more_than_the_queue_takes_is_refused_at_once_and_what_is_accepted_is_an
     assert refused, "48 clients at once fit into a queue of 8"
 
 
+@pytest.mark.slow
 def test_nothing_of_an_upload_stays(server: Server, temporary: Path) -> None:
     """Larger uploads lie in a folder of the process, whose files are gone after the answer."""
     (folder,) = temporary.glob("cl-ast-serve-*")

@@ -136,6 +136,7 @@ def downloaded(page: Any, name: str) -> Path:
     return Path(download.value.path())
 
 
+@pytest.mark.slow
 def test_a_recording_is_searched_cut_again_reviewed_and_downloaded_by_keyboard(
     opened: Open, server: Server, recording: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_recording_is_searched_cut_again_reviewed_and_downloaded_by_keyboard(
     assert soundfile.info(one).duration == pytest.approx(again[0]["end"] - again[0]["start"])
 
 
+@pytest.mark.slow
 def test_it_plays_what_it_shows(opened: Open, server: Server, recording: Path) -> None:
     page = opened(server)
     send(page, recording)
@@ -190,6 +192,7 @@ def test_it_plays_what_it_shows(opened: Open, server: Server, recording: Path) -
     assert drawn > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_everybody_can_use_it(opened: Open, server: Server, recording: Path, scheme: str, width: int) -> None:
     page = opened(server, scheme=scheme, width=width)
@@ -210,6 +213,7 @@ def check(page: Any, scheme: str, width: int) -> None:
     assert [one for one in found if one["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.slow
 def test_a_microphone_gives_the_events_of_the_library(opened: Open, server: Server, stages: Mapping[str, Path]) -> None:
     page = opened(server)
     messages: list[Any] = []
@@ -237,6 +241,7 @@ def test_a_microphone_gives_the_events_of_the_library(opened: Open, server: Serv
     assert np.abs(seen.astype(int) - np.frombuffer(columns, np.uint8)[: len(seen)]).max() <= 1
 
 
+@pytest.mark.slow
 def test_tasks_and_retention_are_what_the_registry_says(opened: Open, server: Server) -> None:
     page = opened(server, "#tasks")
     stats = server.ask("/v1/stats").json
@@ -258,6 +263,7 @@ def test_tasks_and_retention_are_what_the_registry_says(opened: Open, server: Se
     assert cells[-4] == f"{100 * moments[-1]['average']['oracle']:.1f}" and len(cells) == 4 * len(moments)
 
 
+@pytest.mark.slow
 def test_a_task_is_trained_from_a_zip_of_class_folders(
     opened: Open, server: Server, data: Path, tmp_path: Path
 ) -> None:
@@ -279,6 +285,7 @@ def test_a_task_is_trained_from_a_zip_of_class_folders(
     until(lambda: server.ask("/v1/trainings?name=third", b"no zip").code == "invalid")
 
 
+@pytest.mark.slow
 def test_it_wants_the_key_once(opened: Open, stages: Mapping[str, Path], tmp_path: Path, recording: Path) -> None:
     (tmp_path / "keys").write_text(KEY)
     with served(stages["chirps"], "--api-key-file", tmp_path / "keys", key=KEY) as server:

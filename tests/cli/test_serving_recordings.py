@@ -59,6 +59,7 @@ def searched(server: Server, place: str, query: str) -> None:
     assert b"event: done" in server.ask(f"{job}/stream").body
 
 
+@pytest.mark.slow
 def test_the_spectrogram_is_the_log_mel_of_the_front_end_however_the_sound_comes(
     server: Server, place: str, sound: Waveform
 ) -> None:
@@ -95,6 +96,7 @@ def test_it_is_classified_as_if_it_were_sent_again(server: Server, place: str, s
     assert {**again, "file": ""} == {**sent, "file": ""}
 
 
+@pytest.mark.slow
 def test_its_events_are_cut_again_at_any_threshold(
     server: Server, place: str, sound: Waveform, stages: Mapping[str, Path]
 ) -> None:
@@ -126,6 +128,7 @@ def test_the_scores_leave_out_only_what_no_event_needs(server: Server, place: st
     assert server.ask(f"{place}/scores").json["unknown"]
 
 
+@pytest.mark.slow
 def test_the_oldest_give_way_and_what_is_no_sound_is_refused(server: Server, sound: Waveform) -> None:
     assert server.ask("/v1/recordings", b"no sound").code == "unreadable_audio"
     assert server.ask("/v1/recordings", wav(np.zeros(601 * 16_000, np.float32))).code == "too_large"
@@ -154,6 +157,7 @@ def zipped(name: str, content: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_zip_leads_nowhere_else_is_no_bomb_and_trains_only_where_changes_are_allowed(
     server: Server, tmp_path: Path
 ) -> None:

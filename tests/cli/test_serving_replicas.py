@@ -15,6 +15,7 @@ from tests.cli.conftest import Run
 from tests.cli.served import served
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'cl-ast[ray]'")  # importing it would take seconds
 def test_two_replicas_answer_as_one_process(stages: Mapping[str, Path], data: Path) -> None:
     clips = sorted((data / "noises").rglob("0[0-3].wav"))

@@ -22,6 +22,7 @@ def shared_by(run: Run, data: Path, backbone: Path, tmp_path_factory: pytest.Tem
     return home
 
 
+@pytest.mark.slow
 def test_a_task_learns_only_its_own_numbers(run: Run, shared_by: Path) -> None:
     (task,) = [one for one in run(shared_by, "tasks", "--format", "json").fine().json if one["name"] == "chirps"]
     assert task["method"] == "mhr:s=2,h=2,r=2"
@@ -39,6 +40,7 @@ def test_a_task_learns_only_its_own_numbers(run: Run, shared_by: Path) -> None:
     assert run(shared_by, "gc", "--dry-run").fine().out.startswith("0 files")
 
 
+@pytest.mark.slow
 def test_old_answers_stay_the_same_when_others_come(
     run: Run, shared_by: Path, data: Path, backbone: Path, clips: MakeFolder, tmp_path: Path
 ) -> None:
@@ -53,6 +55,7 @@ def test_old_answers_stay_the_same_when_others_come(
     run(home, "verify").fine()
 
 
+@pytest.mark.slow
 def test_an_export_carries_it(run: Run, shared_by: Path, data: Path, backbone: Path, tmp_path: Path) -> None:
     run(shared_by, "export", "chirps", tmp_path / "out").fine()
     guest = tmp_path / "guest"
@@ -72,6 +75,7 @@ def test_an_export_carries_it(run: Run, shared_by: Path, data: Path, backbone: P
     run(guest, *again).refused("shared_part.safetensors is missing")
 
 
+@pytest.mark.slow
 def test_unshared_it_is_a_lora_of_peft(run: Run, shared_by: Path, data: Path, backbone: Path, tmp_path: Path) -> None:
     run(shared_by, "export", "chirps", tmp_path / "out", "--unshared").fine()
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["peft_type"] == "LORA"

@@ -161,6 +161,7 @@ def test_evaluate_some_tasks(cl: Run) -> None:
     cl("evaluate", "tones", "no-such-task").refused("no-such-task")
 
 
+@pytest.mark.slow
 def test_evaluate_is_recorded(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     run(registry, "add-task", data / "noises", *quick, "--no-eval").fine()
@@ -169,6 +170,7 @@ def test_evaluate_is_recorded(stage: MakeFolder, run: Run, data: Path, quick: li
     assert run(registry, "stats", "--format", "json").json["tasks"][1]["accuracy"] == row["accuracy"]
 
 
+@pytest.mark.slow
 def test_evaluate_measures_what_it_can(stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]) -> None:
     registry = stage("noises")
     folder = clips("gone")
@@ -212,6 +214,7 @@ def test_what_was_measured_before_the_last_task_came_holds_again_without_it(
     ]
 
 
+@pytest.mark.slow
 def test_a_replaced_task_leaves_no_routing_that_was_measured_with_its_former_version(
     registry: Path, run: Run, data: Path, quick: list[object], report: dict[str, Any]
 ) -> None:

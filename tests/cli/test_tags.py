@@ -61,6 +61,7 @@ def home(learned: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(learned[0], tmp_path / "registry"))
 
 
+@pytest.mark.slow
 def test_it_is_learned_and_has_a_mean_average_precision(
     learned: tuple[Path, dict[str, Any]], run: Run, mixed: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_averages_never_mix_accuracy_and_mean_average_precision(home: Path, run:
     assert "tag_metrics" not in run(home, "stats", "--format", "json").fine().json
 
 
+@pytest.mark.slow
 def test_an_experiment_tracker_gets_both_averages(
     home: Path, run: Run, mixed: Path, quick: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +117,7 @@ def test_an_experiment_tracker_gets_both_averages(
             assert found.Scalars(name)[0].value == pytest.approx(report[kind][mode][metric])
 
 
+@pytest.mark.slow
 def test_predictions_say_every_tag_above_its_threshold(home: Path, run: Run, tmp_path: Path) -> None:
     for name, tags, seconds in (("both", ("low", "high"), 0.5), ("long", ("low", "hiss"), 1.6)):
         soundfile.write(tmp_path / f"{name}.wav", sound(tags, seconds, seed=99), RATE)
@@ -136,6 +139,7 @@ def test_predictions_say_every_tag_above_its_threshold(home: Path, run: Run, tmp
     assert {line.split("mixed: ")[1].split()[0] for line in windows.splitlines()} == {"low", "hiss"}
 
 
+@pytest.mark.slow
 def test_several_events_at_a_time_and_tuned_thresholds(home: Path, run: Run, tmp_path: Path, mixed: Path) -> None:
     recording = tmp_path / "recording.wav"
     parts = [sound(tags, 2.0, seed=7) for tags in (("low",), ("low", "high"), ("high",))]
@@ -156,6 +160,7 @@ def test_several_events_at_a_time_and_tuned_thresholds(home: Path, run: Run, tmp
         )
 
 
+@pytest.mark.slow
 def test_details_by_tag_and_a_folder_of_ones_own(home: Path, run: Run, mixed: Path) -> None:
     (found,) = run(home, "evaluate", "mixed", "--details", "--format", "json").fine().json
     assert found["metric"] == "mAP" and 0 < found["chance"] < found["accuracy"] <= 1
@@ -182,6 +187,7 @@ def test_rows_of_both_kinds_share_a_pass_through_the_backbone(home: Path) -> Non
             assert torch.allclose(found, model.logits(features[None])[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_is_exported_imported_rebuilt_and_learned_again(
     home: Path, run: Run, tmp_path: Path, backbone: Path
 ) -> None:
@@ -227,6 +233,7 @@ def test_what_needs_one_label_a_clip_is_refused_first(
         run(tmp_path / "none", "-q", command, mixed, "--backbone", quick[1]).refused("mixed", "several labels")
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_clips_and_tags(run: Run, mixed: Path, tmp_path: Path, quick: list[object]) -> None:
     answer = run(tmp_path / "none", "-q", "add-task", mixed, *quick, "--dry-run").fine()
     assert "several labels" in answer.out and "all 3" in answer.out
@@ -239,6 +246,7 @@ def test_a_dry_run_counts_clips_and_tags(run: Run, mixed: Path, tmp_path: Path, 
         assert sum(found.clips.values()) == 60 < sum(sum(one.values()) for one in found.splits.values())
 
 
+@pytest.mark.slow
 def test_a_report_keeps_the_two_apart(home: Path, run: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run(home, "report", tmp_path / "page.html").fine()
@@ -252,6 +260,7 @@ def test_a_report_keeps_the_two_apart(home: Path, run: Run, tmp_path: Path) -> N
     assert {row["value"] for row in average} == {row["value"] for row in tones}
 
 
+@pytest.mark.slow
 def test_a_version_of_classes_may_follow_one_of_tags(home: Path, run: Run, data: Path, quick: list[object]) -> None:
     found = run(
         home, "add-task", data / "noises", "--name", "mixed", "--replace", *quick[2:], "--format", "json"
@@ -271,6 +280,7 @@ def server(home: Path) -> Iterator[object]:
         assert found.end() == 0
 
 
+@pytest.mark.slow
 def test_the_service_says_tags(server: object, tmp_path: Path) -> None:
     clip = tmp_path / "both.wav"
     soundfile.write(clip, sound(("low", "high"), seed=99), RATE)

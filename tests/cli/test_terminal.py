@@ -32,6 +32,7 @@ def terminal(cl: Run, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return show
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("command", [["tasks"], ["stats"], ["show", "noises"], ["methods"], ["evaluate"]])
 def test_tables_fit_and_no_number_or_word_is_torn(terminal: Terminal, command: list[str], width: int) -> None:
@@ -64,6 +65,7 @@ def test_a_note_below_a_clip_has_few_lines_in_a_narrow_column(terminal: Terminal
     assert max(map(cell_len, lines)) <= 80
 
 
+@pytest.mark.slow
 def test_names_and_paths_are_printed_as_they_are(
     cl: Run, registry: Path, clips: MakeFolder, quick: list[object], tmp_path: Path, data: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_names_and_paths_are_printed_as_they_are(
     assert "[i]low :cat:" in out
 
 
+@pytest.mark.slow
 def test_progress_of_a_task_with_an_odd_name(
     cl: Run, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +95,7 @@ def test_progress_of_a_task_with_an_odd_name(
     assert "[b]x :cat:" in answer.err
 
 
+@pytest.mark.slow
 def test_a_name_is_broken_after_its_underscores_and_words_stay_whole(
     cl: Run, terminal: Terminal, clips: MakeFolder, quick: list[object]
 ) -> None:
@@ -120,6 +124,7 @@ def in_terminal(*words: object) -> list[str]:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode()).replace("\r", "\n").splitlines()
 
 
+@pytest.mark.slow
 def test_sentences_are_broken_at_spaces_in_a_terminal_and_nowhere_else(
     cl: Run, registry: Path, data: Path, quick: list[object], tmp_path: Path
 ) -> None:

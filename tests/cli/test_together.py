@@ -120,6 +120,7 @@ class Counter:
         return self.failed
 
 
+@pytest.mark.slow
 def test_of_two_that_fail_the_first_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     import click
 

@@ -50,6 +50,7 @@ def learn(registry: Path, backbone: Path, engine: Elsewhere, *tasks: streams.Tas
         list(learn_stream(manager.session, wanted, TaskTrainer(str(registry), str(backbone), "cpu", None), engine))
 
 
+@pytest.mark.slow
 def test_the_registry_is_that_of_one_process(stage: MakeFolder, data: Path, backbone: Path) -> None:
     elsewhere = stage("tones")
     learn(elsewhere, backbone, Elsewhere(), *(streams.load(data / task) for task in ("noises", "chirps")))
@@ -68,6 +69,7 @@ def test_what_could_not_be_committed_is_refused_before_any_training(
     assert engine.done == 0
 
 
+@pytest.mark.slow
 def test_what_fails_later_leaves_what_was_done_before(
     stage: MakeFolder, data: Path, backbone: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def _training(run: Run, home: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_they_are_recorded_shown_and_exported(run: Run, home: Path, tmp_path: Path) -> None:
     found = _training(run, home)
     assert (found["augment"], found["class_weights"]) == ("mixup,noise", "auto")
@@ -35,12 +36,14 @@ def test_they_are_recorded_shown_and_exported(run: Run, home: Path, tmp_path: Pa
     assert "--augment mixup,noise --class-weights auto" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_relearn_trains_with_them_to_the_same_weights(run: Run, home: Path, backbone: Path, tmp_path: Path) -> None:
     run(home, "relearn", "--to", tmp_path / "again", "--backbone", backbone).fine()
     assert _training(run, tmp_path / "again")["augment"] == "mixup,noise"
     assert same(tensors(home, "tones", run), tensors(tmp_path / "again", "tones", run))
 
 
+@pytest.mark.slow
 def test_a_version_of_an_older_release_is_trained_again_without_them(
     run: Run, home: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +70,7 @@ def test_other_words_are_wrong_usage(run: Run, tmp_path: Path, data: Path) -> No
         assert words[1].removeprefix("mixup,") in answer.err
 
 
+@pytest.mark.slow
 def test_unbalanced_clips_are_said(run: Run, clips: MakeFolder, backbone: Path, tmp_path: Path) -> None:
     folder = clips()
     for path in sorted((folder / "low").iterdir())[4:]:

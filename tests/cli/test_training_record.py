@@ -31,6 +31,7 @@ def _training(run: Run, home: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_that_was_decided_is_there(run: Run, home: Path) -> None:
     found = _training(run, home)
     expected = {

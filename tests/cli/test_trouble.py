@@ -67,6 +67,7 @@ TROUBLE: dict[str, tuple[Callable[[Path], str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TROUBLE)
 def test_the_others_are_answered(cl: Run, tmp_path: Path, name: str) -> None:
     good = tmp_path / "good.wav"
@@ -204,6 +205,7 @@ def test_a_folder_that_cannot_be_entered_is_named_and_the_rest_answered(
 # What is said of an answer
 
 
+@pytest.mark.slow
 def test_how_much_of_a_long_clip_its_task_takes(cl: Run, tmp_path: Path) -> None:
     long = tmp_path / "long.wav"
     soundfile.write(long, _tone(60), RATE)
@@ -224,6 +226,7 @@ def test_how_much_of_a_long_clip_its_task_takes(cl: Run, tmp_path: Path) -> None
     assert too_long[0]["notes"] == ["joined over 10 windows of 0.5 s"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
 @pytest.mark.parametrize("window", [[], ["--window", 0.25]])
 def test_channels_that_cancel_each_other_out(cl: Run, tmp_path: Path, form: str, window: list[object]) -> None:

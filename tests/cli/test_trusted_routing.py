@@ -111,6 +111,7 @@ def commit(home: Path, name: str, change: Change, *, new: str = "", imported: bo
 # What an import is worth before it was calibrated here
 
 
+@pytest.mark.slow
 def test_an_import_that_imitates_all_tasks_draws_no_clip(
     registry: Path, stage: MakeFolder, run: Run, data: Path, exports: Mapping[str, Path], mimic: dict[str, Tensor],
     tmp_path: Path,
@@ -152,6 +153,7 @@ def believing(mimic: Mapping[str, Tensor]) -> Change:
     return lambda tensors: tensors.update({key: mimic[key] for key in tensors})
 
 
+@pytest.mark.slow
 def test_routing_that_an_older_release_imported_is_not_used(
     registry: Path, run: Run, data: Path, mimic: dict[str, Tensor]
 ) -> None:
@@ -206,6 +208,7 @@ def json_of(home: Path, task: str) -> Any:
         return {"sha256": version.adapter_sha256, "training": version.training, "number": version.number}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 def test_an_import_is_routed_once_its_routing_is_learned_here(
     imported: Path, run: Run, data: Path, unlabelled: Path, labelled: bool, tmp_path: Path
@@ -233,6 +236,7 @@ def test_an_import_is_routed_once_its_routing_is_learned_here(
     assert "chirps answers by name only" in again.err
 
 
+@pytest.mark.slow
 def test_routing_from_a_folder_is_rebuilt_from_it(imported: Path, run: Run, unlabelled: Path, data: Path) -> None:
     run(imported, "-q", "route", "chirps", "--with", unlabelled).fine()
     before = routed(run, imported, data)
@@ -278,6 +282,7 @@ def test_a_folder_is_for_one_task(imported: Path, run: Run, data: Path, tasks: l
     assert answer.code == 2 and "exactly one TASK" in answer.err
 
 
+@pytest.mark.slow
 def test_an_import_of_a_published_set_learns_from_the_one_here_only_when_it_is_named(
     imported: Path, run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +335,7 @@ def test_bad_routing_costs_its_task_the_router_and_no_other(
     assert run(registry, "predict", data / "tones", "--task", "tones").fine().err == ""
 
 
+@pytest.mark.slow
 def test_bad_routing_is_rebuilt(registry: Path, run: Run, data: Path) -> None:
     before = routed(run, registry, data)
     commit(registry, "tones", constant)
@@ -340,6 +346,7 @@ def test_bad_routing_is_rebuilt(registry: Path, run: Run, data: Path) -> None:
 # Logits that are not numbers
 
 
+@pytest.mark.slow
 def test_a_head_without_numbers_is_an_error_of_its_task(registry: Path, run: Run, data: Path) -> None:
     commit(registry, "tones", huge)
     clips = sorted((data / "tones" / "low").iterdir())[:2]
@@ -363,6 +370,7 @@ def test_a_head_without_numbers_is_an_error_of_its_task(registry: Path, run: Run
     assert "tones" not in {one["task"] for one in routed.json}
 
 
+@pytest.mark.slow
 def test_measuring_says_which_task_has_no_numbers(
     registry: Path, run: Run, data: Path, quick: list[object], unchanged: Unchanged
 ) -> None:
@@ -402,6 +410,7 @@ def test_an_adapter_without_numbers_is_an_error_of_its_task(registry: Path, run:
     assert {one["path"] for one in answer.json} >= {str(path) for path in (data / "chirps").rglob("*.wav")}
 
 
+@pytest.mark.slow
 def test_a_training_whose_routing_cannot_be_learned_is_kept(
     stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object], data: Path
 ) -> None:
@@ -416,6 +425,7 @@ def test_a_training_whose_routing_cannot_be_learned_is_kept(
     assert run(home, "tasks", "--format", "json").json[-1]["by_name_only"] is True
 
 
+@pytest.mark.slow
 def test_a_background_without_numbers_is_measured_again(stage: MakeFolder, run: Run, data: Path) -> None:
     home = stage("tones")
     before = routed(run, home, data / "tones")

@@ -38,6 +38,7 @@ def _events(registry: Path, folder: Path, **given: object) -> list[str]:
         return [str(event.label) for one in recordings for event in one if not event.why]
 
 
+@pytest.mark.slow
 def test_thresholds_keep_to_the_false_alarms_and_are_used(registry: Path, run: Run, background: Path) -> None:
     clip = next(background.iterdir())
     before = run(registry, "show", "tones", "--format", "json").fine().json
@@ -68,6 +69,7 @@ def test_thresholds_keep_to_the_false_alarms_and_are_used(registry: Path, run: R
     assert again["training"]["thresholds"] == recorded
 
 
+@pytest.mark.slow
 def test_thresholds_are_for_the_windows_that_they_were_tuned_with(registry: Path, run: Run, background: Path) -> None:
     words = ["tune", "tones", "--background", background, "--false-alarms-per-hour", 180]
     usual = run(registry, *words, "--format", "json").fine().json
@@ -88,6 +90,7 @@ def test_thresholds_are_for_the_windows_that_they_were_tuned_with(registry: Path
     run(registry, "-q", *words, "--hop", 9).refused("hop of 9 s")
 
 
+@pytest.mark.slow
 def test_thresholds_of_a_timeline_are_for_timelines(registry: Path, run: Run, background: Path) -> None:
     words = ["tune", "tones", "--background", background, "--false-alarms-per-hour", 180]
     usual = run(registry, *words, "--format", "json").fine().json

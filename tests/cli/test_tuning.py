@@ -49,6 +49,7 @@ def answers(run: Run, home: Path, *words: object) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_what_decides_is_beside_the_score(registry: Path, run: Run, data: Path, silence: Path) -> None:
     rows = answers(run, registry, data / "tones", data / "noises", silence)
     for row in rows:
@@ -68,6 +69,7 @@ def test_what_decides_is_beside_the_score(registry: Path, run: Run, data: Path, 
     assert "p_value" not in by_name and "p-value" not in run(registry, "predict", silence, "--task", "tones").out
 
 
+@pytest.mark.slow
 def test_a_limit_for_one_query(registry: Path, run: Run, data: Path, silence: Path, unchanged: Unchanged) -> None:
     clips = [data / "tones", silence]
     usual = answers(run, registry, *clips)
@@ -123,6 +125,7 @@ def test_a_limit_is_stored_and_kept(
     assert "alpha" not in run(registry, "show", "chirps", "--format", "json").json["training"]["routing"]
 
 
+@pytest.mark.slow
 def test_a_limit_of_a_stranger_is_not_taken_over(
     registry: Path, run: Run, data: Path, stage: MakeFolder, tmp_path: Path, mid: Path
 ) -> None:
@@ -143,6 +146,7 @@ def test_a_limit_of_a_stranger_is_not_taken_over(
     assert run(guest, "show", "chirps", "--format", "json").json["training"]["routing"]["alpha"] == 0.3
 
 
+@pytest.mark.slow
 def test_a_limit_that_anybody_wrote_into_the_database_is_shown_and_does_nothing(
     registry: Path, run: Run, data: Path
 ) -> None:
@@ -196,6 +200,7 @@ def test_negatives_become_unknown_and_stay_so(registry: Path, run: Run, data: Pa
     assert run(registry, "route", "--negatives", mid, "--no-negatives").code == 2
 
 
+@pytest.mark.slow
 def test_negatives_are_given_when_a_task_is_added(
     stage: MakeFolder, run: Run, tmp_path: Path, data: Path, quick: list[object], mid: Path
 ) -> None:
@@ -227,6 +232,7 @@ def test_negatives_that_cannot_be_used_are_refused_before_the_training(
         assert again.code == 1 and words[what] in again.err
 
 
+@pytest.mark.slow
 def test_a_class_called_background_is_an_ordinary_class(
     stage: MakeFolder, run: Run, tmp_path: Path, data: Path, quick: list[object]
 ) -> None:

@@ -195,6 +195,7 @@ def test_version() -> None:
     assert CliRunner().invoke(cli.main, ["--version"]).stdout.split()[-1] == version("cl-ast")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("commands", "heavy"),
     [

@@ -59,6 +59,7 @@ def database_of(folder: Path) -> Path:
     return folder / "registry.db"
 
 
+@pytest.mark.slow
 def test_a_backup_is_a_registry_with_the_same_content(
     filled: Registry, place: Place, tmp_path: Path, adapter: Make, new: New
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_backup_is_a_registry_with_the_same_content(
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["adapters", "backup.json", "registry.db"]
 
 
+@pytest.mark.slow
 def test_it_is_put_back_after_the_original_is_gone(
     filled: Registry, place: Place, tmp_path: Path, adapter: Make, new: New
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_second_backup_copies_what_is_new_and_repairs_what_is_damaged(
     assert sorted(path.name for path in copy.iterdir()) == ["adapters", "backup.json", "registry.db"]
 
 
+@pytest.mark.slow
 def test_a_place_that_is_no_former_backup_is_refused(
     home: Path, local: Registry, tmp_path: Path, adapter: Make, new: New, backbone: BackboneRecord
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_place_that_is_no_former_backup_is_refused(
     assert not (tmp_path / "new.db").exists() and list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_said_and_the_rest_is_copied(
     filled: Registry, place: Place, tmp_path: Path, adapter: Make, new: New
 ) -> None:
@@ -188,6 +192,7 @@ def test_what_is_damaged_is_said_and_the_rest_is_copied(
         assert {problem.task for problem in copy.verify()} == {"b", "c"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [

@@ -33,6 +33,7 @@ def test_rows_are_moments_and_columns_are_tasks(place: Place, reg: Registry, lea
     assert place.measured() == [("a", 1), ("b", 2), ("c", 3)]
 
 
+@pytest.mark.slow
 def test_measuring_again_adds_to_the_last_row(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)
@@ -44,6 +45,7 @@ def test_measuring_again_adds_to_the_last_row(place: Place, reg: Registry, learn
     assert place.measured() == [("a", 1), ("b", 2), ("b", 1), ("a", 1)]
 
 
+@pytest.mark.slow
 def test_without_measurements_cells_are_empty(reg: Registry, learn: Callable[..., None]) -> None:
     assert matrix(reg) == [] and confusion(reg) == []
     with pytest.raises(RegistryError, match="no task yet"):
@@ -59,6 +61,7 @@ def test_without_measurements_cells_are_empty(reg: Registry, learn: Callable[...
         reg.record([Accuracy("a", "oracle", 0.5, 1)], after="nobody")
 
 
+@pytest.mark.slow
 def test_a_removed_task_leaves_with_its_row_and_column(reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)
@@ -71,6 +74,7 @@ def test_a_removed_task_leaves_with_its_row_and_column(reg: Registry, learn: Cal
     assert matrix(reg) == [[0.9, None], [0.4, 0.3]]
 
 
+@pytest.mark.slow
 def test_a_replaced_task_was_learned_last(reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)
@@ -92,6 +96,7 @@ def test_a_replaced_task_was_learned_last(reg: Registry, learn: Callable[..., No
     assert matrix(reg)[3] == [0.1, None, 0.3, 0.4]
 
 
+@pytest.mark.slow
 def test_confusion_follows_the_newest_measurement(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     for name in "abc":
         learn(name)
@@ -115,6 +120,7 @@ def test_confusion_follows_the_newest_measurement(place: Place, reg: Registry, l
     assert reg.nearest() == {"a": [], "bees": []}
 
 
+@pytest.mark.slow
 def test_the_nearest_tasks_come_first_and_a_task_that_was_never_routed_has_none(
     reg: Registry, learn: Callable[..., None]
 ) -> None:
@@ -148,6 +154,7 @@ def test_an_accuracy_is_checked_when_made() -> None:
         Accuracy("a", "oracle", 0.5, 1, {"a": 1})
 
 
+@pytest.mark.slow
 def test_routing_that_was_measured_among_other_versions_is_outdated(reg: Registry, learn: Callable[..., None]) -> None:
     for name in "abc":
         learn(name)
@@ -168,6 +175,7 @@ def test_routing_that_was_measured_among_other_versions_is_outdated(reg: Registr
     assert reg.overview().outdated == Outdated(frozenset({0, 1}), "task e was added")
 
 
+@pytest.mark.slow
 def test_what_an_older_release_measured_holds_unless_it_names_a_task_that_is_gone(
     place: Place, reg: Registry, learn: Callable[..., None]
 ) -> None:

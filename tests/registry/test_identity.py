@@ -43,6 +43,7 @@ def changes(reg: Registry, adapter: Make, new: New, backbone: BackboneRecord) ->
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_database_beside_the_adapters_of_another_registry_changes_nothing(
     place: Place, reg: Registry, adapter: Make, new: New, backbone: BackboneRecord, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_registry_of_an_earlier_release_gets_its_id_with_the_next_change(
     assert (place.adapters / "registry-id").read_text() == f"{id_of(place)}\n"
 
 
+@pytest.mark.slow
 def test_an_older_database_without_an_id_takes_the_one_of_its_adapters(
     place: Place, reg: Registry, adapter: Make, new: New
 ) -> None:
@@ -136,6 +138,7 @@ def test_an_id_that_cannot_be_is_refused(
     assert "\x1b" not in str(caught.value) and "no id" in str(local.verify()[0])
 
 
+@pytest.mark.slow
 def test_rebuild_takes_the_id_of_the_adapters(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     mine = id_of(place)

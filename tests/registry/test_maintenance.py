@@ -25,6 +25,7 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [-1, 0, 40])
 def test_a_flipped_bit_concerns_one_task(place: Place, reg: Registry, adapter: Make, new: New, at: int) -> None:
     tasks = {name: reg.commit(name, adapter(), new()) for name in ("good", "bad", "fine")}
@@ -53,6 +54,7 @@ def test_a_missing_file_and_a_damaged_earlier_version(place: Place, reg: Registr
     assert reg.rename("a", "b").name == "b", "damage does not stand in the way of a rename"
 
 
+@pytest.mark.slow
 def test_gc_drops_what_nothing_names_and_no_more(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     folder = place.adapters
     old = reg.commit("a", adapter(1), new())
@@ -79,6 +81,7 @@ def test_storage_is_what_lies_on_the_disk(place: Place, reg: Registry, adapter: 
     assert storage.database_bytes > 4096
 
 
+@pytest.mark.slow
 def test_rebuild_restores_the_same_tasks(
     place: Place, reg: Registry, adapter: Make, new: New, backbone: BackboneRecord
 ) -> None:
@@ -108,6 +111,7 @@ def without_ids(task: TaskRecord) -> TaskRecord:
     return replace(task, version=replace(task.version, id=0))
 
 
+@pytest.mark.slow
 def test_rebuild_brings_back_how_versions_were_trained(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     training = {"epochs": 20, "rates": [1e-3, 1e-5], "stopped": None, "optimiser": {"name": "adamw"}}
     reg.commit("a", adapter(1), new(training=training))
@@ -158,6 +162,7 @@ def test_rebuild_needs_something_to_rebuild_from(place: Place) -> None:
         Registry.open(place.location, create=False)
 
 
+@pytest.mark.slow
 def test_rebuild_keeps_the_former_database_and_its_ids(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     kept = reg.commit("a", adapter(1), new(), [Accuracy("a", "oracle", 0.5, 4)])
     report = Registry.rebuild(place.location)
@@ -165,6 +170,7 @@ def test_rebuild_keeps_the_former_database_and_its_ids(place: Place, reg: Regist
     assert reg.commit("b", adapter(2), new()).id > kept.id and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_rebuild_takes_the_newest_of_two_files_for_one_place(
     tmp_path: Path, place: Place, reg: Registry, adapter: Make, new: New, backbone: BackboneRecord
 ) -> None:
@@ -187,6 +193,7 @@ def test_rebuild_takes_the_newest_of_two_files_for_one_place(
         assert again.task("a").id == kept.id
 
 
+@pytest.mark.slow
 def test_verify_sees_through_a_changed_row(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     place.execute("UPDATE tasks SET name = 'other', key = 'other'")

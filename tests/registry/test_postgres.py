@@ -109,6 +109,7 @@ def test_what_a_registry_shows_has_no_password(place: Place, tmp_path: Path, ada
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_a_writer_waits_for_another_and_readers_do_not(
@@ -129,6 +130,7 @@ def test_a_writer_waits_for_another_and_readers_do_not(
     assert [task.name for task in reg.tasks()] == ["a", "b"] and reg.gc().dropped == ()
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -153,6 +155,7 @@ def test_gc_leaves_the_file_of_a_commit_under_way(place: Place, reg: Registry, a
     assert reg.read_adapter(task.version) and reg.verify() == [] and seen[0].dropped == ()
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_a_connection_that_breaks_changes_nothing(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -186,6 +189,7 @@ def test_another_database_is_left_alone(place: Place) -> None:
     assert place.execute("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'") == [(1,)]
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 @pytest.mark.nothing_made
@@ -243,6 +247,7 @@ def test_a_database_in_another_encoding_is_refused(place: Place) -> None:
         places.drop(name)
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_rebuild_keeps_the_former_tables_in_a_schema(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -254,6 +259,7 @@ def test_rebuild_keeps_the_former_tables_in_a_schema(place: Place, reg: Registry
     assert Registry.rebuild(place.location).backup != report.backup
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_rebuild_moves_a_table_whatever_its_name(place: Place, reg: Registry, adapter: Make, new: New) -> None:
@@ -266,6 +272,7 @@ def test_rebuild_moves_a_table_whatever_its_name(place: Place, reg: Registry, ad
     assert (name,) in place.execute(f"SELECT tablename FROM pg_tables WHERE schemaname = '{former}'")
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 @pytest.mark.nothing_made

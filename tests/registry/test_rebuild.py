@@ -21,6 +21,7 @@ Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
 
 
+@pytest.mark.slow
 def test_a_commit_that_comes_in_between_waits_and_stays(
     place: Place, reg: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_commit_that_comes_in_between_waits_and_stays(
     assert reg.verify() == [] and reg.gc().dropped == () and len(place.files()) == 2
 
 
+@pytest.mark.slow
 def test_what_the_former_database_knew_is_taken_over(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     for number, name in enumerate(["gone", "b", "c"]):
         reg.commit(name, adapter(number), new())
@@ -58,6 +60,7 @@ def test_what_the_former_database_knew_is_taken_over(place: Place, reg: Registry
         assert later.version.id > max(version.id for version in versions) and later.id > max(task.id for task in before)
 
 
+@pytest.mark.slow
 def test_files_of_another_backbone_do_not_outvote_the_database(
     place: Place, reg: Registry, adapter: Make, new: New, tmp_path: Path
 ) -> None:
@@ -73,6 +76,7 @@ def test_files_of_another_backbone_do_not_outvote_the_database(
     assert "another backbone" in report.skipped[0].what and [task.name for task in reg.tasks()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_no_registry_or_newer_is_left_alone(
     place: Place, reg: Registry, adapter: Make, new: New
 ) -> None:
@@ -109,6 +113,7 @@ def test_a_database_may_have_any_name(tmp_path: Path, adapter: Make, new: New, b
     assert not whole.exists() and neighbour.read_bytes() == b"of another registry"
 
 
+@pytest.mark.slow
 def test_a_header_cannot_use_up_the_ids(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     task = reg.commit("a", adapter(1), new())
     data = reg.read_adapter(task.version)

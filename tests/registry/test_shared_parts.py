@@ -55,6 +55,7 @@ def test_no_other_gets_its_name_and_no_task_an_unknown_one(
     assert [one.name for one in reg.shared_parts()] == ["sounds"] and reg.tasks() == [] and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_gc_keeps_it_while_a_current_version_reads_it_and_undo_brings_it_back(
     reg: Registry, place: Place, part: SharedPart, adapter: Adapter, new: New
 ) -> None:
@@ -73,6 +74,7 @@ def test_gc_keeps_it_while_a_current_version_reads_it_and_undo_brings_it_back(
     assert reg.shared_parts() == [] and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_its_making_can_be_taken_back(reg: Registry, place: Place, part: SharedPart) -> None:
     last = reg.last_change()
     assert last is not None and last.what == "made the shared part sounds"
@@ -94,6 +96,7 @@ def test_a_file_that_is_damaged_or_gone_is_reported_and_named(reg: Registry, pla
         reg.read_shared(part.sha256)
 
 
+@pytest.mark.slow
 def test_it_is_rebuilt_and_so_are_the_tasks_that_read_it(
     reg: Registry, place: Place, part: SharedPart, adapter: Adapter, new: New
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_row_that_cannot_be_is_left_out_and_reported(local: Registry, adapter:
         assert part not in local.shared_parts()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.parametrize("operation", ["share", "gc", "undo"])
 def test_dying_at_every_step_leaves_all_or_nothing(local: Registry, adapter: Adapter, operation: str) -> None:

@@ -109,6 +109,7 @@ def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New) -> None:
     assert taken == [] and names(reg) == ["fine"] and reg.gc().dropped == ()
 
 
+@pytest.mark.slow
 def test_names_of_every_script(reg: Registry, adapter: Make, new: New) -> None:
     wanted = ["größer", "雨", "मोर", "كلب", "🐕", "a b", "e\u0301", "[b]x :cat:", "=1+1"]
     for number, name in enumerate(wanted):
@@ -146,6 +147,7 @@ def test_an_unknown_name_suggests_the_nearest(reg: Registry, adapter: Make, new:
         reg.task("esc5")
 
 
+@pytest.mark.slow
 def test_ids_are_never_given_again(reg: Registry, adapter: Make, new: New) -> None:
     first = reg.commit("a", adapter(), new())
     reg.remove("a")
@@ -155,6 +157,7 @@ def test_ids_are_never_given_again(reg: Registry, adapter: Make, new: New) -> No
         reg.read_adapter(first.version)
 
 
+@pytest.mark.slow
 def test_replace_makes_the_next_version_and_rollback_goes_back(
     reg: Registry, adapter: Make, new: New, tensors: Make
 ) -> None:
@@ -183,6 +186,7 @@ def test_replace_of_what_is_not_there_adds_it(reg: Registry, adapter: Make, new:
     assert reg.commit("a", adapter(), new(), replace=True).version.number == 1
 
 
+@pytest.mark.slow
 def test_rename_keeps_all_but_the_name(reg: Registry, adapter: Make, new: New, tensors: Make) -> None:
     before = reg.commit("a", adapter(1), new())
     reg.commit("a", adapter(2), new(), replace=True)
@@ -207,6 +211,7 @@ def test_a_name_that_comes_back_is_another_file(reg: Registry, adapter: Make, ne
     assert again.adapter_sha256 != first.adapter_sha256 and reg.read_adapter(first) and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_remove_takes_the_files_too(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     reg.commit("a", adapter(2), new(), replace=True)
@@ -271,6 +276,7 @@ def test_a_version_is_checked_when_made(new: New, wrong: dict[str, object]) -> N
         new(**wrong)
 
 
+@pytest.mark.slow
 def test_threads_share_one_registry(reg: Registry, adapter: Make, new: New) -> None:
     def work(i: int) -> None:
         reg.commit(f"t{i}", adapter(i), new())

@@ -28,6 +28,7 @@ def age(place: Place, days: int) -> None:
         path.rename(path.with_name(f"{day:%Y%m%d}{path.name[8:]}"))
 
 
+@pytest.mark.slow
 def test_what_is_dropped_lies_in_the_trash_as_it_was(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     gone = {}
     for name in ("removed", "renamed", "replaced"):
@@ -123,6 +124,7 @@ def test_rebuild_brings_back_what_a_restored_database_does_not_know(
         assert [one.bytes for one in again.gc().dropped] == [again.versions("kept")[0].adapter_bytes]
 
 
+@pytest.mark.slow
 def test_an_unknown_adapter_goes_when_it_is_named(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     data = reg.read_adapter(reg.commit("Birds", adapter(1), new()).version)
     strange = [header.described(data, {"name": name, "task_id": 77}) for name in ("Owls", "rain")]

@@ -122,6 +122,7 @@ def test_any_sequence_of_changes(place: Place, reg: Registry, adapter: Make, new
     assert len(done) == 6 or not isinstance(place.location, Path)
 
 
+@pytest.mark.slow
 def test_there_is_nothing_to_take_back(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     assert reg.last_change() is None
     for name in ("a", "b"):
@@ -140,6 +141,7 @@ def test_another_change_than_the_one_that_was_meant(reg: Registry, adapter: Make
     assert len(reg.tasks()) == 2 and reg.undo(reg.last_change()).change.what == "added task b"
 
 
+@pytest.mark.slow
 def test_files_that_are_gone_for_good(place: Place, started: Registry, adapter: Make, new: New) -> None:
     reg = started
     reg.remove("a")
@@ -158,6 +160,7 @@ def test_files_that_are_gone_for_good(place: Place, started: Registry, adapter: 
     assert state(place, reg) == before
 
 
+@pytest.mark.slow
 def test_what_was_measured_since_stays(place: Place, started: Registry, adapter: Make, new: New) -> None:
     reg = started
     reg.commit("c", adapter(4), new(), measured("a", "b", "c"))
@@ -188,6 +191,7 @@ def test_a_database_that_was_changed_in_another_way(place: Place, started: Regis
     assert {task.name for task in reg.tasks()} == {"b", "c"} and len(place.files()) == 3
 
 
+@pytest.mark.slow
 def test_a_change_of_too_many_rows_is_not_kept(
     place: Place, started: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +268,7 @@ def _write(place: Place, text: str) -> None:
     place.execute("UPDATE last_change SET undo = '{}'".format(text.replace("'", "''")))
 
 
+@pytest.mark.slow
 def test_who_undoes_while_files_are_on_their_way_to_the_trash(
     place: Place, started: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def used(place: Place, reg: Registry, adapter: Callable[..., bytes], new: Callab
     reg.remove("later")
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_a_stored_registry_opens_and_is_used(
     old: Place, adapter: Callable[..., bytes], new: Callable[..., NewVersion]
@@ -127,6 +128,7 @@ def test_who_had_rights_has_them_after_an_upgrade(old: Place) -> None:
         old.execute(f"DROP ROLE {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_a_stored_registry_is_upgraded_to_what_the_models_say(old: Place) -> None:
     """Who changes a table has to write a migration."""
@@ -143,6 +145,7 @@ def test_a_stored_registry_is_upgraded_to_what_the_models_say(old: Place) -> Non
     engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_an_upgrade_keeps_what_was_there(
     old: Place, next_release: Callable[..., None], adapter: Callable[..., bytes], new: Callable[..., NewVersion]
@@ -166,6 +169,7 @@ def test_an_upgrade_of_a_file_keeps_a_backup(old: Place, next_release: Callable[
     assert len(list(home.glob("registry.db.schema-*"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_a_failed_upgrade_changes_nothing(old: Place, next_release: Callable[..., None]) -> None:
     before = schema(old)
@@ -178,6 +182,7 @@ def test_a_failed_upgrade_changes_nothing(old: Place, next_release: Callable[...
         assert len(reg.tasks()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 @pytest.mark.parametrize("old", [1], indirect=True)
 def test_versions_from_before_training_was_kept_have_none(
@@ -203,6 +208,7 @@ def test_the_copy_of_a_file_of_schema_1_is_what_it_was(old: Place) -> None:
     assert dump(backup) == before and not any("training" in line for line in before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("reg")
 def test_listing_imports_neither_sqlalchemy_nor_alembic(
     place: Place, python: Callable[..., "subprocess.Popen[str]"]

@@ -142,6 +142,7 @@ def test_every_field_is_bounded_on_every_way_in(
     assert [task.name for task in reg.tasks()] == ["a"] and len(str(reg.verify())) < 2_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["name", "fingerprint"])
 def test_what_is_said_of_the_backbone_is_bounded(
     field: str, reg: Registry, place: Place, new: New, backbone: BackboneRecord
@@ -171,6 +172,7 @@ def depth_of(value: object) -> int:
     return 0 if inside is None else 1 + max(map(depth_of, inside), default=0)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=2), _JSON, max_size=3), st.integers(0, 12))
 def test_the_depth_of_an_object_is_what_is_bounded(value: dict[str, object], deep: int) -> None:
     for _ in range(deep):
@@ -183,6 +185,7 @@ def test_the_depth_of_an_object_is_what_is_bounded(value: dict[str, object], dee
             NewVersion(**version)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["\x1b[2J", "a\nb", "a\u202eb", "a\u200bb", "\x7f", "\x9b", "a\u2028b"])
 def test_a_new_label_is_shown_as_it_is(reg: Registry, place: Place, adapter: Make, new: New, label: str) -> None:
     with pytest.raises(RegistryError, match="no control or format characters"):

@@ -311,6 +311,7 @@ def counted(count: Callable[..., None], written: list[int]) -> Callable[..., Non
     return noting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tar", "zip", "zip-that-lies"])
 def test_a_bomb_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """100 kB that hold 100 MB: no more than the limit is ever on the disk, whatever the archive says of itself."""

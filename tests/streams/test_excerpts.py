@@ -315,6 +315,7 @@ TIMES = st.integers(0, 10**9).map(lambda number: number / 1e6)
 WORDS = st.text(st.characters(categories=("L", "N", "P"), include_characters=" "), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(TIMES, TIMES, WORDS.map(lambda text: text.strip())), max_size=8))
 def test_labels_are_read_as_they_were_written(marks: list[tuple[float, float, str]]) -> None:
     found = parse("".join(f"{start:.6f}\t{end:.6f}\t{label}\n" for start, end, label in marks), "x.txt")

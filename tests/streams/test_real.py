@@ -35,12 +35,14 @@ def test_speakers_are_unseen(name: str, n_labels: int, n: int) -> None:
     assert streams.reload(task.source).fingerprint() == task.fingerprint()
 
 
+@pytest.mark.slow
 def test_esc10_keeps_its_folds() -> None:
     folds = {path: fold for path, (_, fold) in columns("esc10").items()}
     assert check_disjoint(streams.load(DATA / "esc10"), folds) == [{"1", "2"}, {"3"}, {"4"}]
     assert check_disjoint(streams.load(DATA / "esc10", fold=1), folds) == [{"2", "3"}, {"4"}, {"1"}]
 
 
+@pytest.mark.slow
 def test_us8k_has_two_folds() -> None:
     folds = {path: fold for path, (_, fold) in columns("us8k").items()}
     task = streams.load(DATA / "us8k", name="urban")

@@ -59,6 +59,7 @@ def test_stratified_keeps_every_class_in_train_and_from_three_on_everywhere(reco
             assert abs(test - 0.15 * n) <= 1 and abs(validation - 0.15 * n) <= 1
 
 
+@pytest.mark.slow
 @quick
 @given(collections(), seeds, seeds)
 def test_draws_depend_on_records_and_seed_not_on_order(records: list[Record], seed: int, shuffle: int) -> None:

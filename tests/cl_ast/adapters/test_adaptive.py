@@ -82,6 +82,7 @@ def _outputs(model: TaskModel, x: Tensor) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.slow
 def test_its_outputs_regulariser_and_budget_are_pefts(pair: tuple[TaskModel, Any]) -> None:
     model, other = pair
     generator = torch.Generator().manual_seed(4)
@@ -161,6 +162,7 @@ def test_stopped_early_it_is_within_the_budget(fresh: Fresh, toy: Toy) -> None:
     assert 0 < sum(kept) <= B * len(kept)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_gives_up_the_same(fresh: Fresh, toy: Toy, tmp_path: Any) -> None:
     class KilledError(Exception):
         pass

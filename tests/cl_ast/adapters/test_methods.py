@@ -140,6 +140,7 @@ def _train(model: TaskModel, features: Tensor, steps: int) -> float:
     return float(loss.detach())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SPECS)
 def test_a_fresh_task_is_the_plain_backbone_where_the_method_starts_at_zero(
     fresh: Fresh, backbone: Backbone, features: Tensor, text: str
@@ -293,6 +294,7 @@ def test_only_sorsa_has_a_penalty_and_it_pulls_the_vectors_to_orthonormal(fresh:
     assert (model.adapter.penalty() or 0) > 0.5
 
 
+@pytest.mark.slow
 def test_training_adds_the_penalty(fresh: Fresh, toy: Toy) -> None:
     """A heavy regulariser holds U orthonormal; without one, training moves it away."""
 

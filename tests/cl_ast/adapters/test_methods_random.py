@@ -87,6 +87,7 @@ def test_a_spec_trains_a_step_or_says_which_field_is_wrong(
     assert any(not torch.equal(tensor, was) for tensor, was in zip(trainable, before, strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.sampled_from([m for m in METHODS.values() if m.options]).flatmap(lambda m: st.tuples(st.just(m), _row(m))),

@@ -187,6 +187,7 @@ def test_one_epoch_is_too_few(fresh: Fresh, toy: Toy) -> None:
         _trained(fresh, toy, Hyperparameters(epochs=1))
 
 
+@pytest.mark.slow
 def test_resumed_weights_are_those_of_an_uninterrupted_training(fresh: Fresh, toy: Toy, tmp_path: Path) -> None:
     class KilledError(Exception):
         pass

@@ -128,6 +128,7 @@ written = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(written, st.randoms(use_true_random=False))
 def test_the_canonical_text_means_the_same_and_does_not_depend_on_the_order(

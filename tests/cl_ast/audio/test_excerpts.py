@@ -27,6 +27,7 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return path
 
 
+@pytest.mark.slow
 def test_parts_are_cut_out_of_the_whole(recording: Path) -> None:
     whole = read(recording)
     # They overlap, touch the borders of blocks, and reach beyond the end.
@@ -54,6 +55,7 @@ def test_parts_of_one_recording_are_cached_one_by_one(recording: Path, monkeypat
         assert one is again
 
 
+@pytest.mark.slow
 def test_parts_in_the_order_of_their_time_are_read_in_one_pass(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

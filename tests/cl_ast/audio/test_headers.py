@@ -171,6 +171,7 @@ def test_the_length_is_kept_at_any_rate(rate: int, seconds: float) -> None:
     assert abs(_samples(data) - count * RATE / rate) <= 0.5 + 1e-9
 
 
+@pytest.mark.slow
 @often
 @given(st.integers(1_000, 1_000_000), st.integers(1, 40_000))
 def test_the_length_is_kept_at_every_rate_and_in_blocks(rate: int, count: int) -> None:

@@ -172,6 +172,7 @@ def test_the_checksum_is_that_of_ogg() -> None:
         assert ogg.checksum(whole[:22] + bytes(4) + whole[26:]) == int.from_bytes(whole[22:26], "little")
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.sampled_from(["mp3", "ogg", "wav", "flac", "zeros", "tag"]), min_size=1, max_size=6))
 def test_anything_joined_in_any_order_is_decoded(names: list[str]) -> None:

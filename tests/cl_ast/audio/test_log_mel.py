@@ -38,6 +38,7 @@ def test_the_reference_is_the_one_with_torchaudio() -> None:
     assert is_speech_available()
 
 
+@pytest.mark.slow
 @few
 @given(
     seconds=st.floats(0.2, 12),
@@ -77,6 +78,7 @@ def test_a_task_may_have_its_own_normalisation() -> None:
     torch.testing.assert_close(own([clip]), (log_mel([clip], 100) + 3.0) / 4.0)
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(st.floats(0.001, 3), min_size=2, max_size=6), st.integers(16, 400))
 def test_a_batch_of_mixed_lengths_equals_one_by_one(lengths: list[float], frames: int) -> None:

@@ -25,6 +25,7 @@ def call() -> Waveform:
     return (clip + 0.3).astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 40_000), st.integers(1, 9_000), st.integers(160, 8_000))
 def test_power_is_the_variance_however_the_clip_is_read(samples: int, block: int, size: int) -> None:

@@ -60,6 +60,7 @@ def test_windows_cover_a_clip_in_order_however_it_is_read(
     assert samples / 16_000 - max(_span(one)[1] for one in cut) < seconds / 4
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.integers(500, 60_000), st.sampled_from([(0.1, 0.01), (0.5, 0.25), (1.0, 0.33), (0.7, 0.7)]), st.integers(0, 9)

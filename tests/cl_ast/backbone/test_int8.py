@@ -74,6 +74,7 @@ def test_the_fingerprint_says_so(plain: Backbone, backbone: Backbone) -> None:
         pretrained.load(plain.name, precision="int4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", dict.fromkeys(parse(text).family for text in SHOWN))
 def test_every_method_answers_over_it_as_over_its_rounded_weights(
     fresh: Fresh, randomise: Randomise, backbone: Backbone, features: Tensor, text: str

@@ -94,6 +94,7 @@ def test_no_two_have_one_fingerprint(backbone_of: BackboneOf) -> None:
 # Checkpoints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RELATIVES)
 def test_checkpoints_with_heads_are_backbones(tmp_path: Path, save_wav2vec2: SaveModel, kind: str) -> None:
     sizes = {"vocab_size": 8, "use_weighted_layer_sum": True, "tdnn_dim": (8, 8), "tdnn_kernel": (1, 1)}
@@ -164,6 +165,7 @@ def test_attention_that_is_computed_here_is_the_stock_one(backbone: Backbone, fe
             torch.testing.assert_close(backbone.run(tokens), plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_method_works_over_it(
     backbone: Backbone, backbone_of: BackboneOf, fresh: Fresh, randomise: Randomise, features: Tensor
 ) -> None:

@@ -226,6 +226,7 @@ def test_every_method_runs_in_every_scenario(folder: Path, backbone: Backbone, s
     runner.close()
 
 
+@pytest.mark.slow
 def test_steps_of_other_lengths_are_replayed_together(folder: Path, other: Path, backbone: Backbone) -> None:
     stream = stream_of([loaded(folder), loaded(other)], "cil")
     runner = Runner(stream, backbone, setting())
@@ -234,6 +235,7 @@ def test_steps_of_other_lengths_are_replayed_together(folder: Path, other: Path,
         assert set(found.cells) == {(0, 0), (1, 0), (1, 1)}
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_again_and_the_backbone_stays(folder: Path, backbone: Backbone) -> None:
     stream, before = stream_of([loaded(folder)], "cil", 2), {n: t.clone() for n, t in backbone.tensors().items()}
 
@@ -281,6 +283,7 @@ def compared(
         runner.close()
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_run_again(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
     stream = stream_of([loaded(folder)], "cil", 2)
     rows, said = compared(stream, backbone, tmp_path, ["naive", "ncm"])
@@ -297,6 +300,7 @@ def test_what_is_done_is_not_run_again(folder: Path, backbone: Backbone, tmp_pat
     assert len(others) == 2  # another scenario is another run
 
 
+@pytest.mark.slow
 def test_an_engine_gives_the_same_rows(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
     stream = stream_of([loaded(folder)], "cil", 2)
     here, _ = compared(stream, backbone, tmp_path / "here", ["er:lr=1", "ncm"])
@@ -304,6 +308,7 @@ def test_an_engine_gives_the_same_rows(folder: Path, backbone: Backbone, tmp_pat
     assert [row["accuracies"] for row in here] == [row["accuracies"] for row in there]
 
 
+@pytest.mark.slow
 def test_the_option_with_the_best_validation_accuracy_is_taken(
     folder: Path, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -375,6 +380,7 @@ def command(backbone_folder: Path, home: Path, *words: object, code: int = 0) ->
 FAST = ("--methods", "ncm ranpac:n=30", "--orders", 2, "--seeds", 1, "--steps", 2)
 
 
+@pytest.mark.slow
 def test_the_command_prints_table_json_and_csv(folder: Path, backbone_folder: Path, tmp_path: Path) -> None:
     words = (folder, "--split-by", "random", *FAST, "--out", tmp_path / "out")
     report = json.loads(command(backbone_folder, tmp_path, *words, "--format", "json").stdout)

@@ -97,6 +97,7 @@ matrices = st.integers(2, 6).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(matrices)
 def test_metrics_stay_in_their_ranges_and_change_no_argument(matrix: Matrix) -> None:
@@ -108,6 +109,7 @@ def test_metrics_stay_in_their_ranges_and_change_no_argument(matrix: Matrix) -> 
     assert cells == before
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(matrices)
 def test_metrics_are_those_of_the_formulas_written_out(matrix: Matrix) -> None:

@@ -132,6 +132,7 @@ def test_change_points_find_the_extent_before_the_threshold() -> None:
     assert spans[0.3] == [(0.3, 0.7), (1.0, 1.3)]  # The first box is the same whatever the threshold.
 
 
+@pytest.mark.slow
 def test_times_do_not_drift() -> None:
     step = 2_560
     detector = EventDetector("a.wav", PLAIN, step, step)

@@ -105,6 +105,7 @@ def test_a_line_is_there_as_soon_as_its_cells_are(clips: Path, backbone: Backbon
         assert [line.variant.word for line in lines] == ["lora:r=2"]
 
 
+@pytest.mark.slow
 def test_a_grid_that_was_stopped_goes_on_to_the_same_results(
     clips: Path, backbone: Backbone, table: Place, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_results(
     assert table(grid, "stopped", progress=lambda step: pytest.fail(step.stage)) == again
 
 
+@pytest.mark.slow
 def test_other_clips_and_other_options_are_other_cells(
     clips: Path, backbone: Backbone, table: Place, tmp_path: Path
 ) -> None:
@@ -160,6 +162,7 @@ class Elsewhere:
         return reversed(results)
 
 
+@pytest.mark.slow
 def test_an_engine_gives_the_same_table(clips: Path, backbone: Backbone, table: Place) -> None:
     grid = grid_of(clips, "linear bottleneck:r=2", backbone, seeds=[3, 4])
     found = [table(grid, "here"), table(grid, "elsewhere", engine=Elsewhere(), device="cpu")]
@@ -167,6 +170,7 @@ def test_an_engine_gives_the_same_table(clips: Path, backbone: Backbone, table: 
     assert here == elsewhere
 
 
+@pytest.mark.slow
 def test_each_seed_draws_its_own_few_clips_and_all_else_is_read_once(
     clips: Path, backbone: Backbone, table: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +191,7 @@ def test_each_seed_draws_its_own_few_clips_and_all_else_is_read_once(
     assert drawn[2:] == [tuple(clip.path for clip in streams.few_shot(task, 2, None).train)]
 
 
+@pytest.mark.slow
 def test_the_frozen_layers_run_once_for_all_cells_above_them(clips: Path, backbone: Backbone, table: Place) -> None:
     stages: list[str] = []
 
@@ -202,6 +207,7 @@ def test_the_frozen_layers_run_once_for_all_cells_above_them(clips: Path, backbo
     assert stages.count("running the frozen layers over test clips") == 1
 
 
+@pytest.mark.slow
 def test_each_fold_tests_once(tmp_path: Path, clips: Path, backbone: Backbone, table: Place) -> None:
     folder = tmp_path / "folds"
     for label in ("tone", "noise"):
@@ -222,6 +228,7 @@ def test_each_fold_tests_once(tmp_path: Path, clips: Path, backbone: Backbone, t
         by_fold(streams.load(clips), "1")
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_each_method_in_each_value(clips: Path, backbone: Backbone, table: Place) -> None:
     grid = grid_of(clips, "lora bottleneck:ffn", backbone, sweep=Sweep("r", (1, 2)))
     lines = table(grid)
@@ -286,6 +293,7 @@ def test_clips_that_cannot_be_read_fail_their_own_task_alone(
     assert "1.wav" in bad.error and good.accuracy is not None
 
 
+@pytest.mark.slow
 def test_the_average_is_the_mean_of_the_tasks(clips: Path, backbone: Backbone, tmp_path: Path) -> None:
     second = tmp_path / "second"
     for label in ("tone", "noise"):

@@ -121,6 +121,7 @@ def test_names_in_any_case_are_one_task(session: Callable[..., Session], models:
     torch.testing.assert_close(first.logits, second.logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_process_may_replace_rename_and_remove_tasks_meanwhile(
     session: Callable[..., Session],
     home: Path,
@@ -180,6 +181,7 @@ def test_what_replaces_a_task_answers_at_once(
     assert {label for label, _ in after.labels} == {"new", "newer"} != {label for label, _ in before.labels}
 
 
+@pytest.mark.slow
 def test_windows_that_share_their_frames_answer_as_each_alone(
     session: Callable[..., Session], models: dict[str, TaskModel], tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_pitch_is_found_where_there_is_one() -> None:
     assert (noise > 0).mean() < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [16, 32, 100, 300])
 def test_batches_are_finite_at_any_length_and_the_same_for_a_seed(clips: cache.Clips, frames: int) -> None:
     one, two = (Augmenter(clips, stride=16).batch(Draws("cpu", 3), 6, frames, hard=1.0) for _ in range(2))
@@ -100,6 +101,7 @@ def test_padding_is_what_the_front_end_pads_with(clips: cache.Clips) -> None:
     assert not padded.all()
 
 
+@pytest.mark.slow
 def test_two_steps_move_the_weights_and_write_a_folder_that_loads(clips: cache.Clips, tmp_path: Path) -> None:
     torch.manual_seed(1)
     options = Options(steps=2, validate_every=1, batch_frames=600, shape=TINY, warmup_steps=1)

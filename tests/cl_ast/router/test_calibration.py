@@ -40,6 +40,7 @@ def test_a_statistic_that_is_no_fit_is_refused(fits: list[float], place: int, va
             check(made)
 
 
+@pytest.mark.slow
 @given(FITS, st.integers(1, 99))
 @settings(max_examples=200)
 def test_statistics_that_fall_or_differ_within_a_rank_are_refused(fits: list[float], place: int) -> None:

@@ -41,6 +41,7 @@ def unknown(router: Router, clips: Tensor) -> float:
     return sum(not route.known for route in router.choose(clips)) / len(clips)
 
 
+@pytest.mark.slow
 @EACH_KIND
 def test_negatives_are_unknown_and_own_clips_are_so_no_more_often(kind: str) -> None:
     """Sounds near the task, of a kind that it had accepted."""
@@ -75,6 +76,7 @@ def test_negatives_of_one_task_change_no_bit_for_another(kind: str) -> None:
     assert Router(shuffled).choose(clips) == after
 
 
+@pytest.mark.slow
 @EACH_KIND
 def test_the_limit_decides_and_changes_no_p_value(kind: str) -> None:
     router, clips = Router({"task": routing(kind)}), torch.cat([points(9, 50, 1), points(9, 50, 5)])

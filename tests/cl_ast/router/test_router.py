@@ -72,6 +72,7 @@ def test_what_makes_prototype_scores_exact() -> None:
     assert integers.max() < 2**24
 
 
+@pytest.mark.slow
 @BOTH
 @given(order=st.permutations(range(6)))
 @settings(max_examples=10, deadline=None)

@@ -34,6 +34,7 @@ def manager(tmp_path: Path, registry_of: RegistryOf, fresh: Fresh, randomise: Ra
     return Manager(registry, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [70, 256, 400])  # shorter, as long and longer than what ast-mini was trained on
 @pytest.mark.parametrize("seconds", [1.3, 5.0])
 def test_the_snippet_gives_the_logits_of_the_manager(

@@ -144,6 +144,7 @@ OLD = {
 }
 
 
+@pytest.mark.slow
 def test_nothing_that_is_sent_names_anybody(hub: Hub, manager: tuple[Manager, Manager], backbone: Backbone) -> None:
     home, _ = manager
     was = home.registry.task("toy").version
@@ -160,6 +161,7 @@ def test_nothing_that_is_sent_names_anybody(hub: Hub, manager: tuple[Manager, Ma
     assert "epochs 3" in card
 
 
+@pytest.mark.slow
 def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Manager, Manager]) -> None:
     home, guest = manager
     home.push("toy", "me/birds", endpoint=hub.address)
@@ -172,6 +174,7 @@ def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Ma
     assert not any("/resolve/" in path for path, _ in hub.requests) and guest.registry.tasks() == []
 
 
+@pytest.mark.slow
 def test_errors_are_one_line(hub: Hub, manager: tuple[Manager, Manager], monkeypatch: pytest.MonkeyPatch) -> None:
     home, guest = manager
     hub.status = 403

@@ -82,6 +82,7 @@ def test_any_mixture_answers_as_each_row_does_alone(task: Tasks, rows: list[tupl
     _check(_batch([task(text, seed) for text, seed in rows]))
 
 
+@pytest.mark.slow
 def test_what_was_loaded_answers_as_what_was_saved(task: Tasks, backbone: Backbone) -> None:
     models = [task(text, seed) for seed in (0, 1) for text in SPECS if parse(text).trains != "backbone"]
     loaded = [read_again(model, backbone) for model in models]

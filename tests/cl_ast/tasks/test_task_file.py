@@ -196,6 +196,7 @@ raise SystemExit
 """
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(
     backbone_folder: Path, backbone: Backbone, fresh: Fresh, tmp_path: Path
 ) -> None:

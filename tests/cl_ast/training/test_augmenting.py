@@ -158,6 +158,7 @@ def test_each_process_has_its_rows_of_the_same_batch(fresh: Fresh, toy: Toy) -> 
     assert torch.equal(first, whole[0][::2]) and torch.equal(second, whole[1][1::2])
 
 
+@pytest.mark.slow
 def test_a_training_is_repeatable_and_learns(fresh: Fresh, toy: Toy) -> None:
     options = Hyperparameters(epochs=6, batch_size=8, learning_rate=3e-3, augment="mixup,noise,gain,shift")
 

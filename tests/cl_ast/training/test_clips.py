@@ -84,6 +84,7 @@ def test_reading_is_reported_and_stops_at_a_bad_clip(toy_clips: list[Path], tmp_
             clips.load("reading")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["memory", "file"])
 def test_from_the_second_epoch_on_no_clip_is_opened(
     fresh: Fresh, toy_clips: list[Path], tmp_path: Path, place: str
@@ -104,6 +105,7 @@ def test_from_the_second_epoch_on_no_clip_is_opened(
     assert bool(list(tmp_path.rglob("*.features"))) == (place == "file")
 
 
+@pytest.mark.slow
 def test_clips_that_fit_nowhere_train_the_same_task(
     fresh: Fresh, toy_clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

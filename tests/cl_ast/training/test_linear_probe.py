@@ -37,6 +37,7 @@ def test_a_dimension_that_never_moves_and_a_single_clip_are_no_trouble() -> None
     assert all(torch.isfinite(one).all() for one in fit(vectors[:1], torch.tensor([0]), 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "conformer:k=8", "prompt", "full", "lora:from=1"])
 def test_training_starts_at_the_probe(fresh: Fresh, toy: Toy, method: str) -> None:
     """At a rate that moves nothing, what is there in the end is where it started."""

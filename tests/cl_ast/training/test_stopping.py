@@ -90,6 +90,7 @@ def test_a_user_gets_the_best_weights_so_far(fresh: Fresh, toy: Toy, head: str) 
     assert not [step for step in steps if step.stage == "training"]  # the epoch was not finished
 
 
+@pytest.mark.slow
 def test_no_checkpoint_is_made_of_a_part_of_an_epoch(fresh: Fresh, toy: Toy, tmp_path: Path) -> None:
     expected, weights = _trained(fresh, toy(0, 32), toy(32, 48), OPTIONS)
     checkpoint = Checkpoint(tmp_path, {}, every=0)

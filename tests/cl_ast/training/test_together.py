@@ -34,6 +34,7 @@ def _trained(backbone: Backbone, toy: Toy) -> tuple[dict[str, Tensor], list[Lear
     return shared, learners, train_together(learners, shared, OPTIONS)
 
 
+@pytest.mark.slow
 def test_all_tasks_change_the_shared_part_which_is_frozen_afterwards(backbone: Backbone, toy: Toy) -> None:
     before = shared_part(parse("mhr:s=2,h=2,r=2"), backbone)
     shared, learners, learned = _trained(backbone, toy)

@@ -40,6 +40,7 @@ def test_a_toy_task_is_learned(fresh: Fresh, backbone: Backbone, toy: Toy, metho
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.tensors().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conformer", "lora", "full"])
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(fresh: Fresh, toy: Toy, method: str) -> None:
     def weights(seed: int) -> dict[str, Tensor]:
@@ -63,6 +64,7 @@ def test_training_leaves_torchs_own_random_numbers_alone(fresh: Fresh, toy: Toy)
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conformer", "bottleneck", "full"])
 def test_the_best_weights_are_kept_and_not_the_last(fresh: Fresh, toy_clips: list[Path], toy: Toy, method: str) -> None:
     """Validation labels are the wrong way round, so every epoch of learning makes the loss worse."""

@@ -92,6 +92,7 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(
         assert torch.equal(resumed[name], tensor), name
 
 
+@pytest.mark.slow
 def test_another_training_or_none_or_a_damaged_one_is_refused(
     backbone: Backbone, clips: list[Path], tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_another_training_or_none_or_a_damaged_one_is_refused(
         run(backbone, clips, checkpoint=checkpoint, resume=True)
 
 
+@pytest.mark.slow
 def test_short_trainings_keep_nothing(backbone: Backbone, clips: list[Path], tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, {})
     run(backbone, clips, checkpoint=checkpoint)
