@@ -98,6 +98,7 @@ def test_another_task_shows_no_forgetting_that_is_none(run: Run, home: Path, fol
     assert report["metrics"]["oracle"]["forgetting"] == 0
 
 
+@pytest.mark.slow
 def test_a_version_of_an_older_release_is_measured_while_its_data_are_the_same(
     run: Run, home: Path, folder: Path
 ) -> None:

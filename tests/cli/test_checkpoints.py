@@ -85,6 +85,7 @@ def test_relearn_goes_on_where_it_was_stopped(
     assert not saved.exists()
 
 
+@pytest.mark.slow
 def test_no_cache_is_one_line_and_no_reason_to_fail(
     run: Run, tmp_path: Path, clips: MakeFolder, quick: list[object], cache: Path
 ) -> None:

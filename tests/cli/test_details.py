@@ -58,6 +58,7 @@ def test_details_say_every_class_every_confusion_and_every_wrong_clip(cl: Run, m
     assert (wrong["label"], wrong["predicted"]) == ("high", "low") and 0.5 < wrong["probability"] <= 1
 
 
+@pytest.mark.slow
 def test_misrouted_clips_say_where_to_and_by_what(cl: Run, data: Path, tmp_path: Path) -> None:
     """Chirps that are labelled as tones go to `chirps`, as `predict` says of each."""
     for label in ("low", "high"):
@@ -100,6 +101,7 @@ def test_details_of_stored_tasks_are_measured_and_recorded(cl: Run, data: Path) 
     assert {"high", "down", "hiss"} <= {line.split()[0] for line in out.splitlines() if line.strip()}
 
 
+@pytest.mark.slow
 def test_a_terminal_of_80_columns_shows_the_first_of_a_long_list(
     cl: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def test_splits_lists_which_clip_is_in_which_split(cl: Run, data: Path) -> None:
     assert str(data / "tones") in out and "low/00.wav" in out
 
 
+@pytest.mark.slow
 def test_splits_are_those_of_the_stored_version_and_say_what_is_missing(
     stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]
 ) -> None:

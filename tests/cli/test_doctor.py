@@ -33,6 +33,7 @@ def unwell(answer: Answer) -> dict[str, str]:
     return {name: one["to_do"] for (_, name), one in found(answer).items() if not one["well"]}
 
 
+@pytest.mark.slow
 def test_everything_that_is_here_is_said_and_well(cl: Run, registry: Path, backbone: Path, tmp_path: Path) -> None:
     all_of_it = found(cl("doctor", "--format", "json").fine())
     assert all_of_it["versions", "python"]["found"] == platform.python_version()

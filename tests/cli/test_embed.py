@@ -41,6 +41,7 @@ def test_a_task_gives_its_clips_with_labels_and_splits_and_its_heads_own_inputs(
         np.testing.assert_allclose(found["vectors"][0], plain.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_of_a_layer_as_parquet(registry: Path, cl: Run, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     cl("embed", "noises", "--task", "noises", "--layer", 1, "--out", tmp_path / "one.parquet").fine()

@@ -28,6 +28,7 @@ def output(registry: Path, fork: Fork) -> Output:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
 def test_python_sets_the_encoding_and_the_command_ends_well(registry: Path, encoding: str) -> None:
     """In a process that the system starts; those of the other tests set it as Python does."""
@@ -62,6 +63,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, bytes
     return {name: folder + b"/" + path for name, path in names.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_clip_of_any_name_is_answered_in_every_format(

@@ -292,6 +292,7 @@ DOORS = {
 }
 
 
+@pytest.mark.slow
 def test_everything_is_printed_by_the_one_module_that_escapes() -> None:
     root = Path(cl_ast.__file__).parent
     places = [*sorted((root / "terminal").rglob("*.py")), root.parent / "cli.py"]

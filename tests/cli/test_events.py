@@ -90,6 +90,7 @@ def test_raven_goes_on_over_recordings_and_audacity_begins_again(
     assert [(row["on"], row["off"], row["hop"]) for row in rows] == [("0.5", "0.35", "0.25")] * 2 * len(spans)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_stopped(cl: Run, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     missing = tmp_path / "later.wav"
@@ -205,6 +206,7 @@ def test_all_tasks_share_what_lies_below_their_adapters(
             np.testing.assert_allclose(singles["all"][0][task], singles[task][0][task], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sticky_routing_is_marked_as_approximate(cl: Run, recording: Path, tmp_path: Path) -> None:
     words = ["events", recording, "--route", "sticky", "--on", 0.5, "--hop", 0.25]
     answer = cl(*words, "--format", "jsonl", "--out", tmp_path / "out").fine()
@@ -232,6 +234,7 @@ def test_wrong_usage_is_refused_in_one_line(cl: Run, recording: Path) -> None:
     assert cl("events", "gone.wav", "-q").refused("gone.wav: no such file").out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["all", "auto"])
 def test_a_task_whose_file_is_lost_meanwhile_is_left_out_where_that_is_wanted(registry: Path, task: str) -> None:
     settings = EventSettings(task=task, hop=0.25, alpha=0)

@@ -30,6 +30,7 @@ def _spans(found: list[dict[str, Any]]) -> list[tuple[float, float, str]]:
     return [(one["start"], one["end"], one["label"]) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_events_go_on_when_the_disk_is_full(cl: Run, tmp_path: Path) -> None:
     """A clip is a link to a device that is always full."""

@@ -37,6 +37,7 @@ def is_plain(value: object) -> bool:
     return all(map(is_plain, value)) if isinstance(value, list | tuple) else isinstance(value, PLAIN)
 
 
+@pytest.mark.slow
 def test_tasks_are_managed_as_on_the_command_line(manager: Manager, cl: Run) -> None:
     assert [task.name for task in manager.tasks()] == ["tones", "noises", "chirps"]
     assert [task.name for task in manager.tasks(["CHIRPS"])] == ["chirps"]

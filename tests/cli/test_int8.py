@@ -56,6 +56,7 @@ def test_a_task_moves_between_registries_of_one_precision(
     assert "int8:" in refused.err and "open it with its own backbone" in " ".join(refused.err.split())
 
 
+@pytest.mark.slow
 def test_tasks_are_trained_again_in_8_bits(run: Run, registry: Path, backbone: Path, tmp_path: Path) -> None:
     words = ["relearn", "tones", "--to", tmp_path / "small", "--backbone", backbone, *INT8, "--format", "json"]
     assert run(registry, *words).fine().json["backbone"]["fingerprint"].startswith("int8:")

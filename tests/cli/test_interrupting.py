@@ -58,6 +58,7 @@ def test_a_handler_of_somebody_else_stays() -> None:
         assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.slow
 def test_a_command_restores_it_and_a_quiet_one_answers(
     stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_command_restores_it_and_a_quiet_one_answers(
     run(registry, "verify").fine()
 
 
+@pytest.mark.slow
 def test_patience_is_said(stage: MakeFolder, run: Run, clips: MakeFolder, quick: list[object]) -> None:
     words = ["add-task", clips(), *quick, "--epochs", 60, "--lr", 1e-30, "--patience", 3, "--no-eval"]
     registry = stage("tones")

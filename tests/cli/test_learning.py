@@ -42,6 +42,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.slow
 def test_add_task_answers_in_json_with_progress_on_standard_error(
     stage: MakeFolder, run: Run, data: Path, quick: list[object]
 ) -> None:
@@ -64,6 +65,7 @@ def test_add_task_answers_in_json_with_progress_on_standard_error(
     assert re.fullmatch(r"took (\d\.\d s|\d\d s|\d+ min) in all", lines[-1])
 
 
+@pytest.mark.slow
 def test_from_layer_is_written_into_the_method(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     options = ["--method", "lora:r=2", "--from-layer", 1, "--no-eval", "--format", "json"]
     registry = stage("tones")
@@ -87,6 +89,7 @@ def test_a_head_starts_as_a_probe_unless_a_fresh_one_is_chosen(
     assert run(tmp_path / "no", *words, "--head", "random").code == 2
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_but_the_result(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     answer = run(stage("tones"), "-q", "add-task", data / "noises", *quick).fine()
     assert answer.err == ""
@@ -129,6 +132,7 @@ def test_without_a_hub_the_default_backbone_is_the_packaged_one(
     assert "new registry over the backbone ast-mini" in answer.err
 
 
+@pytest.mark.slow
 def test_a_backbone_by_relative_path_is_found_from_everywhere(
     tmp_path: Path, run: Run, data: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +174,7 @@ def test_metadata_with_folds(stage: MakeFolder, run: Run, clips: MakeFolder, qui
     run(registry, "-q", "add-task", folder, *quick, "--fold", 9, "--replace").refused("9")
 
 
+@pytest.mark.slow
 def test_no_eval_measures_nothing(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     learned = run(registry, "add-task", data / "noises", *quick, "--no-eval", "--format", "json").fine().json

@@ -58,6 +58,7 @@ def test_a_long_recording_is_answered_where_it_sounds(cl: Run, call: Call, tmp_p
         ]
 
 
+@pytest.mark.slow
 def test_the_router_and_the_name_agree_on_the_windows(cl: Run, call: Call, data: Path) -> None:
     clips = [call("low", 2.2), call("high", 10.1, 15.0), data / "chirps" / "up" / "00.wav"]
     routed = cl("predict", *clips, "--format", "json").fine().json
@@ -75,6 +76,7 @@ def test_the_router_and_the_name_agree_on_the_windows(cl: Run, call: Call, data:
     assert "windows" not in routed[2]
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_not_in_memory_is_answered_alike(
     cl: Run, call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_remove(cl: Run, names: Names, registry: Path, answers: Answers) -> None
     assert [len(row) for row in report["routing"]["confusion"]] == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_last_task_can_go_too(stage: MakeFolder, run: Run, data: Path, quick: list[object]) -> None:
     registry = stage("tones")
     run(registry, "remove", "tones").fine()
@@ -188,6 +189,7 @@ def test_a_row_that_cannot_be_read_is_said(cl: Run, registry: Path) -> None:
     assert verified.code == 1 and "'noises'" in verified.err and verified.out == ""
 
 
+@pytest.mark.slow
 def test_undo_takes_the_last_change_back(cl: Run, names: Names, registry: Path, answers: Answers) -> None:
     before = answers("tones")
     cl("remove", "tones").fine()

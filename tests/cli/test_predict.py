@@ -158,6 +158,7 @@ def test_a_track_for_each_recording(cl: Run, data: Path, tone: Path, tmp_path: P
     cl("-q", *words, "--output", tone).refused("cannot be made", "another folder")
 
 
+@pytest.mark.slow
 def test_progress_is_a_bar_on_a_terminal_and_nothing_elsewhere(
     cl: Run, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_stream_of_real_tasks(learned: tuple[Path, Answer], some: Path) -> None:
         assert said in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_predict_a_real_clip(learned: tuple[Path, Answer], run: Run, some: Path, task: str) -> None:
     registry, _ = learned

@@ -32,6 +32,7 @@ def test_a_plot_that_cannot_be_written(run: Run, registry: Path, data: Path, tmp
     _refused(run, registry, "stats", *plot, says=("plot",))
 
 
+@pytest.mark.slow
 def test_a_plot_that_fails_all_the_same_loses_no_table(
     run: Run, registry: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

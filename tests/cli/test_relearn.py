@@ -43,6 +43,7 @@ def test_the_same_backbone_gives_the_same_weights(registry: Path, run: Run, back
             assert (new.model("tones").state()[name] == tensor).all(), name
 
 
+@pytest.mark.slow
 def test_another_method_takes_its_own_learning_rate(registry: Path, run: Run, backbone: Path, tmp_path: Path) -> None:
     words = ["relearn", "tones", "--to", tmp_path / "other", "--backbone", backbone, "--method", "lora:q,r=2"]
     run(registry, *words).fine()

@@ -52,6 +52,7 @@ def test_a_quick_run_over_clips_of_ones_own_prints_both_numbers(
     assert f"{100 * one['ours']:.1f}" in page and "lora:qkvo,<wbr>r=3" in page
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_and_the_rest_is_trained(
     run: Run, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

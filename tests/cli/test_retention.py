@@ -38,6 +38,7 @@ def routes(registry: Path, data: Path) -> list[tuple[object, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_logits_are_bit_identical_after_more_tasks(stages: Mapping[str, Path], waveforms: list[Waveform]) -> None:
     first = logits(stages["tones"], "tones", waveforms)
     assert first.shape == (len(waveforms), 2)
@@ -58,6 +59,7 @@ def test_logits_are_bit_identical_after_another_task_is_removed(
         assert torch.equal(logit, logits(registry, task, waveforms))
 
 
+@pytest.mark.slow
 def test_logits_do_not_change_while_one_manager_learns_on(
     stage: MakeFolder, data: Path, waveforms: list[Waveform]
 ) -> None:

@@ -54,6 +54,7 @@ def clip(data: Path) -> Path:
     return data / "chirps" / "up" / "00.wav"
 
 
+@pytest.mark.slow
 def test_older_routing_answers_by_name_and_says_what_to_do(
     old: Path, run: Run, clip: Path, data: Path, quick: list[object]
 ) -> None:

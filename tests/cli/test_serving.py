@@ -244,6 +244,7 @@ def test_while_another_process_replaces_a_task_each_answer_is_of_one_version(
     assert not set.intersection(*hashes.values()) or len(hashes) == 1
 
 
+@pytest.mark.slow
 def test_a_task_is_imported_from_the_files_of_an_export_and_removed(
     server: Server, home: Path, clips: list[Path], tmp_path: Path
 ) -> None:

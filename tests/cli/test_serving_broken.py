@@ -37,6 +37,7 @@ def test_others_are_classified(server: Server, clip: bytes) -> None:
     assert server.ask("/hf/auto", clip).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["auto", "all"])
 def test_events_of_others_are_found_and_the_answer_says_who_is_left_out(server: Server, clip: bytes, task: str) -> None:
     found = server.ask(f"/v1/events?task={task}&on=0.1&min_duration=0", clip).json

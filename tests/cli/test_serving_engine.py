@@ -130,6 +130,7 @@ def test_a_recording_that_is_read_in_blocks_answers_as_the_same_clip_in_memory(
         same(one.outcome.result(20)[0].prediction, predicted(registry, [long], task)[0])
 
 
+@pytest.mark.slow
 def test_windows_answer_as_by_predict(engine: Engine, registry: Path, long: Path) -> None:
     window = Window(0.5, 0.25)
     with Manager.open(registry, device="cpu") as manager:
@@ -141,6 +142,7 @@ def test_windows_answer_as_by_predict(engine: Engine, registry: Path, long: Path
     assert [outcome.prediction for outcome in one.outcome.result(20)] == expected
 
 
+@pytest.mark.slow
 def test_a_timeline_is_that_of_events_and_changes_nothing_else(
     engine: Engine, registry: Path, long: Path, clips: list[Path]
 ) -> None:

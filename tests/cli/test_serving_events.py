@@ -212,6 +212,7 @@ def test_a_stream_of_another_rate_is_resampled(server: Server, sound: Waveform) 
     assert windows[-1]["end"] == pytest.approx(3.0, abs=0.2) and found[-1]["type"] == "session.done"
 
 
+@pytest.mark.slow
 def test_more_sound_than_can_wait_is_left_out_and_said(server: Server, sound: Waveform) -> None:
     found = stream(server, np.tile(sound, 4), **NOISES)
     lags = [one for one in found if one["type"] == "lag"]

@@ -114,6 +114,7 @@ def test_its_events_are_cut_again_at_any_threshold(
     assert server.ask(f"{place}/events?format=raven").body.startswith(b"Selection\t")
 
 
+@pytest.mark.slow
 def test_the_scores_leave_out_only_what_no_event_needs(server: Server, place: str) -> None:
     searched(server, place, QUERY)
     scores = server.ask(f"{place}/scores").json

@@ -135,6 +135,7 @@ def test_table_tells_the_whole_story(cl: Run, backbone: Path) -> None:
         assert word in out
 
 
+@pytest.mark.slow
 def test_plot(cl: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     cl("stats", "--plot", tmp_path / "retention.png").fine()
@@ -154,6 +155,7 @@ def test_evaluate_finds_what_learning_found(cl: Run, report: dict[str, Any], mod
     assert cl("stats", "--format", "json").json["matrix"] == report["matrix"]
 
 
+@pytest.mark.slow
 def test_evaluate_some_tasks(cl: Run) -> None:
     rows = cl("evaluate", "chirps", "TONES", "--format", "json").fine().json
     assert [row["task"] for row in rows] == ["chirps", "tones"]
@@ -180,6 +182,7 @@ def test_evaluate_measures_what_it_can(stage: MakeFolder, run: Run, clips: MakeF
     assert [row["task"] for row in answer.json] == ["tones", "noises"]
 
 
+@pytest.mark.slow
 def test_routing_is_not_shown_where_it_is_not_measured_any_more(
     registry: Path, run: Run, report: dict[str, Any]
 ) -> None:

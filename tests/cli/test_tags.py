@@ -211,6 +211,7 @@ def test_it_is_exported_imported_rebuilt_and_learned_again(
     assert again["metric"] == "mAP" and again["data_fingerprint"] == shown["data_fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_shared_part_is_trained_on_tasks_of_both_kinds(home: Path, run: Run) -> None:
     words = ("share", "sounds", "--tasks", "tones", "mixed", "--method", "mhr:S=2,h=2,r=2", "--epochs", 1)
     said = run(home, "-q", *words).fine().out

@@ -42,6 +42,7 @@ def test_tables_fit_and_no_number_or_word_is_torn(terminal: Terminal, command: l
     assert {word for line in lines for word in re.findall(r"[\w.-]+", line)} <= whole
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_spaces_at_the_ends_of_lines(cl: Run) -> None:
     """They would fill lines of their own in a narrow pager."""
     for command in ("tasks", "stats", "doctor"):

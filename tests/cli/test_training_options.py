@@ -57,6 +57,7 @@ def test_a_version_of_an_older_release_is_trained_again_without_them(
     assert (again["augment"], again["class_weights"]) == ("none", "none")
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_the_default(run: Run, data: Path, backbone: Path, tmp_path: Path) -> None:
     run(tmp_path / "plain", "add-task", data / "tones", "--backbone", backbone, *OPTIONS).fine()
     found = _training(run, tmp_path / "plain")

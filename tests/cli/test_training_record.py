@@ -79,6 +79,7 @@ def test_an_import_keeps_it_as_the_history_of_a_stranger(run: Run, home: Path, b
     assert _training(run, tmp_path / "guest")["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_routing_that_is_rebuilt_keeps_the_training(run: Run, home: Path) -> None:
     before = _training(run, home)
     run(home, "route").fine()

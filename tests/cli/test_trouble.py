@@ -108,6 +108,7 @@ def test_whatever_a_decoder_raises(
     assert answer.err.startswith(f"cl-ast: {missing}: ")
 
 
+@pytest.mark.slow
 def test_standard_input_may_be_closed(registry: Path, data: Path, fork: Fork) -> None:
     """Python has no `sys.stdin` then."""
     good = data / "tones" / "low" / "00.wav"
@@ -119,6 +120,7 @@ def test_standard_input_may_be_closed(registry: Path, data: Path, fork: Fork) ->
     assert err == "cl-ast: standard input: it is closed; give the path of a clip\n"
 
 
+@pytest.mark.slow
 def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fork, tmp_path: Path) -> None:
     good = data / "tones" / "low" / "00.wav"
     with (tmp_path / "to-write").open("wb") as only_to_write:
@@ -132,6 +134,7 @@ def test_standard_input_that_cannot_be_read(registry: Path, data: Path, fork: Fo
 FULL = Path("/dev/full")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
 @pytest.mark.parametrize("kind", ["table", "json", "jsonl", "csv", "audacity"])
 def test_a_full_disk_is_said_in_plain_words(registry: Path, data: Path, kind: str, fork: Fork) -> None:

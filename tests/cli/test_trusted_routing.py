@@ -137,6 +137,7 @@ def test_an_import_that_imitates_all_tasks_draws_no_clip(
     assert "by name only" in run(home, "show", "mimic").fine().out
 
 
+@pytest.mark.slow
 def test_the_same_routing_draws_clips_where_it_is_believed(
     registry: Path, run: Run, data: Path, mimic: dict[str, Tensor]
 ) -> None:
@@ -248,6 +249,7 @@ def test_routing_from_a_folder_is_rebuilt_from_it(imported: Path, run: Run, unla
     assert routed(run, imported, data) == before  # its routing can still be used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["missing", "a file", "empty", "few", "one recording", "no audio"])
 def test_a_folder_that_cannot_teach_routing_changes_nothing(
     imported: Path, run: Run, unlabelled: Path, unchanged: Unchanged, tmp_path: Path, case: str
@@ -322,6 +324,7 @@ BAD: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", BAD.values(), ids=BAD)
 def test_bad_routing_costs_its_task_the_router_and_no_other(
     registry: Path, run: Run, data: Path, change: Change
@@ -390,6 +393,7 @@ def test_measuring_says_which_task_has_no_numbers(
         run(registry, "-q", "route", "tones", "--with", data / "tones").refused("values that are not numbers")
 
 
+@pytest.mark.slow
 def test_an_adapter_without_numbers_is_an_error_of_its_task(registry: Path, run: Run, data: Path) -> None:
     """Neither import nor commit accepts one, so this is a file that was exchanged together with its hash."""
     with Manager.open(registry, device="cpu") as manager:

@@ -121,6 +121,7 @@ def test_thresholds_of_a_timeline_are_for_timelines(registry: Path, run: Run, ba
         assert server.ask(job).json["notes"] == [note]
 
 
+@pytest.mark.slow
 def test_a_precision_is_reached(registry: Path, run: Run, background: Path) -> None:
     words = ["tune", "tones", "--background", background, "--precision", 0.9, "--format", "csv"]
     rows = run(registry, *words).fine().out.splitlines()

@@ -341,6 +341,7 @@ def test_what_somebody_removes_meanwhile_leads_to_new_rows(
         assert content(copy) == content(local)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
 def test_who_may_only_read_may_back_up(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     public = tmp_path_factory.mktemp("public")

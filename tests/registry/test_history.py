@@ -24,6 +24,7 @@ def learn(reg: Registry, adapter: Make, new: New) -> Callable[..., None]:
     return commit
 
 
+@pytest.mark.slow
 def test_rows_are_moments_and_columns_are_tasks(place: Place, reg: Registry, learn: Callable[..., None]) -> None:
     learn("a", a=0.9)
     learn("b", a=0.8, b=0.7)

@@ -29,6 +29,7 @@ def beside(place: Place, path: Path) -> str:
     return f"sqlite:///{path}/registry.db?adapters={place.adapters}"
 
 
+@pytest.mark.slow
 def test_both_halves_have_the_same_id(place: Place, reg: Registry, tmp_path: Path) -> None:
     mine = id_of(place)
     assert len(mine) == 32 and (place.adapters / "registry-id").read_text() == f"{mine}\n"
@@ -94,6 +95,7 @@ def test_an_empty_database_of_an_earlier_release_does_not_take_what_it_does_not_
     assert (place.adapters / "registry-id").read_text() == f"{id_of(place)}\n"
 
 
+@pytest.mark.slow
 def test_a_registry_of_an_earlier_release_gets_its_id_with_the_next_change(
     place: Place, reg: Registry, adapter: Make, new: New
 ) -> None:
@@ -117,6 +119,7 @@ def test_an_older_database_without_an_id_takes_the_one_of_its_adapters(
     assert id_of(place) == mine and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_an_id_that_is_missing_beside_the_adapters_is_said_and_written_again(
     place: Place, reg: Registry, adapter: Make, new: New
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_flipped_bit_concerns_one_task(place: Place, reg: Registry, adapter: M
     assert "bad" in str(problem) and len(reg.tasks()) == 3
 
 
+@pytest.mark.slow
 def test_a_missing_file_and_a_damaged_earlier_version(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     first = reg.commit("a", adapter(1), new())
     second = reg.commit("a", adapter(2), new(), replace=True)
@@ -153,6 +154,7 @@ def test_rebuild_leaves_out_what_is_damaged_and_keeps_the_former_database(
         assert [task.name for task in again.tasks()] == ["good"] and again.verify() == []
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 def test_rebuild_needs_something_to_rebuild_from(place: Place) -> None:
     place.adapters.mkdir(parents=True)

@@ -86,6 +86,7 @@ def test_a_url_says_what_is_missing(words: str, said: str) -> None:
         Registry.open(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "url", "extra"),
     [
@@ -177,6 +178,7 @@ def test_a_connection_that_breaks_changes_nothing(place: Place, reg: Registry, a
     assert reg.commit("a", adapter(), new())
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 @pytest.mark.nothing_made
@@ -208,6 +210,7 @@ def test_a_schema_of_its_own_beside_other_tables(
     assert place.execute("SELECT count(*) FROM public.tasks") == [(0,)]
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_a_newer_schema_is_refused(place: Place) -> None:
@@ -216,6 +219,7 @@ def test_a_newer_schema_is_refused(place: Place) -> None:
         Registry.open(place.location)
 
 
+@pytest.mark.slow
 @needs_server
 @on_postgres
 def test_a_user_who_may_only_read(place: Place, reg: Registry, adapter: Make, new: New) -> None:

@@ -84,6 +84,7 @@ def test_its_making_can_be_taken_back(reg: Registry, place: Place, part: SharedP
     assert reg.shared_parts() == [part] and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_damaged_or_gone_is_reported_and_named(reg: Registry, place: Place, part: SharedPart) -> None:
     path = path_of(place, part)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -117,6 +118,7 @@ def test_it_is_rebuilt_and_so_are_the_tasks_that_read_it(
         assert [task.name for task in again.tasks()] == ["rain"]
 
 
+@pytest.mark.slow
 def test_one_that_the_database_does_not_know_stays_until_it_is_named(
     reg: Registry, place: Place, part: SharedPart, adapter: Adapter, new: New
 ) -> None:
@@ -131,6 +133,7 @@ def test_one_that_the_database_does_not_know_stays_until_it_is_named(
     assert reg.verify() == []
 
 
+@pytest.mark.slow
 def test_a_backup_has_it(reg: Registry, part: SharedPart, adapter: Adapter, new: New, tmp_path: Path) -> None:
     reg.commit("birds", adapter(1), new(shared=part.sha256))
     assert reg.backup(tmp_path / "copy").problems == ()
@@ -207,6 +210,7 @@ def test_dying_at_every_step_leaves_all_or_nothing(local: Registry, adapter: Ada
     assert steps[-1] == "0" and steps.count("9") >= 2
 
 
+@pytest.mark.slow
 def test_the_header_of_a_task_names_it(reg: Registry, part: SharedPart, adapter: Adapter, new: New) -> None:
     version = reg.commit("birds", adapter(1), new(shared=part.sha256)).version
     words = header.read(reg.read_adapter(version)).description()

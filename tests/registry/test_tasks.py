@@ -82,6 +82,7 @@ def test_a_name_is_taken_whatever_its_case(reg: Registry, adapter: Make, new: Ne
     assert names(reg) == ["dogs"] and reg.gc().dropped == ()
 
 
+@pytest.mark.slow
 def test_names_are_compared_beyond_ascii(reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("Vögel", adapter(), new())
     with pytest.raises(TaskExistsError):
@@ -96,6 +97,7 @@ IMPOSSIBLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_names_that_cannot_be(reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("fine", adapter(), new())
     taken = []
@@ -119,6 +121,7 @@ def test_names_of_every_script(reg: Registry, adapter: Make, new: New) -> None:
     assert names(reg) == wanted
 
 
+@pytest.mark.slow
 def test_a_name_that_an_older_release_allowed_stays(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     old = "bi\u200brds"
     reg.commit("birds", adapter(), new())
@@ -130,6 +133,7 @@ def test_a_name_that_an_older_release_allowed_stays(place: Place, reg: Registry,
     assert reg.rename(old, "birds").version.number == 2 and reg.gc().dropped and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_hostile_text_is_only_text(reg: Registry, adapter: Make, new: New) -> None:
     name = "a'; DROP TABLE tasks; --"
     reg.commit(name, adapter(), new(labels=('"', "'", "%s", "?")))
@@ -138,6 +142,7 @@ def test_hostile_text_is_only_text(reg: Registry, adapter: Make, new: New) -> No
         new(labels=("dog", "\x00"))
 
 
+@pytest.mark.slow
 def test_an_unknown_name_suggests_the_nearest(reg: Registry, adapter: Make, new: New) -> None:
     with pytest.raises(TaskNotFoundError, match="no task yet"):
         reg.task("esc50")
@@ -203,6 +208,7 @@ def test_rename_keeps_all_but_the_name(reg: Registry, adapter: Make, new: New, t
     assert reg.rename("birds", "Birds").name == "Birds"
 
 
+@pytest.mark.slow
 def test_a_name_that_comes_back_is_another_file(reg: Registry, adapter: Make, new: New) -> None:
     """Whoever renamed it away may still be deleting the first one."""
     first = reg.commit("a", adapter(), new()).version
@@ -248,6 +254,7 @@ def test_what_is_not_an_adapter_is_refused(reg: Registry, adapter: Make, new: Ne
     assert reg.tasks() == [] and reg.gc().dropped == ()
 
 
+@pytest.mark.slow
 def test_a_failed_commit_leaves_nothing(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(), new())
     with pytest.raises(TaskNotFoundError):

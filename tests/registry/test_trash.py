@@ -46,6 +46,7 @@ def test_what_is_dropped_lies_in_the_trash_as_it_was(place: Place, reg: Registry
     assert reg.verify() == [] and reg.overview().storage.all_bytes < sum(map(len, gone.values())) * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("days", "left"), [(30, 1), (31, 0)])
 def test_gc_deletes_what_was_in_the_trash_for_thirty_days(
     place: Place, reg: Registry, adapter: Make, new: New, days: int, left: int
@@ -63,6 +64,7 @@ def test_gc_deletes_what_was_in_the_trash_for_thirty_days(
     assert left or would[0].bytes == old.adapter_bytes
 
 
+@pytest.mark.slow
 def test_the_trash_is_emptied_when_asked_but_for_what_comes_now(
     place: Place, reg: Registry, adapter: Make, new: New
 ) -> None:

@@ -132,6 +132,7 @@ def test_there_is_nothing_to_take_back(place: Place, reg: Registry, adapter: Mak
         Registry.rebuild(place.location)
 
 
+@pytest.mark.slow
 def test_another_change_than_the_one_that_was_meant(reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     meant = reg.last_change()
@@ -181,6 +182,7 @@ def test_what_was_measured_since_stays(place: Place, started: Registry, adapter:
     assert place.execute("SELECT count(*) FROM accuracies")[0][0] > since and reg.verify() == []
 
 
+@pytest.mark.slow
 def test_a_database_that_was_changed_in_another_way(place: Place, started: Registry) -> None:
     reg = started
     reg.rename("b", "c")

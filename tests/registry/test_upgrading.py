@@ -96,6 +96,7 @@ def test_a_stored_registry_opens_and_is_used(
     assert schema(old)[0] == SCHEMA_VERSION
 
 
+@pytest.mark.slow
 @pytest.mark.nothing_made
 @pytest.mark.parametrize("old", [1, 2], indirect=True)
 def test_a_registry_of_an_earlier_release_gets_an_id_and_a_last_change(

@@ -329,6 +329,7 @@ def test_a_bomb_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind
     assert sum(written) <= LIMIT.bytes + 2**16
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     files=st.dictionaries(

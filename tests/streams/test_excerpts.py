@@ -324,6 +324,7 @@ def test_labels_are_read_as_they_were_written(marks: list[tuple[float, float, st
     assert [one.line for one in found] == list(range(1, len(marks) + 1))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.sampled_from("abc")), max_size=12))
 def test_exactly_those_that_overlap_with_another_label_are_left_out(rows: list[tuple[int, int, str]]) -> None:
     path = Path("/nowhere/x.wav")  # whose length is not known

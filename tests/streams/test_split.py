@@ -85,6 +85,7 @@ def test_holding_out_leaves_every_class_a_training_clip(records: list[Record], s
     assert {r.label for r in train} == {r.label for r in records}
 
 
+@pytest.mark.slow
 @quick
 @given(collections(), seeds)
 def test_speakers_are_never_shared_and_every_class_is_trained(records: list[Record], seed: int) -> None:
@@ -107,6 +108,7 @@ def test_speakers_with_every_class_fill_all_three_splits(n: int, n_labels: int, 
         assert abs(test / n - 0.15) <= 0.06 and abs(validation / n - 0.15) <= 0.06
 
 
+@pytest.mark.slow
 @quick
 @given(collections(), seeds)
 def test_holding_out_speakers_shares_none_or_gives_up(records: list[Record], seed: int) -> None:
@@ -118,6 +120,7 @@ def test_holding_out_speakers_shares_none_or_gives_up(records: list[Record], see
         assert {r.label for r in train} == {r.label for r in records}
 
 
+@pytest.mark.slow
 @quick
 @given(collections(), seeds)
 def test_auto_always_partitions_or_says_why(records: list[Record], seed: int) -> None:
@@ -164,6 +167,7 @@ def test_two_clip_classes_take_turns() -> None:
     assert [len(part) for part in split.stratified_split(records, 0)] == [4, 2, 2]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(6, 40), st.integers(0, 40), st.integers(0, 5))
 def test_clips_that_come_later_bring_no_trained_clip_to_the_test(old: int, new: int, seed: int) -> None:

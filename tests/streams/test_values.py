@@ -249,6 +249,7 @@ def test_one_spelling_keeps_keys_and_every_text_has_a_place(texts: list[str]) ->
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True), st.data())
 def test_every_spelling_of_a_fold_finds_it(folds: list[int], data: st.DataObject) -> None:

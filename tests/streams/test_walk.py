@@ -97,6 +97,7 @@ def test_a_folder_to_learn_that_cannot_be_entered_is_an_error(tmp_path: Path, mo
         streams.load(tmp_path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.sets(st.tuples(FOLDERS, NAMES), max_size=14))
 def test_what_is_learned_is_what_is_predicted(paths: set[tuple[str, str]]) -> None:

@@ -136,6 +136,7 @@ def test_the_budget_is_told_from_the_steps(fresh: Fresh) -> None:
     assert is_settled(fresh("lora").adapter, 1, 20)
 
 
+@pytest.mark.slow
 def test_a_file_has_a_lora_within_the_budget(fresh: Fresh, toy: Toy, backbone: Backbone) -> None:
     model = fresh(f"adalora:qv,r={R},b={B}", labels=("tone", "noise"), frames=30)
     options = Hyperparameters(epochs=4, batch_size=8, head="fresh")

@@ -89,6 +89,7 @@ def _transcribed(backbone: Backbone, model: TaskModel, clips: Any) -> tuple[Tens
     return _flat(theta) - _flat(start[: len(theta)]), mask
 
 
+@pytest.mark.slow
 def test_it_trains_what_the_papers_algorithm_trains(fresh: Fresh, toy: Toy, backbone: Backbone) -> None:
     model = fresh(f"ltsft:k={K}", labels=("tone", "noise"), frames=30)
     start = copy.copy(model)
@@ -104,6 +105,7 @@ def test_it_trains_what_the_papers_algorithm_trains(fresh: Fresh, toy: Toy, back
     assert values.abs().min() > 1e-4  # each of them was trained
 
 
+@pytest.mark.slow
 def test_a_file_has_the_chosen_numbers_only_and_answers_exactly_the_same(
     fresh: Fresh, toy: Toy, backbone: Backbone
 ) -> None:
@@ -207,6 +209,7 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(fresh: Fresh, to
         assert all(torch.equal(tensor, expected.state()[name]) for name, tensor in again.state().items())
 
 
+@pytest.mark.slow
 def test_patience_counts_in_the_second_phase(fresh: Fresh, toy: Toy) -> None:
     options = Hyperparameters(epochs=8, batch_size=8, patience=1, learning_rate=1e-12)
     _, trained = _trained(fresh, toy, options)

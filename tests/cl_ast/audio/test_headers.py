@@ -125,6 +125,7 @@ def test_a_length_in_a_header_is_never_allocated(name: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "subtype"), writable())
 def test_every_container_is_read_whole_and_says_when_it_is_cut(form: str, subtype: str) -> None:
     data = encoded(tone(2.0), form, subtype)
@@ -182,6 +183,7 @@ def test_the_length_is_kept_at_every_rate_and_in_blocks(rate: int, count: int) -
     np.testing.assert_array_equal(np.concatenate(list(reading.stream(data, seconds=0.5))), found)
 
 
+@pytest.mark.slow
 @often
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 400), st.sampled_from([8, 16, 24]))
 def test_whatever_sizes_a_wav_header_gives_the_sound_is_read_or_refused(

@@ -87,6 +87,7 @@ def test_stretches_are_the_same_however_the_clip_is_read(
             np.testing.assert_array_equal(found, clip[start : start + size])
 
 
+@pytest.mark.slow
 def test_a_recording_of_an_hour_is_never_in_memory() -> None:
     second = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     one = Recording("clip", lambda _: (second for _ in range(3_600)))

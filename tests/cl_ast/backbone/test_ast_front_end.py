@@ -112,6 +112,7 @@ def test_a_file_that_cannot_be_read_is_refused(folder: Path, text: str) -> None:
         checkpoints.load(str(folder))
 
 
+@pytest.mark.slow
 def test_a_registry_made_before_says_what_to_do(tmp_path: Path, folder: Path, backbone: Backbone) -> None:
     registry = Registry.open(tmp_path / "home")
     registry.set_backbone(BackboneRecord(str(folder), backbone.fingerprint, backbone.parameters, backbone.bytes, b""))

@@ -114,6 +114,7 @@ def test_a_task_of_the_other_precision_is_refused(fresh: Fresh, plain: Backbone,
         from_bytes(to_bytes(fresh("lora", backbone=plain), plain, {}, {}), backbone)
 
 
+@pytest.mark.slow
 def test_speech_backbones_are_rounded_too(backbone_of: BackboneOf) -> None:
     for family in ("wav2vec2", "wavlm"):
         exact = backbone_of(family)

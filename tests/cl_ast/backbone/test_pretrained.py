@@ -160,6 +160,7 @@ def test_sizes_of_an_unknown_backbone_are_refused(tmp_path: Path, empty_cache: P
             checkpoints.sizes(name)
 
 
+@pytest.mark.slow
 def test_ast_mini_is_always_the_same_and_leaves_the_random_numbers_alone() -> None:
     state = torch.get_rng_state()
     first = checkpoints.load("ast-mini")

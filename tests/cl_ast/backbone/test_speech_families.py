@@ -62,6 +62,7 @@ class Acting:
 # The stock model
 
 
+@pytest.mark.slow
 def test_with_nothing_attached_it_is_the_stock_model_exactly(backbone: Backbone, stock: Any) -> None:
     for samples in (170, 4_960, 9_600):  # 1, 31 and 60 tokens
         clips = torch.randn(3, samples, generator=torch.Generator().manual_seed(samples))
@@ -189,6 +190,7 @@ def test_every_method_works_over_it(
             torch.testing.assert_close(logits, model.logits(one[None])[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_merged_it_answers_the_same(fresh: Fresh, randomise: Randomise, features: Tensor) -> None:
     """Merged, WavLM's stock attention reads the changed weights; before, attention is computed here."""
     model = randomise(fresh("lora:qkvo+lora:ffn"))

@@ -247,6 +247,7 @@ def test_a_run_is_the_same_again_and_the_backbone_stays(folder: Path, backbone: 
     assert all(tensor.equal(before[name]) for name, tensor in backbone.tensors().items())
 
 
+@pytest.mark.slow
 def test_training_that_overflows_is_a_line_and_the_others_go_on(
     folder: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_logits_are_the_same_in_one_call_or_several(model: TaskModel, toy_clips:
     assert logits_of(model, []).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_a_task_measured_by_name(session: Session, toy_clips: list[Path], right: list[bool]) -> None:
     found = measure(session, "toy", _clips(toy_clips))
     assert (found.task, found.clips, found.auto, found.routed) == ("toy", 48, None, None)
@@ -89,6 +90,7 @@ def test_a_label_that_the_task_does_not_know_is_wrong_and_no_error(session: Sess
     assert measure(session, "toy", [Clip(path, "whale") for path in toy_clips[:5]]).oracle == 0
 
 
+@pytest.mark.slow
 def test_only_clips_that_were_routed_right_can_be_right(
     session: Session, toy_clips: list[Path], right: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def lines_in(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_line_a_method_in_the_order_given_with_every_seed(clips: Path, backbone: Backbone, table: Place) -> None:
     said: list[str] = []
     before = {name: tensor.clone() for name, tensor in backbone.tensors().items()}
@@ -261,6 +262,7 @@ class Overflowing(ScaleShift):
         return super().delta(x, p, training=training) + moved / torch.tensor(1e-45) * 0
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_a_line_the_others_go_on_and_it_is_tried_again(
     clips: Path, backbone: Backbone, table: Place, tmp_path: Path
 ) -> None:

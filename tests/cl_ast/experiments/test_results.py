@@ -33,6 +33,7 @@ def emptied(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @OFTEN
 @given(st.lists(CELL, max_size=5))
 def test_what_is_written_is_read_back(tmp_path: Path, cells: list[Cell]) -> None:

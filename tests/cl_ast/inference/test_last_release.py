@@ -91,6 +91,7 @@ def test_its_task_file_alone_is_enough(home: Path, tone: Waveform, answers: Any)
         torch.testing.assert_close(manager.logits([tone], "tones"), torch.tensor([answers["logits"]]))
 
 
+@pytest.mark.slow
 def test_over_the_former_ast_mini_it_opens_and_says_what_to_do(tmp_path: Path, tone: Waveform) -> None:
     home = _registry("former_ast_mini", tmp_path)
     before = (home / "registry.db").stat().st_size

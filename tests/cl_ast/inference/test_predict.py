@@ -215,6 +215,7 @@ def _version(number: int) -> Any:
     return Version()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4)), max_size=60), st.integers(0, 40)

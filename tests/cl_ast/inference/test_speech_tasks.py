@@ -107,6 +107,7 @@ def _lora_of_peft(folder: Path, backbone: Backbone, **options: Any) -> Any:
     return model, head
 
 
+@pytest.mark.slow
 def test_a_lora_of_peft_at_the_ffn_of_wavlm_imports_and_one_that_never_acted_is_refused(
     tmp_path: Path, guest: Manager, backbone: Backbone, features: Tensor
 ) -> None:

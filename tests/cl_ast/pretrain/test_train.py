@@ -87,6 +87,7 @@ def test_an_interrupted_training_ends_with_exactly_the_same_weights_and_log(
     assert same(whole, results(tmp_path / "stopped"))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_resumed_is_refused(clips: cache.Clips, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no interrupted training here; leave out --resume"):
         train(clips, clips, tmp_path, OPTIONS, resume=True)

@@ -15,6 +15,7 @@ FITS = st.lists(st.floats(-2, 1, width=32), min_size=2, max_size=150)
 OTHERS = [math.nan, math.inf, -math.inf, 3e38, -2.5, 1.5, LOWEST]
 
 
+@pytest.mark.slow
 @given(FITS)
 def test_a_calibration_passes(fits: list[float]) -> None:
     made = calibrate(torch.tensor(fits))
@@ -25,12 +26,14 @@ def test_a_calibration_passes(fits: list[float]) -> None:
             check_fits(made)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1, 0, width=32), min_size=1, max_size=150))
 def test_a_calibration_of_confidence_passes(values: list[float]) -> None:
     check_confidence(calibrate(torch.tensor(values)))  # a head may be equally confident of all clips
     check_confidence(UNCALIBRATED)
 
 
+@pytest.mark.slow
 @given(FITS, st.integers(5, 100), st.sampled_from(OTHERS))
 def test_a_statistic_that_is_no_fit_is_refused(fits: list[float], place: int, value: float) -> None:
     made = calibrate(torch.tensor(fits))

@@ -61,6 +61,7 @@ def test_negatives_that_are_own_clips_make_no_more_of_them_unknown(kind: str) ->
     assert unknown(Router({"task": own}), points(9, 400, 1)) <= ALPHA + 0.04
 
 
+@pytest.mark.slow
 @EACH_KIND
 def test_negatives_of_one_task_change_no_bit_for_another(kind: str) -> None:
     tasks = {f"task-{i}": routing(kind, i, validation=30) for i in range(3)}

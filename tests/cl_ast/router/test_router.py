@@ -118,6 +118,7 @@ def test_ridge_is_the_ridge_regression_of_scikit_learn() -> None:
     np.testing.assert_allclose(kind.chooser(states)(clips).numpy(), expected, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_the_discriminant_is_that_of_scikit_learn() -> None:
     """With as few clips a task as it keeps directions; scikit-learn shrinks each covariance in the same way."""
     analysis = pytest.importorskip("sklearn.discriminant_analysis")
@@ -171,6 +172,7 @@ def test_hundreds_of_tasks_are_one_matrix(kind: str) -> None:
     assert [name for name, _ in routes[0].nearest] == ["task-003", "task-008", "task-013"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=300), st.integers(0, 1000))
 def test_the_p_value_is_the_conformal_one_rounded_down_to_a_hundredth(validation: list[int], fit: int) -> None:
     """(1 + how many fit no better) / (n + 1), where rejecting is the exact test at every hundredth."""
@@ -196,6 +198,7 @@ def test_own_clips_are_refused_no_more_often_than_stated(count: int) -> None:
     assert abs(refused / trials - expected) < 5 * (expected * (1 - expected) / trials) ** 0.5 + 1e-9
 
 
+@pytest.mark.slow
 @BOTH
 def test_few_validation_clips_still_calibrate(kind: str) -> None:
     own = learn(points(1, 60, 3), [0] * 60, points(2, 3, 3), generator=torch.Generator().manual_seed(0), kind=kind)
@@ -351,6 +354,7 @@ def _with(tensor: Tensor, place: int, value: float) -> Tensor:
     return changed.view(tensor.shape).to(tensor.dtype if tensor.is_floating_point() else torch.float32)
 
 
+@pytest.mark.slow
 @BOTH
 @given(st.data())
 @settings(max_examples=60, deadline=None)

@@ -72,6 +72,7 @@ def tasks(space: RouterSpace) -> Tasks:
     return {kind: {name: learned(kind, *both) for name, both in made.items()} for kind in KINDS}
 
 
+@pytest.mark.slow
 @given(st.integers(1, 5 * SAMPLE_RATE), st.sampled_from([0.0, 1e-6, 0.1, 30.0]), st.sampled_from([1.0, 0.01]))
 @settings(max_examples=50, deadline=None)
 def test_what_is_described_is_at_most_three_seconds_of_finite_sound(length: int, level: float, share: float) -> None:
@@ -224,6 +225,7 @@ def test_a_quarter_of_the_layers_describes_a_clip(depth: int, layers: int) -> No
     assert layers_of(depth) == layers
 
 
+@pytest.mark.slow
 def test_copies_have_no_treble_or_went_through_a_codec_or_are_a_part_or_have_noise_around() -> None:
     (clip,) = clips(synth.rain, 1, 3, seconds=2.5)
     same, dull, lossy, second, part, noisy = copies(clip)

@@ -68,6 +68,7 @@ def test_every_row_of_the_table_in_one_batch_answers_as_it_does_alone(task: Task
     _check(_batch([task(text, seed) for seed in range(3) for text in SPECS]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SPECS)
 def test_tasks_of_one_method_answer_as_each_does_alone(task: Tasks, text: str) -> None:
     batch = _batch([task(text, seed) for seed in (0, 1, 0, 3)])

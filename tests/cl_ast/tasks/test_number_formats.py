@@ -25,6 +25,7 @@ ROUTER = {"prototypes": torch.arange(12.0).reshape(3, 4)}
 many = settings(max_examples=100, deadline=None, derandomize=True)
 
 
+@pytest.mark.slow
 @many
 @given(
     shape=st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -84,6 +84,7 @@ def _trained(fresh: Fresh, paths: list[Path], method: str, budget: int, **change
     return model, training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "lora:from=1", "prompt:from=1"])
 def test_kept_states_train_the_same_task_up_to_rounding(fresh: Fresh, toy_clips: list[Path], method: str) -> None:
     kept, clips = _trained(fresh, toy_clips, method, 2**30)
@@ -94,6 +95,7 @@ def test_kept_states_train_the_same_task_up_to_rounding(fresh: Fresh, toy_clips:
         torch.testing.assert_close(tensor, computed.state()[name], rtol=0, atol=2e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_kept_states_spare_the_backbone(fresh: Fresh, toy_clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     clips = 0
     lower = TaskModel.lower

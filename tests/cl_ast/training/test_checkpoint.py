@@ -236,6 +236,7 @@ def check_unused(folder: Path, training: Training) -> None:
         assert training.restored(checkpoint_in(folder)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tensor", ["optimiser.0.exp_avg", "optimiser.99.exp_avg", "optimiser.0.other", "optimiser.x.step", "random.cpu"]
 )
@@ -253,6 +254,7 @@ def test_what_is_no_checkpoint_is_not_used(tmp_path: Path, training: Training, d
     check_unused(tmp_path, training)
 
 
+@pytest.mark.slow
 def test_a_file_that_never_ends_is_not_read(tmp_path: Path, training: Training) -> None:
     path = checkpoint_in(tmp_path).path
     with path.open("wb") as file:

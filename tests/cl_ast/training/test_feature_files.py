@@ -213,6 +213,7 @@ raise SystemExit
 """
 
 
+@pytest.mark.slow
 def test_several_processes_use_one_folder_at_once(tmp_path: Path) -> None:
     running = [Forked(tmp_path, first=_BESIDE) for _ in range(2)]
     assert [process.communicate() for process in running] == [("done\n", "")] * 2

@@ -52,6 +52,7 @@ def _trained(
     return trained, model.state()
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_that_gets_no_better(fresh: Fresh, toy: Toy, reversed_clips: ClipSet) -> None:
     options = Hyperparameters(epochs=9, batch_size=8, learning_rate=3e-3, patience=2)
     trained, _ = _trained(fresh, toy(0, 16), reversed_clips, options)
@@ -62,6 +63,7 @@ def test_patience_ends_a_training_that_gets_no_better(fresh: Fresh, toy: Toy, re
     assert through.curve[: len(trained.curve)] == trained.curve  # the same training, up to there
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_where_it_would_have_ended(
     fresh: Fresh, toy: Toy, reversed_clips: ClipSet, tmp_path: Path
 ) -> None:

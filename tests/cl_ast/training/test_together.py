@@ -56,6 +56,7 @@ def test_a_training_that_is_stopped_at_once_has_nothing_to_keep(backbone: Backbo
     assert all(not tensor.requires_grad for tensor in shared.values())
 
 
+@pytest.mark.slow
 def test_it_says_how_far_it_is_with_the_mean_loss_and_what_to_do_where_memory_is_full(
     backbone: Backbone, toy: Toy
 ) -> None:
