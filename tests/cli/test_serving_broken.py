@@ -11,6 +11,8 @@ from websockets.sync.client import connect
 from registry import Registry
 from tests.cli.served import Server, served
 
+pytestmark = pytest.mark.slow  # all together: what the service says of them is looked at in the end
+
 
 @pytest.fixture(scope="module")
 def server(stages: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -30,14 +32,12 @@ def clip(data: Path) -> bytes:
     return (data / "noises" / "hiss" / "00.wav").read_bytes()
 
 
-@pytest.mark.slow
 def test_others_are_classified(server: Server, clip: bytes) -> None:
     assert server.ask("/v1/classify?task=tones", clip).status == 200
     assert server.ask("/v1/classify", clip).json["results"][0]["task"] in ("tones", "chirps")
     assert server.ask("/hf/auto", clip).status == 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["auto", "all"])
 def test_events_of_others_are_found_and_the_answer_says_who_is_left_out(server: Server, clip: bytes, task: str) -> None:
     found = server.ask(f"/v1/events?task={task}&on=0.1&min_duration=0", clip).json
@@ -65,7 +65,6 @@ def test_its_own_requests_say_that_it_is_damaged(server: Server, clip: bytes) ->
         assert json.loads(socket.recv(20))["error"]["message"] == message
 
 
-@pytest.mark.slow
 def test_what_is_there_is_listed_with_it(server: Server) -> None:
     for path in ("/v1/models", "/v1/tasks", "/v1/stats", "/v1/tasks/noises", "/readyz", "/metrics"):
         assert server.ask(path).status == 200, path
