@@ -3,10 +3,9 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from contextvars import ContextVar
-from functools import cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,11 +147,7 @@ class SqliteDatabase:
             raise RegistryError(not_writable(self.place))
         with translated(self.path):
             try:
-                with (
-                    self._connection() as connection,
-                    Session(connection, expire_on_commit=False) as session,
-                    session.begin(),
-                ):
+                with Session(_engine(self.path, self._access), expire_on_commit=False) as session, session.begin():
                     writer = Writer(session, "?", raise_id=_RAISE_ID)
                     yield writer
                     writer.finish()
@@ -227,19 +222,6 @@ class SqliteDatabase:
         connection.execute("BEGIN")
         return connection
 
-    def _connection(self) -> "Connection":
-        """Return SQLAlchemy's connection to this file, for one transaction."""
-        token = _connecting.set(self._connect_to_write)
-        try:
-            return _engine().connect()
-        finally:
-            _connecting.reset(token)
-
-    def _connect_to_write(self) -> sqlite3.Connection:
-        connection = connect(self.path, self._access)
-        connection.text_factory = any_text  # a text that is not UTF-8 concerns its own row only
-        return connection
-
 
 class _SqliteReader:
     """One reading transaction."""
@@ -261,16 +243,18 @@ class _SqliteReader:
             yield from islice(self._connection.execute(sql, values), done, None)
 
 
-_connecting: ContextVar[Callable[[], sqlite3.Connection]] = ContextVar("connecting")
-
-
-@cache
-def _engine() -> "Engine":
-    """Return the engine of all files. It keeps no connection, only the statements that it has compiled."""
+@lru_cache(maxsize=8)
+def _engine(path: Path, access: Access) -> "Engine":
+    """Return the engine that writes to a database. It keeps no connection, only the statements that it compiled."""
     from sqlalchemy import create_engine, event
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine("sqlite://", creator=lambda: _connecting.get()(), poolclass=NullPool)
+    def connect_to_write() -> sqlite3.Connection:
+        connection = connect(path, access)
+        connection.text_factory = any_text  # a text that is not UTF-8 concerns its own row only
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect_to_write, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def begin(connection: "Connection") -> None:
