@@ -34,19 +34,15 @@ class Admission:
     @property
     def has_place(self) -> bool:
         """Whether a request that comes now is let in."""
-        return not self.draining and self._engine.state == "ready" and self.inside < self._most
+        return self._obstacle() is None
 
     def check(self) -> None:
         """Raise Refusal where a request that comes now has no place; the refusal is counted."""
-        if self.draining:
-            self._metrics.rejected("draining")
-            raise stopping(_SOONEST)
-        if self._engine.state != "ready":
-            self._metrics.rejected("not_ready")
-            raise Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)
-        if self.inside >= self._most:
-            self._metrics.rejected("queue_full")
-            raise Refusal("overloaded", f"{self.inside} requests are waiting already; try again", self.retry_after())
+        obstacle = self._obstacle()
+        if obstacle is not None:
+            reason, refusal = obstacle
+            self._metrics.rejected(reason)
+            raise refusal
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -92,3 +88,14 @@ class Admission:
     def retry_after(self) -> float:
         """Return in how many seconds those who are inside now will have been answered, as measured lately."""
         return min(_LATEST, max(_SOONEST, self.inside * self._engine.seconds_per_work))
+
+    def _obstacle(self) -> tuple[str, Refusal] | None:
+        """Return why a request has no place, as the counters name it, and its refusal; None where it has one."""
+        if self.draining:
+            return "draining", stopping(_SOONEST)
+        if self._engine.state != "ready":
+            return "not_ready", Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)
+        if self.inside >= self._most:
+            message = f"{self.inside} requests are waiting already; try again"
+            return "queue_full", Refusal("overloaded", message, self.retry_after())
+        return None
