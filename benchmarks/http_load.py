@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 Prepared = Callable[[int], bytes]
 """Returns the bytes of a request by its number."""
@@ -86,7 +87,7 @@ class _Connections:
         self._all: list[Connection] = []
         self._selector = selectors.DefaultSelector()
 
-    def __enter__(self) -> "_Connections":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -70,24 +69,3 @@ def described_once(put: Callable[[object, str, object], None]) -> None:
 
     put(copies, "ALTERATIONS", [coded_once if one is coded else one for one in copies.ALTERATIONS])
     put(space.RouterSpace, "_pooled", pooled_once)
-
-
-def loaded_once(put: Callable[[object, str, object], None]) -> None:
-    """Let transformers read a backbone's folder once in this process, unless its files change, and copy what it read.
-
-    Almost every command of the tests loads the same tiny backbone, for which transformers takes as long as the command
-    for all the rest. The tests in `tests/cl_ast` do without this.
-    """
-    from cl_ast.backbone import pretrained
-
-    read = pretrained._pretrained
-    found: dict[Hashable, Any] = {}
-
-    def copied(place: str, name: str, family: Any) -> Any:
-        files = sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in Path(place).glob("*"))
-        key = place, family, tuple(files)
-        if key not in found:
-            found[key] = read(place, name, family)
-        return deepcopy(found[key])
-
-    put(pretrained, "_pretrained", copied)

@@ -15,7 +15,6 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 _PROJECT = "cl-ast"
 _POINTS = ("loss", "accuracy", "validation_loss", "validation_accuracy")  # of an epoch, in the record of a training
 _SETTINGS = ("seed", "epochs", "batch_size", "learning_rate", "weight_decay", "best_epoch", "train_clips", "pooling")
-
 _AVERAGES = ("average_accuracy", "average_mAP", "forgetting")
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import cli
 from tests.cli.forked import Forked
 from tests.cli.sounds import SOUNDS, write_clips
-from tests.once import described_once, loaded_once, made_once, measured_once
+from tests.once import described_once, made_once, measured_once
 
 METHODS = {"tones": "linear", "noises": "bottleneck:r=2", "chirps": "linear"}
 
@@ -74,7 +74,6 @@ def _router_spaces(_offline: None, shared: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         measured_once(shared, patch.setattr)
         described_once(patch.setattr)
-        loaded_once(patch.setattr)
         yield
 
 

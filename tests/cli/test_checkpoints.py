@@ -8,6 +8,8 @@ import pytest
 from cl_ast.training.checkpoint import Checkpoint
 from tests.cli.conftest import Answer, MakeFolder, Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
@@ -37,7 +39,6 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return patch
 
 
-@pytest.mark.slow
 def test_a_stopped_training_is_said_and_kept(
     run: Run, tmp_path: Path, clips: MakeFolder, quick: list[object], cache: Path, stopped_after: Callable[[int], None]
 ) -> None:
@@ -69,7 +70,6 @@ def test_a_stopped_training_is_said_and_kept(
     assert [one["epoch"] for one in task["versions"][0]["training"]["curve"]] == list(range(7))
 
 
-@pytest.mark.slow
 def test_relearn_goes_on_where_it_was_stopped(
     run: Run, registry: Path, backbone: Path, tmp_path: Path, cache: Path, stopped_after: Callable[[int], None]
 ) -> None:
@@ -85,7 +85,6 @@ def test_relearn_goes_on_where_it_was_stopped(
     assert not saved.exists()
 
 
-@pytest.mark.slow
 def test_no_cache_is_one_line_and_no_reason_to_fail(
     run: Run, tmp_path: Path, clips: MakeFolder, quick: list[object], cache: Path
 ) -> None:

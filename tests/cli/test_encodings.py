@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import Fork
 
+pytestmark = pytest.mark.slow
+
 ENCODINGS = ["utf-8:strict", "cp1252", "cp437", "latin-1", "ascii", "koi8-r", "shift_jis"]
 COMMANDS = [("show", "tones"), ("stats",), ("show", "tones", "--format", "json")]
 Output = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -28,7 +30,6 @@ def output(registry: Path, fork: Fork) -> Output:
     return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
 def test_python_sets_the_encoding_and_the_command_ends_well(registry: Path, encoding: str) -> None:
     """In a process that the system starts; those of the other tests set it as Python does."""
@@ -40,7 +41,6 @@ def test_python_sets_the_encoding_and_the_command_ends_well(registry: Path, enco
     assert b"tones" in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_ends_well_under_every_encoding(output: Output, encoding: str, command: tuple[str, ...]) -> None:
@@ -63,7 +63,6 @@ def odd(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, bytes
     return {name: folder + b"/" + path for name, path in names.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_a_clip_of_any_name_is_answered_in_every_format(
@@ -77,7 +76,6 @@ def test_a_clip_of_any_name_is_answered_in_every_format(
         assert [os.fsencode(answer["path"]) for answer in answers] == list(odd.values())
 
 
-@pytest.mark.slow
 def test_a_name_that_is_no_text_is_escaped(output: Output, odd: dict[str, bytes]) -> None:
     """A byte from 0x80 to 0x9f would be a command to some terminals. JSON has the name as it is."""
     done = output("utf-8:strict", "predict", odd["bytes"], "--format", "csv", "--task", "tones")
@@ -87,7 +85,6 @@ def test_a_name_that_is_no_text_is_escaped(output: Output, odd: dict[str, bytes]
     assert shown in output("utf-8:strict", "predict", gone, "--task", "tones").stderr
 
 
-@pytest.mark.slow
 def test_json_stays_readable_where_it_can(output: Output, odd: dict[str, bytes]) -> None:
     assert "日本語".encode() in output("utf-8", "predict", odd["japanese"], "--format", "json").stdout
     assert b"\\u65e5" in output("ascii", "predict", odd["japanese"], "--format", "json").stdout

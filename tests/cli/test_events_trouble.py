@@ -17,6 +17,8 @@ from tests.cli.conftest import Run
 from tests.cli.sounds import RATE
 from tests.cli.test_events import OPTIONS
 
+pytestmark = pytest.mark.slow
+
 FULL = Path("/dev/full")
 
 
@@ -30,7 +32,6 @@ def _spans(found: list[dict[str, Any]]) -> list[tuple[float, float, str]]:
     return [(one["start"], one["end"], one["label"]) for one in found]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_events_go_on_when_the_disk_is_full(cl: Run, tmp_path: Path) -> None:
     """A clip is a link to a device that is always full."""
@@ -53,7 +54,6 @@ def test_events_go_on_when_the_disk_is_full(cl: Run, tmp_path: Path) -> None:
     assert len([line for line in listened.out.splitlines() if "why" not in line]) == len(found) / 2
 
 
-@pytest.mark.slow
 def test_a_file_that_is_being_written_is_searched_as_far_as_it_is(
     cl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +78,6 @@ def test_a_file_that_is_being_written_is_searched_as_far_as_it_is(
     assert json.loads((out / "index.json").read_text())["recordings"][str(path)]["samples"] > 66 * RATE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["OGG", "FLAC", "MP3"])
 def test_a_file_that_changes_its_rate_is_searched_to_its_end(cl: Run, tmp_path: Path, form: str) -> None:
     parts = []

@@ -8,8 +8,9 @@ import pytest
 
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_an_import_says_that_the_lora_may_be_for_another_model(
     run: Run, data: Path, quick: list[object], tmp_path: Path
 ) -> None:
@@ -27,7 +28,6 @@ def test_an_import_says_that_the_lora_may_be_for_another_model(
     assert second.startswith("cl-ast: theirs answers by name only") and "`cl-ast route theirs --with DIR`" in second
 
 
-@pytest.mark.slow
 def test_a_registry_whose_backbone_got_numbers_of_its_own_is_trained_again(
     run: Run, data: Path, backbone: Path, tmp_path: Path
 ) -> None:

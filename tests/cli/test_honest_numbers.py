@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import MakeFolder, Run
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_few_clips_are_counts_everywhere(
     cl: Run, run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:
@@ -36,7 +37,6 @@ def test_few_clips_are_counts_everywhere(
     assert f"| {count} (" in (tmp_path / "out" / "README.md").read_text()
 
 
-@pytest.mark.slow
 def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path) -> None:
     answer = run(tmp_path / "r", "add-task", clips(), *quick, "--format", "json").fine()
     err = answer.err
@@ -52,7 +52,6 @@ def test_a_class_with_few_clips_is_named(run: Run, clips: MakeFolder, quick: lis
     assert "fewer than" not in err
 
 
-@pytest.mark.slow
 def test_figures_of_other_test_clips_are_not_comparable(
     run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:
@@ -88,7 +87,6 @@ def _logits(home: Path, folder: Path) -> list[list[float]]:
     return [[float(value) for value in row] for row in found]
 
 
-@pytest.mark.slow
 def test_probabilities_are_calibrated_and_logits_are_not_changed(
     run: Run, clips: MakeFolder, quick: list[object], tmp_path: Path
 ) -> None:
@@ -123,7 +121,6 @@ def _softmax(logits: list[float], temperature: float) -> dict[str, float]:
     return {"high": high, "low": low}
 
 
-@pytest.mark.slow
 def test_the_temperature_goes_with_an_export_and_a_wrong_one_is_refused(
     run: Run, clips: MakeFolder, quick: list[object], stage: MakeFolder, tmp_path: Path
 ) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from tests.cli.conftest import MakeFolder, Run, Unchanged
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ["--method", "conformer:r=2,k=3", "--epochs", 3, "--batch-size", 4]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--store", "int8"], ["--method", "linear"]], ids=str)
 def test_it_says_what_the_task_then_takes(run: Run, stage: MakeFolder, data: Path, more: list[object]) -> None:
     home = stage("tones")
@@ -34,14 +35,12 @@ def test_it_says_what_the_task_then_takes(run: Run, stage: MakeFolder, data: Pat
     assert said["memory_bytes"] > 10**7
 
 
-@pytest.mark.slow
 def test_it_makes_no_registry_and_no_file(run: Run, tmp_path: Path, data: Path, backbone: Path) -> None:
     answer = run(tmp_path / "home", "add-task", data / "tones", "--backbone", backbone, *OPTIONS, "--dry-run").fine()
     assert "nothing was written" in answer.out
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_it_changes_nothing_that_is_there(
     run: Run, registry: Path, clips: MakeFolder, quick: list[object], unchanged: Unchanged
 ) -> None:
@@ -54,7 +53,6 @@ def test_it_changes_nothing_that_is_there(
     assert "leave out --dry-run" in answer.out
 
 
-@pytest.mark.slow
 def test_time_is_that_of_the_steps(
     run: Run, registry: Path, clips: MakeFolder, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +72,6 @@ def test_time_is_that_of_the_steps(
     assert "min (" in run(registry, *words).fine().out
 
 
-@pytest.mark.slow
 def test_what_a_training_would_refuse_it_refuses(run: Run, registry: Path, data: Path, quick: list[object]) -> None:
     words = ["-q", "add-task", data / "tones", *quick, "--dry-run"]
     run(registry, *words).refused("tones", "--replace")

@@ -14,6 +14,8 @@ from registry import NewVersion, Registry, TaskRecord, VersionRecord
 
 Operation = tuple[Any, ...]
 """What is done, and what with: ("commit", "birds", 7)."""
+TWO_TASKS: tuple[Operation, ...] = (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3))
+"""What makes a registry with two tasks, one of which has two versions."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import places
 import pytest
-from living import World, do, look, survived
+from living import TWO_TASKS, World, do, look, survived
 
 from cl_ast.errors import RegistryError
 from registry import BackboneRecord, NewVersion, Registry, crash_points
@@ -38,7 +38,7 @@ def two_tasks(
     place, world = places.folder(tmp_path_factory.mktemp("started") / "reg"), World()
     with Registry.open(place.location) as reg:
         reg.set_backbone(backbone)
-        for operation in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3)):
+        for operation in TWO_TASKS:
             do(place, reg, operation, adapter, new)
             world = world.after(operation)[-1]
         assert look(place, reg) == world.seen()

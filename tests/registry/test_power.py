@@ -17,7 +17,7 @@ from typing import NamedTuple
 import losing
 import places
 import pytest
-from living import World, do, survived
+from living import TWO_TASKS, World, do, survived
 
 from registry import BackboneRecord, NewVersion, Registry
 
@@ -77,7 +77,7 @@ def traced(
             operation, taken_back = operation[:1], [operation[1:]]
         with Registry.open(home) as reg:
             reg.set_backbone(backbone)
-            for before in (("commit", "a", 1), ("replace", "a", 2), ("commit", "b", 3), *taken_back):
+            for before in (*TWO_TASKS, *taken_back):
                 do(places.folder(home), reg, before, adapter, new)
                 world = world.after(before)[-1]
         wanted.append((home, operation, world.after(operation), losing.load(home)))

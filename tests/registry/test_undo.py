@@ -13,6 +13,8 @@ from places import Place, confusion, matrix
 from cl_ast.errors import CorruptRegistryError, RegistryError
 from registry import Accuracy, NewVersion, Registry, deltas
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., bytes]
 New = Callable[..., NewVersion]
 Change = Callable[[], object]
@@ -67,7 +69,6 @@ SAID = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", SAID)
 def test_each_change_is_taken_back_and_done_again(
     place: Place, started: Registry, kind: str, adapter: Make, new: New
@@ -92,7 +93,6 @@ def test_each_change_is_taken_back_and_done_again(
     assert reg.task("later").version.id == highest and reg.gc(dry_run=True).unnamed == ()
 
 
-@pytest.mark.slow
 def test_any_sequence_of_changes(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     """A plain list of former states is the model: undo gives the one before the last change."""
     dice, done, before = random.Random(1), set(), state(place, reg)
@@ -122,7 +122,6 @@ def test_any_sequence_of_changes(place: Place, reg: Registry, adapter: Make, new
     assert len(done) == 6 or not isinstance(place.location, Path)
 
 
-@pytest.mark.slow
 def test_there_is_nothing_to_take_back(place: Place, reg: Registry, adapter: Make, new: New) -> None:
     assert reg.last_change() is None
     for name in ("a", "b"):
@@ -132,7 +131,6 @@ def test_there_is_nothing_to_take_back(place: Place, reg: Registry, adapter: Mak
         Registry.rebuild(place.location)
 
 
-@pytest.mark.slow
 def test_another_change_than_the_one_that_was_meant(reg: Registry, adapter: Make, new: New) -> None:
     reg.commit("a", adapter(1), new())
     meant = reg.last_change()
@@ -142,7 +140,6 @@ def test_another_change_than_the_one_that_was_meant(reg: Registry, adapter: Make
     assert len(reg.tasks()) == 2 and reg.undo(reg.last_change()).change.what == "added task b"
 
 
-@pytest.mark.slow
 def test_files_that_are_gone_for_good(place: Place, started: Registry, adapter: Make, new: New) -> None:
     reg = started
     reg.remove("a")
@@ -161,7 +158,6 @@ def test_files_that_are_gone_for_good(place: Place, started: Registry, adapter: 
     assert state(place, reg) == before
 
 
-@pytest.mark.slow
 def test_what_was_measured_since_stays(place: Place, started: Registry, adapter: Make, new: New) -> None:
     reg = started
     reg.commit("c", adapter(4), new(), measured("a", "b", "c"))
@@ -182,7 +178,6 @@ def test_what_was_measured_since_stays(place: Place, started: Registry, adapter:
     assert place.execute("SELECT count(*) FROM accuracies")[0][0] > since and reg.verify() == []
 
 
-@pytest.mark.slow
 def test_a_database_that_was_changed_in_another_way(place: Place, started: Registry) -> None:
     reg = started
     reg.rename("b", "c")
@@ -193,7 +188,6 @@ def test_a_database_that_was_changed_in_another_way(place: Place, started: Regis
     assert {task.name for task in reg.tasks()} == {"b", "c"} and len(place.files()) == 3
 
 
-@pytest.mark.slow
 def test_a_change_of_too_many_rows_is_not_kept(
     place: Place, started: Registry, adapter: Make, new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +211,6 @@ NASTY: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_last_change_that_cannot_be_fails_alone(place: Place, started: Registry, adapter: Make, new: New) -> None:
     """Every value of the JSON replaced by another: refused, or done as what it says, and nothing else is touched."""
     reg = started
@@ -270,7 +263,6 @@ def _write(place: Place, text: str) -> None:
     place.execute("UPDATE last_change SET undo = '{}'".format(text.replace("'", "''")))
 
 
-@pytest.mark.slow
 def test_who_undoes_while_files_are_on_their_way_to_the_trash(
     place: Place, started: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from cl_ast.manager import Manager
 from registry import NewVersion
 from tests.cl_ast.conftest import Fresh, Randomise, RegistryOf, commit_model
 
+pytestmark = pytest.mark.slow
+
 SHA = "a" * 40
 
 
@@ -118,7 +120,6 @@ def manager(
     return home, guest
 
 
-@pytest.mark.slow
 def test_there_and_back(hub: Hub, manager: tuple[Manager, Manager], features: Tensor) -> None:
     home, guest = manager
     assert home.push("toy", "me/birds", endpoint=hub.address) == f"{hub.address}/me/birds"
@@ -144,7 +145,6 @@ OLD = {
 }
 
 
-@pytest.mark.slow
 def test_nothing_that_is_sent_names_anybody(hub: Hub, manager: tuple[Manager, Manager], backbone: Backbone) -> None:
     home, _ = manager
     was = home.registry.task("toy").version
@@ -161,7 +161,6 @@ def test_nothing_that_is_sent_names_anybody(hub: Hub, manager: tuple[Manager, Ma
     assert "epochs 3" in card
 
 
-@pytest.mark.slow
 def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Manager, Manager]) -> None:
     home, guest = manager
     home.push("toy", "me/birds", endpoint=hub.address)
@@ -174,7 +173,6 @@ def test_what_is_no_task_or_too_large_is_not_fetched(hub: Hub, manager: tuple[Ma
     assert not any("/resolve/" in path for path, _ in hub.requests) and guest.registry.tasks() == []
 
 
-@pytest.mark.slow
 def test_errors_are_one_line(hub: Hub, manager: tuple[Manager, Manager], monkeypatch: pytest.MonkeyPatch) -> None:
     home, guest = manager
     hub.status = 403

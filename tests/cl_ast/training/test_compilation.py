@@ -13,8 +13,9 @@ from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import train
 from tests.cl_ast.conftest import Fresh, SaveModel, Toy
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_training_comes_to_the_same_weights(
     fresh: Fresh, toy: Toy, save_backbone: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -33,7 +34,6 @@ def test_a_compiled_training_comes_to_the_same_weights(
         assert not tensor.requires_grad
 
 
-@pytest.mark.slow
 def test_a_machine_without_a_compiler_says_so_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.config
 

@@ -21,6 +21,8 @@ from cl_ast.training.clips import ClipSet
 from cl_ast.training.options import Hyperparameters
 from cl_ast.training.trainer import Trained, train
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Hyperparameters(epochs=4, batch_size=4, frequency_mask=8, time_mask=4)
 
 
@@ -73,7 +75,6 @@ def killed_in(epoch: int) -> Callable[[Step], None]:
     return progress
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_resumed_weights_are_those_of_an_uninterrupted_training(
     backbone: Backbone, clips: list[Path], tmp_path: Path, epoch: int
@@ -92,7 +93,6 @@ def test_resumed_weights_are_those_of_an_uninterrupted_training(
         assert torch.equal(resumed[name], tensor), name
 
 
-@pytest.mark.slow
 def test_another_training_or_none_or_a_damaged_one_is_refused(
     backbone: Backbone, clips: list[Path], tmp_path: Path
 ) -> None:
@@ -108,14 +108,12 @@ def test_another_training_or_none_or_a_damaged_one_is_refused(
         run(backbone, clips, checkpoint=checkpoint, resume=True)
 
 
-@pytest.mark.slow
 def test_short_trainings_keep_nothing(backbone: Backbone, clips: list[Path], tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, {})
     run(backbone, clips, checkpoint=checkpoint)
     assert not checkpoint.path.exists()
 
 
-@pytest.mark.slow
 def test_bf16_trains_with_adapters_in_single_precision(backbone: Backbone, clips: list[Path]) -> None:
     options = Hyperparameters(epochs=6, batch_size=4, precision="bf16")
     trained, weights = run(backbone, clips, options=options)
