@@ -122,7 +122,7 @@ def of_new_parts() -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", of_new_parts())
+@pytest.mark.parametrize("method", list(of_new_parts()))
 def test_every_method_is_one_graph_in_training(
     fresh: Fresh, backbone: Backbone, shallow: Backbone, method: str
 ) -> None:
