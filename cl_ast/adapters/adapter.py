@@ -43,7 +43,7 @@ class Adapter:
         """Raise MethodError unless `tensors` and `shared` are exactly those of the method, each of the right shape."""
         self.spec = spec
         self.shared = shared
-        self._training = False
+        self._mode = _Mode()
         self._backbone = backbone
         self._layout = layout(spec, backbone.shape)
         check_shapes(self._layout.shapes, tensors, f"the adapter ({spec})")
@@ -143,16 +143,16 @@ class Adapter:
     @property
     def training(self) -> bool:
         """Return whether the adapter is inside `training_mode`."""
-        return self._training
+        return self._mode.training
 
     @contextmanager
     def training_mode(self) -> Iterator[None]:
         """Run the block in training mode: running statistics are updated, and mixtures draw their parts at random."""
-        self._training = True
+        self._mode.training = True
         try:
             yield
         finally:
-            self._training = False
+            self._mode.training = False
 
     def finished(self) -> "Adapter":
         """Return the trained adapter with the forms that a file has (`MethodSpec.finished`)."""
@@ -181,7 +181,7 @@ class Adapter:
             packed = self._packed and dtype != torch.float32
             tensors = self._layout.views(self.flat(dtype)) if packed else self.tensors
             parts = parts_of(self.spec, self._backbone, tensors, self.shared)
-            self._built[dtype] = {at: partial(self._act, several) for at, several in parts.items()}
+            self._built[dtype] = {at: partial(_act, self._mode, several) for at, several in parts.items()}
         return self._built[dtype]
 
     def trainable(self) -> list[Tensor]:
@@ -209,8 +209,18 @@ class Adapter:
             read = one.read(self._backbone.stock) | one.read_shared(self.shared)
             yield one.placement, one.own(self.tensors) | read
 
-    def _act(self, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
-        return act(parts, run, x, training=self._training)
+
+class _Mode:
+    """The mode of an adapter, which what acts for it refers to.
+
+    It does not refer to the adapter, whose memory would then stay until cyclic garbage is looked for.
+    """
+
+    training = False
+
+
+def _act(mode: _Mode, parts: tuple[Part, ...], run: Callable[[Any], Tensor], x: Any) -> Tensor:
+    return act(parts, run, x, training=mode.training)
 
 
 def fresh_shared(spec: MethodSpec, backbone: Backbone, generator: torch.Generator) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class Backbone:
         self.shape = self.family.shape(model)
         self.trained = trained
         self._half: Backbone | None = None
-        self._computing = self  # or its copy in bf16, inside `precision`
+        self._in_use: Backbone | None = None  # its copy in bf16, inside `precision`
         self._first: nn.Parameter = next(self.model.parameters())
         self._layers = self.family.layers(model)
         self._sites: dict[tuple[int, str], Site] = {}
@@ -141,12 +141,18 @@ class Backbone:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 yield
         else:
-            before = self._computing
-            self._computing = self._in_half()
+            before = self._in_use
+            self._in_use = self._in_half()
             try:
                 yield
             finally:
-                self._computing = before
+                self._in_use = before
+
+    @property
+    def _computing(self) -> "Backbone":
+        """The backbone whose weights the layers compute with now: this one, or its copy in bf16."""
+        # Not a reference to itself, with which its memory would stay until cyclic garbage is looked for.
+        return self if self._in_use is None else self._in_use
 
     def _in_half(self) -> "Backbone":
         if self._half is None:
