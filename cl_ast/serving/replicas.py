@@ -20,7 +20,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.serving.app import app_of
 from cl_ast.serving.gate import Gate
-from cl_ast.serving.server import address_of, listening_at
+from cl_ast.serving.server import address_of, leave_libraries_out_of_collections, listening_at
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
 
@@ -112,6 +112,7 @@ def _replica(place: Place, settings: Settings) -> Gate:
             await asyncio.sleep(_TICK)
         if service.engine.failure is not None:
             raise service.engine.failure
+        leave_libraries_out_of_collections()
         yield
         service.close()
         manager.close()

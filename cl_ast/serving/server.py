@@ -1,6 +1,7 @@
 """The process: it listens, says when it is ready, and on SIGTERM answers what it has accepted before it ends."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -78,6 +79,7 @@ async def _watch(server: "_Server", service: Service, address: str, say: Callabl
     while service.engine.state not in ("ready", "stopped") and not server.stop_wanted:
         await asyncio.sleep(_TICK)
     if service.engine.state == "ready":
+        leave_libraries_out_of_collections()
         say(address)
     while service.engine.state == "ready" and not server.stop_wanted:
         await asyncio.sleep(_TICK)
@@ -91,6 +93,15 @@ async def _watch(server: "_Server", service: Service, address: str, say: Callabl
         )
     service.jobs.close()
     server.should_exit = True
+
+
+def leave_libraries_out_of_collections() -> None:
+    """Look for cyclic garbage among what comes from now on only.
+
+    All threads wait meanwhile, for a third of a second where every object of torch and transformers is looked at.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class _Server(uvicorn.Server):
