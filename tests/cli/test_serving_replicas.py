@@ -28,7 +28,10 @@ def test_two_replicas_answer_as_one_process(stages: Mapping[str, Path], data: Pa
             return [(one["label"], one["score"]) for one in reply.json["results"][0]["labels"]]
 
         with ThreadPoolExecutor(8) as pool:
-            assert list(pool.map(labels, clips)) == expected
+            for found, own in zip(pool.map(labels, clips), expected, strict=True):
+                assert [label for label, _ in found] == [label for label, _ in own]
+                # A replica computes with fewer threads than this process.
+                assert [score for _, score in found] == pytest.approx([score for _, score in own], abs=1e-6)
         with connect(server.url.replace("http", "ws") + "/v1/stream", subprotocols=[Subprotocol("cl-ast")]) as socket:
             socket.send('{"type": "session.update", "task": "noises"}')
             assert json.loads(socket.recv(20))["type"] == "session.created"

@@ -41,7 +41,8 @@ def test_a_task_of_an_earlier_release_answers_as_before_and_says_what_it_is(mini
     clips = torch.randn(2, *mini.front_end(0.4).shape, generator=torch.Generator().manual_seed(5))
     model = from_bytes((DATA / f"{name}.safetensors").read_bytes(), mini).model
     logits = model.logits(clips)
-    assert logits.tolist() == ANSWERS[name]["logits"]
+    # Another processor sums in another order.
+    torch.testing.assert_close(logits, torch.tensor(ANSWERS[name]["logits"]), rtol=1e-5, atol=1e-5)
     assert model.settings.method.text == TODAY[name]
     again = from_bytes(to_bytes(model, mini, {}, {}), mini).model  # today's text means the same
     assert again.settings.method == model.settings.method

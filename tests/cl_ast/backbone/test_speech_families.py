@@ -43,9 +43,10 @@ def backbone(request: pytest.FixtureRequest, backbone_of: BackboneOf) -> Backbon
 
 @pytest.fixture(scope="module")
 def stock(backbone: Backbone) -> Any:
-    """What transformers itself makes of that backbone's checkpoint."""
+    """What transformers itself makes of that backbone's checkpoint, frozen: torch runs weights that train otherwise."""
     family = backbone.family
-    return family.model_class().from_pretrained(backbone.name, attn_implementation=family.attention).eval()
+    found = family.model_class().from_pretrained(backbone.name, attn_implementation=family.attention)
+    return found.eval().requires_grad_(False)
 
 
 class Acting:

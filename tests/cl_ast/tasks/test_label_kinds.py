@@ -49,7 +49,7 @@ def test_the_probe_of_tags_is_one_regression_a_tag() -> None:
     weight, bias = linear_probe.fit(vectors, targets, 3, labelling=KINDS[TAGS])
     assert KINDS[TAGS].measure(F.linear(vectors, weight, bias), targets) > 0.9
     sklearn = pytest.importorskip("sklearn.linear_model")
-    scaled = (vectors - vectors.mean(dim=0)) / vectors.std(dim=0, correction=0)
+    scaled = ((vectors - vectors.mean(dim=0)) / vectors.std(dim=0, correction=0)).double()
     for tag in range(3):  # C is one over the penalty, and scikit-learn adds the losses of the clips
         own = sklearn.LogisticRegression(C=1 / (linear_probe.PENALTY * 200), tol=1e-8, max_iter=1000)
         own.fit(scaled.numpy(), targets[:, tag].numpy())
