@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forking import in_forks
@@ -14,7 +16,7 @@ from places import Place
 from sqlalchemy import create_engine
 
 from cl_ast.errors import RegistryError
-from registry import NewVersion, Registry
+from registry import NewVersion, Registry, sqlite_backup
 from registry import schema_upgrade as upgrading
 from registry.models import Base
 from registry.schema import VERSION as SCHEMA_VERSION
@@ -232,6 +234,27 @@ def test_two_processes_upgrade_once(old: Place, next_release: Callable[..., None
     next_release()
     assert in_forks(opened, opened) == [0, 0]
     assert schema(old)[0] == SCHEMA_VERSION + 2
+
+
+def test_copies_of_one_moment_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Registry.open(tmp_path / "reg").close()
+    moments = [datetime(2026, 1, 1, microsecond=number) for number in (1, 1, 1, 2)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return moments.pop(0)
+
+    monkeypatch.setattr(sqlite_backup, "datetime", Clock)
+    first = sqlite_backup.copy(tmp_path / "reg" / "registry.db", "before")
+    begun = tmp_path / "reg" / "registry.db.before-20260101T000000000002.part"
+    begun.touch()  # by another process
+    moments.append(datetime(2026, 1, 1, microsecond=3))
+    second = sqlite_backup.copy(tmp_path / "reg" / "registry.db", "before")
+    assert (first.name[-3:], second.name[-3:]) == ("001", "003") and begun.stat().st_size == 0
+    for copy in (first, second):
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
 @pytest.mark.slow
