@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,19 +125,24 @@ def _beside_predict(backbone: str, registry: Path, port: int, clip: bytes, sent:
 def _loads(port: int, sent: _Requests, seconds: float) -> list[Row]:
     """Return rows of loads in turns, `_ROUNDS_OF_LOADS` of each: ratios of medians, with the range of the rates."""
     http_load.closed(port, sent.any, _CLIENTS, seconds / 5)  # all tasks are in memory then
-    loads: dict[str, list[Load]] = {name: [] for name in ("alone", "one", "many", "full", "over")}
+    loads: dict[str, list[Load]] = {name: [] for name in ("alone", "one", "many", "full", "over", "beside")}
     for _ in range(_ROUNDS_OF_LOADS):
         loads["alone"].append(http_load.closed(port, sent.first, 1, seconds))
         loads["one"].append(http_load.closed(port, sent.first, _CLIENTS, seconds))
         loads["many"].append(http_load.closed(port, sent.any, _CLIENTS, seconds))
         loads["full"].append(http_load.closed(port, sent.first, _QUEUE, seconds))
         loads["over"].append(http_load.offered(port, sent.first, 4 * loads["full"][-1].rate, seconds))
+        loads["beside"].append(_beside_bare(port, sent, len(loads["over"][-1].refused) / seconds, seconds))
     rates = {name: statistics.median(load.rate for load in some) for name, some in loads.items()}
     spread = {name: _range([load.rate for load in some]) for name, some in loads.items()}
     late = {name: statistics.median(load.late() for load in loads[name]) for name in ("full", "over")}
     service = statistics.median(taken for load in loads["alone"] for taken in load.answered)
     refusals = [taken for load in loads["over"] for taken in load.refused]
     refused = statistics.median(refusals) if refusals else 0.0
+    surplus = (
+        f"{len(refusals):,} refusals; with as many requests to a bare server beside, "
+        f"{rates['beside'] / rates['full']:.2f} ({spread['beside']} clips/s)"
+    )
     tasks, full = f"{_TASKS} tasks, {_CLIENTS} clients", f"{_QUEUE} clients"
 
     def rate(what: str, against: str, name: str, beside: str, target: float, note: str = "") -> Row:
@@ -146,10 +152,28 @@ def _loads(port: int, sent: _Requests, seconds: float) -> list[Row]:
     return [
         rate(f"{_CLIENTS} clients", "1 client", "one", "alone", 1.8),
         rate(tasks, "1 task", "many", "one", 0.9),
-        rate("offered 4 times that", full, "over", "full", 0.95, f"{len(refusals):,} refusals"),
+        rate("offered 4 times that", full, "over", "full", 0.95, surplus),
         _row("their 99th percentile", full, late["over"] / late["full"], 1e3 * late["over"], "ms", 2, ""),
         _row("a refusal", "one answer", refused / service, 1e3 * refused, "ms", 0.05, "median, as the client sees it"),
     ]
+
+
+def _beside_bare(port: int, sent: _Requests, surplus: float, seconds: float) -> Load:
+    """Load the service with as many clients as it lets in, and send a surplus of requests a second to a bare server.
+
+    That server does nothing else, so that the loss is what sending takes on the same cores, whatever a service does.
+    """
+    command = [sys.executable, "-m", "benchmarks.bare_server", str(len(sent.first(0)))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bare, ThreadPoolExecutor(1) as pool:
+        try:
+            assert bare.stdout is not None
+            place = int(bare.stdout.readline())
+            sending = pool.submit(http_load.offered, place, sent.first, surplus, seconds)
+            found = http_load.closed(port, sent.first, _QUEUE, seconds)
+            sending.result()
+        finally:
+            bare.terminate()
+    return found
 
 
 def _range(values: Sequence[float]) -> str:
