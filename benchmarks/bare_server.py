@@ -7,6 +7,7 @@ SIZE is the length of each request in bytes, with its head. The port is printed.
 
 import asyncio
 import sys
+from typing import cast
 
 from uvicorn.loops.auto import auto_loop_factory
 
@@ -22,8 +23,7 @@ class _Bare(asyncio.Protocol):
     _got = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._got += len(data)

@@ -110,6 +110,10 @@ class _Connections:
         found = 0
         for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
             connection: Connection = key.data
+            if connection in self._free:  # the service closes connections that nobody uses
+                self._free.remove(connection)
+                self._selector.unregister(connection.socket)
+                continue
             status = connection.receive()
             if status:
                 taken = time.monotonic() - connection.sent
