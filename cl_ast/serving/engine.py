@@ -67,6 +67,7 @@ class Engine:
         self._changed = threading.Condition()
         self._waiting: deque[Work] = deque()
         self._errands: deque[Callable[[], None]] = deque()
+        self._finished: list[Work] = []
         self._closing = False
         self._busy = 0.0  # seconds since the last work was finished
         self._reader = ThreadPoolExecutor(1, "cl-ast-reads-recordings")
@@ -185,6 +186,10 @@ class Engine:
         with self._changed:
             self._waiting.extendleft(reversed(first))
             self._waiting.extend(last)
+        # Together, since the first answer wakes the threads that send answers, which would take turns with this one.
+        for work in self._finished:
+            work.answer()
+        self._finished.clear()
 
     def _next_rows(self, works: Sequence[Work]) -> list[tuple[Work, Row]]:
         """Take rows of one length, the oldest first, and of each work so many that others have a place beside it."""
@@ -241,6 +246,7 @@ class Engine:
                 work.read()
             if work.begun and work.finished:
                 work.finish()
+                self._finished.append(work)
                 self._measure()
                 return False
         except Exception as error:

@@ -159,6 +159,7 @@ class Work:
     _candidates: list[Candidate] = field(default_factory=list)
     _ready: deque[Row] = field(default_factory=deque)
     _coming: Iterator[Row] | None = None
+    _found: list[Outcome] = field(default_factory=list)
 
     @property
     def begun(self) -> bool:
@@ -209,7 +210,10 @@ class Work:
             self.outcome.set_exception(error)
 
     def finish(self) -> None:
-        """Answer. Raises Refusal where the logits are not numbers, or a timeline is wanted of a task that has none."""
+        """Make the answer ready.
+
+        Raises Refusal where the logits are not numbers, or a timeline is wanted of a task that has none.
+        """
         chosen = [self._chosen(clip) for clip in range(len(self.clips))]
         routes = [candidate.route for candidate, _ in chosen]
         if self._router is not None and self._described is not None:
@@ -221,8 +225,12 @@ class Work:
             prediction = prediction_of(clip, route, one, self.question.query.top_k, routed=self.question.routed)
             timeline = candidate.timeline(clip) if self.question.timeline else None
             found.append(Outcome(prediction, one.logits, one.settings, candidate.version, timeline))
-        if self.outcome.set_running_or_notify_cancel():
-            self.outcome.set_result(found)
+        self._found = found
+
+    def answer(self) -> None:
+        """Give the answer that `finish` has made ready."""
+        if not self.outcome.done() and self.outcome.set_running_or_notify_cancel():
+            self.outcome.set_result(self._found)
 
     def _chosen(self, clip: int) -> tuple[Candidate, Answer | NoAnswer]:
         """Return the candidate that answers a clip, and its answer."""
