@@ -18,26 +18,28 @@ _ANSWER = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: %d\r\n\r\n%b" % (l
 class _Bare(asyncio.Protocol):
     """A connection over which requests of one length come."""
 
-    size = int(sys.argv[1])
     _transport: asyncio.Transport
     _got = 0
+
+    def __init__(self, size: int) -> None:
+        self._size = size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._got += len(data)
-        if self._got >= self.size:
-            self._got -= self.size
+        if self._got >= self._size:
+            self._got -= self._size
             self._transport.write(_ANSWER)
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Bare, "127.0.0.1", 0)
+async def _serve(size: int) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Bare(size), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        runner.run(_serve())
+        runner.run(_serve(int(sys.argv[1])))
