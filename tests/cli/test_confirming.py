@@ -17,6 +17,9 @@ IN_ITS_TERMINAL = """
 import fcntl, os, signal, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+settings = termios.tcgetattr(0)
+settings[3] |= termios.NOFLSH  # else Ctrl-C throws away what is not read yet, and may come after the answer to it
+termios.tcsetattr(0, termios.TCSANOW, settings)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 ENTER, CTRL_C, CTRL_D = "\n", "\x03", "\x04"
