@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cl_ast.router.moments import Moments, moments_from, moments_of, shrunk
+from cl_ast.router.moments import Moments, distinct_columns, moments_from, moments_of, shrunk
 
 _SHRINKAGE = 0.1  # the share of S that is replaced by its mean variance
 _NAMES = {"centre": "mean", "directions": "factor", "rest": "rest"}  # names in a file: names in `Moments`
@@ -55,7 +55,7 @@ class DiscriminantRouter:
 
         The probabilities are those for tasks that are equally frequent.
         """
-        means = torch.stack([state.moments.mean.double() for state in states], dim=1)
+        means, places = distinct_columns([state.moments.mean.double() for state in states])
         shared = torch.zeros(len(means), len(means), dtype=torch.float64)
         for state in states:
             shared += state.moments.covariance()
@@ -63,4 +63,4 @@ class DiscriminantRouter:
         shared = shrunk(shared / len(states), _SHRINKAGE) + 1e-10 * torch.eye(len(shared), dtype=torch.float64)
         weights = torch.cholesky_solve(means, torch.linalg.cholesky(shared))
         offsets = -(means * weights).sum(dim=0) / 2
-        return lambda described: (described.double() @ weights + offsets).softmax(dim=1)
+        return lambda described: (described.double() @ weights + offsets)[:, places].softmax(dim=1)

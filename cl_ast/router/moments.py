@@ -1,6 +1,6 @@
 """The mean and the covariance of a task's descriptions in 70 kB; `ridge` and `discriminant` choose by them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,3 +90,15 @@ def shrunk(covariance: Tensor, share: float) -> Tensor:
     """Return a covariance (d, d), a share of which is replaced by its mean variance times the identity."""
     mean_variance = covariance.diagonal().mean()
     return (1 - share) * covariance + share * mean_variance * torch.eye(len(covariance), dtype=covariance.dtype)
+
+
+def distinct_columns(columns: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+    """Return the columns (d,) that differ as a matrix (d, n), and the place in it of each column that was given.
+
+    Equal tasks then have one score. As columns of their own they would not on some processors, which sum the last
+    columns of a matrix in another order than the others.
+    """
+    keys = [column.numpy().tobytes() for column in columns]
+    different = dict(zip(keys, columns, strict=True))
+    places = {key: place for place, key in enumerate(different)}
+    return torch.stack(list(different.values()), dim=1), [places[key] for key in keys]

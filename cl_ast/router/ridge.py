@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cl_ast.router.moments import Moments, moments_from, moments_of
+from cl_ast.router.moments import Moments, distinct_columns, moments_from, moments_of
 
 _LAMBDA = 1e-4  # for each task
 
@@ -43,10 +43,11 @@ class RidgeRouter:
             total = total + second
             columns.append(first)
         total = total + _LAMBDA * len(states) * torch.eye(len(columns[0]), dtype=torch.float64)
-        weights = torch.cholesky_solve(torch.stack(columns, dim=1), torch.linalg.cholesky(total)).float()
+        sums, places = distinct_columns(columns)
+        weights = torch.cholesky_solve(sums, torch.linalg.cholesky(total)).float()
 
         def scores(described: Tensor) -> Tensor:
             found: Tensor = described.float() @ weights[:-1] + weights[-1]
-            return found
+            return found[:, places]
 
         return scores

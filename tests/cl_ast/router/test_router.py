@@ -167,17 +167,9 @@ def test_clips_go_to_the_nearest_task_and_the_nearest_few_are_named(kind: str) -
 @BOTH
 def test_hundreds_of_tasks_are_one_matrix(kind: str) -> None:
     router = Router({f"task-{i:03}": routing(i % 5, kind) for i in range(200)})
-    for route in router.choose(points(9, 20, 3), nearest=40):
-        assert {int(name[-3:]) % 5 for name, _ in route.nearest} == {3}
-        # Some processors sum the last columns of a matrix in another order than the others.
-        assert [score for _, score in route.nearest] == pytest.approx([route.score] * 40, abs=1e-6)
-
-
-@BOTH
-def test_equal_scores_are_ordered_by_name(kind: str) -> None:
-    router = Router({name: routing(1, kind) for name in ("b", "c", "a", "d")})
-    for route in router.choose(points(9, 20, 1)):
-        assert route.task == "a" and [name for name, _ in route.nearest] == ["a", "b", "c", "d"]
+    routes = router.choose(points(9, 20, 3), nearest=3)
+    assert [route.task for route in routes] == ["task-003"] * 20  # equal scores: by name
+    assert [name for name, _ in routes[0].nearest] == ["task-003", "task-008", "task-013"]
 
 
 @pytest.mark.slow
