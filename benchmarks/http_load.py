@@ -110,11 +110,14 @@ class _Connections:
         found = 0
         for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
             connection: Connection = key.data
-            if connection in self._free:  # the service closes connections that nobody uses
+            try:
+                status = connection.receive()
+            except ConnectionError:
+                if connection not in self._free:  # only those that nobody uses may be closed
+                    raise
                 self._free.remove(connection)
                 self._selector.unregister(connection.socket)
                 continue
-            status = connection.receive()
             if status:
                 taken = time.monotonic() - connection.sent
                 (self.load.answered if status == 200 else self.load.refused).append(taken)

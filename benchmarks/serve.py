@@ -21,7 +21,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,16 @@ _ROUNDS_OF_LOADS = 3
 _PATIENCE = 120.0  # seconds for LitServe to be ready
 
 
+def served(registry: Path, *words: object) -> AbstractContextManager[tuple[int, int]]:
+    """Serve a registry inside a block; yield the port and the id of the process."""
+    command = ["-c", "import cli; cli.main()", "--registry", str(registry), "--device", "cpu", "serve", "--port", "0"]
+    return _listening(*command, *map(str, words))
+
+
 @contextmanager
-def served(registry: Path, *words: object) -> Iterator[tuple[int, int]]:
-    """Serve a registry inside the block; yield the port and the id of the process."""
-    command = [sys.executable, "-c", "import cli; cli.main()", "--registry", str(registry), "--device", "cpu", "serve"]
-    process = subprocess.Popen(
-        [*command, "--port", "0", *map(str, words)], stdout=subprocess.PIPE, text=True, env=os.environ
-    )
+def _listening(*words: str) -> Iterator[tuple[int, int]]:
+    """Run a Python server inside the block whose first line ends with its port; yield that and the process's id."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline().rpartition(":")[2]), process.pid
@@ -163,16 +166,11 @@ def _beside_bare(port: int, sent: _Requests, surplus: float, seconds: float) -> 
 
     That server does nothing else, so that the loss is what sending takes on the same cores, whatever a service does.
     """
-    command = [sys.executable, "-m", "benchmarks.bare_server", str(len(sent.first(0)))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bare, ThreadPoolExecutor(1) as pool:
-        try:
-            assert bare.stdout is not None
-            place = int(bare.stdout.readline())
-            sending = pool.submit(http_load.offered, place, sent.first, surplus, seconds)
-            found = http_load.closed(port, sent.first, _QUEUE, seconds)
-            sending.result()
-        finally:
-            bare.terminate()
+    bare = _listening("-m", "benchmarks.bare_server", str(len(sent.first(0))))
+    with bare as (other, _), ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(http_load.offered, other, sent.first, surplus, seconds)
+        found = http_load.closed(port, sent.first, _QUEUE, seconds)
+        sending.result()
     return found
 
 

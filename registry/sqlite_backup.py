@@ -24,7 +24,10 @@ def copy(path: Path, why: str) -> Path:
 
 
 def _unused(path: Path, why: str) -> tuple[Path, Path]:
-    """Return a path for a copy, and that of an empty file which is to become it; of each moment there is one."""
+    """Return a path where no file is, and that of a new, empty file which becomes the copy there.
+
+    Two processes never get the same.
+    """
     while True:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         kept = path.with_name(f"{path.name}.{why}-{stamp}")

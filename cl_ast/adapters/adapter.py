@@ -211,9 +211,10 @@ class Adapter:
 
 
 class _Mode:
-    """The mode of an adapter, which what acts for it refers to.
+    """Whether an adapter is in training mode.
 
-    It does not refer to the adapter, whose memory would then stay until cyclic garbage is looked for.
+    The functions that act at the sites refer to this. Were it the adapter itself, which keeps them, its memory would
+    stay until Python looks for cyclic garbage.
     """
 
     training = False

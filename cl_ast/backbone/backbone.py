@@ -151,7 +151,7 @@ class Backbone:
     @property
     def _computing(self) -> "Backbone":
         """The backbone whose weights the layers compute with now: this one, or its copy in bf16."""
-        # Not a reference to itself, with which its memory would stay until cyclic garbage is looked for.
+        # A backbone that referred to itself would keep its memory until Python looks for cyclic garbage.
         return self if self._in_use is None else self._in_use
 
     def _in_half(self) -> "Backbone":

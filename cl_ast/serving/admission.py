@@ -3,12 +3,20 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, stopping
 
 _SOONEST, _LATEST = 0.05, 60.0  # seconds after which a client is told to try again
+
+
+class Obstacle(NamedTuple):
+    """Why a request has no place: the reason as the counters name it, and what the client is told."""
+
+    reason: str
+    refusal: Refusal
 
 
 class Admission:
@@ -31,18 +39,16 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    @property
-    def has_place(self) -> bool:
-        """Whether a request that comes now is let in."""
-        return self._obstacle() is None
-
     def check(self) -> None:
         """Raise Refusal where a request that comes now has no place; the refusal is counted."""
-        obstacle = self._obstacle()
+        obstacle = self.obstacle()
         if obstacle is not None:
-            reason, refusal = obstacle
-            self._metrics.rejected(reason)
-            raise refusal
+            raise self.counted(obstacle)
+
+    def counted(self, obstacle: Obstacle) -> Refusal:
+        """Count the refusal of a request, and return it."""
+        self._metrics.rejected(obstacle.reason)
+        return obstacle.refusal
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -89,13 +95,14 @@ class Admission:
         """Return in how many seconds those who are inside now will have been answered, as measured lately."""
         return min(_LATEST, max(_SOONEST, self.inside * self._engine.seconds_per_work))
 
-    def _obstacle(self) -> tuple[str, Refusal] | None:
-        """Return why a request has no place, as the counters name it, and its refusal; None where it has one."""
+    def obstacle(self) -> Obstacle | None:
+        """Return why a request that comes now has no place; None where it has one."""
         if self.draining:
-            return "draining", stopping(_SOONEST)
+            return Obstacle("draining", stopping(_SOONEST))
         if self._engine.state != "ready":
-            return "not_ready", Refusal("not_ready", f"the service is not ready: {self._engine.state}", 1.0)
+            state = self._engine.state
+            return Obstacle("not_ready", Refusal("not_ready", f"the service is not ready: {state}", 1.0))
         if self.inside >= self._most:
             message = f"{self.inside} requests are waiting already; try again"
-            return "queue_full", Refusal("overloaded", message, self.retry_after())
+            return Obstacle("queue_full", Refusal("overloaded", message, self.retry_after()))
         return None

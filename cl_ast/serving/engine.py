@@ -26,7 +26,7 @@ from cl_ast.manager import Manager
 from cl_ast.serving.beginning import Beginning
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, stopping
-from cl_ast.serving.work import Row, Work
+from cl_ast.serving.work import Outcome, Row, Work
 from cl_ast.wording import first_line
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Engine:
         self._changed = threading.Condition()
         self._waiting: deque[Work] = deque()
         self._errands: deque[Callable[[], None]] = deque()
-        self._finished: list[Work] = []
+        self._finished: list[tuple[Work, list[Outcome]]] = []  # whose answers are given after the batch
         self._closing = False
         self._busy = 0.0  # seconds since the last work was finished
         self._reader = ThreadPoolExecutor(1, "cl-ast-reads-recordings")
@@ -187,8 +187,8 @@ class Engine:
             self._waiting.extendleft(reversed(first))
             self._waiting.extend(last)
         # Together, since the first answer wakes the threads that send answers, which would take turns with this one.
-        for work in self._finished:
-            work.answer()
+        for work, found in self._finished:
+            work.answer(found)
         self._finished.clear()
 
     def _next_rows(self, works: Sequence[Work]) -> list[tuple[Work, Row]]:
@@ -245,8 +245,7 @@ class Engine:
             if work.begun and work.first is None and not work.finished and not work.streams:
                 work.read()
             if work.begun and work.finished:
-                work.finish()
-                self._finished.append(work)
+                self._finished.append((work, work.finish()))
                 self._measure()
                 return False
         except Exception as error:

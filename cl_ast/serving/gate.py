@@ -69,19 +69,20 @@ class Gate:
         A server that asks this when it has read the head of a request does nothing else for it. Refusals by the
         hundreds a second must leave the processor to those who are inside.
         """
-        if scope["method"] != "POST" or self.service.admission.has_place:
+        obstacle = self.service.admission.obstacle() if scope["method"] == "POST" else None
+        if obstacle is None:
             return None
         started, headers = time.monotonic(), Headers(scope=scope)
         try:
             self._check(scope, headers)
-            self.service.admission.check()
-        except Refusal as refusal:
-            request_id = _request_id_in(headers)
-            answer = answer_of(refusal, request_id)
-            answer.raw_headers += _own_headers(request_id)
-            self.service.metrics.request(_OTHER, refusal.status, time.monotonic() - started)
-            return answer
-        return None
+            refusal = self.service.admission.counted(obstacle)
+        except Refusal as other:
+            refusal = other
+        request_id = _request_id_in(headers)
+        answer = answer_of(refusal, request_id)
+        answer.raw_headers += _own_headers(request_id)
+        self.service.metrics.request(_OTHER, refusal.status, time.monotonic() - started)
+        return answer
 
     async def _answer(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.monotonic(), 0

@@ -159,7 +159,6 @@ class Work:
     _candidates: list[Candidate] = field(default_factory=list)
     _ready: deque[Row] = field(default_factory=deque)
     _coming: Iterator[Row] | None = None
-    _found: list[Outcome] = field(default_factory=list)
 
     @property
     def begun(self) -> bool:
@@ -209,8 +208,8 @@ class Work:
         if not self.outcome.done() and self.outcome.set_running_or_notify_cancel():
             self.outcome.set_exception(error)
 
-    def finish(self) -> None:
-        """Make the answer ready.
+    def finish(self) -> list[Outcome]:
+        """Return the answer, when every row has run; `answer` gives it.
 
         Raises Refusal where the logits are not numbers, or a timeline is wanted of a task that has none.
         """
@@ -225,12 +224,12 @@ class Work:
             prediction = prediction_of(clip, route, one, self.question.query.top_k, routed=self.question.routed)
             timeline = candidate.timeline(clip) if self.question.timeline else None
             found.append(Outcome(prediction, one.logits, one.settings, candidate.version, timeline))
-        self._found = found
+        return found
 
-    def answer(self) -> None:
-        """Give the answer that `finish` has made ready."""
+    def answer(self, found: list[Outcome]) -> None:
+        """Give the answer to who waits for it."""
         if not self.outcome.done() and self.outcome.set_running_or_notify_cancel():
-            self.outcome.set_result(self._found)
+            self.outcome.set_result(found)
 
     def _chosen(self, clip: int) -> tuple[Candidate, Answer | NoAnswer]:
         """Return the candidate that answers a clip, and its answer."""

@@ -1,8 +1,6 @@
 """A task's settings, and its logits as labels."""
 
-import gc
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from cl_ast.backbone.backbone import Backbone
 from cl_ast.errors import MethodError
 from cl_ast.tasks import mixed_batch
 from cl_ast.tasks.task_model import TaskSettings, label_scores
+from cl_ast.terminal.output import without_collections
 from tests.cl_ast.conftest import Fresh, read_again
 
 
@@ -38,25 +37,16 @@ def test_label_scores_are_softmax_best_first() -> None:
     assert len(label_scores(logits, settings, 10)[0]) == 3
 
 
-@pytest.fixture
-def without_collections() -> Iterator[None]:
-    """Nothing looks for cyclic garbage."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.parametrize("text", dict.fromkeys(parse(text).family for text in SHOWN))
-def test_a_task_that_is_dropped_gives_its_memory_back_at_once(
-    fresh: Fresh, backbone: Backbone, without_collections: None, text: str
-) -> None:
+def test_a_task_that_is_dropped_gives_its_memory_back_at_once(fresh: Fresh, backbone: Backbone, text: str) -> None:
     trained = fresh(text)
     trained.finish()
     model, other = read_again(trained, backbone), fresh("lora:q,r=2")
     features = torch.randn(2, 40, 128)
-    model.logits(features)
-    mixed_batch.logits([(model, features[0]), (other, features[1])])
-    kept = [weakref.ref(one) for one in (model.adapter, *model.head.values())]
-    kept += [weakref.ref(model.backbone)] if model.backbone is not backbone else []
-    del trained, model
-    assert [one() for one in kept] == [None] * len(kept)
+    with without_collections():
+        model.logits(features)
+        mixed_batch.logits([(model, features[0]), (other, features[1])])
+        kept = [weakref.ref(one) for one in (model.adapter, *model.head.values())]
+        kept += [weakref.ref(model.backbone)] if model.backbone is not backbone else []
+        del trained, model
+        assert [one() for one in kept] == [None] * len(kept)
