@@ -3,35 +3,30 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.refusals import Refusal, stopping
-
-_SOONEST, _LATEST = 0.05, 60.0  # seconds after which a client is told to try again
-
-
-class Obstacle(NamedTuple):
-    """Why a request has no place: the reason as the counters name it, and what the client is told."""
-
-    reason: str
-    refusal: Refusal
+from cl_ast.serving.places import DRAINING, Places
+from cl_ast.serving.refusals import Refusal
 
 
 class Admission:
     """Admits requests, and counts those inside: from a request's head to its answer. For the event loop's thread.
 
     Attributes:
-        inside: how many there are.
-        bytes: of their bodies together.
+        inside: how many there are, with the jobs.
+        jobs: how many jobs have a place, whose requests have been answered.
+        bytes: of the bodies together.
         draining: whether no more come in.
+        changed: is called when the number of jobs has changed.
     """
 
     def __init__(self, engine: Engine, metrics: Metrics, most: int, most_bytes: int) -> None:
         self.inside = 0
+        self.jobs = 0
         self.bytes = 0
         self.draining = False
+        self.changed: Callable[[], None] = lambda: None
         self._engine = engine
         self._metrics = metrics
         self._most = most
@@ -39,35 +34,43 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def check(self) -> None:
-        """Raise Refusal where a request that comes now has no place; the refusal is counted."""
-        obstacle = self.obstacle()
-        if obstacle is not None:
-            raise self.counted(obstacle)
-
-    def counted(self, obstacle: Obstacle) -> Refusal:
-        """Count the refusal of a request, and return it."""
-        self._metrics.rejected(obstacle.reason)
-        return obstacle.refusal
+    @property
+    def places(self) -> Places:
+        """The places as they are now."""
+        state = DRAINING if self.draining else self._engine.state
+        return Places(state, self.inside, self._most, self._engine.seconds_per_work)
 
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Take a place for a request, inside the block. Raises Refusal where there is none."""
-        self.check()
-        with self.stay():
-            yield
-
-    @contextmanager
-    def stay(self) -> Iterator[None]:
-        """Take a place for what was let in already, such as a job, inside the block."""
-        self.inside += 1
-        self._empty.clear()
+        obstacle = self.places.obstacle()
+        if obstacle is not None:
+            self._metrics.rejected(obstacle.reason)
+            raise obstacle.refusal
+        self._add(1)
         try:
             yield
         finally:
-            self.inside -= 1
-            if not self.inside:
-                self._empty.set()
+            self._add(-1)
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Take a place for a job, whose request was let in, inside the block."""
+        self._add(1, job=True)
+        try:
+            yield
+        finally:
+            self._add(-1, job=True)
+
+    def _add(self, count: int, *, job: bool = False) -> None:
+        self.inside += count
+        if self.inside:
+            self._empty.clear()
+        else:
+            self._empty.set()
+        if job:
+            self.jobs += count
+            self.changed()
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
@@ -78,7 +81,7 @@ class Admission:
             nonlocal own
             if self.bytes + count > self._most_bytes:
                 self._metrics.rejected("uploads_full")
-                raise Refusal("overloaded", "too many uploads at once; try again", self.retry_after())
+                raise Refusal("overloaded", "too many uploads at once; try again", self.places.retry_after())
             own += count
             self.bytes += count
 
@@ -90,19 +93,3 @@ class Admission:
     async def emptied(self) -> None:
         """Wait until nobody is inside."""
         await self._empty.wait()
-
-    def retry_after(self) -> float:
-        """Return in how many seconds those who are inside now will have been answered, as measured lately."""
-        return min(_LATEST, max(_SOONEST, self.inside * self._engine.seconds_per_work))
-
-    def obstacle(self) -> Obstacle | None:
-        """Return why a request that comes now has no place; None where it has one."""
-        if self.draining:
-            return Obstacle("draining", stopping(_SOONEST))
-        if self._engine.state != "ready":
-            state = self._engine.state
-            return Obstacle("not_ready", Refusal("not_ready", f"the service is not ready: {state}", 1.0))
-        if self.inside >= self._most:
-            message = f"{self.inside} requests are waiting already; try again"
-            return Obstacle("queue_full", Refusal("overloaded", message, self.retry_after()))
-        return None

@@ -14,8 +14,11 @@ from starlette.types import Lifespan
 from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
 from cl_ast.serving import classify, events, page, recordings, streams, tasks, training
-from cl_ast.serving.gate import Gate, answer_of, request_id_of
-from cl_ast.serving.refusals import STATUS, Refusal, refusal_after_logging
+from cl_ast.serving.asgi import request_id_of
+from cl_ast.serving.error_refusals import refusal_after_logging
+from cl_ast.serving.gate import Gate
+from cl_ast.serving.places import READY
+from cl_ast.serving.refusals import STATUS, Refusal, answer_of
 from cl_ast.serving.schemas import Alive, ErrorAnswer, Ready
 from cl_ast.serving.service import Service
 
@@ -83,13 +86,13 @@ def _health(service: Service) -> APIRouter:
     @router.get("/readyz", response_model=Ready, responses={503: {"model": Ready}})
     async def ready() -> JSONResponse:
         """Say whether requests are answered: after a first pass, and until the service is told to stop."""
-        state = "draining" if service.admission.draining else service.engine.state
-        if state == "ready":
+        state = service.admission.places.state
+        if state == READY:
             try:
                 await run_in_threadpool(service.registry.count)
             except ClAstError:
                 state = "registry unreachable"
-        is_ready = state == "ready"
+        is_ready = state == READY
         return JSONResponse({"ready": is_ready, "why": None if is_ready else state}, 200 if is_ready else 503)
 
     @router.get("/metrics", response_class=Response)

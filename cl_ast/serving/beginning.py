@@ -12,7 +12,8 @@ from cl_ast.errors import TaskNotFoundError
 from cl_ast.inference.joining import cut_of
 from cl_ast.inference.session import Session
 from cl_ast.router import Route, Router
-from cl_ast.serving.refusals import Refusal, refusal_of
+from cl_ast.serving.error_refusals import refusal_of
+from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.work import Candidate, Work
 from cl_ast.tasks.task_model import TaskModel
 from cl_ast.wording import first_line

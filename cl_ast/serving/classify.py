@@ -16,8 +16,9 @@ from torch import Tensor
 from cl_ast.audio.windows import Window
 from cl_ast.errors import AudioError
 from cl_ast.inference import prediction
-from cl_ast.serving.gate import request_id_of
-from cl_ast.serving.refusals import Refusal, refusal_after_logging
+from cl_ast.serving.asgi import request_id_of
+from cl_ast.serving.error_refusals import refusal_after_logging
+from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Service
 from cl_ast.serving.uploads import AUDIO, BODY, Upload, media_type, only

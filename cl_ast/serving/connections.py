@@ -9,8 +9,8 @@ import httptools
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from cl_ast.serving.gate import Receive, Scope, Send, answer_of
-from cl_ast.serving.refusals import Refusal
+from cl_ast.serving.asgi import Receive, Scope, Send
+from cl_ast.serving.refusals import Refusal, answer_of
 
 _MOST_BYTES = 2**16  # of a head, and of what is no body between two pieces of a body or after the last
 

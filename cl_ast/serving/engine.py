@@ -25,6 +25,7 @@ from cl_ast.inference.prediction import AUTO, Query
 from cl_ast.manager import Manager
 from cl_ast.serving.beginning import Beginning
 from cl_ast.serving.metrics import Metrics
+from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.refusals import Refusal, stopping
 from cl_ast.serving.work import Outcome, Row, Work
 from cl_ast.wording import first_line
@@ -42,7 +43,7 @@ class Engine:
     """Answers `Work` in a thread of its own, which alone may use the manager's session.
 
     Attributes:
-        state: "loading the backbone", "warming up", "ready" or "stopped".
+        state: "loading the backbone", "warming up", `READY` or `STOPPED`.
         failure: what kept it from getting ready; None where nothing did.
         seconds_per_work: how long it took for each work lately; 0 before the first.
     """
@@ -128,7 +129,7 @@ class Engine:
             except Exception as error:  # a mistake of ours costs these answers, and not the service
                 for work in works:
                     self._fail(work, error)
-        self.state = "stopped"
+        self.state = STOPPED
         while self._waiting:
             self._waiting.popleft().fail(stopping())
 
@@ -144,7 +145,7 @@ class Engine:
         for name in (AUTO, *[task.name for task in self._manager.tasks()][:1]):
             with suppress(ClAstError):  # a broken task is an error of the requests for it
                 list(predict(self._manager.session, inputs_of(noise), Query(name)))
-        self.state = "ready"
+        self.state = READY
 
     def _wait(self) -> bool:
         """Wait for something to do; return False at the end."""

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from cl_ast.events import Event, EventSettings, writers
+from cl_ast.serving.asgi import request_id_of
 from cl_ast.serving.event_queries import EventsRequest, RecordingQuery
 from cl_ast.serving.finding import event_json, find, find_as_job, text_of
-from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.schemas import EventsFound, JobState
 from cl_ast.serving.service import Service

@@ -30,7 +30,7 @@ async def find_as_job(
     def take(found: Sequence[Event], seconds: float) -> None:
         job.add([event_json(one) for one in found if not one.why], seconds)
 
-    with service.admission.stay():
+    with service.admission.job():
         scorer, samples = await find(service, upload, settings, inf, take, watch)
     job.left_out, job.notes = scorer.left_out, scorer.cautions()
     return scorer, samples

@@ -8,8 +8,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from cl_ast.serving.error_refusals import refusal_after_logging
 from cl_ast.serving.metrics import Metrics
-from cl_ast.serving.refusals import Refusal, refusal_after_logging
+from cl_ast.serving.refusals import Refusal
 
 _MOST_RUNNING = 16  # each has an upload of its own
 _MOST_KEPT = 100

@@ -10,11 +10,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from cl_ast.events import EventSettings, ScoredWindow, Threshold, writers
 from cl_ast.inference import prediction
+from cl_ast.serving.asgi import request_id_of
 from cl_ast.serving.classify import TOP_K, classified
 from cl_ast.serving.decoding import Limits
 from cl_ast.serving.event_queries import ScoreQuery, TextFormat
 from cl_ast.serving.finding import find_as_job, text_of
-from cl_ast.serving.gate import request_id_of
 from cl_ast.serving.jobs import Job, started
 from cl_ast.serving.kept import Recording, Scored, excerpt
 from cl_ast.serving.refusals import Refusal

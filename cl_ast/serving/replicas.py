@@ -20,6 +20,7 @@ from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
 from cl_ast.serving.app import app_of
 from cl_ast.serving.gate import Gate
+from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.server import address_of, leave_libraries_out_of_collections, listening_at
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
@@ -83,7 +84,7 @@ def _deployment(serve: Any, place: Place, settings: Settings, replicas: int, opt
     class Replica:
         def check_health(self) -> None:
             """Raise an error where the engine has ended, so that Ray replaces the replica."""
-            if self.app.service.engine.state != "ready":  # type: ignore[attr-defined]
+            if self.app.service.engine.state != READY:  # type: ignore[attr-defined]
                 raise ClAstError("the engine has ended")
 
     return serve.deployment(
@@ -108,7 +109,7 @@ def _replica(place: Place, settings: Settings) -> Gate:
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         service.engine.start()
-        while service.engine.state not in ("ready", "stopped"):
+        while service.engine.state not in (READY, STOPPED):
             await asyncio.sleep(_TICK)
         if service.engine.failure is not None:
             raise service.engine.failure

@@ -1,30 +1,31 @@
-"""The process: it listens, says when it is ready, and on SIGTERM answers what it has accepted before it ends."""
+"""The service of one machine: it says when it is ready, and on SIGTERM answers what it has accepted before it ends.
+
+It is two processes: this one has the app and computes, and the other one speaks HTTP (`listener`).
+"""
 
 import asyncio
 import gc
-import logging
 import signal
 import socket
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
+from typing import Self
 
-import uvicorn
 from uvicorn.loops.auto import auto_loop_factory
 
 from cl_ast.errors import ClAstError
 from cl_ast.manager import Manager
+from cl_ast.serving import listener
 from cl_ast.serving.app import app_of
-from cl_ast.serving.connections import bounded_protocol
+from cl_ast.serving.channel import Channel, Frame
+from cl_ast.serving.forwarding import Answerer
+from cl_ast.serving.gate import NO_ROUTE
+from cl_ast.serving.listener import HEARD, REFUSED, STATE, STOP, Told
+from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
-from cl_ast.wording import first_line
 
 _TICK = 0.05  # seconds
-_LARGEST_FRAME = 2**20  # bytes
-_MOST_CONNECTIONS = 2**12
-_HEAD_SECONDS = 10.0  # that the head of a request may take
-_CLOSING = 5  # seconds that connections get to receive the end of their answers
 
 
 def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log: Callable[[str], None]) -> None:
@@ -34,56 +35,62 @@ def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log:
         say: takes the line with the address, when the service is ready.
         log: takes a line about what no client is told.
 
-    Raises ClAstError where the address cannot be used, and whatever keeps the backbone from being loaded.
+    Raises ClAstError where the address cannot be used or the process that speaks HTTP has ended, and whatever keeps the
+    backbone from being loaded.
     """
+    listening = listening_at(settings)
+    address = address_of(settings.host, listening.getsockname()[1])
     loop = auto_loop_factory()  # uvloop's where it is installed, which takes a tenth less of the processor
-    with listening_at(settings) as listening, _logged(log), asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(manager, settings, listening, say, log))
+    with _Signals() as signals, asyncio.Runner(loop_factory=loop) as runner:
+        process, connected = listener.start(listening, settings)
+        try:
+            runner.run(_serve(manager, settings, log, connected, signals, lambda: say(address)))
+        finally:
+            process.kill()
+            process.join()
 
 
 async def _serve(
     manager: Manager,
     settings: Settings,
-    listening: socket.socket,
-    say: Callable[[str], None],
     log: Callable[[str], None],
+    connected: socket.socket,
+    signals: "_Signals",
+    say: Callable[[], None],
 ) -> None:
+    """Serve until the other process has ended, which it is told at the first signal; the second ends this at once."""
     service = Service(manager, settings, log)
-    app = app_of(service)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing asks who the client is
-        lifespan="off",
-        timeout_graceful_shutdown=_CLOSING,
-        http=bounded_protocol(min(_HEAD_SECONDS, settings.timeout), _MOST_CONNECTIONS, app.refusal_by_head),
-        ws_max_size=_LARGEST_FRAME,
-        ws="websockets-sansio",
-    )
-    server = _Server(config)
+    served = await _Served.over(connected, service)
     service.engine.start()
-    watching = asyncio.create_task(_watch(server, service, address_of(settings.host, listening.getsockname()[1]), say))
+    watching = asyncio.create_task(_watch(service, served, signals, say))
     try:
-        await server.serve(sockets=[listening])
+        while not served.is_over and signals.count < 2:
+            await asyncio.sleep(_TICK)
+            served.tell()
+            if watching.done():
+                watching.result()  # raises what went wrong
     finally:
         watching.cancel()
+        await served.close()
         service.close()
     if service.engine.failure is not None:
         raise service.engine.failure
+    if not served.stop_told:
+        raise ClAstError("the process that speaks HTTP has ended, and with it the service; start it again")
 
 
-async def _watch(server: "_Server", service: Service, address: str, say: Callable[[str], None]) -> None:
-    """Say when the service is ready, and end the server when it was told to stop and has answered."""
-    while service.engine.state not in ("ready", "stopped") and not server.stop_wanted:
+async def _watch(service: Service, served: "_Served", signals: "_Signals", say: Callable[[], None]) -> None:
+    """Say when the service is ready, and end the other process when we were told to stop and have answered."""
+    while service.engine.state not in (READY, STOPPED) and not signals.count:
         await asyncio.sleep(_TICK)
-    if service.engine.state == "ready":
+    if service.engine.state == READY:
         leave_libraries_out_of_collections()
-        say(address)
-    while service.engine.state == "ready" and not server.stop_wanted:
+        await served.heard(READY)
+        say()
+    while service.engine.state == READY and not signals.count:
         await asyncio.sleep(_TICK)
     service.admission.draining = True
+    served.tell()
     try:
         async with asyncio.timeout(service.settings.drain):
             await service.admission.emptied()
@@ -92,7 +99,95 @@ async def _watch(server: "_Server", service: Service, address: str, say: Callabl
             f"{service.admission.inside} requests were not answered within the {service.settings.drain:g} s of --drain"
         )
     service.jobs.close()
-    server.should_exit = True
+    served.stop()
+
+
+class _Served:
+    """A service whose requests come from the process that speaks HTTP.
+
+    Attributes:
+        stop_told: whether that process was told to end.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.stop_told = False
+        self._service = service
+        self._channel = Channel(self._take)
+        self._answerer = Answerer(app_of(service), self._channel)
+        self._told: Told | None = None
+        self._heard = ""
+        self._changed = asyncio.Event()
+
+    @classmethod
+    async def over(cls, connected: socket.socket, service: Service) -> Self:
+        """Answer what comes over a socket."""
+        served = cls(service)
+        await served._channel.connect(connected)
+        service.admission.changed = served.tell
+        return served
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the other process has ended."""
+        return self._channel.lost.is_set()
+
+    def tell(self) -> None:
+        """Tell the other process how the service is, if that has changed."""
+        places, jobs = self._service.admission.places, self._service.admission.jobs
+        told = places.state, jobs, places.seconds_each
+        if told != self._told:
+            self._told = told
+            self._channel.put(0, STATE, told)
+
+    async def heard(self, state: str) -> None:
+        """Wait until the other process knows the service's state."""
+        self.tell()
+        while self._heard != state:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def stop(self) -> None:
+        """Let the other process end, when it has sent what was answered."""
+        self.stop_told = True
+        self._channel.put(0, STOP)
+
+    async def close(self) -> None:
+        """Give up what has no answer yet."""
+        self._channel.close()
+        await self._answerer.close()
+
+    def _take(self, frame: Frame) -> None:
+        number, what, belonging = frame
+        if number:
+            self._answerer.take(frame)
+        elif what == HEARD:
+            self._heard = belonging
+            self._changed.set()
+        elif what == REFUSED:
+            for reason, status, seconds in belonging:
+                if reason:
+                    self._service.metrics.rejected(reason)
+                self._service.metrics.request(NO_ROUTE, status, seconds)
+        else:
+            self._service.log(belonging)
+
+
+class _Signals:
+    """Counts SIGTERM and Ctrl-C, inside the block."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        self._before = {one: signal.signal(one, self._take) for one in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
 
 
 def leave_libraries_out_of_collections() -> None:
@@ -102,29 +197,6 @@ def leave_libraries_out_of_collections() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-class _Server(uvicorn.Server):
-    """A server that keeps listening after the first signal, so that it can say that it drains; the second ends it."""
-
-    stop_wanted = False
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Handle SIGTERM and Ctrl-C inside the block."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {one: signal.signal(one, self.handle_exit) for one in signals}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take note of a signal."""
-        if self.stop_wanted:
-            self.should_exit = self.force_exit = True
-        self.stop_wanted = True
 
 
 def listening_at(settings: Settings) -> socket.socket:
@@ -146,23 +218,3 @@ def address_of(host: str, port: int) -> str:
     """Return the URL of a service."""
     shown = f"[{host.strip('[]')}]" if ":" in host else host
     return f"http://{shown}:{port}"
-
-
-@contextmanager
-def _logged(log: Callable[[str], None]) -> Generator[None, None, None]:
-    """Pass what uvicorn has to complain about to the log, inside the block."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            error = record.exc_info[1] if record.exc_info else None
-            if not isinstance(error, asyncio.CancelledError):  # at the second signal
-                log(first_line(error) if error else record.getMessage())
-
-    logger, handler = logging.getLogger("uvicorn"), Lines(logging.WARNING)
-    was, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = was

@@ -15,10 +15,11 @@ from cl_ast.audio.reading import SAMPLE_RATE, Waveform
 from cl_ast.audio.windows import Segment
 from cl_ast.events import Event, ScoredWindow, StreamDetector
 from cl_ast.events.raw_sound import Encoding, RawSound, Resampler, SoundFormat
+from cl_ast.serving.error_refusals import refusal_after_logging
 from cl_ast.serving.event_queries import EventQuery
 from cl_ast.serving.finding import detecting, scorer_of
-from cl_ast.serving.gate import SUBPROTOCOL
-from cl_ast.serving.refusals import Refusal, refusal_after_logging, stopping
+from cl_ast.serving.guard import SUBPROTOCOL
+from cl_ast.serving.refusals import Refusal, stopping
 from cl_ast.serving.service import Service
 from cl_ast.serving.spectrogram import LogMelColumns
 

@@ -17,7 +17,8 @@ from cl_ast.evaluation.statistics import outline, stats
 from cl_ast.inference.prediction import AUTO
 from cl_ast.manager import Manager
 from cl_ast.reporting.over_time import moments
-from cl_ast.serving.refusals import Refusal, without_places
+from cl_ast.serving.error_refusals import without_places
+from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Models, TaskAnswer, Tasks
 from cl_ast.serving.service import Service
 from cl_ast.serving.uploads import FORM, Upload

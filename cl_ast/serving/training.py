@@ -18,8 +18,9 @@ import streams
 from cl_ast.errors import ClAstError, StreamError
 from cl_ast.manager import Manager
 from cl_ast.progress import Step
+from cl_ast.serving.error_refusals import without_places
 from cl_ast.serving.jobs import Job, started
-from cl_ast.serving.refusals import Refusal, without_places
+from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import JobState
 from cl_ast.serving.service import Service
 from cl_ast.serving.tasks import changing, public_name, require_changes

@@ -14,7 +14,7 @@ from cl_ast.audio.log_mel import frame_count, log_mel
 from cl_ast.audio.reading import Waveform, read
 from cl_ast.events import EventSettings, EventsOf, Threshold, WindowScorer
 from cl_ast.manager import Manager
-from cl_ast.serving.page import PATHS
+from cl_ast.serving.page_paths import PATHS
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.spectrogram import LogMelColumns
 from cl_ast.serving.training import unpack_upload
