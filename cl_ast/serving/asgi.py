@@ -1,11 +1,10 @@
 """Names for what ASGI passes between a server and an app, and the headers that every answer has."""
 
 import re
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 
 Scope = MutableMapping[str, Any]
@@ -18,10 +17,26 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _OF_ALL = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
+Headers = Mapping[str, str]
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Return the headers of a request by name, in lower case; of several with one name the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
 def request_id_in(headers: Headers) -> str:
     """Return the id that a client gave its request, or a new one."""
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id for a request."""
+    return secrets.token_hex(16)
 
 
 def request_id_of(request: Request) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
-from pydantic import ValidationError
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from torch import Tensor
@@ -18,6 +18,7 @@ from cl_ast.errors import AudioError
 from cl_ast.inference import prediction
 from cl_ast.serving.asgi import request_id_of
 from cl_ast.serving.error_refusals import refusal_after_logging
+from cl_ast.serving.queries import parameters_of, query_of
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.schemas import Classified, HubRequest, Label, Parameters
 from cl_ast.serving.service import Answered, Service
@@ -29,44 +30,40 @@ _JSON = {"schema": HubRequest.model_json_schema(ref_template="#/components/schem
 TOP_K = 5
 
 
+class ClassifyQuery(BaseModel):
+    """What is wanted of recordings."""
+
+    task: Annotated[str, Field(max_length=200, description="A task's name, or auto to let the router choose.")] = (
+        prediction.AUTO
+    )
+    top_k: Annotated[int, Field(ge=1, le=1000, description="How many labels.")] = TOP_K
+    window: Annotated[float | None, Field(description="Classify every window of this many seconds.")] = None
+    hop: Annotated[float | None, Field(description="A window every so many seconds; by default the window.")] = None
+    deterministic: Annotated[
+        bool, Field(description="Share no pass with others: exactly the answer of `cl-ast predict --task NAME`.")
+    ] = False
+    timeline: Annotated[
+        bool, Field(description="The scores of every step in time of the backbone, too; shares no pass, either.")
+    ] = False
+    timeout_ms: Annotated[int | None, Field(ge=1, description="Give up after so long.")] = None
+
+
 def routes(service: Service) -> APIRouter:
     """Return the endpoints that classify."""
     router = APIRouter()
 
-    @router.post(
-        "/v1/classify",
-        response_model=Classified,
-        openapi_extra=BODY,
-    )
-    async def classify(
-        request: Request,
-        task: Annotated[
-            str, Query(max_length=200, description="A task's name, or auto to let the router choose.")
-        ] = prediction.AUTO,
-        top_k: Annotated[int, Query(ge=1, le=1000, description="How many labels.")] = TOP_K,
-        window: Annotated[float | None, Query(description="Classify every window of this many seconds.")] = None,
-        hop: Annotated[
-            float | None, Query(description="A window every so many seconds; by default the window.")
-        ] = None,
-        deterministic: Annotated[
-            bool, Query(description="Share no pass with others: exactly the answer of `cl-ast predict --task NAME`.")
-        ] = False,
-        timeline: Annotated[
-            bool, Query(description="The scores of every step in time of the backbone, too; shares no pass, either.")
-        ] = False,
-        timeout_ms: Annotated[int | None, Query(ge=1, description="Give up after so long.")] = None,
-    ) -> JSONResponse:
+    @router.post("/v1/classify", response_model=Classified, openapi_extra={**BODY, **parameters_of(ClassifyQuery)})
+    async def classify(request: Request) -> JSONResponse:
         """Classify one recording (the body) or several (a form with `file`, any number of times)."""
-        deadline = service.deadline(timeout_ms)
-        query = prediction.Query(task, top_k, _window(window, hop))
-        question = Question(query, deterministic, timeline, deadline)
+        asked = query_of(request, ClassifyQuery)
+        deadline = service.deadline(asked.timeout_ms)
+        query = prediction.Query(asked.task, asked.top_k, _window(asked.window, asked.hop))
+        question = Question(query, asked.deterministic, asked.timeline, deadline)
         async with service.uploads(request, deadline) as uploads:
-            found = await service.in_time(
-                request, deadline, asyncio.gather(*[_answered(service, request, one, question) for one in uploads])
-            )
+            found = await service.in_time(request, deadline, _all_answered(service, request, uploads, question))
             if len(found) == 1 and isinstance(found[0], Refusal):
                 raise found[0]
-            return JSONResponse(classified(request_id_of(request), task, uploads, found))
+            return JSONResponse(classified(request_id_of(request), asked.task, uploads, found))
 
     @router.post(
         "/hf/{task}",
@@ -98,6 +95,15 @@ def routes(service: Service) -> APIRouter:
         )
 
     return router
+
+
+async def _all_answered(
+    service: Service, request: Request, uploads: Sequence[Upload], question: Question
+) -> list[Answered | Refusal]:
+    """Return the answers for each upload, or its error."""
+    if len(uploads) == 1:
+        return [await _answered(service, request, uploads[0], question)]
+    return await asyncio.gather(*[_answered(service, request, one, question) for one in uploads])
 
 
 async def _answered(service: Service, request: Request, upload: Upload, question: Question) -> Answered | Refusal:

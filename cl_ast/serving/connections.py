@@ -1,7 +1,6 @@
 """Connections: how many there are, how long nothing may be answered over one, and what is no request of HTTP."""
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import httptools
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from cl_ast.serving.asgi import Receive, Scope, Send
+from cl_ast.serving.asgi import Receive, Scope, Send, new_request_id
 from cl_ast.serving.refusals import Refusal, answer_of
 
 _MOST_BYTES = 2**16  # of a head, and of what is no body between two pieces of a body or after the last
@@ -33,6 +32,7 @@ def bounded_protocol(
 
     class Bounded(HttpToolsProtocol):
         _waiting: asyncio.TimerHandle | None = None
+        _end = 0.0  # of the time in which the next head must come, as the loop counts
         _bytes = 0  # since a request began, or since the last piece of its body
         _refused = False  # whether the request that is read now was refused by its head
 
@@ -43,6 +43,10 @@ def bounded_protocol(
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             self._stop_waiting()
+
+        def handle_websocket_upgrade(self) -> None:
+            self._stop_waiting()  # this protocol has no more to do with the connection
+            super().handle_websocket_upgrade()
 
         def data_received(self, data: bytes) -> None:
             if max(len(self.connections), len(self.tasks)) >= most:  # a WebSocket is a task only
@@ -78,7 +82,6 @@ def bounded_protocol(
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._stop_waiting()
             self._wait()
 
         def send_400_response(self, msg: str) -> None:
@@ -93,14 +96,22 @@ def bounded_protocol(
             return self.cycle is not None and not self.cycle.response_complete
 
         def _wait(self) -> None:
-            self._waiting = self.loop.call_later(seconds, self._close_unless_answering)
+            """Begin the time anew. A timer that is set stays, since a new one for each answer takes more."""
+            self._end = self.loop.time() + seconds
+            if self._waiting is None:
+                self._waiting = self.loop.call_at(self._end, self._close_unless_answering)
 
         def _stop_waiting(self) -> None:
             if self._waiting is not None:
                 self._waiting.cancel()
 
         def _close_unless_answering(self) -> None:
-            if not self._is_answering():
+            self._waiting = None
+            if self._is_answering():  # the time begins at the end of the answer
+                return
+            if self.loop.time() < self._end:
+                self._waiting = self.loop.call_at(self._end, self._close_unless_answering)
+            else:
                 self.transport.close()
 
     return Bounded
@@ -120,7 +131,7 @@ async def _overloaded(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _last_answer(refusal: Refusal) -> Response:
     """Return the answer to what reached no endpoint; it says that the connection is closed after it."""
-    request_id = uuid.uuid4().hex
+    request_id = new_request_id()
     answer = answer_of(refusal, request_id)
     answer.headers.update({"X-Request-Id": request_id, "Connection": "close"})
     return answer

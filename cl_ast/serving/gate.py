@@ -3,9 +3,7 @@
 import time
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
-
-from cl_ast.serving.asgi import App, Message, Receive, Scope, Send, own_headers, request_id_in
+from cl_ast.serving.asgi import App, Message, Receive, Scope, Send, headers_of, own_headers, request_id_in
 from cl_ast.serving.error_refusals import refusal_of
 from cl_ast.serving.guard import Guard, too_large
 from cl_ast.serving.refusals import Refusal, answer_of
@@ -29,7 +27,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = headers_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id_in(headers)
         try:
             self._guard.check(scope, headers)

@@ -5,12 +5,11 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-
 from cl_ast.serving import page_paths
-from cl_ast.serving.asgi import Scope
+from cl_ast.serving.asgi import Headers, Scope
 from cl_ast.serving.refusals import Refusal
 from cl_ast.serving.settings import Settings, is_loopback
 
@@ -32,7 +31,7 @@ class Guard:
         """Raise Refusal for a request of a foreign web page, one without a key, and a body that is too large."""
         host, origin = headers.get("host", ""), headers.get("origin")
         # Without a key, a web page could come here by a name of its own that it binds to this machine's address.
-        if not self._keys and not is_loopback(_name_of(host)):
+        if not self._keys and not _names_this_machine(host):
             raise Refusal("forbidden", "this service answers to names of this machine only, unless it has keys")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal("forbidden", "requests from other web pages are not answered")
@@ -66,6 +65,7 @@ def too_large(most: int) -> Refusal:
     return Refusal("too_large", f"the request has more than the {most:,} bytes that this service takes")
 
 
-def _name_of(host: str) -> str:
-    """Return the host of a Host header without its port."""
-    return urlsplit(f"//{host}").hostname or ""
+@lru_cache(maxsize=64)
+def _names_this_machine(host: str) -> bool:
+    """Return whether a Host header, perhaps with a port, means this machine."""
+    return is_loopback(urlsplit(f"//{host}").hostname or "")

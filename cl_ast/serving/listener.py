@@ -8,18 +8,17 @@ import asyncio
 import logging
 import signal
 import socket
-import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 
 import uvicorn
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from uvicorn.loops.auto import auto_loop_factory
 
-from cl_ast.serving.asgi import Scope, own_headers, request_id_in
+from cl_ast.serving.asgi import Scope, headers_of, own_headers, request_id_in
 from cl_ast.serving.channel import Channel, Frame
 from cl_ast.serving.connections import bounded_protocol
 from cl_ast.serving.forwarding import Forwarder
@@ -34,8 +33,8 @@ STATE, HEARD, STOP, REFUSED, LOG = "state", "heard", "stop", "refused", "log"
 is to end; refusals, as `Refused`; a line for the log."""
 Told = tuple[str, int, float]
 """The state, how many jobs have a place, and how long a request took lately, in seconds."""
-Refused = list[tuple[str, int, float]]
-"""Of each refusal the reason (empty where no place was missing), the status and how long it took, in seconds."""
+Refused = Counter[tuple[str, int]]
+"""How many refusals there were, by the reason (empty where no place was missing) and the status."""
 
 _LARGEST_FRAME = 2**20  # bytes
 _MOST_CONNECTIONS = 2**12
@@ -128,7 +127,7 @@ class Listener:
         self._guard = Guard(settings)
         self._most = settings.queue
         self._told: Told = ("starting", 0, 0.0)
-        self._refused: Refused = []
+        self._refused: Refused = Counter()
 
     def _take(self, frame: Frame) -> None:
         _, what, belonging = frame
@@ -151,7 +150,7 @@ class Listener:
         obstacle = Places(state, len(self.forwarder.inside) + jobs, self._most, seconds).obstacle()
         if obstacle is None:
             return None
-        started, headers = time.monotonic(), Headers(scope=scope)
+        headers = headers_of(scope)
         reason, refusal = obstacle
         try:
             self._guard.check(scope, headers)
@@ -160,7 +159,7 @@ class Listener:
         request_id = request_id_in(headers)
         answer = answer_of(refusal, request_id)
         answer.raw_headers += own_headers(request_id)
-        self._refused.append((reason, refusal.status, time.monotonic() - started))
+        self._refused[reason, refusal.status] += 1
         return answer
 
     async def tell_refusals(self) -> None:
@@ -171,7 +170,7 @@ class Listener:
 
     def _tell_refusals(self) -> None:
         if self._refused:
-            refused, self._refused = self._refused, []
+            refused, self._refused = self._refused, Counter()
             self.channel.put(0, REFUSED, refused)
 
 

@@ -25,7 +25,10 @@ class Metrics:
 
         self._requests = counter("requests", "Requests by route and status.", ["route", "status"])
         self._refused = counter("rejected", "Requests that were not answered, by reason.", ["reason"])
-        self._request_seconds = histogram("request_duration_seconds", "From a request's head to the end of its answer.")
+        self._request_seconds = histogram(
+            "request_duration_seconds",
+            "From a request's head to the end of its answer; of those that reached the app.",
+        )
         self._queue_seconds = histogram("queue_duration_seconds", "Until the first batch with rows of a clip.")
         self._compute_seconds = histogram("compute_duration_seconds", "One pass through the backbone.")
         self._decode_seconds = histogram("decode_duration_seconds", "Reading and resampling one recording.")
@@ -44,6 +47,12 @@ class Metrics:
         """Count a request that has been answered."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.observe(seconds)
+
+    def refused(self, route: str, status: int, reason: str, count: int) -> None:
+        """Count requests that were refused before they reached the app; without a reason, not for want of a place."""
+        self._requests.labels(route, str(status)).inc(count)
+        if reason:
+            self._refused.labels(reason).inc(count)
 
     def rejected(self, reason: str) -> None:
         """Count a request that was not answered."""

@@ -3,9 +3,10 @@
 It imports neither torch nor numpy: the process that speaks HTTP refuses, too.
 """
 
+import json
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 STATUS = {
     "malformed": 400,
@@ -26,6 +27,7 @@ STATUS = {
     "draining": 503,
     "deadline": 504,
 }
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # as Starlette has it, but made once
 
 
 class Refusal(Exception):  # noqa: N818  (what a client did wrong is no error of the service)
@@ -66,7 +68,7 @@ def stopping(retry_after: float | None = None) -> Refusal:
     return Refusal("draining", "the service is stopping; ask another one", retry_after)
 
 
-def answer_of(refusal: Refusal, request_id: str) -> JSONResponse:
+def answer_of(refusal: Refusal, request_id: str) -> Response:
     """Return a refusal as an answer of HTTP."""
     headers = {}
     if refusal.retry_after is not None:
@@ -74,4 +76,4 @@ def answer_of(refusal: Refusal, request_id: str) -> JSONResponse:
     if refusal.code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
     body = {"error": {**refusal.to_json(), "request_id": request_id}}
-    return JSONResponse(body, refusal.status, headers)
+    return Response(_COMPACT.encode(body), refusal.status, headers, "application/json")

@@ -164,10 +164,8 @@ class _Served:
             self._heard = belonging
             self._changed.set()
         elif what == REFUSED:
-            for reason, status, seconds in belonging:
-                if reason:
-                    self._service.metrics.rejected(reason)
-                self._service.metrics.request(NO_ROUTE, status, seconds)
+            for (reason, status), count in belonging.items():
+                self._service.metrics.refused(NO_ROUTE, status, reason, count)
         else:
             self._service.log(belonging)
 

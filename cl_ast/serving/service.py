@@ -119,21 +119,32 @@ class Service:
 
         Raises Refusal where it was not ready in time, and ClientDisconnect where the client has left.
         """
-        answering = asyncio.ensure_future(answer)
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        is_over = False
+
+        def leave(leaving: asyncio.Future[None]) -> None:
+            if not is_over and not leaving.cancelled():
+                waiting.cancel()
+
         leaving = asyncio.ensure_future(_left(request))
+        leaving.add_done_callback(leave)
+        time_over = asyncio.timeout(max(0.0, deadline - time.monotonic()))
         try:
-            left = max(0.0, deadline - time.monotonic())
-            await asyncio.wait({answering, leaving}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                return answering.result()
-            if leaving.done():
-                raise ClientDisconnect
+            async with time_over:
+                return await answer
+        except TimeoutError:
+            if not time_over.expired():
+                raise
             self.metrics.rejected("deadline")
-            raise late()
+            raise late() from None
+        except asyncio.CancelledError:
+            if leaving.done() and not waiting.uncancel():
+                raise ClientDisconnect from None
+            raise
         finally:
-            answering.cancel()
+            is_over = True
             leaving.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
 
     async def answer(self, upload: Upload, question: Question) -> Answered:
         """Return the answers for an upload. Raises Refusal, AudioError and TaskNotFoundError."""

@@ -2,7 +2,6 @@
 
 import ipaddress
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cl_ast.errors import ClAstError
 
@@ -50,7 +49,6 @@ class Settings:
             )
 
 
-@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Return whether a host's name or address, perhaps in brackets, means this machine only."""
     if host.lower() == "localhost":

@@ -277,11 +277,11 @@ async def _never(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def _connected(
-    app: Any, most: int, refusal_by_head: Callable[[Any], Response | None]
+    app: Any, most: int, refusal_by_head: Callable[[Any], Response | None], seconds: float = 30
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Serve an app over the protocol inside the block, and connect to it."""
-    config, state = uvicorn.Config(app, log_config=None), ServerState()
-    protocol = bounded_protocol(30, most, refusal_by_head)
+    config, state = uvicorn.Config(app, log_config=None, ws="websockets-sansio"), ServerState()
+    protocol = bounded_protocol(seconds, most, refusal_by_head)
     listening = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     async with listening:
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
@@ -368,6 +368,27 @@ def test_the_body_of_a_request_that_its_head_refuses_is_thrown_away(chunked: boo
 
     asyncio.run(answers())
     assert asked == [("POST", "/before"), ("GET", "/after")] * 2
+
+
+@pytest.mark.slow
+def test_a_stream_outlives_the_time_that_the_head_of_a_request_may_take() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.send", "text": "still here"})
+        await send({"type": "websocket.close"})
+
+    async def answer() -> bytes:
+        head = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        async with _connected(app, 2, lambda scope: None, seconds=0.2) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: %b\r\n%b\r\n" % (b"a" * 22 + b"==", head))
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.6)
+            writer.write(b"\x82\x81aaaa\x00")  # a frame of one masked byte
+            return await asyncio.wait_for(reader.readexactly(12), 20)
+
+    assert asyncio.run(answer()).endswith(b"still here")
 
 
 @pytest.mark.slow
