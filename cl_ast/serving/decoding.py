@@ -1,5 +1,6 @@
 """Uploads to clips: decoded in threads, bounded by the seconds of sound and by the request's deadline."""
 
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,10 @@ from cl_ast.router import part_to_describe
 from cl_ast.serving.refusals import Refusal, late
 from cl_ast.serving.uploads import Upload
 
+_QUICK_BYTES = 2**16
+_QUICK_RATES = range(8_000, 48_001)  # Hz; at others so many bytes could be more sound
+_PCM, _FLOAT = 1, 3
+_WAV = struct.Struct("<4sI8s4xHHI")  # up to the rate, as nearly every program writes it
 _WHOLE_SECONDS = 60.0  # of a clip that is kept in memory; longer ones are read in blocks
 
 
@@ -40,6 +45,19 @@ class Clip:
     clip: Segment | Recording
     part: Waveform | None
     seconds: float
+
+
+def is_quick(upload: Upload) -> bool:
+    """Return whether to decode an upload takes less than to let another thread do it, whatever is in it.
+
+    It is a small WAV file and nothing else, of plain samples at a usual rate: 8 s of sound at most, and a millisecond.
+    """
+    content = upload.content
+    if not isinstance(content, bytes) or not _WAV.size <= len(content) <= _QUICK_BYTES:
+        return False
+    riff, length, kind, form, _, rate = _WAV.unpack_from(content)
+    is_wav = riff == b"RIFF" and kind == b"WAVEfmt " and length + 8 == len(content)
+    return is_wav and form in (_PCM, _FLOAT) and rate in _QUICK_RATES
 
 
 def decoded(upload: Upload, limits: Limits, *, routed: bool) -> Clip:

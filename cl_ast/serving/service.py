@@ -18,7 +18,7 @@ from cl_ast.inference.answering import SEGMENTS
 from cl_ast.manager import Manager
 from cl_ast.router import part_to_describe
 from cl_ast.serving.admission import Admission
-from cl_ast.serving.decoding import Limits, cut, decoded
+from cl_ast.serving.decoding import Limits, cut, decoded, is_quick
 from cl_ast.serving.engine import Engine
 from cl_ast.serving.jobs import Jobs
 from cl_ast.serving.kept import Recordings
@@ -162,7 +162,10 @@ class Service:
 
     async def _answer_whole(self, upload: Upload, question: Question, limits: Limits, found: Answered) -> None:
         started = time.monotonic()
-        clip = await self.decoding(lambda: decoded(upload, limits, routed=question.routed))
+        if is_quick(upload):
+            clip = decoded(upload, limits, routed=question.routed)
+        else:
+            clip = await self.decoding(lambda: decoded(upload, limits, routed=question.routed))
         found.audio, found.decode = clip.seconds, time.monotonic() - started
         parts = [] if clip.part is None else [clip.part]
         work = Work([clip.clip], question, parts)
