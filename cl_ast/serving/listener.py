@@ -108,6 +108,8 @@ async def _listen(listening: socket.socket, connected: socket.socket, settings: 
         server.should_exit = True
         await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
         telling.cancel()
+        if serving.done():
+            serving.result()  # raises what went wrong
     listener.channel.close()
 
 

@@ -25,6 +25,7 @@ OURS = {"cli", "cl_ast", "registry", "streams"}
         "cl_ast.errors",
         "cl_ast.evaluation.statistics",
         "cl_ast.evaluation.metrics",
+        "cl_ast.serving.listener",
         "registry",
         "streams",
     ],
