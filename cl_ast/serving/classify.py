@@ -55,15 +55,15 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/classify", response_model=Classified, openapi_extra={**BODY, **parameters_of(ClassifyQuery)})
     async def classify(request: Request) -> JSONResponse:
         """Classify one recording (the body) or several (a form with `file`, any number of times)."""
-        asked = query_of(request, ClassifyQuery)
-        deadline = service.deadline(asked.timeout_ms)
-        query = prediction.Query(asked.task, asked.top_k, _window(asked.window, asked.hop))
-        question = Question(query, asked.deterministic, asked.timeline, deadline)
+        wanted = query_of(request, ClassifyQuery)
+        deadline = service.deadline(wanted.timeout_ms)
+        query = prediction.Query(wanted.task, wanted.top_k, _window(wanted.window, wanted.hop))
+        question = Question(query, wanted.deterministic, wanted.timeline, deadline)
         async with service.uploads(request, deadline) as uploads:
             found = await service.in_time(request, deadline, _all_answered(service, request, uploads, question))
             if len(found) == 1 and isinstance(found[0], Refusal):
                 raise found[0]
-            return JSONResponse(classified(request_id_of(request), asked.task, uploads, found))
+            return JSONResponse(classified(request_id_of(request), wanted.task, uploads, found))
 
     @router.post(
         "/hf/{task}",

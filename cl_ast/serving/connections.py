@@ -96,7 +96,7 @@ def bounded_protocol(
             return self.cycle is not None and not self.cycle.response_complete
 
         def _wait(self) -> None:
-            """Begin the time anew. A timer that is set stays, since a new one for each answer takes more."""
+            """Begin the time again. A timer that is set stays, since a new one for each answer takes more."""
             self._end = self.loop.time() + seconds
             if self._waiting is None:
                 self._waiting = self.loop.call_at(self._end, self._close_unless_answering)

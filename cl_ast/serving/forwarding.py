@@ -13,8 +13,8 @@ these frames are sent:
 | end | app | it has ended without an end of the answer, and perhaps the error |
 
 So at most one message a request and direction is on its way, and no more of a body is in memory than without the
-channel. The first message comes unasked, since nearly every app wants it, except from a client that waits for "100
-Continue", which asking for the body would give it. That the client has left comes unasked after a whole body.
+channel. The first message is sent at once, since nearly every app wants it, except that of a client which waits for "100
+Continue": to ask for it would let the body come. After a whole body, that the client has left is sent at once, too.
 """
 
 import asyncio
@@ -180,7 +180,7 @@ class _Request:
         self.scope = scope
         self.answered = False
         self._put = put
-        self._asked = not _asks_to_continue(scope)
+        self._is_coming = not _asks_to_continue(scope)  # whether a message will come without being asked for
         self._messages: deque[Message] = deque()
         self._changed = asyncio.Event()
         self._start: Message | None = None  # of an answer, until there is something of its body
@@ -188,7 +188,7 @@ class _Request:
 
     def take(self, message: Message) -> None:
         """Take a message of the client."""
-        self._asked = _is_last_of_body(message)
+        self._is_coming = _is_last_of_body(message)
         self._messages.append(message)
         self._changed.set()
 
@@ -203,8 +203,8 @@ class _Request:
         while not self._messages:
             if self.answered:
                 return {**_LEFT[self.scope["type"]]}
-            if not self._asked:
-                self._asked = True
+            if not self._is_coming:
+                self._is_coming = True
                 self._put(_MORE)
             self._changed.clear()
             await self._changed.wait()

@@ -28,7 +28,7 @@ from cl_ast.serving.refusals import Refusal, answer_of
 from cl_ast.serving.settings import Settings
 from cl_ast.wording import first_line
 
-STATE, HEARD, STOP, REFUSED, LOG = "state", "heard", "stop", "refused", "log"
+STATE, KNOWN, STOP, REFUSED, LOG = "state", "known", "stop", "refused", "log"
 """What frames about no request are: how the service is, as `Told`; the state that is known here now; that this process
 is to end; refusals, as `Refused`; a line for the log."""
 Told = tuple[str, int, float]
@@ -137,7 +137,7 @@ class Listener:
             is_new = belonging[0] != self._told[0]
             self._told = belonging
             if is_new:
-                self.channel.put(0, HEARD, belonging[0])
+                self.channel.put(0, KNOWN, belonging[0])
         elif what == STOP:
             self.stop_wanted.set()
         else:

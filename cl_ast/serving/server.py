@@ -20,7 +20,7 @@ from cl_ast.serving.app import app_of
 from cl_ast.serving.channel import Channel, Frame
 from cl_ast.serving.forwarding import Answerer
 from cl_ast.serving.gate import NO_ROUTE
-from cl_ast.serving.listener import HEARD, REFUSED, STATE, STOP, Told
+from cl_ast.serving.listener import KNOWN, REFUSED, STATE, STOP, Told
 from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
@@ -85,7 +85,7 @@ async def _watch(service: Service, served: "_Served", signals: "_Signals", say: 
         await asyncio.sleep(_TICK)
     if service.engine.state == READY:
         leave_libraries_out_of_collections()
-        await served.heard(READY)
+        await served.known(READY)
         say()
     while service.engine.state == READY and not signals.count:
         await asyncio.sleep(_TICK)
@@ -115,7 +115,7 @@ class _Served:
         self._channel = Channel(self._take)
         self._answerer = Answerer(app_of(service), self._channel)
         self._told: Told | None = None
-        self._heard = ""
+        self._known = ""
         self._changed = asyncio.Event()
 
     @classmethod
@@ -139,10 +139,10 @@ class _Served:
             self._told = told
             self._channel.put(0, STATE, told)
 
-    async def heard(self, state: str) -> None:
+    async def known(self, state: str) -> None:
         """Wait until the other process knows the service's state."""
         self.tell()
-        while self._heard != state:
+        while self._known != state:
             self._changed.clear()
             await self._changed.wait()
 
@@ -160,8 +160,8 @@ class _Served:
         number, what, belonging = frame
         if number:
             self._answerer.take(frame)
-        elif what == HEARD:
-            self._heard = belonging
+        elif what == KNOWN:
+            self._known = belonging
             self._changed.set()
         elif what == REFUSED:
             for (reason, status), count in belonging.items():
