@@ -13,7 +13,7 @@ these frames are sent:
 | end | app | it has ended without an end of the answer, and perhaps the error |
 
 So at most one message a request and direction is on its way, and no more of a body is in memory than without the
-channel. The first message is sent at once, since nearly every app wants it, except that of a client which waits for "100
+channel. The first message is sent at once, since nearly every app wants it, except that of a client that waits for "100
 Continue": to ask for it would let the body come. After a whole body, that the client has left is sent at once, too.
 """
 

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -99,17 +99,19 @@ async def _listen(listening: socket.socket, connected: socket.socket, settings: 
         ws="websockets-sansio",
     )
     server = _Server(config)
-    with _logged(lambda line: listener.channel.put(0, LOG, line)):
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        ended = asyncio.create_task(listener.channel.lost.wait())
-        telling = asyncio.create_task(listener.tell_refusals())
-        stopping = asyncio.create_task(listener.stop_wanted.wait())
-        await asyncio.wait({serving, ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
-        telling.cancel()
-        if serving.done():
-            serving.result()  # raises what went wrong
+    logger = logging.getLogger("uvicorn")
+    logger.propagate = False
+    logger.addHandler(_Lines(listener.channel))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    ended = asyncio.create_task(listener.channel.lost.wait())
+    telling = asyncio.create_task(listener.tell_refusals())
+    stopping = asyncio.create_task(listener.stop_wanted.wait())
+    await asyncio.wait({serving, ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
+    if serving.done():
+        serving.result()  # raises what went wrong
     listener.channel.close()
 
 
@@ -185,21 +187,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-@contextmanager
-def _logged(log: Callable[[str], None]) -> Generator[None, None, None]:
-    """Pass what uvicorn has to complain about to the log, inside the block."""
+class _Lines(logging.Handler):
+    """Sends what uvicorn has to complain about to the log of the service."""
 
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            error = record.exc_info[1] if record.exc_info else None
-            if not isinstance(error, asyncio.CancelledError):  # at the second signal
-                log(first_line(error) if error else record.getMessage())
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.WARNING)
+        self._channel = channel
 
-    logger, handler = logging.getLogger("uvicorn"), Lines(logging.WARNING)
-    was, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = was
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record as a line."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, asyncio.CancelledError):  # at the second signal
+            self._channel.put(0, LOG, first_line(error) if error else record.getMessage())

@@ -75,7 +75,7 @@ async def _serve(
         service.close()
     if service.engine.failure is not None:
         raise service.engine.failure
-    if not served.stop_told:
+    if not served.stop_told and signals.count < 2:
         raise ClAstError("the process that speaks HTTP has ended, and with it the service; start it again")
 
 

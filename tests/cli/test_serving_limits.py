@@ -447,7 +447,7 @@ def test_the_second_signal_leaves_at_once(stages: Mapping[str, Path]) -> None:
         server.process.send_signal(signal.SIGINT)
         until(lambda: server.ask("/readyz").status == 503)
         server.process.send_signal(signal.SIGINT)
-        server.process.wait(PATIENCE)
+        assert server.process.wait(PATIENCE) == 0
         assert time.monotonic() - started < DRAIN
         assert asked.exception() is not None or asked.result().status != 200
 
