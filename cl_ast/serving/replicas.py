@@ -6,12 +6,10 @@ Which replica gets a request, what becomes of one that dies, and the address are
 import asyncio
 import logging
 import os
-import signal
-import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 from cl_ast.cluster import starting
@@ -24,6 +22,7 @@ from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.server import address_of, leave_libraries_out_of_collections, listening_at
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
+from cl_ast.serving.signals import Signals
 
 _NAME = "cl-ast"
 _TICK = 0.05  # seconds
@@ -52,9 +51,10 @@ def serve(place: Place, settings: Settings, replicas: int, say: Callable[[str], 
             )
         options = {"num_cpus": 0 if gpus else 1, "num_gpus": 1 if gpus else 0}
         _deploy(ray.serve, _deployment(ray.serve, place, settings, replicas, options), settings)
-        with _Stopping() as stopping:
+        with Signals() as signals:
             say(address_of(settings.host, settings.port))
-            stopping.wait()
+            while not signals.count:
+                time.sleep(_TICK)
         ray.serve.delete(_NAME)
     finally:
         ray.shutdown()
@@ -119,26 +119,3 @@ def _replica(place: Place, settings: Settings) -> Gate:
         manager.close()
 
     return app_of(service, lifespan)
-
-
-class _Stopping:
-    """Waits for SIGTERM or Ctrl-C, inside the block."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def __enter__(self) -> "_Stopping":
-        self._before = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
-
-    def wait(self) -> None:
-        """Return at the first signal."""
-        while not self._event.wait(1):  # a wait without an end could not be interrupted
-            pass
-
-    def _stop(self, _: int, __: FrameType | None) -> None:
-        self._event.set()

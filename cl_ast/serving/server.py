@@ -5,10 +5,8 @@ It is two processes: this one has the app and computes, and the other one speaks
 
 import asyncio
 import gc
-import signal
 import socket
 from collections.abc import Callable
-from types import FrameType
 from typing import Self
 
 from uvicorn.loops.auto import auto_loop_factory
@@ -24,6 +22,7 @@ from cl_ast.serving.listener import KNOWN, REFUSED, STATE, STOP, Told
 from cl_ast.serving.places import READY, STOPPED
 from cl_ast.serving.service import Service
 from cl_ast.serving.settings import Settings
+from cl_ast.serving.signals import Signals
 
 _TICK = 0.05  # seconds
 
@@ -41,7 +40,7 @@ def serve(manager: Manager, settings: Settings, say: Callable[[str], None], log:
     listening = listening_at(settings)
     address = address_of(settings.host, listening.getsockname()[1])
     loop = auto_loop_factory()  # uvloop's where it is installed, which takes a tenth less of the processor
-    with _Signals() as signals, asyncio.Runner(loop_factory=loop) as runner:
+    with Signals() as signals, asyncio.Runner(loop_factory=loop) as runner:
         process, connected = listener.start(listening, settings)
         try:
             runner.run(_serve(manager, settings, log, connected, signals, lambda: say(address)))
@@ -55,7 +54,7 @@ async def _serve(
     settings: Settings,
     log: Callable[[str], None],
     connected: socket.socket,
-    signals: "_Signals",
+    signals: Signals,
     say: Callable[[], None],
 ) -> None:
     """Serve until the other process has ended, which it is told at the first signal; the second ends this at once."""
@@ -79,7 +78,7 @@ async def _serve(
         raise ClAstError("the process that speaks HTTP has ended, and with it the service; start it again")
 
 
-async def _watch(service: Service, served: "_Served", signals: "_Signals", say: Callable[[], None]) -> None:
+async def _watch(service: Service, served: "_Served", signals: Signals, say: Callable[[], None]) -> None:
     """Say when the service is ready, and end the other process when we were told to stop and have answered."""
     while service.engine.state not in (READY, STOPPED) and not signals.count:
         await asyncio.sleep(_TICK)
@@ -168,24 +167,6 @@ class _Served:
                 self._service.metrics.refused(NO_ROUTE, status, reason, count)
         else:
             self._service.log(belonging)
-
-
-class _Signals:
-    """Counts SIGTERM and Ctrl-C, inside the block."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        self._before = {one: signal.signal(one, self._take) for one in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
 
 
 def leave_libraries_out_of_collections() -> None:
