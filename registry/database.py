@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from registry.models import Base
 
 Rows = Iterable[tuple[Any, ...]]
+Stamp = tuple[int, ...]
+"""What a database is known by as long as nothing is changed."""
 
 
 class Reader(Protocol):
@@ -92,6 +94,9 @@ class Database(Protocol):
         Only with `every_table` it may wait for a rebuilding, and a rebuilding waits for it: on a server the tables
         themselves are replaced, which no transaction is kept from seeing.
         """
+
+    def stamp(self) -> Stamp | None:
+        """Return what is different after every later change; None where that cannot be promised without a query."""
 
     def write(self) -> AbstractContextManager[Writer]:
         """Begin the only writing transaction. It is committed at the end, and rolled back whole on any error."""

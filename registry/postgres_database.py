@@ -166,6 +166,9 @@ class PostgresDatabase:
                 connection.execute(_lock(schema.TABLES - {"sqlite_sequence"}, "ACCESS SHARE").encode())
             yield _PostgresReader(connection)
 
+    def stamp(self) -> None:
+        """Return nothing: only a query tells."""
+
     @contextmanager
     def write(self) -> Iterator[Writer]:
         from sqlalchemy.exc import SQLAlchemyError

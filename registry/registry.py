@@ -8,6 +8,7 @@ from cl_ast.errors import CorruptRegistryError, RegistryError, TaskNotFoundError
 from cl_ast.progress import Progress, silent
 from registry import backbone, changes, garbage, history, last_change, maintenance, rows, shared_parts, undoing
 from registry.adapter_files import AdapterFiles, name_of
+from registry.current_versions import CurrentVersions
 from registry.database import Database
 from registry.errors import not_writable
 from registry.identity import changing
@@ -42,6 +43,7 @@ class Registry:
     def __init__(self, database: Database, files: AdapterFiles) -> None:
         self._database = database
         self._files = files
+        self._current = CurrentVersions(database)
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = True) -> "Registry":
@@ -137,13 +139,10 @@ class Registry:
     def current(self, names: Collection[str]) -> dict[str, VersionRecord]:
         """Return the current version of each of these tasks, by the names as given, in whatever case.
 
-        One query reads them all, as they are at one moment. Raises TaskNotFoundError.
+        One query reads them all, as they are at one moment, and none where nothing has changed since the last one.
+        Raises TaskNotFoundError.
         """
-        with self._database.read() as reader:
-            found = rows.current(reader, names)
-            for name in set(names) - set(found):  # one that is not there, or another spelling
-                found[name] = rows.task(reader, name).version
-            return found
+        return self._current.of(names)
 
     def versions(self, name: str) -> list[VersionRecord]:
         """Return every version of a task that is still stored, oldest first. Raises TaskNotFoundError."""

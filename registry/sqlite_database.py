@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import schema, sqlite_backup, sqlite_replace, sqlite_untrusted
+from registry import schema, sqlite_backup, sqlite_replace, sqlite_stamp, sqlite_untrusted
 from registry.crash_points import crash_point
-from registry.database import Database, Plan, Reader, Rows, Writer
+from registry.database import Database, Plan, Reader, Rows, Stamp, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
 from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read, probe
@@ -137,6 +137,9 @@ class SqliteDatabase:
     def read(self, *, every_table: bool = False) -> Iterator[Reader]:
         with translated(self.path), closing(self.connect_to_read()) as connection:
             yield _SqliteReader(connection)
+
+    def stamp(self) -> Stamp | None:
+        return sqlite_stamp.stamp(self.path)
 
     @contextmanager
     def write(self) -> Iterator[Writer]:
