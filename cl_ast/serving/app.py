@@ -1,10 +1,10 @@
 """The app: all endpoints, and every error in one shape."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +15,7 @@ from cl_ast.environment import package_versions
 from cl_ast.errors import ClAstError
 from cl_ast.serving import classify, events, page, recordings, streams, tasks, training
 from cl_ast.serving.asgi import request_id_of
+from cl_ast.serving.direct import Direct, Handler
 from cl_ast.serving.error_refusals import refusal_after_logging
 from cl_ast.serving.gate import Gate
 from cl_ast.serving.places import READY
@@ -42,7 +43,8 @@ def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
         responses={status: {"model": ErrorAnswer} for status in sorted(set(STATUS.values()))},
     )
     app.include_router(_health(service))
-    app.include_router(classify.routes(service))
+    classifying = classify.routes(service)
+    app.include_router(classifying)
     app.include_router(tasks.routes(service))
     if service.settings.one_process:
         app.include_router(recordings.routes(service))
@@ -53,9 +55,11 @@ def app_of(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Gate:
     app.include_router(streams.routes(service))
     if service.settings.page:
         app.include_router(page.routes())
-    for kind, handler in _handlers(service).items():
+    handlers = _handlers(service)
+    for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
-    return Gate(app, service)
+    short = [one for one in classifying.routes if isinstance(one, APIRoute) and one.path == classify.PATH]
+    return Gate(Direct(app, short, handlers), service)
 
 
 def _of_one_process() -> APIRouter:
@@ -101,9 +105,6 @@ def _health(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
-
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def _handlers(service: Service) -> dict[Any, Handler]:

@@ -27,6 +27,7 @@ from cl_ast.serving.work import Outcome, Question
 from cl_ast.tasks.task_model import label_scores
 
 _JSON = {"schema": HubRequest.model_json_schema(ref_template="#/components/schemas/{model}")}
+PATH = "/v1/classify"
 TOP_K = 5
 
 
@@ -52,7 +53,7 @@ def routes(service: Service) -> APIRouter:
     """Return the endpoints that classify."""
     router = APIRouter()
 
-    @router.post("/v1/classify", response_model=Classified, openapi_extra={**BODY, **parameters_of(ClassifyQuery)})
+    @router.post(PATH, response_model=Classified, openapi_extra={**BODY, **parameters_of(ClassifyQuery)})
     async def classify(request: Request) -> JSONResponse:
         """Classify one recording (the body) or several (a form with `file`, any number of times)."""
         wanted = query_of(request, ClassifyQuery)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
+from cl_ast.audio import plain_wav
 from cl_ast.audio.reading import SAMPLE_RATE, TooLongError, Waveform, read, seconds, stream
 from cl_ast.audio.recordings import Recording
 from cl_ast.audio.windows import Segment, Window, windows
@@ -66,7 +67,9 @@ def decoded(upload: Upload, limits: Limits, *, routed: bool) -> Clip:
         try:
             notes: list[str] = []
             most = min(_WHOLE_SECONDS, limits.seconds)
-            waveform = read(upload.content, name=upload.name, notes=notes, most_seconds=most)
+            waveform = _plain(upload, most)
+            if waveform is None:
+                waveform = read(upload.content, name=upload.name, notes=notes, most_seconds=most)
         except TooLongError:
             if limits.seconds <= _WHOLE_SECONDS:
                 raise limits.too_long(upload.name) from None
@@ -75,6 +78,13 @@ def decoded(upload: Upload, limits: Limits, *, routed: bool) -> Clip:
             return Clip(recording, part, recording.samples / SAMPLE_RATE)
         part = part_to_describe(waveform) if routed else None
         return Clip(Segment(upload.name, waveform, notes=tuple(notes)), part, seconds(waveform))
+
+
+def _plain(upload: Upload, most_seconds: float) -> Waveform | None:
+    """Return the samples of a plain WAV file in memory; None where `read` is needed."""
+    if isinstance(upload.content, bytes) and len(upload.content) <= 2 * SAMPLE_RATE * most_seconds:
+        return plain_wav.samples(upload.content)
+    return None
 
 
 def cut(upload: Upload, window: Window, limits: Limits) -> Iterator[Segment]:
