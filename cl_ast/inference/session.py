@@ -178,7 +178,7 @@ class Session:
         """Return a task as its file has it. Raises TaskNotFoundError, CorruptRegistryError."""
         if name in self._candidates:
             return self._candidates[name]
-        return self.version(name, self.registry.task(name).version)
+        return self.version(name, self.registry.current([name])[name])
 
     def model(self, name: str) -> TaskModel:
         """Return a task that is ready to answer. Raises TaskNotFoundError, CorruptRegistryError."""

@@ -68,8 +68,7 @@ class Forwarder:
         if scope.get("method", "POST") == "POST":
             self.inside.add(number)
         self._forwarded[number] = forwarded
-        self._channel.put(number, _BEGIN, dict(scope))
-        passing = asyncio.create_task(self._pass_on(number, receive, forwarded))
+        passing = asyncio.create_task(self._pass_on(number, scope, receive, forwarded))
         try:
             await self._give(number, send, forwarded)
         finally:
@@ -77,8 +76,12 @@ class Forwarder:
             self.inside.discard(number)
             del self._forwarded[number]
 
-    async def _pass_on(self, number: int, receive: Receive, forwarded: "_Forwarded") -> None:
-        """Pass the messages of the client on, each when it is wanted."""
+    async def _pass_on(self, number: int, scope: Scope, receive: Receive, forwarded: "_Forwarded") -> None:
+        """Begin, and pass the messages of the client on, each when it is wanted.
+
+        A short body is here already. It is sent with the beginning, so that the other process wakes up once.
+        """
+        self._channel.put(number, _BEGIN, dict(scope))
         while True:
             await forwarded.wanted.wait()
             forwarded.wanted.clear()
