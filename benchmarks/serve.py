@@ -43,7 +43,7 @@ _FEW = 8  # clients of the larger backbone, and its queue, so that a batch takes
 _LONGER = 3  # times as long as the others its loads take
 _ROUNDS = {"ast-mini": 100, "AST-base": 40}
 _TARGETS = {"ast-mini": 1.15, "AST-base": 1.03}
-_ROUNDS_OF_LOADS = 3
+_ROUNDS_OF_LOADS = 5
 _PATIENCE = 120.0  # seconds for LitServe to be ready
 
 

@@ -2,6 +2,9 @@
 
 To open a database, to query it and to close it takes a millisecond or two, which who answers clips would spend on each
 batch.
+
+On a network file system a change by another machine is seen later, by default within a minute: SQLite's log is for
+processes of one machine. A team's registry is in PostgreSQL.
 """
 
 import os

@@ -2,8 +2,8 @@
 
 There is one queue. Whenever the engine is idle it takes what waits, without a timer: the oldest first, rows of one
 length together, bounded in rows and in seconds of sound. What does not fit waits for the next batch, and a long
-recording goes to the end of the queue after each of its batches. The registry is queried once a batch, so that what
-another process changes is answered from the next batch on.
+recording goes to the end of the queue after each of its batches. The registry is looked at once a batch, so that
+what another process changes is answered from the next batch on.
 """
 
 import threading
