@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cl_ast.errors import CorruptRegistryError, RegistryError
-from registry import schema, sqlite_backup, sqlite_replace, sqlite_stamp, sqlite_untrusted
+from registry import schema, sqlite_backup, sqlite_replace, sqlite_untrusted
 from registry.crash_points import crash_point
 from registry.database import Database, Plan, Reader, Rows, Stamp, Writer
 from registry.errors import file_errors, not_writable
 from registry.file_stores import size, sync_folder
 from registry.sqlite_connections import BUSY_SECONDS, Access, any_text, code, connect, connect_to_read, probe
 from registry.sqlite_errors import translate, translated
+from registry.sqlite_stamp import Stamps
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -127,6 +128,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, access: Access) -> None:
         self.path = path
         self._access = access
+        self._stamps = Stamps(path)
         self.writable = access in {"rwc", "rw"} and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
     @property
@@ -139,7 +141,7 @@ class SqliteDatabase:
             yield _SqliteReader(connection)
 
     def stamp(self) -> Stamp | None:
-        return sqlite_stamp.stamp(self.path)
+        return self._stamps.now()
 
     @contextmanager
     def write(self) -> Iterator[Writer]:

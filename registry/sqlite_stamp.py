@@ -19,21 +19,26 @@ SETTLED_SECONDS = 3.0
 seconds)."""
 
 
-def stamp(path: Path) -> Stamp | None:
-    """Return what is different after every later change of a database; None where that cannot be promised.
+class Stamps:
+    """The stamps of one database; one is taken in a few microseconds."""
 
-    Only a database that nobody has open has one. A change goes to the log first, and the file itself is written before
-    the last who has it open removes the log. Its inode differs when another file is put in its place. The time is that
-    of the inode, which no program can set.
-    """
-    if os.name != "posix":  # Windows has no such time
-        return None
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    if time.time() - found.st_ctime < SETTLED_SECONDS:
-        return None
-    if os.path.lexists(sqlite_replace.wal(path)) or os.path.lexists(sqlite_replace.journal(path)):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+    def __init__(self, path: Path) -> None:
+        self._path = os.fspath(path)
+        self._open = [os.fspath(one) for one in (sqlite_replace.wal(path), sqlite_replace.journal(path))]
+
+    def now(self) -> Stamp | None:
+        """Return what is different after every later change of the database; None where that cannot be promised.
+
+        Only a database that nobody has open has one. A change goes to the log first, and the file itself is written
+        before the last who has it open removes the log. Its inode differs when another file is put in its place. The
+        time is that of the inode, which no program can set.
+        """
+        if os.name != "posix":  # Windows has no such time
+            return None
+        try:
+            found = os.stat(self._path)  # noqa: PTH116
+        except OSError:
+            return None
+        if time.time() - found.st_ctime < SETTLED_SECONDS or any(map(os.path.lexists, self._open)):
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns

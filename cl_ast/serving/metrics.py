@@ -1,5 +1,6 @@
 """What the service measures of itself, in the text format of Prometheus; times are in seconds."""
 
+from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -73,10 +74,10 @@ class Metrics:
         """Count a pass with rows of these tasks."""
         self._batch_rows.observe(len(tasks))
         self._compute_seconds.observe(seconds)
-        for task in tasks:
+        for task, count in Counts(tasks).items():
             if task not in self._tasks and len(self._tasks) < _MOST_TASKS:
                 self._tasks.add(task)
-            self._windows.labels(task if task in self._tasks else "other").inc()
+            self._windows.labels(task if task in self._tasks else "other").inc(count)
 
     def text(self) -> bytes:
         """Return all of it."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from os import cpu_count
@@ -25,7 +25,7 @@ from cl_ast.serving.kept import Recordings
 from cl_ast.serving.metrics import Metrics
 from cl_ast.serving.refusals import Refusal, late
 from cl_ast.serving.settings import Settings
-from cl_ast.serving.uploads import Spool, Upload
+from cl_ast.serving.uploads import Spool, Upload, delete
 from cl_ast.serving.work import Outcome, Question, Work
 
 T = TypeVar("T")
@@ -105,14 +105,16 @@ class Service:
         Raises Refusal where there is no place, and where the body is wrong, too large or too slow.
         """
         with self.admission.enter():
-            async with AsyncExitStack() as stack:
-                try:
-                    async with asyncio.timeout(deadline - time.monotonic()):
-                        found = await stack.enter_async_context(self.spool.received(request))
-                except TimeoutError:
-                    self.metrics.rejected("deadline")
-                    raise late() from None
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    found = await self.spool.receive(request)
+            except TimeoutError:
+                self.metrics.rejected("deadline")
+                raise late() from None
+            try:
                 yield found
+            finally:
+                delete(found)
 
     async def in_time(self, request: Request, deadline: float, answer: Awaitable[T]) -> T:
         """Return an answer; give it up at the deadline, or when the client leaves.

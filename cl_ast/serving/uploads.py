@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -83,22 +83,20 @@ class Spool:
             return upload
         return Upload(upload.name, upload.content.rename(upload.content.with_suffix(".kept")))
 
-    @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[list[Upload]]:
-        """Receive the body of a request, one file or several of a form, and delete it after the block.
+    async def receive(self, request: Request) -> list[Upload]:
+        """Receive the body of a request, one file or several of a form, which the caller deletes.
 
-        Raises Refusal for an empty or wrong form, and whatever `request.stream` raises.
+        Raises Refusal for an empty or wrong form, and whatever `request.stream` raises; nothing is left then.
         """
+        if media_type(request) != "multipart/form-data":
+            return [await self._receive_body(request)]
         found: list[Upload] = []
         try:
-            if media_type(request) == "multipart/form-data":
-                await self._receive_form(request, found)
-            else:
-                found.append(await self._receive_body(request))
-            yield found
-        finally:
-            for upload in found:
-                upload.delete()
+            await self._receive_form(request, found)
+        except BaseException:
+            delete(found)
+            raise
+        return found
 
     async def _receive_body(self, request: Request) -> Upload:
         start = bytearray()
@@ -145,6 +143,12 @@ class Spool:
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
+
+
+def delete(uploads: Sequence[Upload]) -> None:
+    """Delete the files of uploads."""
+    for upload in uploads:
+        upload.delete()
 
 
 def only(uploads: Sequence[Upload]) -> Upload:
