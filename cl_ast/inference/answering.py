@@ -111,7 +111,7 @@ def answer(
     """Answer each clip under the task that is named beside it, in order; a clip may appear several times.
 
     A clip that is longer than its task takes is cut into windows, and the logits of those that sound are joined.
-    The database is queried once for all of them. A task whose weights or logits are not all numbers gives no answer,
+    The database is queried once at most. A task whose weights or logits are not all numbers gives no answer,
     and the others do.
 
     Args:

@@ -52,7 +52,7 @@ class Beginning:
             self._model(name, version)
 
     def begin(self, works: Sequence[Work]) -> None:
-        """Give each work the tasks that may answer it, or its error; the registry is queried once for all of them.
+        """Give each work the tasks that may answer it, or its error; the registry is queried once at most.
 
         A work whose tasks were all removed in this moment has none afterwards, and can begin again.
         """
